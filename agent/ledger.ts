@@ -1,0 +1,138 @@
+import { chmodSync, closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { Observation, type Runtime, WorkloadSpec } from "../contract/workload.ts";
+
+/**
+ * What should be of a workload. `running` and `gone` were said by the control plane. `absent`: the control plane's full set left it out.
+ * `unclaimed`: found on the host, and the control plane has not said anything about it since.
+ */
+export type Want = "running" | "gone" | "absent" | "unclaimed";
+
+/** What is kept of a workload: the highest generation ever seen (its fence), and what was last accepted at that generation. */
+export type Kept = {
+  id: string;
+  fence: number;
+  want: Want;
+  owner: string;
+  spec: WorkloadSpec | null;
+  /** The last observation of the fence's generation, when it is final: exited, failed, gone. */
+  last: Observation | null;
+  changedAt: number;
+};
+
+/** One generation of a workload that is, or may be, on this host. Written before a driver is called, deleted after it has removed it. */
+export type Presence = { id: string; generation: number; runtime: Runtime; stopTimeoutMs: number };
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS workload (
+    id TEXT PRIMARY KEY, fence INTEGER NOT NULL, want TEXT NOT NULL, owner TEXT NOT NULL, spec TEXT, last TEXT, changed_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS presence (
+    id TEXT NOT NULL, generation INTEGER NOT NULL, runtime TEXT NOT NULL, stop_timeout_ms INTEGER NOT NULL, PRIMARY KEY (id, generation)
+  ) STRICT;
+  PRAGMA user_version = 1;
+`;
+
+/**
+ * The agent's memory across restarts, one SQLite file that only its owner may read (it holds environment values). What a method has
+ * returned from survives `kill -9` and a power cut. While open, no other agent can open the same folder's; the lock ends with the process.
+ */
+export class Ledger {
+  readonly #db: DatabaseSync;
+
+  private constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
+
+  /** Throws a message for a person when another agent has it open. */
+  static open(dataDir: string): Ledger {
+    const path = join(dataDir, "ledger.db");
+    if (!existsSync(path)) closeSync(openSync(path, "a", 0o600));
+    chmodSync(path, 0o600);
+    const db = new DatabaseSync(path);
+    const pidPath = join(dataDir, "agent.pid");
+    try {
+      db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; COMMIT;");
+    } catch (error) {
+      db.close();
+      if (!/locked|busy/i.test((error as Error).message)) throw error;
+      const pid = existsSync(pidPath) ? ` (process ${readFileSync(pidPath, "utf8").trim()})` : "";
+      throw new Error(`Another agent${pid} works on ${dataDir}. Stop it first, or give this one a data folder of its own.`);
+    }
+    db.exec(SCHEMA);
+    writeFileSync(pidPath, `${process.pid}\n`);
+    return new Ledger(db);
+  }
+
+  workloads(): Kept[] {
+    return this.#db
+      .prepare("SELECT * FROM workload")
+      .all()
+      .map((row) => ({
+        id: row.id as string,
+        fence: row.fence as number,
+        want: row.want as Want,
+        owner: row.owner as string,
+        spec: row.spec === null ? null : WorkloadSpec.parse(JSON.parse(row.spec as string)),
+        last: row.last === null ? null : Observation.parse(JSON.parse(row.last as string)),
+        changedAt: row.changed_at as number,
+      }));
+  }
+
+  presences(): Presence[] {
+    return this.#db
+      .prepare("SELECT * FROM presence")
+      .all()
+      .map((row) => ({
+        id: row.id as string,
+        generation: row.generation as number,
+        runtime: row.runtime as Runtime,
+        stopTimeoutMs: row.stop_timeout_ms as number,
+      }));
+  }
+
+  /** All of it or nothing. */
+  keep(workloads: readonly Kept[], presences: readonly Presence[] = []): void {
+    if (workloads.length + presences.length === 0) return;
+    const workload = this.#db.prepare(
+      "INSERT OR REPLACE INTO workload (id, fence, want, owner, spec, last, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    );
+    const presence = this.#db.prepare("INSERT OR REPLACE INTO presence (id, generation, runtime, stop_timeout_ms) VALUES (?, ?, ?, ?)");
+    this.#transact(() => {
+      for (const { id, fence, want, owner, spec, last, changedAt } of workloads) {
+        const specText = spec === null ? null : JSON.stringify(spec);
+        workload.run(id, fence, want, owner, specText, last === null ? null : JSON.stringify(last), changedAt);
+      }
+      for (const { id, generation, runtime, stopTimeoutMs } of presences) presence.run(id, generation, runtime, stopTimeoutMs);
+    });
+  }
+
+  dropPresence(id: string, generation: number): void {
+    this.#db.prepare("DELETE FROM presence WHERE id = ? AND generation = ?").run(id, generation);
+  }
+
+  /** Forgets workloads, their fences too. */
+  forget(ids: readonly string[]): void {
+    if (ids.length === 0) return;
+    const statement = this.#db.prepare("DELETE FROM workload WHERE id = ?");
+    this.#transact(() => {
+      for (const id of ids) statement.run(id);
+    });
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #transact(body: () => void): void {
+    this.#db.exec("BEGIN IMMEDIATE");
+    try {
+      body();
+      this.#db.exec("COMMIT");
+    } catch (error) {
+      this.#db.exec("ROLLBACK");
+      throw error;
+    }
+  }
+}

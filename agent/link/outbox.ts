@@ -1,0 +1,75 @@
+import { type AgentBody, FULL_PART } from "../../contract/frame.ts";
+import type { Observation } from "../../contract/workload.ts";
+
+export type Source = {
+  hello: () => AgentBody;
+  facts: () => AgentBody;
+  inventory: () => Observation[];
+  observation: (id: string) => Observation | null;
+};
+
+/**
+ * What the control plane has yet to be told. Only what is so now matters: a workload that changed three times is reported once, as it is when
+ * its turn comes. While there is no connection nothing queues up, because a new connection begins with the whole.
+ */
+export class Outbox {
+  readonly #source: Source;
+  readonly #dirty = new Set<string>();
+  #settled: number | null = null;
+  #facts = false;
+  #news: () => void = () => {};
+
+  constructor(source: Source) {
+    this.#source = source;
+  }
+
+  changed(id: string): void {
+    this.#dirty.add(id);
+    this.#news();
+  }
+
+  settled(revision: number): void {
+    this.#settled = revision;
+    this.#news();
+  }
+
+  factsChanged(): void {
+    this.#facts = true;
+    this.#news();
+  }
+
+  /** Calls back at each piece of news, until the next caller takes its place. */
+  onNews(callback: () => void): void {
+    this.#news = callback;
+  }
+
+  get isEmpty(): boolean {
+    return this.#dirty.size === 0 && this.#settled === null && !this.#facts;
+  }
+
+  /** How a connection begins: who this is, then all that is known. What was waiting is part of it. */
+  restate(): AgentBody[] {
+    this.#dirty.clear();
+    this.#settled = null;
+    this.#facts = false;
+    const all = this.#source.inventory();
+    const bodies = [this.#source.hello()];
+    for (let at = 0; at === 0 || at < all.length; at += FULL_PART) {
+      bodies.push({ kind: "inventory", observations: all.slice(at, at + FULL_PART), last: at + FULL_PART >= all.length });
+    }
+    return bodies;
+  }
+
+  /** What is waiting, in the order in which it must be told: what became of workloads before that all is settled. */
+  take(): AgentBody[] {
+    const bodies: AgentBody[] = [];
+    if (this.#facts) bodies.push(this.#source.facts());
+    const seen = [...this.#dirty].map((id) => this.#source.observation(id)).filter((observation) => observation !== null);
+    for (let at = 0; at < seen.length; at += FULL_PART) bodies.push({ kind: "report", observations: seen.slice(at, at + FULL_PART) });
+    if (this.#settled !== null) bodies.push({ kind: "settled", revision: this.#settled });
+    this.#facts = false;
+    this.#dirty.clear();
+    this.#settled = null;
+    return bodies;
+  }
+}

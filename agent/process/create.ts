@@ -1,0 +1,167 @@
+import { execFile } from "node:child_process";
+import { chmod, chown, lstat, mkdir, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import type { FailureKind, Workload, WorkloadSpec } from "../../contract/workload.ts";
+import { type Account, accountFor, canReach } from "./account.ts";
+import { type Cgroups, procsOf } from "./cgroup.ts";
+import { type Folders, type Intent, isSafeId, makeFolder, writeWhole } from "./folder.ts";
+import { MARK } from "./pid.ts";
+import type { Ports } from "./port.ts";
+import { defaultPath, findProgram } from "./program.ts";
+
+const run = promisify(execFile);
+
+export const LOG_FILE_BYTES = 10 * 1024 ** 2;
+export const LOG_FILES = 3;
+
+/** Where the working folders go when the agent's data folder lies where the programs' user cannot go. */
+const OUTSIDE = "/var/tmp";
+
+export type Fault = { kind: FailureKind; reason: string; message: string };
+
+const fault = (reason: string, message: string, kind: FailureKind = "create_container_error"): Fault => ({ kind, reason, message });
+
+/** The first field of a specification that asks for something that a plain process cannot have; null when there is none. */
+export function unsupported(spec: WorkloadSpec): Fault | null {
+  const no = (field: string, why: string): Fault => fault("unsupported", `${field}: ${why}`);
+  if (spec.image !== null) return no("image", "the process runtime runs a command of the host, not an image");
+  if (spec.registry !== null) return no("registry", "the process runtime pulls nothing");
+  if (spec.mounts.length > 0) return no("mounts", "the process runtime cannot mount; the program sees the host's own files");
+  if (spec.user.privileged) return no("user.privileged", "a process has no privileged mode; use user.id 0 where the host's policy permits it");
+  const withHostIp = spec.ports.findIndex((port) => (port.host_ip ?? null) !== null);
+  if (withHostIp >= 0) return no(`ports[${withHostIp}].host_ip`, "the program itself chooses the address that it listens on");
+  if (spec.command.length === 0) return no("command", "the process runtime needs a command");
+  return null;
+}
+
+/** The port that the specification asks for; `any` when it leaves the choice to the agent. */
+export function wishedPort(spec: WorkloadSpec): number | "any" | Fault {
+  const published = spec.ports[0]?.published;
+  const variable = spec.environment.PORT;
+  if (variable === undefined) return published ?? "any";
+  const number = /^\d{1,5}$/.test(variable) ? Number(variable) : 0;
+  if (number < 1 || number > 65535) return fault("invalid_port", "environment.PORT: expected a port from 1 to 65535", "config_error");
+  if (published !== undefined && published !== number) {
+    return fault("port_conflict", `environment.PORT: differs from ports[0].published (${published})`, "config_error");
+  }
+  return number;
+}
+
+export type Making = {
+  folders: Folders;
+  cgroups: Cgroups;
+  ports: Ports;
+};
+
+/** Puts everything in place that a shim needs, its intent last; answers why it cannot be. Safe to repeat after a crash at any point. */
+export async function prepare(workload: Workload, { folders, cgroups, ports }: Making): Promise<Intent | Fault> {
+  const { id, generation, spec } = workload;
+  if (!isSafeId(id)) return fault("invalid_id", "the workload's id cannot name a folder", "config_error");
+  const no = unsupported(spec);
+  if (no) return no;
+  const user = await accountFor(spec.user);
+  if ("fault" in user) return fault("user_unsupported", user.fault);
+  const { account } = user;
+  const mark = folders.mark(id, generation);
+
+  const home = await workFolder(folders, id, account);
+  if (typeof home !== "string") return home;
+  const cwd = spec.working_dir === null ? home : resolve(home, spec.working_dir);
+  const isFolder = await stat(cwd).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (!isFolder) return fault("working_dir_missing", `working_dir: there is no folder ${cwd} on the host`);
+
+  const path = spec.environment.PATH ?? defaultPath(process.env.PATH);
+  const command = spec.command[0] as string;
+  const program = await findProgram(command, path, cwd);
+  if ("reason" in program) return fault(program.reason, program.message);
+
+  const port = await takePort(spec, ports, mark);
+  if (typeof port !== "number") return port;
+
+  const folder = folders.instance(id, generation);
+  const logs = folders.logs(id, generation);
+  await makeFolder(folder, 0o700);
+  await makeFolder(logs, 0o700);
+  const cgroup = await cgroups.make(mark, { memoryBytes: spec.memory_limit_bytes, cpuMillis: spec.cpu_limit_millis });
+  const homes = cgroup.dirs.length > 0 ? await cgroups.home() : [];
+  await makePipes(folder, account);
+
+  const intent: Intent = {
+    mark,
+    owner: workload.owner,
+    port,
+    program: program.path,
+    argv0: command,
+    arguments: spec.command.slice(1),
+    cwd,
+    env: { PATH: path, HOME: home, LANG: "C.UTF-8", ...spec.environment, PORT: String(port), [MARK]: mark },
+    uid: account?.uid ?? null,
+    gid: account?.gid ?? null,
+    cgroup: { dirs: cgroup.dirs, procs: cgroup.dirs.map(procsOf), home: homes, oom_files: cgroups.oomFiles(mark) },
+    unenforced: { memory: cgroup.memory, cpu: cgroup.cpu },
+    memory_limit_bytes: spec.memory_limit_bytes,
+    log: { folder: logs, file_bytes: LOG_FILE_BYTES, files: LOG_FILES },
+  };
+  await writeWhole(join(folder, "intent.json"), intent, false);
+  return intent;
+}
+
+async function takePort(spec: WorkloadSpec, ports: Ports, mark: string): Promise<number | Fault> {
+  const wish = wishedPort(spec);
+  if (typeof wish === "object") return wish;
+  // What an attempt before a crash has taken is given back first.
+  ports.release(mark);
+  const [, ...others] = spec.ports;
+  const asked = wish === "any" ? [] : [{ published: wish, protocol: spec.ports[0]?.protocol ?? ("tcp" as const) }];
+  for (const { published, protocol } of [...asked, ...others]) {
+    if (await ports.takeThis(published, protocol, mark)) continue;
+    ports.release(mark);
+    return fault("port_taken", `ports: port ${published} (${protocol}) of the host is taken`);
+  }
+  if (wish !== "any") return wish;
+  return (await ports.take(mark)) ?? fault("no_free_port", "every port of the agent's range is taken");
+}
+
+/** The workload's own folder, which is its program's home: made if need be, and given to its user. */
+async function workFolder(folders: Folders, id: string, account: Account): Promise<string | Fault> {
+  await makeFolder(folders.root, 0o711);
+  await makeFolder(folders.workload(id), 0o711);
+  const inside = await canReach(folders.workload(id), account);
+  let path = folders.work(id);
+  if (!inside) {
+    const base = outsideBase(folders);
+    await mkdir(base, { mode: 0o711 }).catch(() => {});
+    const found = await lstat(base);
+    if (!found.isDirectory() || found.uid !== process.getuid?.()) {
+      return fault("working_dir_missing", `${base} belongs to somebody else`, "file_system_error");
+    }
+    await chmod(base, 0o711);
+    path = join(base, id);
+  }
+  await makeFolder(path, 0o700);
+  if (account) await chown(path, account.uid, account.gid);
+  return path;
+}
+
+const outsideBase = (folders: Folders): string => join(OUTSIDE, `lamplighter-${folders.tag}`);
+
+/** Every place where a workload's working folder may be. */
+export const workFolders = (folders: Folders, id: string): string[] => [folders.work(id), join(outsideBase(folders), id)];
+
+/**
+ * Named pipes for what the program writes. Not Node's own: those are sockets, and a program cannot open `/dev/stdout` when that is a socket.
+ */
+async function makePipes(folder: string, account: Account): Promise<void> {
+  const paths = [join(folder, "out"), join(folder, "err")];
+  try {
+    await run("mkfifo", ["-m", "600", ...paths]);
+  } catch (error) {
+    const made = await Promise.all(paths.map((path) => stat(path).then((found) => found.isFIFO(), () => false)));
+    if (made.includes(false)) throw error;
+  }
+  if (account) await Promise.all(paths.map((path) => chown(path, account.uid, account.gid)));
+}

@@ -1,0 +1,36 @@
+import { access, constants, stat } from "node:fs/promises";
+import { delimiter, isAbsolute, join } from "node:path";
+
+export type Lookup = { path: string } | { reason: "command_not_found" | "permission_denied"; message: string };
+
+const DEFAULT_PATH = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/** The PATH of programs: the agent's own, then the folders that every system has. */
+export function defaultPath(own: string | undefined): string {
+  const parts = (own ?? "").split(delimiter).filter((part) => isAbsolute(part));
+  return [...new Set([...parts, ...DEFAULT_PATH])].join(delimiter);
+}
+
+/** The file that a command names: itself when it has a slash (from the working folder), else the first match in `path`. */
+export async function findProgram(command: string, path: string, cwd: string): Promise<Lookup> {
+  const candidates = command.includes("/")
+    ? [isAbsolute(command) ? command : join(cwd, command)]
+    : path.split(delimiter).map((folder) => join(folder, command));
+  let forbidden: string | null = null;
+  for (const candidate of candidates) {
+    try {
+      if (!(await stat(candidate)).isFile()) {
+        forbidden ??= candidate;
+        continue;
+      }
+      await access(candidate, constants.X_OK);
+      return { path: candidate };
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === "EACCES" || code === "EPERM") forbidden ??= candidate;
+    }
+  }
+  if (forbidden !== null) return { reason: "permission_denied", message: `command: ${forbidden} cannot be executed` };
+  const where = command.includes("/") ? (candidates[0] as string) : `"${command}" in PATH (${path})`;
+  return { reason: "command_not_found", message: `command: there is no ${where}` };
+}

@@ -1,0 +1,110 @@
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { parseCpu, parseMemory } from "../contract/quantity.ts";
+import { collect, withExamples } from "./command.ts";
+import { chooseTarget } from "./contexts.ts";
+import { Failure } from "./failure.ts";
+import { keyValues } from "./key-values.ts";
+import type { Surroundings } from "./session.ts";
+import { oneLine } from "./terminal.ts";
+import { parseRuntimes, presentRuntimes } from "./up/runtimes.ts";
+
+type Options = {
+  url?: string;
+  joinToken?: string;
+  data: string;
+  name?: string;
+  label?: string[];
+  runtime?: string;
+  transport: string;
+  listen?: string;
+  endpoint?: string;
+  policy?: string;
+  memory?: string;
+  cpu?: string;
+  advertise?: string;
+};
+
+export function agentCommand(program: Command, around: Surroundings): void {
+  withExamples(program.command("agent").description("run the agent of this machine, which runs what the control plane places here"), [
+    "lamplighter agent --url https://lamps.example.com --join-token lamp_…",
+    "lamplighter agent --runtime process,docker --label zone=a",
+    "lamplighter agent --transport call --listen 0.0.0.0:7443 --endpoint http://10.0.0.5:7443",
+  ])
+    .option("--url <url>", "the control plane's URL ($LAMPLIGHTER_URL, or the current context's)")
+    .option("--join-token <token>", "needed once, to join ($LAMPLIGHTER_JOIN_TOKEN)")
+    .option("--data <folder>", "where the agent keeps its key and its workloads", defaultFolder(around))
+    .option("--name <name>", "how the host is called; otherwise this machine's name")
+    .option("-l, --label <key=value>", "a label for this host (repeat for several)", collect)
+    .option("--runtime <list>", "process,docker,podman; otherwise process and the engines that answer now")
+    .option("--transport <kind>", "tunnel: the agent dials out. call: the control plane calls the agent", "tunnel")
+    .option("--listen <host:port>", "with call: where the agent listens")
+    .option("--endpoint <url>", "with call: how the control plane reaches that")
+    .option("--policy <file>", "what this host permits; otherwise policy.json in the data folder")
+    .option("--memory <size>", "memory that workloads may reserve, such as 8Gi; otherwise measured")
+    .option("--cpu <cores>", "CPU that workloads may reserve, such as 4 or 500m; otherwise measured")
+    .option("--advertise <address>", "under which address others reach this host's processes; otherwise 127.0.0.1")
+    .action((options: Options) => agent(options, around));
+}
+
+async function agent(options: Options, around: Surroundings): Promise<void> {
+  const { terminal, interrupt, env } = around;
+  const joinToken = options.joinToken ?? (env["LAMPLIGHTER_JOIN_TOKEN"] || undefined);
+  // Nothing that the agent starts needs to inherit these.
+  delete env["LAMPLIGHTER_JOIN_TOKEN"];
+  delete env["LAMPLIGHTER_TOKEN"];
+  if (options.transport !== "tunnel" && options.transport !== "call") throw new Failure(`--transport '${options.transport}': expected tunnel or call`);
+  const { transport } = options;
+  const runtimes = options.runtime === undefined ? await presentRuntimes() : parseRuntimes(options.runtime);
+  const { runAgent } = await import("../agent/main.ts");
+  const log = (line: string) => terminal.out(`${new Date(around.now()).toISOString()} ${oneLine(line)}\n`);
+  const running = await runAgent({
+    url: chooseTarget({ url: options.url }, env).url,
+    dataDir: options.data,
+    joinToken,
+    name: options.name,
+    labels: keyValues(options.label ?? [], "--label"),
+    transport,
+    listen: options.listen === undefined ? undefined : listenAddress(options.listen),
+    endpoint: options.endpoint,
+    runtimes,
+    policyFile: options.policy,
+    capacity: { ...size("memory_bytes", options.memory, parseMemory, "--memory"), ...size("cpu_millis", options.cpu, parseCpu, "--cpu") },
+    advertiseAddress: options.advertise,
+    log,
+  }).catch((error: Error) => {
+    throw new Failure(oneLine(error.message), { cause: error });
+  });
+  log(`the agent of ${running.hostId} works, with ${runtimes.join(", ")}`);
+  const interrupted = new Promise<"interrupted">((done) => {
+    if (interrupt.signal.aborted) done("interrupted");
+    interrupt.signal.addEventListener("abort", () => done("interrupted"));
+  });
+  const why = await Promise.race([running.stopped, interrupted]);
+  if (why === "interrupted") {
+    interrupt.handled = true;
+    await running.close();
+    log("the agent has stopped; its workloads go on running");
+  } else if (why.reason === "removed") {
+    log("the agent has ended: its host was removed");
+  }
+}
+
+function defaultFolder({ env }: Surroundings): string {
+  if (process.getuid?.() === 0) return "/var/lib/lamplighter/agent";
+  return join(env["XDG_STATE_HOME"] || join(env["HOME"] || homedir(), ".local", "state"), "lamplighter", "agent");
+}
+
+function listenAddress(text: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  if (match === null || Number(match[3]) > 65535) throw new Failure(`--listen '${text}': expected host:port, such as 0.0.0.0:7443`);
+  return { host: (match[1] ?? match[2]) as string, port: Number(match[3]) };
+}
+
+function size(member: "memory_bytes" | "cpu_millis", text: string | undefined, parse: (text: string) => number | null, flag: string) {
+  if (text === undefined) return {};
+  const value = parse(text);
+  if (value === null) throw new Failure(`${flag} '${text}': expected ${member === "memory_bytes" ? "a size such as 8Gi" : "cores such as 4 or 500m"}`);
+  return { [member]: value };
+}

@@ -1,0 +1,96 @@
+import { randomUUID } from "node:crypto";
+import type { Command } from "commander";
+import type { DeploymentView } from "../contract/deployment.ts";
+import { collect, inSession, serverCommand, timeoutOption } from "./command.ts";
+import { Failure, Interrupted, Refused } from "./failure.ts";
+import { type Declared, declarations } from "./manifest/deployments.ts";
+import { readEnvFile } from "./manifest/env-file.ts";
+import { readSource } from "./manifest/source.ts";
+import { failureText } from "./report.ts";
+import type { Session, SessionOptions, Surroundings } from "./session.ts";
+import { settle } from "./settle.ts";
+
+type Options = SessionOptions & { file: string[]; envFile?: string[]; dryRun?: boolean; wait?: boolean; timeout: number };
+
+export function applyCommand(program: Command, around: Surroundings): void {
+  serverCommand(program, "apply", "make what manifest files say be so", [
+    "lamplighter apply -f app.yaml --wait",
+    "lamplighter apply -f app.yaml -e prod.env --dry-run",
+    "cat app.json | lamplighter apply -f -",
+  ])
+    .requiredOption("-f, --file <file>", "YAML or JSON, `-` is standard input (repeat for several files)", collect)
+    .option("-e, --env-file <file>", "values for $NAME and ${NAME} that the environment does not have (repeat for several)", collect)
+    .option("--dry-run", "ask the server what it would do, and change nothing")
+    .option("--wait", "until workers run and jobs have completed, or one of them failed")
+    .addOption(timeoutOption("5m"))
+    .addHelpText("after", "\n`$NAME` and `${NAME}` in values are taken from the environment, then from env files; `$$NAME` is a literal `$NAME`.")
+    .action(inSession(around, apply));
+}
+
+async function apply(session: Session, options: Options): Promise<void> {
+  const { deployments, notes } = await read(session, options);
+  if (session.format === "table") for (const note of notes) session.terminal.err(`${note}\n`);
+  // With several, the server is asked about all of them first: what it alone can know must not leave half of a file applied.
+  if (options.dryRun !== true && deployments.length > 1) for (const one of deployments) await send(session, one, true);
+  const done: { text: string; view: DeploymentView }[] = [];
+  const failures: Failure[] = [];
+  for (const one of deployments) {
+    try {
+      const answer = await send(session, one, options.dryRun === true);
+      done.push({ text: answer.text, view: JSON.parse(answer.text) as DeploymentView });
+      if (session.format === "table") session.terminal.out(`deployment ${nameOf(one)} ${answer.said}\n`);
+    } catch (error) {
+      if (!(error instanceof Failure) || error instanceof Interrupted || deployments.length === 1) throw error;
+      session.terminal.err(failureText(error, session.terminal.errColor));
+      failures.push(error);
+    }
+  }
+  const bodies = done.map((one) => one.text);
+  const unsettled =
+    options.wait === true && options.dryRun !== true
+      ? await settle(session, done.map((one) => one.view), options.timeout, (index, text) => {
+          bodies[index] = text;
+        })
+      : null;
+  if (session.format !== "table") session.show(bodies.length === 1 ? (bodies[0] as string) : `[${bodies.join(",")}]`, () => "");
+  if (unsettled !== null) throw unsettled;
+  const first = failures[0];
+  if (first !== undefined) throw new Failure(`${failures.length} of ${deployments.length} deployments failed`, { exit: first.exit });
+  if (options.dryRun === true && session.format === "table") session.terminal.err("Dry run: nothing was changed.\n");
+}
+
+async function read(session: Session, options: Options) {
+  const { env } = session.around;
+  const fromFiles = Object.assign({}, ...(options.envFile ?? []).map(readEnvFile)) as Record<string, string>;
+  const lookup = (name: string) => env[name] ?? fromFiles[name];
+  const stdin = options.file.includes("-") ? await session.around.readStdin() : null;
+  return declarations(options.file.map((file) => readSource(file, file === "-" ? stdin : null, lookup)));
+}
+
+const nameOf = ({ manifest }: Declared): string => `${manifest.namespace}/${manifest.name}`;
+
+async function send(session: Session, declared: Declared, dryRun: boolean): Promise<{ text: string; said: string }> {
+  try {
+    const { status, headers, text } = await session.api.post("/deployments", {
+      query: { dry_run: dryRun || undefined },
+      body: declared.body,
+      ...(dryRun ? {} : { idempotencyKey: randomUUID() }),
+    });
+    if (dryRun) return { text, said: would(JSON.parse(text) as { action: string }) };
+    const { id, replaces } = JSON.parse(text) as DeploymentView;
+    if (status === 200 && headers.get("lamplighter-unchanged") === "true") return { text, said: `unchanged (${id})` };
+    return { text, said: replaces === undefined ? `created (${id})` : `updated (${id}, replaces ${replaces})` };
+  } catch (error) {
+    if (error instanceof Refused && error.problem.violations.length > 0) {
+      throw new Failure(`cannot apply deployment '${nameOf(declared)}': ${error.message}`, {
+        exit: error.exit,
+        details: error.problem.violations.map(declared.tell),
+        hint: error.hint,
+      });
+    }
+    throw error instanceof Failure && !(error instanceof Interrupted) ? error.during(`cannot apply deployment '${nameOf(declared)}'`) : error;
+  }
+}
+
+const WOULD: Record<string, string> = { create: "would be created", replace: "would be updated", unchanged: "would stay as it is" };
+const would = ({ action }: { action: string }): string => WOULD[action] ?? action;

@@ -1,0 +1,25 @@
+import { text } from "node:stream/consumers";
+import { EXIT } from "./failure.ts";
+import { run } from "./run.ts";
+import { Interrupt } from "./session.ts";
+import { processTerminal } from "./terminal.ts";
+
+const interrupt = new Interrupt();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    // The second time means it: whatever is being put away stays as it is.
+    if (interrupt.signal.aborted && signal === "SIGINT") process.exit(EXIT.interrupted);
+    interrupt.controller.abort(signal);
+  });
+}
+// A reader that has seen enough (`… | head`) closes the pipe; that is no error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.other));
+
+const code = await run(process.argv.slice(2), {
+  env: process.env,
+  terminal: processTerminal(),
+  now: Date.now,
+  readStdin: () => text(process.stdin),
+  interrupt,
+});
+process.exit(code);

@@ -1,0 +1,112 @@
+import { type Document, isMap, isNode, isSeq, type Node, type Pair } from "yaml";
+import type { Manifest } from "../../contract/manifest.ts";
+import { checkManifest, suggestion } from "../../contract/manifest-rules.ts";
+import type { Violation } from "../../contract/problem.ts";
+import { Failure } from "../failure.ts";
+import type { Source } from "./source.ts";
+
+/** One deployment of a manifest file: what is sent, and where it stands, to tell what the server says about it. */
+export type Declared = { body: Record<string, unknown>; manifest: Manifest; tell: (violation: Violation) => string };
+
+export type Declarations = { deployments: Declared[]; notes: string[] };
+
+const SECTIONS = ["namespaces", "configs", "deployments"];
+
+type Draft = { source: Source; document: Document; node: Node | null; label: string };
+
+/** Everything that the files declare, checked. Throws one Failure with all violations of all documents. */
+export function declarations(sources: readonly Source[]): Declarations {
+  const problems: string[] = [];
+  const notes: string[] = [];
+  const drafts: Draft[] = [];
+  for (const source of sources) {
+    for (const document of source.documents) {
+      const draft = { source, document, node: document.contents as Node | null, label: "" };
+      if (document.contents === null || document.toJS() == null) continue;
+      if (isSectioned(document)) drafts.push(...sections(draft, problems, notes));
+      else drafts.push(draft);
+    }
+  }
+  const deployments = drafts.flatMap((draft) => check(draft, problems));
+  problems.push(...declaredTwice(deployments));
+  const files = sources.map((source) => source.name).join(", ");
+  if (problems.length > 0) {
+    const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+    throw new Failure(`${count} in ${files}; nothing was applied`, { details: problems });
+  }
+  if (deployments.length === 0 && notes.length === 0) {
+    throw new Failure(`${files}: no deployment in it`, { hint: "Expected a deployment with a `name`, or a map `deployments` of them." });
+  }
+  return { deployments, notes };
+}
+
+const isSectioned = (document: Document): boolean => isMap(document.contents) && SECTIONS.some((key) => document.has(key));
+
+/** Ring's form: maps or lists of namespaces, configs and deployments. A map's keys are only labels. */
+function sections({ source, document }: Draft, problems: string[], notes: string[]): Draft[] {
+  const tell = (path: string, message: string) =>
+    problems.push(`${source.at(source.locate(document, document.contents as Node, path, "key"))} ${path}: ${message}`);
+  for (const key of Object.keys(document.toJS() as object)) {
+    if (!SECTIONS.includes(key)) tell(key, `unknown field${suggestion(key, SECTIONS)}`);
+  }
+  for (const { path, node } of entries(document, "configs")) tell(path, node === undefined ? "expected a map or a list" : "configs are not carried out by this version");
+  for (const { path, node } of entries(document, "namespaces")) {
+    const name = isMap(node) ? node.get("name") : undefined;
+    if (typeof name === "string") notes.push(`namespace ${name}: nothing to do, it is there as soon as something is in it`);
+    else tell(path, "expected a namespace with a name");
+  }
+  return entries(document, "deployments").flatMap(({ path, node }): Draft[] => {
+    if (isMap(node)) return [{ source, document, node, label: path }];
+    tell(path, node === undefined ? "expected a map or a list" : "expected a deployment");
+    return [];
+  });
+}
+
+/** The members of a section with their paths; a single one without a node when the section is neither map nor list. */
+function entries(document: Document, section: string): { path: string; node: Node | undefined }[] {
+  const node = document.get(section, true);
+  const child = (value: unknown) => (isNode(value) ? value : undefined);
+  if (isMap(node)) return node.items.map((pair: Pair) => ({ path: `${section}.${String(pair.key)}`, node: child(pair.value) ?? (document.createNode(null) as Node) }));
+  if (isSeq(node)) return node.items.map((item, index) => ({ path: `${section}[${index}]`, node: child(item) }));
+  return node === undefined || document.getIn([section]) == null ? [] : [{ path: section, node: undefined }];
+}
+
+function check({ source, document, node, label }: Draft, problems: string[]): Declared[] {
+  const tell = (violation: Violation) => {
+    const part = violation.code === "unknown_field" || violation.code.endsWith(".unsupported") ? "key" : "value";
+    const place = source.locate(document, node, violation.property_path, part);
+    const path = [label, violation.property_path].filter((text) => text !== "").join(".");
+    return `${source.at(place)}${path === "" ? "" : ` ${path}`}: ${violation.message}`;
+  };
+  if (!isMap(node)) {
+    problems.push(tell({ property_path: "", message: "expected a deployment: a map with a `name`", code: "invalid_type" }));
+    return [];
+  }
+  const body = asSent(node.toJS(document) as Record<string, unknown>);
+  const checked = checkManifest(body);
+  if (checked.ok) return [{ body, manifest: checked.manifest, tell }];
+  problems.push(...checked.violations.map(tell));
+  return [];
+}
+
+/** A field without a value is one that was left out; labels may be a list of single-entry maps, as in Ring. */
+function asSent(written: Record<string, unknown>): Record<string, unknown> {
+  const body = Object.fromEntries(Object.entries(written).filter(([, value]) => value !== null));
+  const { labels } = body;
+  if (Array.isArray(labels) && labels.every((one) => typeof one === "object" && one !== null && !Array.isArray(one))) {
+    body["labels"] = Object.assign({}, ...labels);
+  }
+  return body;
+}
+
+function declaredTwice(deployments: readonly Declared[]): string[] {
+  const seen = new Set<string>();
+  return deployments.flatMap(({ manifest: { namespace, name }, tell }) => {
+    const key = `${namespace}/${name}`;
+    if (!seen.has(key)) {
+      seen.add(key);
+      return [];
+    }
+    return [tell({ property_path: "name", message: `${key} is declared twice`, code: "duplicate" })];
+  });
+}

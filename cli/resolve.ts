@@ -1,0 +1,48 @@
+import type { Api } from "./api.ts";
+import { Failure, notFound } from "./failure.ts";
+
+type Named = { id: string; name: string; namespace?: string | null; status?: string };
+
+/** The resources of one kind that a user may name: by id, by the beginning of an id, by name, or by `namespace/name`. */
+type Kind = { word: string; path: string; prefix: string };
+
+const DEPLOYMENT: Kind = { word: "deployment", path: "/deployments", prefix: "dep_" };
+const HOST: Kind = { word: "host", path: "/hosts", prefix: "host_" };
+const TOKEN: Kind = { word: "token", path: "/tokens", prefix: "tok_" };
+
+export const deploymentId = (api: Api, reference: string): Promise<string> => resolve(api, DEPLOYMENT, reference);
+export const hostId = (api: Api, reference: string): Promise<string> => resolve(api, HOST, reference);
+export const tokenId = (api: Api, reference: string): Promise<string> => resolve(api, TOKEN, reference);
+
+const ULID_LENGTH = 26;
+/** Fewer characters of an id than this only say when it was made, to the hour or so; a name is meant then. */
+const SHORTEST_PREFIX = 6;
+
+async function resolve(api: Api, kind: Kind, reference: string): Promise<string> {
+  const text = reference.trim();
+  if (text.startsWith(kind.prefix) && text.length === kind.prefix.length + ULID_LENGTH) return text;
+  const slash = text.indexOf("/");
+  const namespace = slash > 0 ? text.slice(0, slash) : undefined;
+  const name = slash > 0 ? text.slice(slash + 1) : text;
+  const rows: Named[] = [];
+  for await (const page of api.pages(kind.path, namespace === undefined ? {} : { namespace }, Number.POSITIVE_INFINITY)) {
+    rows.push(...(JSON.parse(page) as Named[]));
+  }
+  const found = pick(rows, name, kind.prefix);
+  if (found.length === 1) return (found[0] as Named).id;
+  if (found.length === 0) throw notFound(kind.word, reference);
+  throw new Failure(`'${reference}' names ${found.length} ${kind.word}s`, {
+    details: found.slice(0, 10).map((row) => `${row.namespace == null ? row.name : `${row.namespace}/${row.name}`}  ${row.id}`),
+    hint: kind === DEPLOYMENT ? "Give namespace/name, or the id." : "Give the id.",
+  });
+}
+
+/** A name means what lives under it now: what is being deleted counts only when nothing else has the name. Names win over id prefixes. */
+function pick(rows: readonly Named[], name: string, prefix: string): Named[] {
+  const named = rows.filter((row) => row.name === name);
+  const living = named.filter((row) => row.status !== "deleted" && row.status !== "removed");
+  if (living.length > 0) return living;
+  if (named.length > 0) return named.slice(0, 1);
+  const start = name.startsWith(prefix) ? name : prefix + name;
+  return start.length >= prefix.length + SHORTEST_PREFIX ? rows.filter((row) => row.id.startsWith(start)) : [];
+}

@@ -1,0 +1,75 @@
+import { Command, CommanderError } from "commander";
+import { agentCommand } from "./agent.ts";
+import { applyCommand } from "./apply.ts";
+import { auditCommand } from "./audit.ts";
+import { addServerOptions } from "./command.ts";
+import { contextCommands } from "./context/commands.ts";
+import { demoCommand } from "./demo/command.ts";
+import { deploymentCommands } from "./deployment/commands.ts";
+import { ExecEnded } from "./deployment/exec.ts";
+import { explainCommand } from "./deployment/explain.ts";
+import { EXIT, Failure, Interrupted } from "./failure.ts";
+import { hostCommands } from "./host/commands.ts";
+import { failureText } from "./report.ts";
+import type { Surroundings } from "./session.ts";
+import { tokenCommands } from "./token/commands.ts";
+import { upCommand } from "./up/command.ts";
+
+/** Runs one command line. Answers the exit code; never throws for what a user can cause. */
+export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
+  const { terminal, interrupt } = around;
+  try {
+    await program(around).parseAsync([...argv], { from: "user" });
+    return interrupt.signal.aborted ? leave(around) : EXIT.ok;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.other;
+    if (interrupt.signal.aborted || error instanceof Interrupted) return leave(around);
+    if (error instanceof ExecEnded) return error.code;
+    if (error instanceof Failure) {
+      terminal.err(failureText(error, terminal.errColor));
+      return error.exit;
+    }
+    terminal.err(`${terminal.errColor.red("error:")} this is a fault of lamplighter itself\n${(error as Error)?.stack ?? String(error)}\n`);
+    return EXIT.other;
+  }
+}
+
+/** After Ctrl-C 130; a service manager's SIGTERM is an order that was carried out. */
+function leave({ terminal, interrupt }: Surroundings): number {
+  if (!interrupt.handled) terminal.err(`${terminal.live === null ? "" : "\r\u001b[2K"}${`Interrupted. ${interrupt.aftermath}`.trim()}\n`);
+  return interrupt.handled && interrupt.signal.reason !== "SIGINT" ? EXIT.ok : EXIT.interrupted;
+}
+
+export function program(around: Surroundings): Command {
+  const { terminal } = around;
+  const root = new Command("lamplighter")
+    .description("Lights compute when it is needed and puts it out when it is not.")
+    .version("0.1.0")
+    .exitOverride()
+    .configureOutput({
+      writeOut: terminal.out,
+      writeErr: terminal.err,
+      getOutHelpWidth: () => terminal.width ?? 100,
+      getErrHelpWidth: () => terminal.live ?? 100,
+      getOutHasColors: () => terminal.color.isColorSupported,
+      getErrHasColors: () => terminal.errColor.isColorSupported,
+    })
+    .configureHelp({ styleTitle: (text) => terminal.color.bold(text), sortSubcommands: false })
+    .helpCommand(false)
+    .addHelpText("after", "\nStart with:\n  lamplighter demo                    see it work, in a temporary folder\n  lamplighter up                      run a control plane and an agent here\n  lamplighter apply -f app.yaml --wait");
+  root.commandsGroup("Run:");
+  upCommand(root, around);
+  demoCommand(root, around);
+  agentCommand(root, around);
+  root.commandsGroup("Deploy:");
+  applyCommand(root, around);
+  deploymentCommands(root, around);
+  explainCommand(root, around);
+  root.commandsGroup("Steer:");
+  hostCommands(root, around);
+  tokenCommands(root, around);
+  auditCommand(root, around);
+  contextCommands(root, around);
+  addServerOptions(root);
+  return root;
+}

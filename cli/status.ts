@@ -1,0 +1,21 @@
+import type { DeploymentStatus } from "../contract/deployment.ts";
+import type { Level } from "../contract/event.ts";
+import type { HostStatus } from "../contract/host.ts";
+import type { Colors } from "./terminal.ts";
+
+const GOOD: readonly (DeploymentStatus | HostStatus)[] = ["running", "completed", "ready"];
+const PASSING: readonly (DeploymentStatus | HostStatus)[] = ["pending", "creating", "joining", "syncing", "unreachable"];
+const GONE: readonly (DeploymentStatus | HostStatus)[] = ["deleted", "removed"];
+
+/** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */
+export function paintStatus(text: string, status: string, color: Colors): string {
+  const among = (words: readonly string[]) => words.includes(status);
+  if (among(GOOD)) return color.green(text);
+  if (among(PASSING)) return color.yellow(text);
+  return among(GONE) ? color.dim(text) : color.red(text);
+}
+
+export function paintLevel(text: string, level: Level | string, color: Colors): string {
+  if (level === "error") return color.red(text);
+  return level === "warning" ? color.yellow(text) : color.dim(text);
+}

@@ -1,0 +1,38 @@
+import { isAbsolute, join, relative, resolve } from "node:path";
+import { type Command, InvalidArgumentError } from "commander";
+import { withExamples } from "../command.ts";
+import type { Surroundings } from "../session.ts";
+
+export type UpOptions = { port: number; host: string; data: string; token?: string; runtime?: string; agent: boolean };
+
+export function upCommand(program: Command, around: Surroundings): void {
+  withExamples(program.command("up").description("run a control plane and an agent on this machine, with the state on disk"), [
+    "lamplighter up",
+    "lamplighter up --port 9000 --data /var/lib/lamplighter",
+    "lamplighter up --runtime process",
+  ])
+    .option("--port <port>", "where the API listens", port, 8787)
+    .option("--host <address>", "the address to listen on", "127.0.0.1")
+    .option("--data <folder>", "where everything is kept", ".lamplighter")
+    .option("--token <token>", "the root token; otherwise the one of the last time, or a new one")
+    .option("--runtime <list>", "process,docker,podman; otherwise process and the engines that answer now")
+    .option("--no-agent", "run the control plane only; agents join from elsewhere")
+    .action(async (options: UpOptions) => {
+      const { up } = await import("./up.ts");
+      await up({ ...options, data: resolve(options.data) }, around);
+    });
+}
+
+function port(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > 65535) throw new InvalidArgumentError("expected a port from 0 to 65535");
+  return value;
+}
+
+/** How a person calls this CLI from the folder that they are in. */
+export function commandName(project: string, cwd: string): string {
+  const path = join(project, "bin", "lamplighter");
+  const short = relative(cwd, path);
+  if (short.startsWith("..") || isAbsolute(short)) return path;
+  return short.includes("/") ? short : `./${short}`;
+}

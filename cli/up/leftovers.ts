@@ -1,0 +1,37 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { configPath } from "./control-plane.ts";
+import { agentCommandLine } from "./local-agent.ts";
+import { processes, type Running } from "./process-table.ts";
+
+/**
+ * Control planes and agents that an earlier run left behind when it was killed. They are known by their command lines, which name this data
+ * folder: a file with process ids could miss one that was started in the last moment, or name a number that is somebody else's by now.
+ */
+export function leftovers(dataDir: string, agentDir: string): Running[] {
+  const config = configPath(dataDir);
+  const agent = agentCommandLine(agentDir).slice(1).join(" ");
+  return processes().filter(
+    ({ pid, command }) =>
+      pid !== process.pid && ((/(^|\/)workerd serve /.test(command) && command.endsWith(` ${config}`)) || command.includes(` ${agent} `)),
+  );
+}
+
+/** Ends them: first the agents, which leave their workloads running. Answers how many there were. */
+export async function stopLeftovers(dataDir: string, agentDir: string): Promise<number> {
+  const found = leftovers(dataDir, agentDir);
+  const byPid = (pids: readonly number[]) => leftovers(dataDir, agentDir).filter((one) => pids.includes(one.pid));
+  const pids = found.map((one) => one.pid);
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+    for (const { pid } of byPid(pids)) send(pid, signal);
+    for (let waited = 0; waited < 3000 && byPid(pids).length > 0; waited += 50) await sleep(50);
+  }
+  return found.length;
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

@@ -1,0 +1,42 @@
+/** The Durable Object classes and the names under which the Worker finds them: as in wrangler.toml, which a test compares. */
+export const OBJECTS = {
+  DEPLOYMENT: "DeploymentObject",
+  HOST: "HostObject",
+  NAMESPACE: "NamespaceObject",
+  INDEX: "IndexObject",
+  TOKEN: "TokenObject",
+} as const;
+export const COMPATIBILITY_DATE = "2026-10-23";
+
+export type ServeSettings = { modulePath: string; stateDir: string; host: string; port: number; tokenHash: string };
+
+/** The text of workerd's configuration file. */
+export function serveConfig({ modulePath, stateDir, host, port, tokenHash }: ServeSettings): string {
+  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const objects = Object.entries(OBJECTS);
+  // `private` lets the control plane call agents on this machine and in the local network.
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .mainWorker),
+    (name = "state", disk = (path = ${text(stateDir)}, writable = true)),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+  ],
+  sockets = [(name = "http", address = ${text(address)}, http = (), service = "main")],
+);
+const mainWorker :Workerd.Worker = (
+  modules = [(name = "index.js", esModule = embed ${text(modulePath)})],
+  compatibilityDate = ${text(COMPATIBILITY_DATE)},
+  bindings = [
+    (name = "ROOT_TOKEN_HASH", text = ${text(tokenHash)}),
+${objects.map(([name, className]) => `    (name = ${text(name)}, durableObjectNamespace = ${text(className)}),`).join("\n")}
+  ],
+  durableObjectNamespaces = [
+${objects.map(([, className]) => `    (className = ${text(className)}, uniqueKey = ${text(`lamplighter-${className}`)}, enableSql = true),`).join("\n")}
+  ],
+  durableObjectStorage = (localDisk = "state"),
+);
+`;
+}
+
+const text = (value: string): string => JSON.stringify(value);

@@ -1,0 +1,137 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { HostView } from "../../contract/host.ts";
+import type { TokenCreated } from "../../contract/token.ts";
+import type { Runtime } from "../../contract/workload.ts";
+import { Api } from "../api.ts";
+import { readContexts, writeContexts } from "../contexts.ts";
+import { Failure } from "../failure.ts";
+import { Progress } from "../progress.ts";
+import type { Surroundings } from "../session.ts";
+import { oneLine } from "../terminal.ts";
+import { banner } from "./banner.ts";
+import type { Child } from "./child.ts";
+import type { UpOptions } from "./command.ts";
+import { CONTROL_PLANE_GRACE_MS, startControlPlane } from "./control-plane.ts";
+import { agentDir, holdDataFolder, makeDataFolder, tokenPath } from "./data-folder.ts";
+import { watchHost } from "./host-watch.ts";
+import { stopLeftovers } from "./leftovers.ts";
+import { AGENT_GRACE_MS, startAgent } from "./local-agent.ts";
+import { parentDied } from "./parent.ts";
+import { requireFreePort } from "./port-holder.ts";
+import { rootToken, tokenHash } from "./root-token.ts";
+import { parseRuntimes, presentRuntimes } from "./runtimes.ts";
+import { type Supervised, supervise } from "./supervise.ts";
+
+/** The name of the one agent that `up` runs. */
+const LOCAL = "local";
+const HOST_READY_WITHIN_MS = 60_000;
+
+/** Runs everything until it is interrupted. What it has started it ends, also when a start fails half way; workloads are left running. */
+export async function up(options: UpOptions, around: Surroundings): Promise<void> {
+  const { terminal, interrupt } = around;
+  const started = around.now();
+  const progress = new Progress(terminal);
+  const say = (line: string) => progress.note(`${terminal.errColor.dim(new Date(around.now()).toTimeString().slice(0, 8))} ${line}`);
+  const stops: (() => Promise<void>)[] = [];
+  const over = Promise.race([aborted(interrupt.signal), parentDied(interrupt.signal)]);
+  makeDataFolder(options.data);
+  const held = await holdDataFolder(options.data, `http://${options.host}:${options.port}`);
+  try {
+    const stopped = await stopLeftovers(options.data, agentDir(options.data));
+    if (stopped > 0) say(`stopped ${stopped} ${stopped === 1 ? "process" : "processes"} that an earlier run had left behind`);
+    const runtimes = options.runtime === undefined ? await presentRuntimes() : parseRuntimes(options.runtime);
+    const token = rootToken(options.data, options.token);
+    await requireFreePort(options.host, options.port);
+
+    progress.update("starting the control plane");
+    const settings = { dataDir: options.data, host: options.host, tokenHash: tokenHash(token) };
+    const plane = await startControlPlane({ ...settings, port: options.port });
+    const { url, port, modulePath } = plane;
+    const again = async () => (await startControlPlane({ ...settings, port, modulePath })).child;
+    const control = supervise({ name: "control plane", first: plane.child, start: again, say });
+    stops.push(() => control.stop(CONTROL_PLANE_GRACE_MS));
+    const api = new Api(url, token, interrupt.signal);
+
+    let host: HostView | null = null;
+    if (options.agent) {
+      progress.update("starting the agent");
+      const agent = await superviseAgent(options.data, api, runtimes, say);
+      stops.unshift(() => agent.stop(AGENT_GRACE_MS));
+      host = await Promise.race([hostReady(api, agent, progress), over.then(() => null)]);
+    }
+    progress.clear();
+    if (!interrupt.signal.aborted) {
+      const context = registerContext(around, url, token);
+      terminal.out(banner({ url, token, tokenFile: tokenPath(options.data), dataDir: options.data, host, context, tookMs: around.now() - started }, terminal));
+      if (host !== null) void watchHost(api, host, say, interrupt.signal);
+      interrupt.handled = true;
+      await over;
+    }
+  } finally {
+    progress.clear();
+    interrupt.controller.abort("over");
+    for (const stop of stops) await stop();
+    held.release();
+  }
+  terminal.err(`Stopped. Workloads go on running; \`up\` takes them up again.\n`);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    if (signal.aborted) done();
+    signal.addEventListener("abort", () => done(), { once: true });
+  });
+}
+
+async function superviseAgent(dataDir: string, api: Api, runtimes: readonly Runtime[], say: (line: string) => void): Promise<Supervised> {
+  const folder = agentDir(dataDir);
+  const start = async (): Promise<Child> => {
+    const joinToken = isJoined(folder) ? undefined : await joinTokenOf(api);
+    return startAgent({ url: api.url, dataDir: folder, joinToken, name: LOCAL, runtimes, logPath: join(dataDir, "logs", "agent.log") });
+  };
+  return supervise({ name: "agent", first: await start(), start, say, isFinal: ({ code }) => code === 0 });
+}
+
+function isJoined(folder: string): boolean {
+  const path = join(folder, "identity.json");
+  return existsSync(path) && (JSON.parse(readFileSync(path, "utf8")) as { state?: string }).state === "joined";
+}
+
+export async function joinTokenOf(api: Api, uses = 1): Promise<string> {
+  const { text } = await api.post("/join-tokens", { body: { expires_in: "10m", uses } });
+  return (JSON.parse(text) as TokenCreated).token;
+}
+
+/** Waits until the agent has joined, has put away what should not run here, and is ready for more. */
+async function hostReady(api: Api, agent: Supervised, progress: Progress): Promise<HostView> {
+  const deadline = Date.now() + HOST_READY_WITHIN_MS;
+  for (;;) {
+    const { text } = await api.get("/hosts", { query: { limit: 1000 } });
+    const host = (JSON.parse(text) as HostView[]).find((one) => one.name === LOCAL && one.status !== "removed");
+    if (host?.status === "ready") return host;
+    progress.update(`waiting for the agent: ${host === undefined ? "joining" : `${host.status}, ${oneLine(host.message)}`}`);
+    if (Date.now() > deadline) throw agentFailure(agent, `is not ready after ${HOST_READY_WITHIN_MS / 1000} s`);
+    const ended = await Promise.race([agent.child().exited, sleep(50, null)]);
+    if (ended !== null) throw agentFailure(agent, "did not start");
+  }
+}
+
+function agentFailure(agent: Supervised, what: string): Failure {
+  return new Failure(`the agent ${what}`, { details: agent.child().logTail().split("\n") });
+}
+
+/** Lets the CLI find this server without being told. Answers what a command needs to use it, if anything. */
+function registerContext({ env, terminal }: Surroundings, url: string, token: string): string | null {
+  try {
+    const file = readContexts(env);
+    const own = file.contexts[LOCAL] === undefined || file.contexts[LOCAL].by === "up";
+    if (!own) return null;
+    writeContexts(env, { current: file.current ?? LOCAL, contexts: { ...file.contexts, [LOCAL]: { url, token, by: "up" } } });
+    return file.current === null || file.current === LOCAL ? "" : ` -c ${LOCAL}`;
+  } catch (error) {
+    terminal.err(`The context ${LOCAL} could not be written: ${(error as Error).message}\n`);
+    return null;
+  }
+}

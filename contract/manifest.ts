@@ -1,0 +1,92 @@
+import { z } from "zod";
+import { parseCpu, parseDuration, parseMemory } from "./quantity.ts";
+import { Mount, PortMapping, PullPolicy, RUNTIMES, type WorkloadSpec } from "./workload.ts";
+
+/**
+ * A deployment as its user writes it: the body of `POST /deployments`, and an entry of a manifest file. The fields are Ring's, and ours
+ * where Ring has none (`working_dir`, `stop_timeout`, `placement`). What the fields may hold together is `manifest-rules.ts`.
+ */
+
+/** A DNS label, as in Ring's namespaces, one character allowed. */
+const NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+export const NAME_MESSAGE = "expected 1 to 63 lower-case letters, digits or `-`, starting and ending with a letter or digit";
+export const Name = z.string().regex(NAME, NAME_MESSAGE);
+
+const Quantity = z.union([z.string(), z.number()]).transform(String);
+const Resources = z.strictObject({
+  limits: z.strictObject({ cpu: Quantity.optional(), memory: Quantity.optional() }).optional(),
+  requests: z.strictObject({ cpu: Quantity.optional(), memory: Quantity.optional() }).optional(),
+});
+
+const EnvironmentValue = z.union([z.string(), z.number().transform(String), z.boolean().transform(String)]);
+
+export const MANIFEST_FIELDS = {
+  name: Name,
+  namespace: Name.default("default"),
+  runtime: z.string().default("docker").describe(`One of ${RUNTIMES.join(", ")}`),
+  kind: z.enum(["worker", "job"]).default("worker"),
+  image: z.string().nullish().describe("Required but for the process runtime"),
+  replicas: z.int().min(0).max(1000).default(1),
+  command: z.array(z.string()).default([]).describe("Container: replaces CMD. Process: the program and its arguments; required"),
+  labels: z.record(z.string(), EnvironmentValue).default({}),
+  environment: z.record(z.string(), EnvironmentValue).default({}),
+  ports: z.array(PortMapping).default([]),
+  volumes: z.array(Mount).default([]),
+  resources: Resources.nullish(),
+  config: z
+    .strictObject({
+      image_pull_policy: z.string().default("Always"),
+      server: z.string().nullish(),
+      username: z.string().nullish(),
+      password: z.string().nullish().describe("Write-only: never answered"),
+      user: z.strictObject({ id: z.int().min(0).nullish(), group: z.int().min(0).nullish(), privileged: z.boolean().default(false) }).nullish(),
+    })
+    .nullish(),
+  network: z.strictObject({ mode: z.enum(["bridge", "host"]).default("bridge") }).nullish(),
+  working_dir: z.string().startsWith("/", "expected an absolute path").nullish(),
+  stop_timeout: z.string().default("10s").describe("From SIGTERM to SIGKILL"),
+  placement: z
+    .strictObject({ labels: z.record(z.string(), z.string()).default({}) })
+    .nullish()
+    .describe("Only hosts that carry all of these labels"),
+} as const;
+
+export const Manifest = z.strictObject(MANIFEST_FIELDS);
+export type Manifest = z.infer<typeof Manifest>;
+
+/** What an agent gets to run for a valid manifest. Numbers are parsed here, once. */
+export function workloadSpec(manifest: Manifest): WorkloadSpec {
+  const { limits, requests } = manifest.resources ?? {};
+  const cpu = (text: string | undefined) => (text === undefined ? null : parseCpu(text));
+  const memory = (text: string | undefined) => (text === undefined ? null : parseMemory(text));
+  const config = manifest.config;
+  return {
+    runtime: manifest.runtime as WorkloadSpec["runtime"],
+    namespace: manifest.namespace,
+    name: manifest.name,
+    kind: manifest.kind,
+    image: manifest.image ?? null,
+    image_pull_policy: (config?.image_pull_policy ?? "Always") as z.infer<typeof PullPolicy>,
+    registry:
+      config?.username != null && config.password != null
+        ? { server: config.server ?? null, username: config.username, password: config.password }
+        : null,
+    command: manifest.command,
+    working_dir: manifest.working_dir ?? null,
+    environment: manifest.environment,
+    labels: manifest.labels,
+    ports: manifest.ports,
+    mounts: manifest.volumes,
+    user: {
+      id: config?.user?.id ?? null,
+      group: config?.user?.group ?? null,
+      privileged: config?.user?.privileged ?? false,
+    },
+    network: manifest.network?.mode ?? "bridge",
+    cpu_limit_millis: cpu(limits?.cpu),
+    memory_limit_bytes: memory(limits?.memory),
+    cpu_reserved_millis: cpu(requests?.cpu) ?? cpu(limits?.cpu) ?? 0,
+    memory_reserved_bytes: memory(requests?.memory) ?? memory(limits?.memory) ?? 0,
+    stop_timeout_ms: parseDuration(manifest.stop_timeout) as number,
+  };
+}

@@ -1,0 +1,143 @@
+import { z } from "zod";
+
+/**
+ * Every error that the API can answer: its stable code, HTTP status, title, and what the caller can do about it.
+ * The status is chosen by who must act next: 4xx the caller, 503 nobody (wait), 500 us.
+ * A page per code is served at `/problems/<code>` and printed in `docs/problems.md`.
+ */
+export const PROBLEMS = {
+  malformed_body: {
+    status: 400,
+    title: "The body is not valid JSON",
+    help: "Send valid JSON. The answer names the line and column where reading stopped.",
+  },
+  malformed_query: {
+    status: 400,
+    title: "A query parameter is not valid",
+    help: "Look at `violations`: each names a parameter and what was expected.",
+  },
+  unauthenticated: {
+    status: 401,
+    title: "No valid token",
+    help: "Send `Authorization: Bearer lamp_…`. The token may be missing, mistyped, expired or revoked; the answer is the same for all four.",
+  },
+  insufficient_scope: {
+    status: 403,
+    title: "The token lacks a scope",
+    help: "Make a token that has the scope named in `required_scope` (`lamplighter token create --scope …`).",
+  },
+  namespace_not_permitted: {
+    status: 403,
+    title: "The token is not for this namespace",
+    help: "Use a token whose namespace list has this namespace, or one without a list.",
+  },
+  not_found: {
+    status: 404,
+    title: "No such resource",
+    help: "Check the id. A resource in a namespace that the token may not see is answered the same way.",
+  },
+  method_not_allowed: { status: 405, title: "Method not allowed here", help: "The `Allow` header lists the methods that this path knows." },
+  action_not_allowed: {
+    status: 409,
+    title: "Not allowed in the current status",
+    help: "`status` and `allowedActions` in the answer say what the resource is and what it would accept now.",
+  },
+  name_taken: { status: 409, title: "The name is taken", help: "Choose another name, or delete the resource that holds it." },
+  host_not_empty: {
+    status: 409,
+    title: "The host still runs workloads",
+    help: "Drain it first (`lamplighter host drain ID`), or remove with `force=true` if the machine is gone for good.",
+  },
+  request_in_progress: {
+    status: 409,
+    title: "The same request is still running",
+    help: "A request with this Idempotency-Key has not finished. Wait, then send it again.",
+  },
+  host_removed: {
+    status: 410,
+    title: "The host was removed",
+    help: "This host's enrolment has ended. Join again with a new join token (`lamplighter host join-token`).",
+  },
+  precondition_failed: {
+    status: 412,
+    title: "The resource has changed",
+    help: "`If-Match` names an older revision. Read the resource again, decide again, and send its new `ETag`.",
+  },
+  body_too_large: { status: 413, title: "The body is too large", help: "Bodies are limited to 1 MiB (1,048,576 bytes)." },
+  unsupported_media_type: { status: 415, title: "The body is not JSON", help: "Send `Content-Type: application/json`." },
+  validation_failed: {
+    status: 422,
+    title: "Validation failed",
+    help: "Every violation is listed at once, each with its path, what was expected, and a code. Nothing was changed.",
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: "The Idempotency-Key was used for another request",
+    help: "Use a new key for a new request. The same key is only for repeating the very same request.",
+  },
+  host_unavailable: {
+    status: 503,
+    title: "The host does not answer",
+    help: "The host that runs this is not connected. Wait for it (`Retry-After`), or look at `lamplighter host list`.",
+  },
+  overloaded: { status: 503, title: "Too busy", help: "Send the request again after the time in `Retry-After`." },
+  internal: {
+    status: 500,
+    title: "Internal error",
+    help: "This is a fault of Lamplighter. Report the `request_id`; the request may be sent again with the same Idempotency-Key.",
+  },
+} as const satisfies Record<string, { status: number; title: string; help: string }>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** One thing wrong with the input. `property_path` is dotted, with `[i]` for list items; empty means the whole body. */
+export const Violation = z.object({
+  property_path: z.string(),
+  message: z.string(),
+  code: z.string(),
+});
+export type Violation = z.infer<typeof Violation>;
+
+/** The body of every error answer, `application/problem+json` (RFC 9457). */
+export const Problem = z.looseObject({
+  type: z.string().describe("Address of the page about this code, relative to the API"),
+  title: z.string(),
+  status: z.int(),
+  code: z.string().describe("Stable; switch on this, not on the text"),
+  detail: z.string(),
+  violations: z.array(Violation),
+  request_id: z.string().optional(),
+});
+export type Problem = z.infer<typeof Problem>;
+
+/** Why something was not done. It is a value: objects answer it over RPC, and never throw it. */
+export type Refusal = {
+  code: ProblemCode;
+  detail: string;
+  violations?: Violation[];
+  /** Further members of the problem body, e.g. `status` and `allowedActions` of a 409. */
+  more?: Record<string, unknown>;
+};
+
+export type Reply<T> = { ok: true; value: T } | { ok: false; refusal: Refusal };
+
+export const accept = <T>(value: T): Reply<T> => ({ ok: true, value });
+export const refuse = (code: ProblemCode, detail: string, rest: Omit<Refusal, "code" | "detail"> = {}): Reply<never> => ({
+  ok: false,
+  refusal: { code, detail, ...rest },
+});
+
+/** The body of the answer for a refusal. */
+export function problemBody(refusal: Refusal, requestId?: string): Problem {
+  const { status, title } = PROBLEMS[refusal.code];
+  return {
+    ...refusal.more,
+    type: `/problems/${refusal.code}`,
+    title,
+    status,
+    code: refusal.code,
+    detail: refusal.detail,
+    violations: refusal.violations ?? [],
+    ...(requestId === undefined ? {} : { request_id: requestId }),
+  };
+}

@@ -1,0 +1,150 @@
+import { z } from "zod";
+
+/**
+ * A workload is the one thing an agent runs. This file is what control plane and agent agree on: what should run (`Workload`), and
+ * what was seen (`Observation`). Commands are level-shaped: "W at generation G should be running", never "start W".
+ */
+
+export const RUNTIMES = ["process", "docker", "podman"] as const;
+export const Runtime = z.enum(RUNTIMES);
+export type Runtime = z.infer<typeof Runtime>;
+
+export const PortMapping = z.strictObject({
+  /** Port on the host; for the process runtime it is the port that the program must listen on. */
+  published: z.int(),
+  /** Port in the container; the process runtime ignores it. */
+  target: z.int(),
+  host_ip: z.string().nullish(),
+  protocol: z.enum(["tcp", "udp"]).default("tcp"),
+});
+export type PortMapping = z.infer<typeof PortMapping>;
+
+export const Mount = z.strictObject({
+  /** `bind`: a folder or file of the host, allowed by the host's policy. `volume`: a named volume, scoped to the namespace. */
+  type: z.enum(["bind", "volume"]),
+  source: z.string(),
+  destination: z.string(),
+  driver: z.enum(["local", "nfs"]).default("local"),
+  permission: z.enum(["ro", "rw"]).default("rw"),
+});
+export type Mount = z.infer<typeof Mount>;
+
+export const PullPolicy = z.enum(["Always", "IfNotPresent", "Never"]);
+
+/** What to run, in terms that every runtime driver understands. A driver answers a failure for what it cannot honour; it never ignores it. */
+export const WorkloadSpec = z.object({
+  runtime: Runtime,
+  /** For names and labels only: the namespace, and the name that the user gave. */
+  namespace: z.string(),
+  name: z.string(),
+  /** `job` runs once and its exit is the result; `worker` should never exit. */
+  kind: z.enum(["worker", "job"]),
+  image: z.string().nullable(),
+  image_pull_policy: PullPolicy,
+  registry: z.object({ server: z.string().nullable(), username: z.string(), password: z.string() }).nullable(),
+  /** Container: replaces CMD, not the entrypoint; empty keeps the image's. Process: program and arguments, found in PATH when without a slash. */
+  command: z.array(z.string()),
+  working_dir: z.string().nullable(),
+  environment: z.record(z.string(), z.string()),
+  labels: z.record(z.string(), z.string()),
+  ports: z.array(PortMapping),
+  mounts: z.array(Mount),
+  user: z.object({ id: z.int().nullable(), group: z.int().nullable(), privileged: z.boolean() }),
+  network: z.enum(["bridge", "host"]),
+  /** Thousandths of a core and bytes; null means no limit. */
+  cpu_limit_millis: z.int().positive().nullable(),
+  memory_limit_bytes: z.int().positive().nullable(),
+  /** What the host's ledger reserves: the request, else the limit, else 0. */
+  cpu_reserved_millis: z.int().nonnegative(),
+  memory_reserved_bytes: z.int().nonnegative(),
+  /** After SIGTERM, how long until SIGKILL. */
+  stop_timeout_ms: z.int().nonnegative(),
+});
+export type WorkloadSpec = z.infer<typeof WorkloadSpec>;
+
+/**
+ * `want`: `running` = create it if it is not there (a finished job or a dead worker of this generation is *not* started again: a new
+ * generation is how that is said); `gone` = stop it and remove every trace but the fence.
+ */
+export const Workload = z.object({
+  id: z.string(),
+  generation: z.int().positive(),
+  owner: z.string(),
+  want: z.enum(["running", "gone"]),
+  spec: WorkloadSpec,
+});
+export type Workload = z.infer<typeof Workload>;
+
+/** Why a workload could not be brought up. The kinds are the statuses that a deployment takes from them. */
+export const FAILURE_KINDS = [
+  "image_pull_back_off",
+  "create_container_error",
+  "network_error",
+  "config_error",
+  "file_system_error",
+  "error",
+] as const;
+export const FailureKind = z.enum(FAILURE_KINDS);
+export type FailureKind = z.infer<typeof FailureKind>;
+
+/** How a program ended. `code` is null when a signal ended it, and when the evidence is gone (`evidence: "lost"`). */
+export const Exit = z.object({
+  code: z.int().nullable(),
+  signal: z.string().nullable(),
+  oom: z.boolean(),
+  at: z.int().describe("ms since 1970, the host's clock"),
+  evidence: z.enum(["kept", "lost"]),
+});
+export type Exit = z.infer<typeof Exit>;
+
+/** Something true about a running workload that its user should know, e.g. `memory_unenforced`. */
+export const Note = z.object({ code: z.string(), message: z.string() });
+export type Note = z.infer<typeof Note>;
+
+const seen = { id: z.string(), generation: z.int().positive(), at: z.int() };
+
+/** What the agent saw of one generation of one workload. The newest replaces all older ones. */
+export const Observation = z.discriminatedUnion("phase", [
+  z.object({ ...seen, phase: z.literal("preparing"), message: z.string() }),
+  z.object({
+    ...seen,
+    phase: z.literal("running"),
+    started_at: z.int(),
+    /** Where it answers, reachable from the host at least: an IP or `IP:port`; null when it has none. */
+    address: z.string().nullable(),
+    image_digest: z.string().nullable(),
+    notes: z.array(Note),
+  }),
+  /** It ran and ended by itself; an intended stop is never seen as this. */
+  z.object({ ...seen, phase: z.literal("exited"), exit: Exit }),
+  z.object({ ...seen, phase: z.literal("failed"), failure: z.object({ kind: FailureKind, reason: z.string(), message: z.string() }) }),
+  z.object({ ...seen, phase: z.literal("stopping") }),
+  /** Nothing of it is left on this host. */
+  z.object({ ...seen, phase: z.literal("gone") }),
+]);
+export type Observation = z.infer<typeof Observation>;
+
+/** Resource use of one instance at one moment. CPU is a percentage of one core. */
+export const InstanceStats = z.object({
+  instance_id: z.string(),
+  instance_name: z.string(),
+  cpu_usage_percent: z.number(),
+  memory: z.object({ usage_bytes: z.number(), limit_bytes: z.number(), usage_percent: z.number() }),
+  network: z.object({ rx_bytes: z.number(), tx_bytes: z.number(), rx_packets: z.number(), tx_packets: z.number() }),
+  disk_io: z.object({ read_bytes: z.number(), write_bytes: z.number() }),
+  pids: z.object({ current: z.number(), limit: z.number() }),
+});
+export type InstanceStats = z.infer<typeof InstanceStats>;
+
+/** One line that an instance wrote. `timestamp` is when the runtime received it. */
+export const LogLine = z.object({
+  instance: z.string(),
+  stream: z.enum(["stdout", "stderr"]),
+  message: z.string(),
+  level: z.enum(["error", "warning", "info", "debug", "unknown"]),
+  timestamp: z.iso.datetime(),
+});
+export type LogLine = z.infer<typeof LogLine>;
+
+export const ExecResult = z.object({ exit_code: z.int().nullable(), stdout: z.string(), stderr: z.string(), truncated: z.boolean() });
+export type ExecResult = z.infer<typeof ExecResult>;

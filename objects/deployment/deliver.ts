@@ -1,0 +1,99 @@
+import type { DeploymentIdentity, Instance } from "../../contract/deployment.ts";
+import { workloadId } from "../../contract/id.ts";
+import { workloadSpec } from "../../contract/manifest.ts";
+import type { Workload } from "../../contract/workload.ts";
+import { CLUSTER_SHARD } from "../projection.ts";
+import type { Event } from "./decide.ts";
+import type { LetterKey } from "./letters.ts";
+import type { Candidate } from "./placement.ts";
+import type { DeploymentRecord } from "./record.ts";
+
+/** What a letter needs of its object: the present state, and a way to tell what came of it. */
+export type Sender = {
+  env: Pick<Env, "INDEX" | "HOST">;
+  load: () => DeploymentRecord | null;
+  apply: (event: Event) => void;
+};
+
+/** Says the present truth about one subject. Throws when the other side could not be reached; it is then tried again. */
+export async function deliver(key: LetterKey, sender: Sender): Promise<void> {
+  const record = sender.load();
+  if (!record) return;
+  switch (key) {
+    case "place":
+      return place(record, sender);
+    case "offer":
+      return offer(record, sender);
+    case "ask":
+      return ask(record, sender);
+    case "withdraw":
+      return withdraw(record, sender);
+  }
+}
+
+async function place(record: DeploymentRecord, sender: Sender): Promise<void> {
+  if (!record.state.instances.some(({ phase }) => phase === "placing")) return;
+  const index = sender.env.INDEX.getByName(CLUSTER_SHARD);
+  const bodies = await index.hosts();
+  sender.apply({ type: "hosts", hosts: bodies.map((body) => JSON.parse(body) as Candidate) });
+  const after = sender.load();
+  if (after?.state.instances.some(({ phase }) => phase === "placing")) await index.awaitCapacity(record.identity.id);
+}
+
+async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
+  const offered = record.state.instances.filter((instance) => instance.phase === "offered");
+  await eachHost(offered, async (host_id, instances) => {
+    const workloads = instances.map((instance) => workloadOf(record.identity, instance));
+    const answers = await sender.env.HOST.getByName(host_id).assign(workloads);
+    sender.apply({
+      type: "answered",
+      host_id,
+      answers: instances.map(({ slot, generation }, i) => ({ slot, generation, ...(answers[i] ?? { accepted: false, message: "gave no answer" }) })),
+    });
+  });
+}
+
+async function ask(record: DeploymentRecord, sender: Sender): Promise<void> {
+  const starting = record.state.instances.filter((instance) => instance.phase === "starting");
+  await eachHost(starting, async (host_id, instances) => {
+    const known = await sender.env.HOST.getByName(host_id).recheck(instances.map(({ slot }) => workloadId(record.identity.id, slot)));
+    const reports = instances.flatMap(({ slot, generation }, i) => {
+      const observation = known[i];
+      return observation && observation.generation === generation ? [{ slot, generation, observation }] : [];
+    });
+    if (reports.length > 0) sender.apply({ type: "observed", host_id, reports });
+  });
+}
+
+async function withdraw(record: DeploymentRecord, sender: Sender): Promise<void> {
+  const { id } = record.identity;
+  await eachHost(record.state.leaving, async (host_id, leaving) => {
+    const workloads = leaving.map(({ slot, generation }) => ({ id: workloadId(id, slot), generation }));
+    const answers = await sender.env.HOST.getByName(host_id).withdraw(id, workloads);
+    const at = Date.now();
+    const reports = leaving.flatMap(({ slot, generation }, i) =>
+      answers[i] === "gone"
+        ? [{ slot, generation, observation: { phase: "gone" as const, id: workloadId(id, slot), generation, at } }]
+        : [],
+    );
+    if (reports.length > 0) sender.apply({ type: "observed", host_id, reports });
+  });
+}
+
+function workloadOf(identity: DeploymentIdentity, instance: Instance): Workload {
+  return {
+    id: workloadId(identity.id, instance.slot),
+    generation: instance.generation,
+    owner: identity.id,
+    want: "running",
+    spec: workloadSpec(identity.manifest),
+  };
+}
+
+/** Asks each host once, all at the same time; one that fails does not keep the answers of the others from being used. */
+async function eachHost<T extends { host_id: string }>(items: readonly T[], ask: (hostId: string, items: T[]) => Promise<void>): Promise<void> {
+  const groups = Map.groupBy(items, ({ host_id }) => host_id);
+  const outcomes = await Promise.allSettled([...groups].map(([hostId, group]) => ask(hostId, group)));
+  const failed = outcomes.find((outcome) => outcome.status === "rejected");
+  if (failed) throw failed.reason;
+}

@@ -1,0 +1,73 @@
+import { allowedActions } from "../../contract/action.ts";
+import { DEPLOYMENT_ACTION_TABLE, type Instance, isTerminal, MAX_RESTART_COUNT } from "../../contract/deployment.ts";
+import { instanceId, workloadId } from "../../contract/id.ts";
+import { deadlineOf } from "./letters.ts";
+import type { DeploymentRecord } from "./record.ts";
+
+/** Which instance runs, or ran, where: what logs, metrics and exec ask the hosts about. */
+export type Running = { workload_id: string; instance_id: string; generation: number; slot: number; host_id: string };
+
+export function running(record: DeploymentRecord): Running[] {
+  return record.state.instances.flatMap((instance) => {
+    if (instance.phase === "placing") return [];
+    const workload_id = workloadId(record.identity.id, instance.slot);
+    const { slot, generation, host_id } = instance;
+    return [{ workload_id, instance_id: instanceId(workload_id, generation), generation, slot, host_id }];
+  });
+}
+
+/** Why this status, what is waited for, which deadline comes next, and what could not be delivered yet. */
+export function explanation(record: DeploymentRecord, sql: SqlStorage): Record<string, unknown> {
+  const { state, identity, revision } = record;
+  const id = (slot: number, generation: number) => instanceId(workloadId(identity.id, slot), generation);
+  const deadline = deadlineOf(state);
+  const letters = sql
+    .exec<{ key: string; due_at: number; attempts: number; last_error: string | null }>(
+      "SELECT key, due_at, attempts, last_error FROM outbox ORDER BY due_at",
+    )
+    .toArray();
+  return {
+    id: identity.id,
+    status: state.status,
+    reason: state.reason,
+    message: state.message,
+    revision,
+    terminal: isTerminal(state.status),
+    restart_count: state.restart_count,
+    restarts_left: Math.max(0, MAX_RESTART_COUNT - state.restart_count),
+    waiting_for: [
+      ...state.instances.flatMap((instance) => {
+        const what = waitsFor(instance);
+        return what ? [{ instance: id(instance.slot, instance.generation), ...what }] : [];
+      }),
+      ...state.leaving.map(({ slot, generation, host_id }) => ({
+        instance: id(slot, generation),
+        for: `host ${host_id} to confirm that it is gone`,
+        message: "",
+        until: null,
+      })),
+    ],
+    next_deadline_at: deadline === null ? null : iso(deadline),
+    undelivered: letters.map(({ key, due_at, attempts, last_error }) => ({ about: key, attempts, last_error, next_attempt_at: iso(due_at) })),
+    allowedActions: allowedActions(DEPLOYMENT_ACTION_TABLE, state.status),
+  };
+}
+
+/** `until`: when it is looked at again if nothing is heard. */
+function waitsFor(instance: Instance): { for: string; message: string; until: string } | null {
+  switch (instance.phase) {
+    case "placing":
+      return { for: "a host", message: instance.message, until: iso(instance.recheck_at) };
+    case "offered":
+      return { for: `host ${instance.host_id} to reserve`, message: "", until: iso(instance.ask_at) };
+    case "starting":
+      return { for: `host ${instance.host_id} to start it`, message: instance.message, until: iso(instance.ask_at) };
+    case "waiting":
+      return { for: "the back-off", message: instance.message, until: iso(instance.retry_at) };
+    case "running":
+    case "exited":
+      return null;
+  }
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();

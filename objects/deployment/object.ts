@@ -1,0 +1,245 @@
+import { DurableObject } from "cloudflare:workers";
+import { type DeploymentIdentity, type DeploymentState, isTerminal } from "../../contract/deployment.ts";
+import type { AuditEntry, Entry, Level } from "../../contract/event.ts";
+import { accept, type Reply, refuse } from "../../contract/problem.ts";
+import type { Answer, Mutation } from "../../contract/request.ts";
+import deployment0001 from "../../migrations/deployment/0001_create.sql";
+import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { isBorn } from "../born.ts";
+import { after, cursor, newest } from "../journal.ts";
+import { migrate } from "../migrate.ts";
+import { Outbox, post } from "../outbox.ts";
+import { audit, project } from "../projection.ts";
+import { once, stale } from "../request.ts";
+import { Watchers } from "../watch.ts";
+import { type Decision, decide, type Event, initial, type Report, type SlotGeneration } from "./decide.ts";
+import { deliver } from "./deliver.ts";
+import { explanation, type Running, running } from "./explain.ts";
+import { isGone, type LetterKey, lettersFor } from "./letters.ts";
+import { type DeploymentRecord, factsOf, indexRow, load, save } from "./record.ts";
+
+const MIGRATIONS = [{ id: "deployment/0001", sql: deployment0001 }];
+/** A purged deployment stays known as purged this long, ms: no message about it is on its way any longer than that. */
+const TOMBSTONE_MS = 3_600_000;
+
+/** One deployment: its state machine, its journal, and its own alarm. Named by its id. */
+export class DeploymentObject extends DurableObject<Env> {
+  readonly #sql = this.ctx.storage.sql;
+  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
+  readonly #watchers = new Watchers();
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    if (isBorn(this.#sql)) migrate(ctx.storage, MIGRATIONS);
+  }
+
+  /** Makes the deployment. Made already, or purged since: nothing happens. */
+  create(identity: DeploymentIdentity, actor: string, requestId: string): void {
+    if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
+    commit(this.ctx.storage, () => {
+      if (load(this.#sql) || this.#sql.exec("SELECT 1 FROM tombstone").toArray().length > 0) return;
+      const now = identity.created_at;
+      this.#write(identity, null, initial(factsOf(identity, 0, now)), "created", actor, now);
+      audit(this.#sql, auditEntry(identity, "create", actor, requestId, now, null, 1));
+    });
+    this.#afterCommit();
+  }
+
+  /** Marks it deleted: every instance is removed, then it is purged. */
+  delete(mutation: Mutation, namespaces: string[], why?: Entry): Reply<Answer> {
+    return this.#change((now) => {
+      const record = this.#visible(namespaces);
+      if (!record.ok) return record;
+      const { identity, state, revision } = record.value;
+      return once(this.#sql, mutation, now, () => {
+        const refusal = stale(mutation, revision);
+        if (refusal) return refusal;
+        const entry = why ?? { level: "info", component: "api", reason: "deletion_requested", message: "deletion requested" };
+        if (state.status !== "deleted") {
+          this.#apply({ type: "delete", entry }, mutation.actor, now);
+          post(this.#sql, "release", now);
+          audit(this.#sql, auditEntry(identity, "delete", mutation.actor, mutation.request_id, now, revision, revision + 1));
+        }
+        return accept({ status: 204, body: "", revision: load(this.#sql)?.revision ?? revision });
+      });
+    });
+  }
+
+  /** The same manifest was applied again: the restart count starts over. */
+  reapplied(actor: string): Reply<Answer> {
+    this.#change((now) => this.#apply({ type: "reapplied" }, actor, now));
+    return this.read([]);
+  }
+
+  /** What a host saw of instances of this deployment. Reports of other generations, and repeated ones, change nothing. */
+  observe(hostId: string, reports: Report[]): void {
+    this.#change((now) => this.#apply({ type: "observed", host_id: hostId, reports }, "agent", now));
+  }
+
+  /** Instances that cannot stay on their host. */
+  evict(hostId: string, why: "host_lost" | "host_draining" | "host_removed", slots: SlotGeneration[]): void {
+    this.#change((now) => this.#apply({ type: "evicted", host_id: hostId, why, slots }, "host", now));
+  }
+
+  /** Some host may have room now. */
+  capacityChanged(): void {
+    this.#change((now) => this.#apply({ type: "capacity" }, "scheduler", now));
+  }
+
+  /** Sets the alarm anew and looks after what is due: for an object whose alarm may have been lost. */
+  async poke(): Promise<void> {
+    if (isBorn(this.#sql)) await this.alarm();
+  }
+
+  read(namespaces: string[]): Reply<Answer> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept({ status: 200, body: record.value.view, revision: record.value.revision }) : record;
+  }
+
+  /** What applying a manifest must know of the deployment that holds the name. */
+  peek(): { state: Pick<DeploymentState, "status" | "restart_count">; manifest: DeploymentIdentity["manifest"]; revision: number } | null {
+    const record = this.#load();
+    return record && { state: record.state, manifest: record.identity.manifest, revision: record.revision };
+  }
+
+  events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept(newest(this.#sql, level, limit)) : record;
+  }
+
+  /** Events after a seq: at once when there are any, else when one comes, or none after `waitMs`. */
+  async follow(namespaces: string[], seq: number, waitMs: number): Promise<Reply<{ seq: number; body: string }[]>> {
+    const record = this.#visible(namespaces);
+    if (!record.ok) return record;
+    if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
+    return accept(isBorn(this.#sql) ? after(this.#sql, seq, 500) : []);
+  }
+
+  /** Answers when it is in one of the statuses, in a terminal one, purged (not_found), or the time is over. */
+  async waitFor(namespaces: string[], statuses: string[], timeoutMs: number): Promise<Reply<Answer>> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const record = this.#visible(namespaces);
+      if (!record.ok) return record;
+      const { status } = record.value.state;
+      const left = deadline - Date.now();
+      if (statuses.includes(status) || isTerminal(status) || left <= 0) return this.read(namespaces);
+      await this.#watchers.next(left);
+    }
+  }
+
+  running(namespaces: string[]): Reply<Running[]> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept(running(record.value)) : record;
+  }
+
+  /** Why it is as it is, what it waits for, and what comes next. */
+  explain(namespaces: string[]): Reply<string> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept(JSON.stringify(explanation(record.value, this.#sql))) : record;
+  }
+
+  override async alarm(): Promise<void> {
+    if (!isBorn(this.#sql)) return;
+    try {
+      while (this.#change((now) => this.#tick(now)));
+      if (this.#forgotten()) return void (await this.ctx.storage.deleteAll());
+      await this.#outbox.drain();
+    } finally {
+      if (isBorn(this.#sql)) rearm(this.ctx.storage);
+    }
+  }
+
+  #tick(now: number): boolean {
+    const timer = takeDue(this.#sql, now);
+    if (!timer) return false;
+    if (timer.name === "deadline") this.#apply({ type: "due" }, "scheduler", now);
+    return true;
+  }
+
+  /** Purged, and the tombstone has served its time. */
+  #forgotten(): boolean {
+    return this.#sql.exec("SELECT 1 FROM tombstone WHERE purged_at <= ?", Date.now() - TOMBSTONE_MS).toArray().length > 0;
+  }
+
+  async #deliver(key: string): Promise<void> {
+    const record = this.#load();
+    if (!record) return;
+    const { identity } = record;
+    switch (key) {
+      case "index":
+        return project(this.#sql, this.env.INDEX, indexRow(record, false));
+      case "release":
+        return this.env.NAMESPACE.getByName(identity.manifest.namespace).release(identity.manifest.name, identity.id);
+      case "purge":
+        await this.env.NAMESPACE.getByName(identity.manifest.namespace).release(identity.manifest.name, identity.id);
+        await project(this.#sql, this.env.INDEX, indexRow(record, true));
+        return this.#purge();
+      default:
+        return deliver(key as LetterKey, {
+          env: this.env,
+          load: () => this.#load(),
+          apply: (event) => this.#change((now) => this.#apply(event, "scheduler", now)),
+        });
+    }
+  }
+
+  #purge(): void {
+    commit(this.ctx.storage, () => {
+      for (const table of ["deployment", "journal", "timer", "outbox", "request", "audit"]) this.#sql.exec(`DELETE FROM ${table}`);
+      this.#sql.exec("INSERT INTO tombstone VALUES (1, ?)", Date.now());
+      setTimer(this.#sql, "forget", Date.now() + TOMBSTONE_MS);
+    });
+    this.#watchers.notify();
+  }
+
+  /** One change as one transaction; then whoever watches is woken, and letters are sent. */
+  #change<T>(work: (now: number) => T): T {
+    const result = commit(this.ctx.storage, () => work(Date.now()));
+    this.#afterCommit();
+    return result;
+  }
+
+  #afterCommit(): void {
+    this.#watchers.notify();
+    this.ctx.waitUntil(this.#outbox.drain());
+  }
+
+  #apply(event: Event, actor: string, now: number): void {
+    const record = this.#load();
+    if (!record) return;
+    const facts = factsOf(record.identity, record.generation, now);
+    this.#write(record.identity, record, decide(record.state, event, facts), event.type, actor, now);
+  }
+
+  #write(identity: DeploymentIdentity, before: DeploymentRecord | null, decision: Decision, event: Event["type"] | "created", actor: string, now: number): void {
+    if (save(this.#sql, identity, before, decision, { actor, now })) post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
+    for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.#sql, key, now);
+  }
+
+  #load(): DeploymentRecord | null {
+    return isBorn(this.#sql) ? load(this.#sql) : null;
+  }
+
+  #visible(namespaces: string[]): Reply<DeploymentRecord> {
+    const record = this.#load();
+    if (record && (namespaces.length === 0 || namespaces.includes(record.identity.manifest.namespace))) return accept(record);
+    return refuse("not_found", `There is no deployment ${this.ctx.id.name}.`);
+  }
+}
+
+function auditEntry(identity: DeploymentIdentity, action: string, actor: string, requestId: string, now: number, before: number | null, revision: number): AuditEntry {
+  return {
+    id: `${identity.id}:${action}:${revision}`,
+    timestamp: new Date(now).toISOString(),
+    actor,
+    action,
+    resource_kind: "deployment",
+    resource_id: identity.id,
+    resource_name: identity.manifest.name,
+    namespace: identity.manifest.namespace,
+    before_revision: before,
+    after_revision: revision,
+    request_id: requestId,
+  };
+}

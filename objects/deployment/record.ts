@@ -1,0 +1,124 @@
+import { type DeploymentIdentity, DeploymentState, type DeploymentView } from "../../contract/deployment.ts";
+import { deploymentView } from "../../contract/deployment-view.ts";
+import type { Entry } from "../../contract/event.ts";
+import { workloadSpec } from "../../contract/manifest.ts";
+import { setTimer } from "../alarm.ts";
+import { append } from "../journal.ts";
+import type { IndexRow } from "../projection.ts";
+import type { Decision } from "./decide.ts";
+import type { Facts } from "./draft.ts";
+import { deadlineOf } from "./letters.ts";
+
+/** The one row of a DeploymentObject. */
+export type DeploymentRecord = {
+  identity: DeploymentIdentity;
+  state: DeploymentState;
+  /** The state as stored: what a new one is compared with. */
+  text: string;
+  view: string;
+  revision: number;
+  generation: number;
+};
+
+type Row = { identity: string; state: string; view: string; revision: number; generation: number };
+
+/** The deployment, or null when there is none (never made, or purged). Throws when the stored state does not fit the contract. */
+export function load(sql: SqlStorage): DeploymentRecord | null {
+  const row = sql.exec<Row>("SELECT identity, state, view, revision, generation FROM deployment").toArray()[0];
+  return row
+    ? {
+        identity: JSON.parse(row.identity) as DeploymentIdentity,
+        state: DeploymentState.parse(JSON.parse(row.state)),
+        text: row.state,
+        view: row.view,
+        revision: row.revision,
+        generation: row.generation,
+      }
+    : null;
+}
+
+export function factsOf(identity: DeploymentIdentity, generation: number, now: number): Facts {
+  const { manifest } = identity;
+  const spec = workloadSpec(manifest);
+  return {
+    kind: manifest.kind,
+    replicas: manifest.replicas,
+    need: {
+      runtime: spec.runtime,
+      labels: manifest.placement?.labels ?? {},
+      memory_bytes: spec.memory_reserved_bytes,
+      cpu_millis: spec.cpu_reserved_millis,
+    },
+    generation,
+    now,
+    jitter: Math.random(),
+  };
+}
+
+/** Writes what was decided: the row, the journal and the deadline. Answers whether anything changed. Call it inside `commit`. */
+export function save(
+  sql: SqlStorage,
+  identity: DeploymentIdentity,
+  before: DeploymentRecord | null,
+  decision: Decision,
+  head: { actor: string; now: number },
+): boolean {
+  const state = DeploymentState.parse(decision.state);
+  const text = JSON.stringify(state);
+  if (before?.text === text && decision.entries.length === 0) return false;
+  const revision = (before?.revision ?? 0) + 1;
+  let seq = 0;
+  for (const entry of decision.entries) {
+    seq = append(sql, entry, { resourceId: identity.id, actor: head.actor, revision, now: head.now, ...changeOf(entry) });
+  }
+  if (seq === 0) seq = before === null ? 0 : cursorOf(before.view);
+  const view = JSON.stringify(deploymentView(identity, state, { revision, updated_at: head.now, event_cursor: seq }));
+  if (before === null) {
+    sql.exec(
+      "INSERT INTO deployment (one, status, state, identity, view, revision, generation, updated_at) VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+      state.status,
+      text,
+      JSON.stringify(identity),
+      view,
+      revision,
+      decision.generation,
+      head.now,
+    );
+  } else {
+    sql.exec(
+      "UPDATE deployment SET status = ?, state = ?, view = ?, revision = ?, generation = ?, updated_at = ?",
+      state.status,
+      text,
+      view,
+      revision,
+      decision.generation,
+      head.now,
+    );
+  }
+  setTimer(sql, "deadline", deadlineOf(state));
+  return true;
+}
+
+function changeOf(entry: Entry): { change?: { old_status: string; new_status: string } } {
+  const { old_status, new_status } = (entry.data ?? {}) as { old_status?: string; new_status?: string };
+  return entry.reason === "state_transition" && old_status !== undefined && new_status !== undefined ? { change: { old_status, new_status } } : {};
+}
+
+const cursorOf = (view: string): number => (JSON.parse(view) as DeploymentView).event_cursor;
+
+/** The row of the lists; `gone` takes it out of them. */
+export function indexRow(record: DeploymentRecord, gone: boolean): IndexRow {
+  const { manifest, id } = record.identity;
+  return {
+    kind: "deployment",
+    id,
+    namespace: manifest.namespace,
+    name: manifest.name,
+    status: record.state.status,
+    type: manifest.kind,
+    labels: manifest.labels,
+    passing: deadlineOf(record.state) !== null,
+    version: record.revision,
+    body: gone ? null : record.view,
+  };
+}

@@ -1,0 +1,45 @@
+import type { DeploymentState, DeploymentStatus } from "../../contract/deployment.ts";
+import type { Draft } from "./draft.ts";
+
+type Shown = { status: DeploymentStatus; reason: string; message: string };
+
+/**
+ * The status of a deployment that is neither ended nor deleted, computed from its instances: nobody stores it, so nobody can forget to
+ * change it. The order of the arms is the order of what a user must know first.
+ * @param before what it was: `running` is stable, and only falls back when no host has any of it
+ */
+export function statusOf(draft: Draft, before: DeploymentState["status"]): Shown {
+  const { instances } = draft;
+  const { replicas } = draft.facts;
+  const running = instances.filter(({ phase }) => phase === "running").length;
+  const count = `${running} of ${replicas} ${replicas === 1 ? "replica" : "replicas"} running`;
+  // A slot whose last attempt failed keeps that failure's status until an attempt succeeds.
+  for (const instance of instances) {
+    if ("trouble" in instance && instance.trouble !== null) {
+      const doing = instance.phase === "waiting" ? instance.message : `trying again (${draft.restarts} retries so far)`;
+      return { status: instance.trouble, reason: instance.trouble, message: `${doing}; ${count}` };
+    }
+  }
+  if (running === replicas) return { status: "running", reason: "running", message: count };
+
+  const dead = instances.find(({ phase }) => phase === "waiting");
+  const homeless = instances.find((i) => i.phase === "placing" && i.message !== "");
+  const housed = instances.some(({ phase }) => phase !== "placing" && phase !== "offered");
+  if (before === "running") {
+    if (!housed && homeless) return { status: "pending", reason: "no_host_fits", message: messageOf(homeless) };
+    if (dead) return { status: "running", reason: "restarting", message: `${messageOf(dead)}; ${count}` };
+    if (homeless) return { status: "running", reason: "no_host_fits", message: `${count}; ${messageOf(homeless)}` };
+    return { status: "running", reason: "replacing", message: count };
+  }
+  if (!housed) {
+    return homeless
+      ? { status: "pending", reason: "no_host_fits", message: messageOf(homeless) }
+      : { status: "pending", reason: "placing", message: "choosing hosts" };
+  }
+  if (dead) return { status: "creating", reason: "restarting", message: `${messageOf(dead)}; ${count}` };
+  if (homeless) return { status: "creating", reason: "no_host_fits", message: `${count}; ${messageOf(homeless)}` };
+  const starting = instances.find((i) => i.phase === "starting" && i.message !== "");
+  return { status: "creating", reason: "starting", message: starting ? `${count}; ${messageOf(starting)}` : count };
+}
+
+const messageOf = (instance: object): string => ("message" in instance && typeof instance.message === "string" ? instance.message : "");

@@ -1,0 +1,59 @@
+import type { ControlBody } from "../../contract/frame.ts";
+import { parseWorkloadId } from "../../contract/id.ts";
+import type { Report, SlotGeneration } from "../deployment/decide.ts";
+import { told } from "./assignment.ts";
+import type { HostRecord } from "./record.ts";
+import { allOf, commandOf, put, unsent, untoldOf, type WorkloadRow } from "./workloads.ts";
+
+/** What a letter of a host needs: its books, its owners, and its link. */
+export type Sender = {
+  env: Pick<Env, "DEPLOYMENT">;
+  sql: SqlStorage;
+  host: HostRecord;
+  change: <T>(work: (now: number) => T) => T;
+  /** Sends to the agent; throws when it did not take it; false when there is no link, and everything will be restated when there is one. */
+  send: (bodies: () => Iterable<ControlBody>) => Promise<boolean>;
+};
+
+/** Sends the agent what it has not been sent. Frames on a tunnel are not acknowledged: a cut connection restates everything. */
+export async function sendCommands(sender: Sender): Promise<void> {
+  let sent: WorkloadRow[] = [];
+  const done = await sender.send(() => {
+    sent = unsent(sender.sql);
+    return sent.length > 0 ? [{ kind: "apply", revision: sender.host.desired_revision, workloads: sent.flatMap(commandOf) }] : [];
+  });
+  if (!done) return;
+  sender.change((now) => {
+    const present = new Map(unsent(sender.sql).map((row) => [row.id, row]));
+    for (const { id, generation, want } of sent) {
+      const row = present.get(id);
+      if (row && row.generation === generation && row.want === want) put(sender.sql, id, { ...row, unsent: false }, now);
+    }
+  });
+}
+
+/** Tells an owner what was seen of its workloads since it was last told. */
+export async function tellOwner(owner: string, sender: Sender): Promise<void> {
+  const rows = untoldOf(sender.sql, owner);
+  const reports = rows.flatMap((row): Report[] => {
+    const slot = parseWorkloadId(row.id)?.slot;
+    return slot === undefined || row.observation === null ? [] : [{ slot, generation: row.generation, observation: row.observation }];
+  });
+  if (reports.length > 0) await sender.env.DEPLOYMENT.getByName(owner).observe(sender.host.identity.id, reports);
+  sender.change((now) => told(sender.sql, rows, now));
+}
+
+/** Tells an owner that its workloads cannot stay, as things are now with this host. */
+export async function evictOwner(owner: string, sender: Sender): Promise<void> {
+  const { state, identity } = sender.host;
+  const why =
+    state.status === "removed" ? "host_removed" : state.status === "lost" ? "host_lost" : state.scheduling === "draining" ? "host_draining" : null;
+  if (why === null) return;
+  const rows = allOf(sender.sql, owner).filter((row) => row.spec !== null && (why === "host_removed" || row.want === "running"));
+  const slots = rows.flatMap((row): SlotGeneration[] => {
+    const slot = parseWorkloadId(row.id)?.slot;
+    return slot === undefined ? [] : [{ slot, generation: row.generation }];
+  });
+  if (slots.length > 0) await sender.env.DEPLOYMENT.getByName(owner).evict(identity.id, why, slots);
+  if (why === "host_removed") sender.change((now) => rows.forEach((row) => void put(sender.sql, row.id, null, now)));
+}

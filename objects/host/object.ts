@@ -1,0 +1,333 @@
+import { DurableObject } from "cloudflare:workers";
+import { verdict } from "../../contract/action.ts";
+import type { Level } from "../../contract/event.ts";
+import type { AgentBody, ControlBody, LogQuery, Question } from "../../contract/frame.ts";
+import { HOST_ACTION_TABLE, type HostAction, type HostView, LOST_AFTER_MS } from "../../contract/host.ts";
+import { accept, type Reply, refuse } from "../../contract/problem.ts";
+import type { Answer, Mutation } from "../../contract/request.ts";
+import type { Observation, Workload } from "../../contract/workload.ts";
+import host0001 from "../../migrations/host/0001_create.sql";
+import { commit, rearm, takeDue } from "../alarm.ts";
+import { isBorn } from "../born.ts";
+import { after, append, cursor, newest } from "../journal.ts";
+import { migrate } from "../migrate.ts";
+import { Outbox, post } from "../outbox.ts";
+import { audit, project } from "../projection.ts";
+import { once, stale } from "../request.ts";
+import { Watchers } from "../watch.ts";
+import { type Assigned, assign, observe, withdraw } from "./assignment.ts";
+import { decideHost, type HostEvent, type HostState } from "./decide.ts";
+import { evictOwner, type Sender, sendCommands, tellOwner } from "./deliver.ts";
+import { type Enrolment, enrolAnswer, identify, insert } from "./enrol.ts";
+import { Link, questionRefusal } from "./link.ts";
+import { HostProfile, type HostRecord, hostAudit, hostRow, hostView, load, save } from "./record.ts";
+import { restate } from "./restate.ts";
+import { refusal } from "./tunnel.ts";
+import { one, owners } from "./workloads.ts";
+
+const MIGRATIONS = [{ id: "host/0001", sql: host0001 }];
+
+/**
+ * One host: what should run there, what it has room for, and the only link to its agent. Named by its id. Owners assign and withdraw
+ * workloads; the agent reports; what changed is pushed to the owners at once.
+ */
+export class HostObject extends DurableObject<Env> {
+  readonly #sql = this.ctx.storage.sql;
+  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
+  readonly #watchers = new Watchers();
+  readonly #link = new Link(this.ctx, {
+    identity: () => this.#known().identity,
+    bootId: () => bootOf(this.#known().state),
+    receive: (body) => this.#receive(body),
+    closed: (bootId) => this.#closed(bootId),
+  });
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    if (isBorn(this.#sql)) migrate(ctx.storage, MIGRATIONS);
+  }
+
+  /** Takes a host in. The same key again gets the same answer. */
+  async enrol(enrolment: Enrolment): Promise<Reply<Answer>> {
+    const identity = await identify(enrolment, Date.now());
+    if (!identity.ok) return identity;
+    if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
+    const reply = this.#change((now): Reply<Answer> => {
+      const known = this.#load();
+      if (known && known.identity.public_key !== enrolment.request.public_key) return refuse("name_taken", "This host id is taken by another key.");
+      if (known) return accept({ status: 201, body: enrolAnswer(known.identity), revision: known.revision });
+      insert(this.#sql, identity.value, now);
+      const entry = { level: "info", component: "api", reason: "host_enrolled", message: `enrolled as ${identity.value.name}` } as const;
+      append(this.#sql, entry, { resourceId: identity.value.id, actor: enrolment.actor, revision: 1, now });
+      audit(this.#sql, hostAudit(identity.value, "enrol", enrolment, now, null, 1));
+      post(this.#sql, "index", now);
+      return accept({ status: 201, body: enrolAnswer(identity.value), revision: 1 });
+    });
+    await this.#outbox.drain();
+    return reply;
+  }
+
+  /** Reserves and takes workloads, or says why not, one answer for each. Asking again for the same generation is harmless. */
+  assign(workloads: Workload[]): Assigned[] {
+    return this.#change((now) => {
+      const answers = workloads.map((workload): Assigned => {
+        const host = this.#load();
+        return host ? assign(this.#sql, host, workload, now) : { accepted: false, message: "was removed" };
+      });
+      if (answers.some(({ accepted }) => accepted)) this.#desiredChanged(now);
+      return answers;
+    });
+  }
+
+  /** These generations must be gone. `going`: its owner is told when it is. */
+  withdraw(owner: string, workloads: { id: string; generation: number }[]): ("gone" | "going")[] {
+    return this.#change((now) => {
+      const status = this.#load()?.state.status;
+      if (status === undefined || status === "removed") return workloads.map(() => "gone" as const);
+      const answers = workloads.map((workload) => withdraw(this.#sql, owner, workload, now));
+      this.#desiredChanged(now);
+      return answers;
+    });
+  }
+
+  /** What was last seen of workloads; what the agent may not have been sent is sent again. */
+  recheck(ids: string[]): (Observation | null)[] {
+    return this.#change((now) => {
+      const rows = ids.map((id) => one(this.#sql, id));
+      for (const row of rows) if (row && row.observation === null) this.#sql.exec("UPDATE workload SET unsent = 1 WHERE id = ?", row.id);
+      post(this.#sql, "frames", now);
+      return rows.map((row) => row?.observation ?? null);
+    });
+  }
+
+  /** cordon, uncordon, drain. */
+  act(action: Exclude<HostAction, "remove">, mutation: Mutation): Reply<Answer> {
+    return this.#mutation(mutation, (host, now) => {
+      const what = verdict(HOST_ACTION_TABLE, host.state.scheduling, action);
+      if (what === "go") {
+        this.#apply({ type: "scheduling", to: HOST_ACTION_TABLE[action].to }, mutation.actor, now);
+        audit(this.#sql, hostAudit(host.identity, action, mutation, now, host.revision, host.revision + 1));
+      }
+      return this.read();
+    });
+  }
+
+  /** Takes the host out for good. Refused while workloads are on it, unless forced: then they count as gone. */
+  remove(mutation: Mutation, force: boolean): Reply<Answer> {
+    return this.#mutation(mutation, (host, now) => {
+      if (host.workloads > 0 && !force) {
+        return refuse("host_not_empty", `${host.workloads} workloads are on host ${host.identity.name}.`, { more: { workloads: host.workloads } });
+      }
+      this.#apply({ type: "removed" }, mutation.actor, now);
+      audit(this.#sql, hostAudit(host.identity, "remove", mutation, now, host.revision, host.revision + 1));
+      return accept({ status: 204, body: "", revision: host.revision + 1 });
+    });
+  }
+
+  read(): Reply<Answer> {
+    const host = this.#present();
+    return host.ok ? accept({ status: 200, body: JSON.stringify(this.#view(host.value)), revision: host.value.revision }) : host;
+  }
+
+  events(level: Level | null, limit: number): Reply<string[]> {
+    const host = this.#present();
+    return host.ok ? accept(newest(this.#sql, level, limit)) : host;
+  }
+
+  /** Events after a seq: at once when there are any, else when one comes, or none after `waitMs`. */
+  async follow(seq: number, waitMs: number): Promise<Reply<{ seq: number; body: string }[]>> {
+    const host = this.#present();
+    if (!host.ok) return host;
+    if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
+    return accept(after(this.#sql, seq, 500));
+  }
+
+  /** Asks the agent something that has one answer: stats, exec. The answer is JSON text. */
+  async ask(question: Question): Promise<Reply<string>> {
+    const host = this.#present();
+    if (!host.ok) return host;
+    const answer = await this.#link.ask(question);
+    if (!answer.ok) return answer;
+    try {
+      for await (const data of answer.value) return accept(JSON.stringify(data));
+      return refuse("host_unavailable", "The agent ended without an answer.");
+    } catch (error) {
+      return questionRefusal(error);
+    }
+  }
+
+  /** Log lines as the agent reads them: JSON arrays of LogLine, one per line. Cancelling the stream stops the agent. */
+  async logs(query: LogQuery): Promise<Reply<ReadableStream<Uint8Array>>> {
+    const host = this.#present();
+    if (!host.ok) return host;
+    const answer = await this.#link.ask({ verb: "logs", query });
+    if (!answer.ok) return answer;
+    const encoder = new TextEncoder();
+    const text = new TransformStream<unknown, Uint8Array>({
+      transform: (data, controller) => controller.enqueue(encoder.encode(`${JSON.stringify(data)}\n`)),
+    });
+    return accept(answer.value.pipeThrough(text));
+  }
+
+  /** The agent's own door: the tunnel, and the frames of the call transport. Who it is, its signature says. */
+  override async fetch(request: Request): Promise<Response> {
+    const host = this.#load();
+    if (!host) return refusal("not_found", "There is no such host.");
+    if (host.state.status === "removed") return refusal("host_removed", "This host was removed.");
+    return this.#link.fetch(request);
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    return this.#link.message(socket, message);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#link.closed(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#link.closed(socket);
+  }
+
+  async poke(): Promise<void> {
+    if (isBorn(this.#sql)) await this.alarm();
+  }
+
+  override async alarm(): Promise<void> {
+    try {
+      while (this.#change((now) => this.#tick(now)));
+      await this.#outbox.drain();
+    } finally {
+      rearm(this.ctx.storage);
+    }
+  }
+
+  #tick(now: number): boolean {
+    const timer = takeDue(this.#sql, now);
+    if (timer) this.#apply({ type: "due", due_at: timer.dueAt, last_seen: this.#lastSeen() }, "host", now);
+    return timer !== undefined;
+  }
+
+  #receive(body: AgentBody): Iterable<ControlBody> {
+    return this.#change((now): Iterable<ControlBody> => {
+      // A tunnel's signs of life are counted by the platform; those of calls are written, but not each.
+      if (this.#known().identity.transport === "call") this.#sql.exec("INSERT INTO seen VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET at = ?1 WHERE at < ?1 - 5000", now);
+      switch (body.kind) {
+        case "hello":
+          this.#profile(body, now);
+          this.#apply({ type: "hello", boot_id: body.boot_id }, "agent", now);
+          return [];
+        case "facts":
+          this.#profile(body, now);
+          return [];
+        case "inventory":
+        case "report":
+          for (const owner of new Set(body.observations.flatMap((seen) => observe(this.#sql, seen, now) ?? []))) post(this.#sql, `owner ${owner}`, now);
+          if (body.observations.length > 0) this.#touch(now);
+          return body.kind === "inventory" && body.last ? this.#desired() : [];
+        case "settled":
+          this.#apply({ type: "settled" }, "agent", now);
+          return [];
+        default:
+          return [];
+      }
+    });
+  }
+
+  #desired(): Iterable<ControlBody> {
+    this.#sql.exec("UPDATE workload SET unsent = 0 WHERE unsent = 1");
+    return restate(this.#sql, this.#known().desired_revision);
+  }
+
+  #closed(bootId: string): void {
+    this.#change((now) => {
+      if (bootOf(this.#known().state) === bootId) this.#apply({ type: "closed" }, "host", now);
+    });
+  }
+
+  async #deliver(key: string): Promise<void> {
+    const host = this.#load();
+    if (!host) return;
+    const sender: Sender = { env: this.env, sql: this.#sql, host, change: (work) => this.#change(work), send: (bodies) => this.#link.send(bodies) };
+    const [what, owner] = key.split(" ") as [string, string];
+    switch (what) {
+      case "index":
+        return project(this.#sql, this.env.INDEX, hostRow(host, this.#view(host)));
+      case "frames":
+        return sendCommands(sender);
+      case "owner":
+        return tellOwner(owner, sender);
+      case "evict":
+        return evictOwner(owner, sender);
+      case "dismiss":
+        return this.#link.dismiss();
+    }
+  }
+
+  #mutation(mutation: Mutation, work: (host: HostRecord, now: number) => Reply<Answer>): Reply<Answer> {
+    return this.#change((now) => {
+      const host = this.#present();
+      if (!host.ok) return host;
+      return once(this.#sql, mutation, now, () => stale(mutation, host.value.revision) ?? work(host.value, now));
+    });
+  }
+
+  #change<T>(work: (now: number) => T): T {
+    const result = commit(this.ctx.storage, () => work(Date.now()));
+    this.#watchers.notify();
+    this.ctx.waitUntil(this.#outbox.drain());
+    return result;
+  }
+
+  #apply(event: HostEvent, actor: string, now: number): void {
+    const host = this.#known();
+    const decision = decideHost(host.state, event, { now, lost_after: Number(this.env.LOST_AFTER_MS) || LOST_AFTER_MS });
+    if (save(this.#sql, host, decision, { actor, now })) this.#touch(now);
+    if (decision.evict) for (const owner of owners(this.#sql)) post(this.#sql, `evict ${owner}`, now);
+    if (decision.state.status === "removed") post(this.#sql, "dismiss", now);
+  }
+
+  #profile(profile: Omit<HostProfile, "agent_version"> & { agent_version?: string }, now: number): void {
+    const agent_version = profile.agent_version ?? this.#known().profile.agent_version;
+    this.#sql.exec("UPDATE host SET profile = ?", JSON.stringify(HostProfile.parse({ ...profile, agent_version })));
+    this.#touch(now);
+  }
+
+  #desiredChanged(now: number): void {
+    this.#sql.exec("UPDATE host SET desired_revision = desired_revision + 1");
+    post(this.#sql, "frames", now);
+    this.#touch(now);
+  }
+
+  /** The index must hear of it. */
+  #touch(now: number): void {
+    this.#sql.exec("UPDATE host SET version = version + 1, updated_at = ?", now);
+    post(this.#sql, "index", now);
+  }
+
+  #lastSeen(): number {
+    return Math.max(this.#sql.exec<{ at: number }>("SELECT at FROM seen").toArray()[0]?.at ?? 0, this.#link.lastSeen());
+  }
+
+  #view(host: HostRecord): HostView {
+    return hostView(this.#sql, host, this.#lastSeen());
+  }
+
+  #load(): HostRecord | null {
+    return isBorn(this.#sql) ? load(this.#sql) : null;
+  }
+
+  /** For what only happens to an enrolled host. */
+  #known(): HostRecord {
+    const host = this.#load();
+    if (!host) throw new Error("the host is not enrolled");
+    return host;
+  }
+
+  #present(): Reply<HostRecord> {
+    const host = this.#load();
+    return host && host.state.status !== "removed" ? accept(host) : refuse("not_found", `There is no host ${this.ctx.id.name}.`);
+  }
+}
+
+const bootOf = (state: HostState): string | null => ("boot_id" in state ? state.boot_id : null);

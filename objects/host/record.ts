@@ -1,0 +1,161 @@
+import { z } from "zod";
+import { allowedActions } from "../../contract/action.ts";
+import type { AuditEntry } from "../../contract/event.ts";
+import { HOST_ACTION_TABLE, HostCapacity, HostPolicy, HostRuntime, type HostView } from "../../contract/host.ts";
+import { setTimer } from "../alarm.ts";
+import { append, cursor } from "../journal.ts";
+import type { IndexRow } from "../projection.ts";
+import { type HostDecision, HostState, hostDeadline } from "./decide.ts";
+
+/** What a host is from enrolment on. `control_private_key` signs what this object says to the agent, and never leaves it. */
+export type HostIdentity = {
+  id: string;
+  name: string;
+  created_at: number;
+  public_key: string;
+  control_public_key: string;
+  control_private_key: JsonWebKey;
+  transport: "tunnel" | "call";
+  endpoint: string | null;
+  labels: Record<string, string>;
+};
+
+export const HostProfile = z.object({
+  agent_version: z.string().nullable(),
+  runtimes: z.array(HostRuntime),
+  capacity: HostCapacity,
+  policy: HostPolicy.nullable(),
+});
+export type HostProfile = z.infer<typeof HostProfile>;
+
+export const UNKNOWN_PROFILE: HostProfile = { agent_version: null, runtimes: [], capacity: { memory_bytes: 0, cpu_millis: 0 }, policy: null };
+
+export type HostRecord = {
+  identity: HostIdentity;
+  state: HostState;
+  profile: HostProfile;
+  revision: number;
+  version: number;
+  reserved: HostCapacity;
+  workloads: number;
+  desired_revision: number;
+  updated_at: number;
+};
+
+type Row = {
+  identity: string;
+  state: string;
+  profile: string;
+  revision: number;
+  version: number;
+  memory_reserved: number;
+  cpu_reserved: number;
+  workloads: number;
+  desired_revision: number;
+  updated_at: number;
+};
+
+/** The host, or null when there is none. */
+export function load(sql: SqlStorage): HostRecord | null {
+  const row = sql
+    .exec<Row>("SELECT identity, state, profile, revision, version, memory_reserved, cpu_reserved, workloads, desired_revision, updated_at FROM host")
+    .toArray()[0];
+  return row
+    ? {
+        identity: JSON.parse(row.identity) as HostIdentity,
+        state: HostState.parse(JSON.parse(row.state)),
+        profile: JSON.parse(row.profile) as HostProfile,
+        revision: row.revision,
+        version: row.version,
+        reserved: { memory_bytes: row.memory_reserved, cpu_millis: row.cpu_reserved },
+        workloads: row.workloads,
+        desired_revision: row.desired_revision,
+        updated_at: row.updated_at,
+      }
+    : null;
+}
+
+/** Writes what was decided: state, journal, deadline. Answers whether users see a difference. Call it inside `commit`. */
+export function save(sql: SqlStorage, before: HostRecord, decision: HostDecision, head: { actor: string; now: number }): boolean {
+  const { state, entries } = decision;
+  const seen = entries.length > 0;
+  const revision = before.revision + (seen ? 1 : 0);
+  for (const entry of entries) {
+    const { old_status, new_status } = (entry.data ?? {}) as { old_status?: string; new_status?: string };
+    const change = old_status !== undefined && new_status !== undefined ? { change: { old_status, new_status } } : {};
+    append(sql, entry, { resourceId: before.identity.id, actor: head.actor, revision, now: head.now, ...change });
+  }
+  sql.exec("UPDATE host SET status = ?, state = ?, revision = ?, updated_at = ?", state.status, JSON.stringify(state), revision, head.now);
+  setTimer(sql, "deadline", hostDeadline(state));
+  return seen;
+}
+
+export function hostView(sql: SqlStorage, record: HostRecord, lastSeen: number): HostView {
+  const { identity, state, profile } = record;
+  return {
+    id: identity.id,
+    name: identity.name,
+    status: state.status,
+    scheduling: state.scheduling,
+    reason: state.reason,
+    message: state.message,
+    transport: identity.transport,
+    endpoint: identity.endpoint,
+    labels: identity.labels,
+    runtimes: profile.runtimes,
+    capacity: profile.capacity,
+    reserved: record.reserved,
+    policy: profile.policy,
+    agent_version: profile.agent_version,
+    boot_id: "boot_id" in state ? state.boot_id : null,
+    workloads: record.workloads,
+    created_at: iso(identity.created_at),
+    updated_at: iso(record.updated_at),
+    last_seen_at: lastSeen > 0 ? iso(lastSeen) : null,
+    revision: record.revision,
+    allowedActions: {
+      ...allowedActions(HOST_ACTION_TABLE, state.scheduling),
+      remove:
+        record.workloads === 0
+          ? { allowed: true }
+          : { allowed: false, code: "host_not_empty", reason: `${record.workloads} workloads are on it; drain it, or remove with force` },
+    },
+    event_cursor: cursor(sql),
+  };
+}
+
+export const hostRow = (record: HostRecord, view: HostView): IndexRow => ({
+  kind: "host",
+  id: record.identity.id,
+  namespace: null,
+  name: record.identity.name,
+  status: record.state.status,
+  type: "",
+  labels: record.identity.labels,
+  passing: hostDeadline(record.state) !== null,
+  version: record.version,
+  body: record.state.status === "removed" ? null : JSON.stringify(view),
+});
+
+export const hostAudit = (
+  identity: HostIdentity,
+  action: string,
+  by: { actor: string; request_id: string },
+  now: number,
+  before: number | null,
+  after: number,
+): AuditEntry => ({
+  id: `${identity.id}:${action}:${after}`,
+  timestamp: iso(now),
+  actor: by.actor,
+  action,
+  resource_kind: "host",
+  resource_id: identity.id,
+  resource_name: identity.name,
+  namespace: null,
+  before_revision: before,
+  after_revision: after,
+  request_id: by.request_id,
+});
+
+const iso = (ms: number): string => new Date(ms).toISOString();

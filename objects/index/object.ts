@@ -1,0 +1,158 @@
+import { DurableObject } from "cloudflare:workers";
+import type { AuditEntry } from "../../contract/event.ts";
+import index0001 from "../../migrations/index/0001_create.sql";
+import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { isBorn } from "../born.ts";
+import { migrate } from "../migrate.ts";
+import { Outbox, post } from "../outbox.ts";
+import type { Projection } from "../projection.ts";
+import { helps, type Room } from "./capacity.ts";
+import { type ListQuery, listRows, listTrail, type Slice, type TrailQuery } from "./list.ts";
+import { bodyOf, keepTrail, prune, upsert } from "./entry.ts";
+import { nextPoke, takeStale } from "./sweep.ts";
+
+const MIGRATIONS = [{ id: "index/0001", sql: index0001 }];
+/** How many waiting deployments are told at a time that room may have come. */
+const CALLED_AT_ONCE = 50;
+const CALL_AGAIN_MS = 2_000;
+
+const NOTHING: Slice = { keys: [], bodies: [], more: false };
+
+/**
+ * A part of the lists: the rows of some namespaces, or (named `cluster`) of hosts and tokens. What it holds was told by the objects; they are
+ * the truth. It rests, without an alarm, when no row is in a passing status and nothing waits to be sent.
+ */
+export class IndexObject extends DurableObject<Env> {
+  readonly #sql = this.ctx.storage.sql;
+  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    if (isBorn(this.#sql)) migrate(ctx.storage, MIGRATIONS);
+  }
+
+  /** Takes what an object tells of itself. What is older than what is known here changes nothing. */
+  project({ row, audits }: Projection): void {
+    this.#change((now) => {
+      keepTrail(this.#sql, audits);
+      const before = row.kind === "host" ? bodyOf(this.#sql, "host", row.id) : null;
+      if (upsert(this.#sql, row, now)) {
+        if (row.kind === "host" && row.body !== null) this.#roomChanged(before, row.body, now);
+        this.#planSweep();
+      }
+      prune(this.#sql, now);
+    });
+  }
+
+  /** Keeps an entry of something that is done to a resource without changing it. */
+  record(entry: AuditEntry): void {
+    this.#change((now) => {
+      keepTrail(this.#sql, [entry]);
+      prune(this.#sql, now);
+    });
+  }
+
+  list(query: ListQuery): Slice {
+    return isBorn(this.#sql) ? listRows(this.#sql, query) : NOTHING;
+  }
+
+  audits(query: TrailQuery): Slice {
+    return isBorn(this.#sql) ? listTrail(this.#sql, query) : NOTHING;
+  }
+
+  /** Every host, as JSON: what placement chooses from. */
+  hosts(): string[] {
+    if (!isBorn(this.#sql)) return [];
+    return this.#sql
+      .exec<{ body: string }>("SELECT body FROM entry WHERE kind = 'host' AND gone_at IS NULL ORDER BY id")
+      .toArray()
+      .map(({ body }) => body);
+  }
+
+  /** Remembers a deployment that no host has room for: it is told, once, when some host's room changes for the better. */
+  awaitCapacity(deploymentId: string): void {
+    this.#change(() => {
+      this.#sql.exec("INSERT INTO waiting VALUES (?, 0) ON CONFLICT (deployment_id) DO NOTHING", deploymentId);
+    });
+  }
+
+  override async alarm(): Promise<void> {
+    if (!isBorn(this.#sql)) return;
+    try {
+      while (this.#commit((now) => this.#tick(now)));
+      await this.#outbox.drain();
+    } finally {
+      this.#commit(() => this.#planSweep());
+      rearm(this.ctx.storage);
+    }
+  }
+
+  #tick(now: number): boolean {
+    const timer = takeDue(this.#sql, now);
+    if (timer?.name === "sweep") {
+      for (const { kind, id } of takeStale(this.#sql, now)) post(this.#sql, `poke:${kind}:${id}`, now);
+      this.#planSweep();
+    }
+    if (timer?.name === "call") this.#callWaiting(now);
+    return timer !== undefined;
+  }
+
+  /** The sweep's timer only moves earlier, or goes: when it rings too early it finds nothing, and that is cheaper than moving it each time. */
+  #planSweep(): void {
+    const at = nextPoke(this.#sql);
+    const set = this.#sql.exec<{ due_at: number }>("SELECT due_at FROM timer WHERE name = 'sweep'").toArray()[0]?.due_at ?? null;
+    if (at === null || set === null || at < set) setTimer(this.#sql, "sweep", at);
+  }
+
+  #roomChanged(before: string | null, body: string, now: number): void {
+    if (this.#sql.exec("SELECT 1 FROM waiting LIMIT 1").toArray().length === 0) return;
+    if (!helps(before === null ? null : (JSON.parse(before) as Room), JSON.parse(body) as Room)) return;
+    this.#sql.exec("UPDATE waiting SET called = 1");
+    this.#callWaiting(now);
+  }
+
+  /** Tells the oldest; the others follow when those have been told. Ids sort by the time they were made. */
+  #callWaiting(now: number): void {
+    const called = this.#sql
+      .exec<{ deployment_id: string }>(
+        "DELETE FROM waiting WHERE deployment_id IN (SELECT deployment_id FROM waiting WHERE called = 1 ORDER BY deployment_id LIMIT ?) RETURNING deployment_id",
+        CALLED_AT_ONCE,
+      )
+      .toArray();
+    for (const { deployment_id } of called) post(this.#sql, `capacity:${deployment_id}`, now);
+    const others = this.#sql.exec("SELECT 1 FROM waiting WHERE called = 1 LIMIT 1").toArray().length > 0;
+    setTimer(this.#sql, "call", others ? now + CALL_AGAIN_MS : null);
+  }
+
+  async #deliver(key: string): Promise<void> {
+    const [what, ...rest] = key.split(":");
+    if (what === "capacity") return this.env.DEPLOYMENT.getByName(rest[0] as string).capacityChanged();
+    const [kind, id] = rest as [string, string];
+    const passing = this.#sql.exec("SELECT 1 FROM entry WHERE kind = ? AND id = ? AND poke_at IS NOT NULL", kind, id).toArray().length > 0;
+    if (!passing) return;
+    await (kind === "host" ? this.env.HOST.getByName(id).poke() : this.env.DEPLOYMENT.getByName(id).poke());
+  }
+
+  #change<T>(work: (now: number) => T): T {
+    if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
+    const result = this.#commit(work);
+    this.ctx.waitUntil(this.#sent());
+    return result;
+  }
+
+  #commit<T>(work: (now: number) => T): T {
+    return commit(this.ctx.storage, () => work(Date.now()));
+  }
+
+  /** Sends; and when that emptied the outbox, the next of those who wait for room are called at once. */
+  async #sent(): Promise<void> {
+    await this.#outbox.drain();
+    for (;;) {
+      const waits = this.#sql.exec("SELECT 1 FROM timer WHERE name = 'call'").toArray().length > 0;
+      const busy = this.#sql.exec("SELECT 1 FROM outbox LIMIT 1").toArray().length > 0;
+      if (!waits || busy) return;
+      this.#commit((now) => this.#callWaiting(now));
+      await this.#outbox.drain();
+    }
+  }
+}

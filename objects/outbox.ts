@@ -1,0 +1,101 @@
+import { commit } from "./alarm.ts";
+
+/**
+ * The outbox: what an object still has to tell others. A letter is only a subject ("host", "index", "place"): what to say is read from the
+ * state when it is delivered, so that a late delivery says the present truth. Letters are written in the transaction of the change that
+ * needs them, sent at once after it, and by the alarm when that was cut short.
+ */
+
+/** How long after the commit the alarm looks after a letter that was to be sent at once, ms. */
+const SAFETY_NET_MS = 2_000;
+const FIRST_RETRY_MS = 250;
+const LAST_RETRY_MS = 300_000;
+/** The platform gives six connections at a time; one is left for others. */
+const AT_ONCE = 5;
+
+/** Asks for a delivery about `key`. Call it inside `commit`. A letter that waits, or is under way, is asked for once more. */
+export function post(sql: SqlStorage, key: string, now: number): void {
+  const version = now * 1000 + Math.floor(Math.random() * 1000);
+  sql.exec(
+    "INSERT INTO outbox (key, version, due_at) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET version = ?2, due_at = ?3, attempts = 0",
+    key,
+    version,
+    now + SAFETY_NET_MS,
+  );
+}
+
+/** When to try again after so many failed attempts, ms. `jitter` in 0..1 spreads the herd. */
+export const retryDelay = (attempts: number, jitter: number): number =>
+  Math.round(Math.min(FIRST_RETRY_MS * 2 ** attempts, LAST_RETRY_MS) * (0.5 + jitter / 2));
+
+type Letter = { key: string; version: number; attempts: number };
+
+/** Sends letters; at most one drain runs per object, and a call that comes meanwhile makes it look once more. */
+export class Outbox {
+  readonly #storage: DurableObjectStorage;
+  readonly #deliver: (key: string) => Promise<void>;
+  #running: Promise<void> | null = null;
+  #again = false;
+
+  /** @param deliver says the present truth about a subject; throws when it could not be said, and it is then tried again later, for ever */
+  constructor(storage: DurableObjectStorage, deliver: (key: string) => Promise<void>) {
+    this.#storage = storage;
+    this.#deliver = deliver;
+  }
+
+  /** Resolves when no letter is left that can be sent now. Never rejects. */
+  drain(): Promise<void> {
+    this.#again = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again) {
+      this.#again = false;
+      for (let due = this.#due(); due.length > 0; due = this.#due()) {
+        const outcomes = await Promise.all(due.map((letter) => this.#send(letter)));
+        commit(this.#storage, () => {
+          for (const [i, letter] of due.entries()) this.#settle(letter, outcomes[i] ?? null);
+        });
+      }
+    }
+  }
+
+  #due(): Letter[] {
+    return this.#storage.sql
+      .exec<Letter>(
+        "SELECT key, version, attempts FROM outbox WHERE attempts = 0 OR due_at <= ? ORDER BY version LIMIT ?",
+        Date.now(),
+        AT_ONCE,
+      )
+      .toArray();
+  }
+
+  async #send(letter: Letter): Promise<string | null> {
+    try {
+      await this.#deliver(letter.key);
+      return null;
+    } catch (error) {
+      const text = String(error).slice(0, 500);
+      if (letter.attempts === 0) console.warn(`delivery ${letter.key} failed, will be tried again: ${text}`);
+      return text;
+    }
+  }
+
+  /** A letter that was asked for again meanwhile has another version, and stays. */
+  #settle(letter: Letter, error: string | null): void {
+    const sql = this.#storage.sql;
+    if (error === null) sql.exec("DELETE FROM outbox WHERE key = ? AND version = ?", letter.key, letter.version);
+    else
+      sql.exec(
+        "UPDATE outbox SET attempts = attempts + 1, due_at = ?, last_error = ? WHERE key = ? AND version = ?",
+        Date.now() + retryDelay(letter.attempts, Math.random()),
+        error,
+        letter.key,
+        letter.version,
+      );
+  }
+}

@@ -1,0 +1,55 @@
+import type { AuditEntry } from "../contract/event.ts";
+
+/**
+ * What objects tell the IndexObject: their row in the lists, and the audit entries that they made. A row carries the resource's revision as
+ * its version, and a late one never replaces a newer one.
+ */
+export type IndexRow = {
+  /** The noun: deployment, host, token. */
+  kind: "deployment" | "host" | "token";
+  id: string;
+  /** Null for what belongs to the cluster. */
+  namespace: string | null;
+  name: string;
+  status: string;
+  /** The resource's own `kind` where it has one (worker, job), else "". */
+  type: string;
+  labels: Record<string, string>;
+  /** In a passing status: the sweep pokes it when it sits there too long. */
+  passing: boolean;
+  version: number;
+  /** The view as the API answers it, JSON; null when the resource is gone. */
+  body: string | null;
+};
+
+export type Projection = { row: IndexRow; audits: AuditEntry[] };
+
+/** How the rows of namespaces are spread over IndexObjects. Fixed for good: changing it would orphan rows. */
+export const NAMESPACE_SHARDS = 8;
+export const CLUSTER_SHARD = "cluster";
+export const ALL_NAMESPACE_SHARDS: readonly string[] = Array.from({ length: NAMESPACE_SHARDS }, (_, i) => `namespaces-${i}`);
+
+/** The IndexObject that lists what belongs to a namespace, or (null) to the cluster. FNV-1a over the name. */
+export function shardOf(namespace: string | null): string {
+  if (namespace === null) return CLUSTER_SHARD;
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < namespace.length; i++) hash = Math.imul(hash ^ namespace.charCodeAt(i), 0x01000193) >>> 0;
+  return `namespaces-${hash % NAMESPACE_SHARDS}`;
+}
+
+/** Keeps an audit entry until it has been projected. Call it inside the mutation's `commit`, and post the "index" letter. */
+export function audit(sql: SqlStorage, entry: AuditEntry): void {
+  sql.exec("INSERT INTO audit (body) VALUES (?)", JSON.stringify(entry));
+}
+
+/** Sends the row and the audit entries that wait, then drops those. For an object's "index" letter. */
+export async function project(sql: SqlStorage, index: DurableObjectNamespace<IndexTarget>, row: IndexRow): Promise<void> {
+  const waiting = sql.exec<{ seq: number; body: string }>("SELECT seq, body FROM audit ORDER BY seq LIMIT 500").toArray();
+  const audits = waiting.map(({ body }) => JSON.parse(body) as AuditEntry);
+  await index.getByName(shardOf(row.namespace)).project({ row, audits });
+  const last = waiting.at(-1);
+  if (last) sql.exec("DELETE FROM audit WHERE seq <= ?", last.seq);
+}
+
+/** The part of IndexObject that `project` needs. */
+export type IndexTarget = Rpc.DurableObjectBranded & { project(projection: Projection): void };

@@ -1,0 +1,204 @@
+import { DurableObject } from "cloudflare:workers";
+import { newId } from "../../contract/id.ts";
+import { accept, type Reply, refuse } from "../../contract/problem.ts";
+import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
+import type { Principal } from "../../contract/scope.ts";
+import token0001 from "../../migrations/token/0001_create.sql";
+import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { isBorn } from "../born.ts";
+import { migrate } from "../migrate.ts";
+import { Outbox, post } from "../outbox.ts";
+import { audit, project } from "../projection.ts";
+import { once, stale } from "../request.ts";
+import { claim, prune } from "./creation.ts";
+import { auditEntry, covers, exceeds, indexRow, isUsable, load, save, type TokenRecord, view } from "./record.ts";
+import { sameHash } from "./secret.ts";
+
+const MIGRATIONS = [{ id: "token/0001", sql: token0001 }];
+const USE_NOTED_EVERY_MS = 60_000;
+
+/** What a new token is; `sealed` is its secret encrypted under what only the caller knows, for a repeated request. */
+export type TokenDraft = Pick<TokenRecord, "name" | "hash" | "scopes" | "namespaces" | "labels" | "expires_at" | "uses_left"> & { sealed: string | null };
+
+/** `stale_use`: the moment of its last use has not been noted for a minute. */
+export type Verified = { principal: Principal; expires_at: number | null; stale_use: boolean };
+
+/**
+ * One token. Named by its id. It also remembers which tokens it created under an Idempotency-Key; the object named `root` does that for the
+ * root token, and is otherwise empty.
+ */
+export class TokenObject extends DurableObject<Env> {
+  readonly #sql = this.ctx.storage.sql;
+  readonly #outbox = new Outbox(this.ctx.storage, () => this.#project());
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    if (isBorn(this.#sql)) migrate(ctx.storage, MIGRATIONS);
+  }
+
+  /** Who presents this secret, or null: unknown, wrong, revoked and expired are not told apart. Writes nothing. */
+  verify(hash: string): Verified | null {
+    const now = Date.now();
+    const token = this.#load();
+    if (!token || !sameHash(hash, token.hash) || !isUsable(token, now)) return null;
+    const { name, scopes, namespaces, expires_at, last_used_at } = token;
+    const stale_use = last_used_at === null || now - last_used_at >= USE_NOTED_EVERY_MS;
+    return { principal: { token_id: this.#id, name, scopes, namespaces }, expires_at, stale_use };
+  }
+
+  /** Notes that it was used, at most once a minute. The revision stays: nobody changed the token. */
+  touch(): void {
+    this.#change((now) => {
+      const token = this.#load();
+      if (!token || (token.last_used_at !== null && now - token.last_used_at < USE_NOTED_EVERY_MS)) return;
+      this.#save({ ...token, last_used_at: now, version: token.version + 1 }, now);
+    });
+  }
+
+  /** The id of the token that this one is creating under an Idempotency-Key: the same for the same request. */
+  claim(key: string, fingerprint: string): Reply<string> {
+    return this.#change((now) => {
+      setTimer(this.#sql, "prune", now + IDEMPOTENCY_KEPT_MS);
+      return claim(this.#sql, key, fingerprint, now);
+    });
+  }
+
+  /** Makes the token. The body is its view, with `sealed` of the request that really made it. */
+  create({ sealed, ...draft }: TokenDraft, mutation: Mutation): Reply<Answer> {
+    return this.#change((now) =>
+      this.#once(mutation, now, () => {
+        // The same creation again, without a key: a call that was repeated because its answer was lost.
+        const made = this.#load();
+        if (made && made.hash !== draft.hash) return refuse("name_taken", `There is a token ${this.#id} already.`);
+        const token: TokenRecord = made ?? { ...draft, created_at: now, last_used_at: null, revoked_at: null, revision: 1, version: 1 };
+        if (!made) {
+          this.#save(token, now);
+          this.#audit("create", token, null, mutation, now);
+        }
+        return this.#answer(201, token, sealed);
+      }),
+    );
+  }
+
+  read(by: Principal): Reply<Answer> {
+    const token = this.#visible(by);
+    return token.ok ? this.#answer(200, token.value) : token;
+  }
+
+  /** Ends it. Revoked already: success without work. */
+  revoke(mutation: Mutation, by: Principal): Reply<Answer> {
+    return this.#changeAs(by, mutation, (token, now) => {
+      const revoked = { ...token, revoked_at: now, revision: token.revision + 1, version: token.version + 1 };
+      if (token.revoked_at === null) {
+        this.#save(revoked, now);
+        this.#audit("revoke", revoked, token.revision, mutation, now);
+      }
+      return accept({ status: 204, body: "", revision: token.revoked_at === null ? revoked.revision : token.revision });
+    });
+  }
+
+  /** Gives it another secret; the one before is worth nothing from now on. */
+  rotate({ hash, sealed }: { hash: string; sealed: string | null }, mutation: Mutation, by: Principal): Reply<Answer> {
+    return this.#changeAs(by, mutation, (token, now) => {
+      if (!isUsable(token, now)) {
+        const status = token.revoked_at === null ? "expired" : "revoked";
+        return refuse("action_not_allowed", `The token is ${status}; make a new one.`, { more: { status, allowedActions: {} } });
+      }
+      const rotated = { ...token, hash, revision: token.revision + 1, version: token.version + 1 };
+      this.#save(rotated, now);
+      this.#audit("rotate", rotated, token.revision, mutation, now);
+      return this.#answer(201, rotated, sealed);
+    });
+  }
+
+  /** Takes one use of a join token for a host, and gives the host its id. The same public key again is the same use; a use is never given back. */
+  join(publicKey: string, requestId: string): Reply<{ host_id: string; labels: Record<string, string> }> {
+    return this.#change((now): Reply<{ host_id: string; labels: Record<string, string> }> => {
+      const token = this.#load();
+      if (!token || !isUsable(token, now) || token.uses_left === null) return refuse("unauthenticated", "This token joins no hosts.");
+      const known = this.#sql.exec<{ host_id: string }>("SELECT host_id FROM joined WHERE public_key = ?", publicKey).toArray()[0];
+      if (known) return accept({ host_id: known.host_id, labels: token.labels });
+      if (token.uses_left === 0) return refuse("unauthenticated", "This join token has been used up.");
+      const host_id = newId("host", now);
+      this.#sql.exec("INSERT INTO joined VALUES (?, ?, ?)", publicKey, host_id, now);
+      const used = { ...token, uses_left: token.uses_left - 1, revision: token.revision + 1, version: token.version + 1, last_used_at: now };
+      this.#save(used, now);
+      this.#audit("use", used, token.revision, { actor: this.#id, request_id: requestId }, now);
+      return accept({ host_id, labels: token.labels });
+    });
+  }
+
+  override async alarm(): Promise<void> {
+    if (!isBorn(this.#sql)) return;
+    try {
+      while (this.#change((now) => this.#tick(now)));
+      await this.#outbox.drain();
+    } finally {
+      rearm(this.ctx.storage);
+    }
+  }
+
+  /** What is kept for repeated requests is dropped when it has served its time: encrypted secrets are among it. */
+  #tick(now: number): boolean {
+    if (!takeDue(this.#sql, now)) return false;
+    this.#sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
+    prune(this.#sql, now);
+    return true;
+  }
+
+  async #project(): Promise<void> {
+    const token = this.#load();
+    if (token) await project(this.#sql, this.env.INDEX, indexRow(this.#id, token));
+  }
+
+  get #id(): string {
+    return this.ctx.id.name as string;
+  }
+
+  #load(): TokenRecord | null {
+    return isBorn(this.#sql) ? load(this.#sql) : null;
+  }
+
+  #visible(by: Principal): Reply<TokenRecord> {
+    const token = this.#load();
+    return token && covers(by, token.namespaces) ? accept(token) : refuse("not_found", `There is no token ${this.#id}.`);
+  }
+
+  #change<T>(work: (now: number) => T): T {
+    if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
+    const result = commit(this.ctx.storage, () => work(Date.now()));
+    this.ctx.waitUntil(this.#outbox.drain());
+    return result;
+  }
+
+  /** A change of a token that is there, by somebody who could have made it: else a small token could take over a great one. */
+  #changeAs(by: Principal, mutation: Mutation, work: (token: TokenRecord, now: number) => Reply<Answer>): Reply<Answer> {
+    const visible = this.#visible(by);
+    if (!visible.ok) return visible;
+    const beyond = exceeds(by, visible.value.scopes);
+    if (beyond) return refuse("insufficient_scope", `This token has the scope ${beyond}, which yours has not.`, { more: { required_scope: beyond } });
+    return this.#change((now) =>
+      this.#once(mutation, now, () => stale(mutation, visible.value.revision) ?? work(visible.value, now)),
+    );
+  }
+
+  #once(mutation: Mutation, now: number, work: () => Reply<Answer>): Reply<Answer> {
+    const reply = once(this.#sql, mutation, now, work);
+    if (mutation.idempotency) setTimer(this.#sql, "prune", now + IDEMPOTENCY_KEPT_MS);
+    return reply;
+  }
+
+  #save(token: TokenRecord, now: number): void {
+    save(this.#sql, token);
+    post(this.#sql, "index", now);
+  }
+
+  #answer(status: 200 | 201, token: TokenRecord, sealed: string | null = null): Reply<Answer> {
+    const body = view(this.#id, token);
+    return accept({ status, body: JSON.stringify(sealed === null ? body : { ...body, sealed }), revision: token.revision });
+  }
+
+  #audit(action: string, token: TokenRecord, before: number | null, by: Pick<Mutation, "actor" | "request_id">, now: number): void {
+    audit(this.#sql, auditEntry(this.#id, action, token, before, by, now));
+  }
+}

@@ -1,0 +1,120 @@
+import type { AuditEntry } from "../../contract/event.ts";
+import type { Mutation } from "../../contract/request.ts";
+import { holds, type Principal, type ScopeName } from "../../contract/scope.ts";
+import type { TokenView } from "../../contract/token.ts";
+import type { IndexRow } from "../projection.ts";
+
+/** The one row of a TokenObject. */
+export type TokenRecord = {
+  name: string;
+  hash: string;
+  scopes: ScopeName[];
+  namespaces: string[];
+  labels: Record<string, string>;
+  created_at: number;
+  expires_at: number | null;
+  last_used_at: number | null;
+  revoked_at: number | null;
+  uses_left: number | null;
+  revision: number;
+  version: number;
+};
+
+type Row = Omit<TokenRecord, "scopes" | "namespaces" | "labels"> & { scopes: string; namespaces: string; labels: string };
+
+export function load(sql: SqlStorage): TokenRecord | null {
+  const row = sql.exec<Row & { one: number }>("SELECT * FROM token").toArray()[0];
+  if (!row) return null;
+  return {
+    ...row,
+    scopes: JSON.parse(row.scopes) as ScopeName[],
+    namespaces: JSON.parse(row.namespaces) as string[],
+    labels: JSON.parse(row.labels) as Record<string, string>,
+  };
+}
+
+export function save(sql: SqlStorage, t: TokenRecord): void {
+  sql.exec(
+    "INSERT OR REPLACE INTO token VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    t.name,
+    t.hash,
+    JSON.stringify(t.scopes),
+    JSON.stringify(t.namespaces),
+    JSON.stringify(t.labels),
+    t.created_at,
+    t.expires_at,
+    t.last_used_at,
+    t.revoked_at,
+    t.uses_left,
+    t.revision,
+    t.version,
+  );
+}
+
+const MINUTE_MS = 60_000;
+const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
+
+export function view(id: string, t: TokenRecord): TokenView {
+  return {
+    id,
+    name: t.name,
+    token_prefix: `lamp_${id.slice("tok_".length)}`,
+    scopes: t.scopes,
+    namespaces: t.namespaces,
+    created_at: new Date(t.created_at).toISOString(),
+    expire_at: iso(t.expires_at),
+    last_used_at: iso(t.last_used_at === null ? null : t.last_used_at - (t.last_used_at % MINUTE_MS)),
+    revoked_at: iso(t.revoked_at),
+    uses_left: t.uses_left,
+    labels: t.labels,
+    revision: t.revision,
+  };
+}
+
+export const indexRow = (id: string, t: TokenRecord): IndexRow => ({
+  kind: "token",
+  id,
+  namespace: null,
+  name: t.name,
+  status: t.revoked_at === null ? "active" : "revoked",
+  type: isJoin(t) ? "join" : "access",
+  labels: {},
+  passing: false,
+  version: t.version,
+  body: JSON.stringify(view(id, t)),
+});
+
+export const isJoin = (t: Pick<TokenRecord, "scopes">): boolean => t.scopes.includes("hosts:join");
+
+export const isUsable = (t: TokenRecord, now: number): boolean => t.revoked_at === null && (t.expires_at === null || t.expires_at > now);
+
+/** Whether everything that lies in `namespaces` (empty: all) is within what the principal may see. */
+export const covers = (principal: Principal, namespaces: readonly string[]): boolean =>
+  principal.namespaces.length === 0 || (namespaces.length > 0 && namespaces.every((namespace) => principal.namespaces.includes(namespace)));
+
+/** The first scope that the principal would hand out without holding it, or null. A join token is made by whoever may change hosts. */
+export const exceeds = (principal: Principal, scopes: readonly ScopeName[]): ScopeName | null =>
+  scopes.find((scope) => !holds(principal, scope === "hosts:join" ? "hosts:write" : scope)) ?? null;
+
+export function auditEntry(
+  id: string,
+  action: string,
+  token: TokenRecord,
+  before: number | null,
+  by: Pick<Mutation, "actor" | "request_id">,
+  now: number,
+): AuditEntry {
+  return {
+    id: `${id}:${action}:${token.revision}`,
+    timestamp: new Date(now).toISOString(),
+    actor: by.actor,
+    action,
+    resource_kind: "token",
+    resource_id: id,
+    resource_name: token.name,
+    namespace: null,
+    before_revision: before,
+    after_revision: token.revision,
+    request_id: by.request_id,
+  };
+}

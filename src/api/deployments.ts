@@ -1,0 +1,204 @@
+import { z } from "zod";
+import { DEPLOYMENT_STATUSES, DeploymentStatus, DeploymentView, TERMINAL } from "../../contract/deployment.ts";
+import { DeploymentId } from "../../contract/id.ts";
+import { Manifest } from "../../contract/manifest.ts";
+import { checkManifest } from "../../contract/manifest-rules.ts";
+import type { Answer } from "../../contract/request.ts";
+import { type Principal, permits } from "../../contract/scope.ts";
+import { conditional, jsonText, resource } from "../answer.ts";
+import { DEPLOYMENT, MANIFEST } from "../example.ts";
+import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
+import { preferredWait } from "../mutation.ts";
+import { fail, unwrap } from "../problem.ts";
+import { duration, flag, limit, several } from "../query.ts";
+import { type Ask, route } from "../route.ts";
+import { call } from "../stub.ts";
+
+const params = { id: DeploymentId };
+const LONGEST_WAIT_MS = 300_000;
+/** Where a deployment rests: what `Prefer: wait` waits for. */
+const RESTING = ["running", ...TERMINAL];
+
+const Statuses = z
+  .string()
+  .transform((text) => text.split(",").filter((word) => word !== ""))
+  .pipe(z.array(DeploymentStatus).min(1));
+
+const DryRun = z.object({
+  dry_run: z.literal(true),
+  action: z.string().describe("What applying it would do: create, replace, or unchanged"),
+  deployment_id: z.string().optional(),
+  manifest: z.unknown().describe("The manifest with every default filled in"),
+});
+
+export const deploymentStub = (ask: Ask) => () => ask.env.DEPLOYMENT.getByName(ask.params.id as string);
+
+/** The namespace is looked at before anything else about the body, so that a token learns nothing about namespaces that are not its own. */
+function permitNamespace(body: unknown, principal: Principal): void {
+  const namespace = (body as { namespace?: unknown } | null)?.namespace ?? "default";
+  if (typeof namespace === "string" && !permits(principal, namespace)) {
+    fail("namespace_not_permitted", `This token is not for the namespace ${JSON.stringify(namespace.slice(0, 100))}.`);
+  }
+}
+
+export const DEPLOYMENTS = [
+  route({
+    method: "POST",
+    path: "/deployments",
+    access: "deployments:write",
+    group: "Deployments",
+    summary: "Apply a manifest",
+    description:
+      "Makes the manifest true under its name. A name that is free gets a new deployment; a name that is held is taken over by a new deployment, and the old one is deleted; applying what is there already changes nothing but the restart count, which starts over.",
+    query: z.object({ dry_run: flag.optional().describe("Check everything and say what would happen, without doing it") }),
+    body: {
+      schema: Manifest,
+      permit: permitNamespace,
+      check: (value) => {
+        const checked = checkManifest(value);
+        return checked.ok ? { ok: true, value: checked.manifest } : checked;
+      },
+      example: MANIFEST,
+    },
+    mutation: ["idempotency", "if-match", "wait"],
+    answers: {
+      201: { description: "A new deployment", schema: DeploymentView, example: DEPLOYMENT, headers: { Location: "Address of the new deployment" } },
+      200: { description: "The same manifest was there already; or, with `dry_run`, what would happen", schema: z.union([DeploymentView, DryRun]) },
+    },
+    problems: ["namespace_not_permitted", "name_taken"],
+    handle: async (ask) => {
+      const input = { manifest: ask.body, mutation: await ask.mutation(), dryRun: ask.query.dry_run === true };
+      const applied = unwrap(
+        await call(
+          () => ask.env.NAMESPACE.getByName(ask.body.namespace),
+          (namespace) => namespace.apply(input),
+        ),
+      );
+      if (input.dryRun) return jsonText(applied.body);
+      const { id } = JSON.parse(applied.body) as DeploymentView;
+      const headers: Record<string, string> = applied.status === 201 ? { location: `${ask.prefix}/deployments/${id}` } : {};
+      const present = await waited(ask, id, RESTING, headers);
+      return resource(present ? { ...present, status: applied.status } : applied, headers);
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/deployments",
+    access: "deployments:read",
+    group: "Deployments",
+    summary: "List deployments",
+    description: "Newest first. Filters of one kind are alternatives, several labels must all be there. Those that are deleted are listed until their last instance is gone. The list may be some milliseconds behind a single deployment's own answer.",
+    query: z.object({
+      namespace: several(z.string()),
+      status: several(DeploymentStatus),
+      kind: several(z.enum(["worker", "job"])),
+      label: several(z.string()).describe("`key` or `key=value`"),
+      limit: limit(1000, 100),
+      cursor: DeploymentId.optional().describe("From the `Link` header of the page before"),
+    }),
+    answers: {
+      200: {
+        description: "One page",
+        schema: z.array(DeploymentView),
+        example: [DEPLOYMENT],
+        headers: { Link: '`<…>; rel="next"` when there are more' },
+      },
+    },
+    handle: async (ask) => {
+      const { query } = ask;
+      const namespaces = visibleNamespaces(query.namespace, ask.principal.namespaces);
+      if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
+      return pageAnswer(
+        ask,
+        await listRows(ask.env, shardsOf(namespaces), {
+          kind: "deployment",
+          namespaces,
+          statuses: query.status,
+          types: query.kind,
+          labels: query.label.map(labelFilter),
+          before: query.cursor ?? null,
+          limit: query.limit,
+        }),
+      );
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/deployments/:id",
+    access: "deployments:read",
+    group: "Deployments",
+    summary: "Read a deployment",
+    description: "With `wait`, answers when it is in one of those statuses or in one that it will not leave, and at the latest after `timeout`; then look at `status`.",
+    params,
+    query: z.object({
+      wait: Statuses.optional().describe(`One or several of ${DEPLOYMENT_STATUSES.join(", ")}, separated by commas`),
+      timeout: duration(LONGEST_WAIT_MS).optional().describe("How long to wait; 30s when left out, 5m at most"),
+    }),
+    answers: { 200: { description: "The deployment", schema: DeploymentView, example: DEPLOYMENT }, 304: { description: "`If-None-Match` names its revision" } },
+    handle: async (ask) => {
+      const { wait, timeout } = ask.query;
+      const reply = await call(deploymentStub(ask), (deployment) =>
+        wait ? deployment.waitFor(ask.principal.namespaces, wait, timeout ?? 30_000) : deployment.read(ask.principal.namespaces),
+      );
+      return conditional(ask.request, unwrap(reply));
+    },
+  }),
+  route({
+    method: "DELETE",
+    path: "/deployments/:id",
+    access: "deployments:write",
+    group: "Deployments",
+    summary: "Delete a deployment",
+    description: "Removes every instance, then the deployment itself; until then it is listed as `deleted`. `Prefer: wait` waits for the end of it.",
+    params,
+    mutation: ["idempotency", "if-match", "wait"],
+    answers: { 204: { description: "It is being deleted, or was already" } },
+    handle: async (ask) => {
+      const mutation = await ask.mutation();
+      const answer = unwrap(await call(deploymentStub(ask), (deployment) => deployment.delete(mutation, ask.principal.namespaces)));
+      const headers: Record<string, string> = {};
+      await waited(ask, ask.params.id as string, [], headers);
+      return resource(answer, headers);
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/deployments/:id/explain",
+    access: "deployments:read",
+    group: "Deployments",
+    summary: "Why it is as it is",
+    description: "What is waited for, which deadline comes next, and what could not be delivered yet.",
+    params,
+    answers: {
+      200: {
+        description: "The explanation",
+        schema: z.looseObject({
+          id: z.string(),
+          status: DeploymentStatus,
+          reason: z.string(),
+          message: z.string(),
+          waiting_for: z.array(z.looseObject({ instance: z.string(), for: z.string(), message: z.string() })),
+          next_deadline_at: z.string().nullable(),
+        }),
+      },
+    },
+    handle: async (ask) => jsonText(unwrap(await call(deploymentStub(ask), (deployment) => deployment.explain(ask.principal.namespaces)))),
+  }),
+];
+
+/** The deployment after the wait that `Prefer` asks for; null without one, or when it is gone by then. */
+async function waited(ask: Ask, id: string, statuses: string[], headers: Record<string, string>): Promise<Answer | null> {
+  const seconds = preferredWait(ask.request);
+  if (seconds === null) return null;
+  headers["preference-applied"] = `wait=${seconds}`;
+  const reply = await call(
+    () => ask.env.DEPLOYMENT.getByName(id),
+    (deployment) => deployment.waitFor(ask.principal.namespaces, statuses, seconds * 1000),
+  );
+  return reply.ok ? reply.value : null;
+}
+
+export function labelFilter(text: string): [key: string, value: string | null] {
+  const at = text.indexOf("=");
+  return at < 0 ? [text, null] : [text.slice(0, at), text.slice(at + 1)];
+}

@@ -1,0 +1,129 @@
+/** Examples for the documentation. A test holds each against its schema. */
+
+export const MANIFEST = {
+  name: "web",
+  namespace: "shop",
+  runtime: "docker",
+  image: "nginx:1.29-alpine",
+  replicas: 2,
+  environment: { LOG_LEVEL: "info" },
+  labels: { tier: "front" },
+  resources: { limits: { cpu: "500m", memory: "128Mi" } },
+};
+
+export const DEPLOYMENT = {
+  id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  created_at: "2026-11-21T09:30:00.000Z",
+  updated_at: "2026-11-21T09:30:01.412Z",
+  status: "running",
+  reason: "ready",
+  message: "2 of 2 instances are running",
+  restart_count: 0,
+  name: "web",
+  namespace: "shop",
+  runtime: "docker",
+  kind: "worker",
+  image: "nginx:1.29-alpine",
+  command: [],
+  config: {},
+  replicas: 2,
+  ports: [],
+  labels: { tier: "front" },
+  environment: { LOG_LEVEL: "info" },
+  volumes: [],
+  resources: { limits: { cpu: "500m", memory: "128Mi" } },
+  stop_timeout: "10s",
+  instances: [
+    {
+      id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt-0-g1",
+      phase: "running",
+      host_id: "host_01k9j4zt6p2d8e5f9g3h7j1k4m",
+      address: "172.18.0.3",
+      since: "2026-11-21T09:30:01.305Z",
+    },
+  ],
+  revision: 6,
+  allowedActions: { apply: { allowed: true }, delete: { allowed: true } },
+  event_cursor: 6,
+};
+
+export const HOST = {
+  id: "host_01k9j4zt6p2d8e5f9g3h7j1k4m",
+  name: "lamp-1",
+  status: "ready",
+  scheduling: "open",
+  reason: "settled",
+  message: "runs what it should",
+  transport: "tunnel",
+  endpoint: null,
+  labels: { zone: "a" },
+  runtimes: [{ runtime: "docker", version: "20.10.24" }],
+  capacity: { memory_bytes: 8589934592, cpu_millis: 4000 },
+  reserved: { memory_bytes: 268435456, cpu_millis: 1000 },
+  policy: { privileged: false, host_network: false, host_mounts: [], images: [] },
+  agent_version: "0.1.0",
+  boot_id: "0d1f6c9e-5a57-4d3c-9a43-6b1c2f1d7e88",
+  workloads: 2,
+  created_at: "2026-11-21T09:12:44.031Z",
+  updated_at: "2026-11-21T09:30:01.390Z",
+  last_seen_at: "2026-11-21T09:30:10.002Z",
+  revision: 9,
+  allowedActions: { cordon: { allowed: true }, uncordon: { allowed: false, code: "scheduling_open" }, drain: { allowed: true }, remove: { allowed: true } },
+  event_cursor: 5,
+};
+
+export const TOKEN = {
+  id: "tok_01k9j4x2y8n6r4t0v3w7z5a1b9",
+  name: "ci",
+  token_prefix: "lamp_01k9j4x2y8",
+  scopes: ["deployments:read", "deployments:write"],
+  namespaces: ["shop"],
+  created_at: "2026-11-21T09:11:02.500Z",
+  expire_at: "2027-02-19T00:00:00.000Z",
+  last_used_at: null,
+  revoked_at: null,
+  uses_left: null,
+  labels: {},
+  revision: 1,
+};
+
+export const TOKEN_CREATED = { ...TOKEN, token: "lamp_01k9j4x2y8n6r4t0v3w7z5a1b9_2vN8…" };
+
+export const EVENT = {
+  id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt:6",
+  seq: 6,
+  resource_id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  timestamp: "2026-11-21T09:30:01.412Z",
+  level: "info",
+  component: "scheduler",
+  reason: "state_transition",
+  message: "creating → running: 2 of 2 instances are running",
+  actor: "agent",
+  revision: 6,
+  old_status: "creating",
+  new_status: "running",
+};
+
+export const AUDIT_ENTRY = {
+  id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt:create:1",
+  timestamp: "2026-11-21T09:30:00.000Z",
+  actor: "tok_01k9j4x2y8n6r4t0v3w7z5a1b9",
+  action: "create",
+  resource_kind: "deployment",
+  resource_id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  resource_name: "web",
+  namespace: "shop",
+  before_revision: null,
+  after_revision: 1,
+  request_id: "req_01k9j5w0n1c3e5g7j9m2p4r6t8",
+};
+
+export const LOG_LINE = {
+  instance: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt-0-g1",
+  stream: "stdout",
+  message: "listening on :80",
+  level: "info",
+  timestamp: "2026-11-21T09:30:01.300Z",
+};
+
+export const STATS = { usage_bytes: 7340032, limit_bytes: 134217728, usage_percent: 5.47 };

@@ -1,0 +1,55 @@
+import type { LogQuery } from "../contract/frame.ts";
+import type { LogLine } from "../contract/workload.ts";
+import { call } from "./stub.ts";
+import { within } from "./within.ts";
+
+/** How long a host may take to begin to answer, ms. */
+export const HOST_ANSWERS_IN_MS = 10_000;
+
+/** An instance whose lines are wanted. */
+export type Source = { instance_id: string; host_id: string; workload_id: string; generation: number };
+
+/**
+ * The lines of one instance, in the portions in which its agent reads them. A host that cannot be asked, or that goes away in the middle,
+ * gives a line that says so in place of its lines.
+ */
+export async function* linesOf(
+  env: Env,
+  source: Source,
+  query: Pick<LogQuery, "tail" | "since" | "follow">,
+  signal: AbortSignal,
+): AsyncGenerator<LogLine[]> {
+  const { host_id, workload_id, generation } = source;
+  const wanted = { workload_id, generation, ...query };
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  const stop = () => void reader?.cancel().catch(() => undefined);
+  try {
+    const host = () => env.HOST.getByName(host_id);
+    const reply = await within(HOST_ANSWERS_IN_MS, call(host, (stub) => stub.logs(wanted)));
+    if (!reply.ok) return yield [unavailable(source, reply.refusal.detail)];
+    reader = (reply.value as ReadableStream<Uint8Array>).getReader();
+    signal.addEventListener("abort", stop);
+    const decoder = new TextDecoder();
+    let rest = "";
+    while (!signal.aborted) {
+      const { done, value } = await (query.follow ? reader.read() : within(HOST_ANSWERS_IN_MS, reader.read()));
+      if (done) return;
+      const parts = (rest + decoder.decode(value, { stream: true })).split("\n");
+      rest = parts.pop() ?? "";
+      for (const part of parts) yield (JSON.parse(part) as Omit<LogLine, "instance">[]).map((line) => ({ ...line, instance: source.instance_id }));
+    }
+  } catch (error) {
+    yield [unavailable(source, error instanceof Error ? error.message : String(error))];
+  } finally {
+    signal.removeEventListener("abort", stop);
+    stop();
+  }
+}
+
+const unavailable = ({ instance_id, host_id }: Source, why: string): LogLine => ({
+  instance: instance_id,
+  stream: "stderr",
+  level: "warning",
+  timestamp: new Date().toISOString(),
+  message: `[lamplighter] the logs of this instance could not be read from ${host_id}: ${why}`,
+});

@@ -1,0 +1,9 @@
+import { app } from "./app.ts";
+
+export { DeploymentObject } from "../objects/deployment/object.ts";
+export { HostObject } from "../objects/host/object.ts";
+export { IndexObject } from "../objects/index/object.ts";
+export { NamespaceObject } from "../objects/namespace/object.ts";
+export { TokenObject } from "../objects/token/object.ts";
+
+export default { fetch: app.fetch } satisfies ExportedHandler<Env>;

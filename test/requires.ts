@@ -1,0 +1,115 @@
+// What a test needs from the machine beyond this repository. A test file asks once and skips what it cannot run:
+//   const docker = await requires("docker");
+//   describe.skipIf(!docker.available)("…", …)
+// `npm test` prints what was left out and why; under LAMPLIGHTER_NO_SKIPS=1 a missing part is an error instead.
+import { execFile } from "node:child_process";
+import { accessSync, appendFileSync, constants, existsSync, readFileSync, statSync } from "node:fs";
+import { request } from "node:http";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+
+export interface Part {
+  available: boolean;
+  /** Why it is missing and what would bring it; empty when available. */
+  reason: string;
+  /** docker: the path of the Engine's socket. chromium, podman: the path of the program. Otherwise empty. */
+  path: string;
+}
+
+const parts = { docker, podman, chromium, root, cgroups } satisfies Record<string, () => Promise<Part> | Part>;
+export type PartName = keyof typeof parts;
+
+export async function requires(name: PartName): Promise<Part> {
+  const part = await parts[name]();
+  if (part.available) return part;
+  if (process.env.LAMPLIGHTER_NO_SKIPS === "1") throw new Error(`${name} is required here: ${part.reason}`);
+  const record = process.env.LAMPLIGHTER_LEFT_OUT;
+  if (record !== undefined) appendFileSync(record, `${name}: ${part.reason}\n`);
+  return part;
+}
+
+async function docker(): Promise<Part> {
+  const asked = process.env.DOCKER_HOST;
+  if (asked !== undefined && !asked.startsWith("unix://"))
+    return missing(`DOCKER_HOST is ${asked}; the tests want a unix socket`);
+  const home = process.env.HOME ?? "/";
+  const runtimeDir = process.env.XDG_RUNTIME_DIR ?? "/run/user/0";
+  const sockets =
+    asked !== undefined
+      ? [asked.slice("unix://".length)]
+      : [
+          "/var/run/docker.sock",
+          join(home, ".docker/run/docker.sock"),
+          join(runtimeDir, "docker.sock"),
+          "/run/podman/podman.sock",
+          join(runtimeDir, "podman/podman.sock"),
+        ];
+  for (const path of sockets) if (await answersPing(path)) return found(path);
+  return missing(
+    `no container engine answers at ${sockets[0]} or the other usual sockets; start Docker, or set DOCKER_HOST`,
+  );
+}
+
+function answersPing(socketPath: string): Promise<boolean> {
+  if (!existsSync(socketPath)) return Promise.resolve(false);
+  return new Promise((done) => {
+    const ping = request({ socketPath, path: "/_ping", timeout: 5000 }, (response) => {
+      response.resume();
+      done(response.statusCode === 200);
+    });
+    ping.on("timeout", () => ping.destroy());
+    ping.on("error", () => done(false));
+    ping.end();
+  });
+}
+
+async function podman(): Promise<Part> {
+  const path = program("podman");
+  if (path === undefined) return missing("podman is not installed");
+  try {
+    await promisify(execFile)(path, ["info"], { timeout: 20_000 });
+    return found(path);
+  } catch (error) {
+    return missing(`podman info fails: ${String(error).split("\n")[1] ?? error}`);
+  }
+}
+
+function chromium(): Part {
+  const path =
+    process.env.CHROMIUM ??
+    ["chromium", "chromium-browser", "google-chrome", "chrome"].map(program).find((each) => each !== undefined) ??
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome";
+  return existsSync(path) ? found(path) : missing("no chromium on PATH; set CHROMIUM to one");
+}
+
+function root(): Part {
+  return process.getuid?.() === 0 ? found("") : missing("not running as root");
+}
+
+/** A writable cgroup root with the memory, cpu and pids controllers: version 2, or version 1's one folder each. */
+function cgroups(): Part {
+  const base = "/sys/fs/cgroup";
+  const wanted = ["memory", "cpu", "pids"];
+  try {
+    const unified = join(base, "cgroup.controllers");
+    if (existsSync(unified)) {
+      const present = readFileSync(unified, "utf8").trim().split(" ");
+      const absent = wanted.filter((each) => !present.includes(each));
+      if (absent.length > 0) return missing(`no ${absent.join(", ")} controller in ${unified}`);
+      accessSync(join(base, "cgroup.subtree_control"), constants.W_OK);
+    } else {
+      for (const each of wanted) accessSync(join(base, each, "cgroup.procs"), constants.W_OK);
+    }
+    return found("");
+  } catch {
+    return missing(`no writable control groups under ${base}`);
+  }
+}
+
+function program(name: string): string | undefined {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path) && statSync(path).isFile());
+}
+
+const found = (path: string): Part => ({ available: true, reason: "", path });
+const missing = (reason: string): Part => ({ available: false, reason, path: "" });

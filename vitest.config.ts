@@ -1,0 +1,43 @@
+import { createHash } from "node:crypto";
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+// The root token inside the `worker` project; its hash is the secret that wrangler.toml requires.
+const rootToken = "lamp_root_test";
+process.env.ROOT_TOKEN_HASH = createHash("sha256").update(rootToken).digest("hex");
+
+// Whole control planes and agents, one file at a time, after all others, is what two cores carry.
+const first = { groupOrder: 1 };
+const last = { groupOrder: 2 };
+const onRealParts = { testTimeout: 30_000, hookTimeout: 60_000 };
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "decide", include: ["test/decide/**/*.test.ts", "test/*.test.ts"], sequence: first } },
+      {
+        plugins: [cloudflareTest({ main: "./src/worker.ts", wrangler: { configPath: "./wrangler.toml" } })],
+        test: {
+          name: "worker",
+          include: ["test/objects/**/*.test.ts", "test/api/**/*.test.ts"],
+          sequence: first,
+          // A new workerd per file costs over a second each. Tests name their objects with random ids instead.
+          isolate: false,
+          provide: { rootToken },
+        },
+      },
+      { test: { name: "agent", include: ["test/agent/**/*.test.ts"], sequence: first, ...onRealParts } },
+      { test: { name: "cli", include: ["test/cli/**/*.test.ts"], sequence: first, ...onRealParts } },
+      {
+        test: {
+          name: "end-to-end",
+          include: ["test/end-to-end/**/*.test.ts"],
+          sequence: last,
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+});
