@@ -12,7 +12,13 @@ export type Knowledge = {
 };
 
 /** Answers a question of the control plane in chunks, then an end, whatever happens; nothing after the signal has aborted but the end. */
-export async function answer(op: string, question: Question, emit: Emit, abort: AbortSignal, knowledge: Knowledge): Promise<void> {
+export async function answer(
+  op: string,
+  question: Question,
+  emit: Emit,
+  abort: AbortSignal,
+  knowledge: Knowledge,
+): Promise<void> {
   try {
     switch (question.verb) {
       case "logs": {
@@ -42,7 +48,11 @@ export async function answer(op: string, question: Question, emit: Emit, abort: 
     await emit({ kind: "end", op, error: null });
   } catch (error) {
     const known = error instanceof Unanswerable ? error.code : "failed";
-    await emit({ kind: "end", op, error: { code: known, message: error instanceof Error ? error.message : String(error) } });
+    await emit({
+      kind: "end",
+      op,
+      error: { code: known, message: error instanceof Error ? error.message : String(error) },
+    });
   }
 }
 
@@ -59,7 +69,8 @@ function driverOf(id: string, { runtimeOf, driver }: Knowledge): Driver {
   const runtime = runtimeOf(id);
   if (runtime === null) throw new Unanswerable("not_found", `Nothing of ${id} is on this host.`);
   const found = driver(runtime);
-  if (typeof found === "string") throw new Unanswerable("runtime_unavailable", `The ${runtime} runtime of this host does not answer.`);
+  if (typeof found === "string")
+    throw new Unanswerable("runtime_unavailable", `The ${runtime} runtime of this host does not answer.`);
   return found;
 }
 

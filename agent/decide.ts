@@ -20,7 +20,10 @@ export type State = {
  */
 export type Admission = "take" | "same" | "stale" | "ended";
 
-export function admit(kept: Pick<State, "fence" | "want" | "spec"> | undefined, command: Pick<Workload, "generation" | "want">): Admission {
+export function admit(
+  kept: Pick<State, "fence" | "want" | "spec"> | undefined,
+  command: Pick<Workload, "generation" | "want">,
+): Admission {
   if (kept === undefined || command.generation > kept.fence) return "take";
   if (command.generation < kept.fence) return "stale";
   if (kept.want === "gone") return command.want === "gone" ? "same" : "ended";
@@ -61,7 +64,8 @@ export function nextStep(state: State): Step {
 
   switch (want) {
     case "running":
-      if (spec === null || (seen !== null && phase !== "preparing" && phase !== "stopping" && phase !== "gone")) return { do: "rest" };
+      if (spec === null || (seen !== null && phase !== "preparing" && phase !== "stopping" && phase !== "gone"))
+        return { do: "rest" };
       return { do: "apply", workload: { id, generation: fence, owner, want: "running", spec } };
     case "gone":
     case "absent":

@@ -1,5 +1,5 @@
-import type { ExecResult, InstanceStats, LogLine, Observation, Runtime, Workload } from "../contract/workload.ts";
 import type { LogQuery } from "../contract/frame.ts";
+import type { ExecResult, InstanceStats, LogLine, Observation, Runtime, Workload } from "../contract/workload.ts";
 
 /** What a driver found on the host when the agent started: one thing that runs, or ran, and carries our marks. */
 export type Found = { id: string; generation: number; owner: string; observation: Observation };

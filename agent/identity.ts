@@ -1,11 +1,14 @@
-import { readFile, rename, rm, open } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { generateKeyPair, importPrivateKey, toBase64Url } from "../contract/envelope.ts";
 import { EnrolAnswer, type EnrolRequest, enrolProofText } from "../contract/frame.ts";
 import { Problem } from "../contract/problem.ts";
 
-const Keys = z.object({ public_key: z.string(), private_key: z.custom<JsonWebKey>((value) => typeof value === "object" && value !== null) });
+const Keys = z.object({
+  public_key: z.string(),
+  private_key: z.custom<JsonWebKey>((value) => typeof value === "object" && value !== null),
+});
 
 /** Who this host is to the control plane. `joining` until the control plane has answered: the key is kept first, so that a repetition has the same. */
 const Stored = z.discriminatedUnion("state", [
@@ -36,7 +39,9 @@ async function readStored(dataDir: string): Promise<Stored | null> {
     return Stored.parse(JSON.parse(text));
   } catch {
     // The file holds a private key: what is wrong with it is not quoted.
-    throw new Error(`The identity ${path} is damaged. Remove the host, delete the file, and join again with a new join token.`);
+    throw new Error(
+      `The identity ${path} is damaged. Remove the host, delete the file, and join again with a new join token.`,
+    );
   }
 }
 

@@ -16,7 +16,7 @@ export type Kept = {
   want: Want;
   owner: string;
   spec: WorkloadSpec | null;
-  /** The last observation of the fence's generation, when it is final: exited, failed, gone. */
+  /** The last observation of the fence's generation, when it is final (exited, failed, gone) or says that it runs. */
   last: Observation | null;
   changedAt: number;
 };
@@ -53,12 +53,16 @@ export class Ledger {
     const db = new DatabaseSync(path);
     const pidPath = join(dataDir, "agent.pid");
     try {
-      db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; COMMIT;");
+      db.exec(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; COMMIT;",
+      );
     } catch (error) {
       db.close();
       if (!/locked|busy/i.test((error as Error).message)) throw error;
       const pid = existsSync(pidPath) ? ` (process ${readFileSync(pidPath, "utf8").trim()})` : "";
-      throw new Error(`Another agent${pid} works on ${dataDir}. Stop it first, or give this one a data folder of its own.`);
+      throw new Error(
+        `Another agent${pid} works on ${dataDir}. Stop it first, or give this one a data folder of its own.`,
+      );
     }
     db.exec(SCHEMA);
     writeFileSync(pidPath, `${process.pid}\n`);
@@ -98,13 +102,16 @@ export class Ledger {
     const workload = this.#db.prepare(
       "INSERT OR REPLACE INTO workload (id, fence, want, owner, spec, last, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
-    const presence = this.#db.prepare("INSERT OR REPLACE INTO presence (id, generation, runtime, stop_timeout_ms) VALUES (?, ?, ?, ?)");
+    const presence = this.#db.prepare(
+      "INSERT OR REPLACE INTO presence (id, generation, runtime, stop_timeout_ms) VALUES (?, ?, ?, ?)",
+    );
     this.#transact(() => {
       for (const { id, fence, want, owner, spec, last, changedAt } of workloads) {
         const specText = spec === null ? null : JSON.stringify(spec);
         workload.run(id, fence, want, owner, specText, last === null ? null : JSON.stringify(last), changedAt);
       }
-      for (const { id, generation, runtime, stopTimeoutMs } of presences) presence.run(id, generation, runtime, stopTimeoutMs);
+      for (const { id, generation, runtime, stopTimeoutMs } of presences)
+        presence.run(id, generation, runtime, stopTimeoutMs);
     });
   }
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
@@ -88,19 +88,35 @@ export async function runAgent(options: AgentOptions): Promise<Agent> {
   }
 }
 
-async function whoAmI(options: AgentOptions, dataDir: string, url: string, log: (line: string) => void): Promise<Identity> {
+async function whoAmI(
+  options: AgentOptions,
+  dataDir: string,
+  url: string,
+  log: (line: string) => void,
+): Promise<Identity> {
   const known = await readIdentity(dataDir);
   if (known) return known;
   const { joinToken, transport, listen } = options;
   if (joinToken === undefined) {
-    throw new Error(`This host has not joined, and there is no join token. Make one with "lamplighter host join-token", and start the agent with it.`);
+    throw new Error(
+      `This host has not joined, and there is no join token. Make one with "lamplighter host join-token", and start the agent with it.`,
+    );
   }
-  const endpoint = transport === "call" ? (options.endpoint ?? `http://${listen?.host ?? "127.0.0.1"}:${listen?.port ?? 0}`) : null;
-  const name = options.name ?? hostname();
+  const endpoint =
+    transport === "call" ? (options.endpoint ?? `http://${listen?.host ?? "127.0.0.1"}:${listen?.port ?? 0}`) : null;
+  const name = options.name ?? hostname().slice(0, 63);
   const backoff = new Backoff();
   for (let told = ""; ; ) {
     try {
-      const identity = await enrol({ dataDir, url, joinToken, name, labels: options.labels ?? {}, transport, endpoint });
+      const identity = await enrol({
+        dataDir,
+        url,
+        joinToken,
+        name,
+        labels: options.labels ?? {},
+        transport,
+        endpoint,
+      });
       log(`joined ${url} as ${identity.host_id}`);
       return identity;
     } catch (error) {
@@ -155,7 +171,13 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     log,
   });
   const outbox = new Outbox({
-    hello: () => ({ kind: "hello", protocol: PROTOCOL, boot_id: peer.bootId, agent_version: agentVersion(), ...facts() }),
+    hello: () => ({
+      kind: "hello",
+      protocol: PROTOCOL,
+      boot_id: peer.bootId,
+      agent_version: agentVersion(),
+      ...facts(),
+    }),
     facts: () => ({ kind: "facts", ...facts() }),
     inventory: () => reconciler.inventory(),
     observation: (id) => reconciler.observation(id),
@@ -165,8 +187,12 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     accept: (workloads) => reconciler.accept(workloads),
     acceptAll: (revision, workloads) => reconciler.acceptAll(revision, workloads),
     answer: (op, question, emit, abort) =>
-      answer(op, question, emit, abort, { runtimeOf: (id) => reconciler.runtimeOf(id), driver: (runtime) => runtimes.get(runtime) }),
-    dismissed: () => dismissal.resolve(),
+      answer(op, question, emit, abort, {
+        runtimeOf: (id) => reconciler.runtimeOf(id),
+        driver: (runtime) => runtimes.get(runtime),
+      }),
+    // Its answer goes out first.
+    dismissed: () => setTimeout(dismissal.resolve, 50),
   });
 
   await runtimes.start();
@@ -206,33 +232,40 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
   };
 }
 
-async function makeDrivers(options: AgentOptions, dataDir: string, hostId: string, log: (line: string) => void): Promise<Driver[]> {
+async function makeDrivers(
+  options: AgentOptions,
+  dataDir: string,
+  hostId: string,
+  log: (line: string) => void,
+): Promise<Driver[]> {
   const drivers: Driver[] = [];
   for (const runtime of new Set(options.runtimes)) {
     if (runtime === "process") {
       const { portRange, advertiseAddress } = options;
       const ports = portRange === undefined ? {} : { portRange };
-      drivers.push(new ProcessDriver({ dataDir, log, ...ports, ...(advertiseAddress === undefined ? {} : { advertiseAddress }) }));
+      drivers.push(
+        new ProcessDriver({ dataDir, log, ...ports, ...(advertiseAddress === undefined ? {} : { advertiseAddress }) }),
+      );
       continue;
     }
-    const path = new URL("./docker/driver.ts", import.meta.url);
-    if (!existsSync(path)) {
-      log(`${runtime}: this agent has no driver for it`);
-      continue;
-    }
-    const { dockerDriver } = (await import(path.href)) as { dockerDriver: (options: Record<string, unknown>) => Driver };
-    drivers.push(dockerDriver({ runtime, hostId, ...(options.socketPath === undefined ? {} : { socketPath: options.socketPath }), log }));
+    // Only here because its client takes longer to load than all the rest, and most agents that a test or a demo starts do not need it.
+    const { dockerDriver } = await import("./docker/driver.ts");
+    const socket = options.socketPath === undefined ? {} : { socketPath: options.socketPath };
+    drivers.push(dockerDriver({ runtime, hostId, stateDir: join(dataDir, runtime), log, ...socket }));
   }
   return drivers;
 }
 
 function agentVersion(): string {
   try {
-    return (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
+    return (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string })
+      .version;
   } catch {
     return "unknown";
   }
 }
 
 const withoutUndefined = <T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as { [K in keyof T]: Exclude<T[K], undefined> };
+  Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };

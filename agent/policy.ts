@@ -82,7 +82,8 @@ export async function permit(
       mounts.push(mount);
       continue;
     }
-    if (!mount.source.startsWith("/")) return deny(`mounting the relative path ${mount.source}`, "host_mounts", "an absolute path");
+    if (!mount.source.startsWith("/"))
+      return deny(`mounting the relative path ${mount.source}`, "host_mounts", "an absolute path");
     const real = await resolve(normalize(mount.source));
     if (!prefixes.some((prefix) => isWithin(real, prefix))) {
       const named = real === mount.source ? real : `${mount.source} (really ${real})`;
@@ -119,7 +120,9 @@ function fullImageName(name: string): string {
   if (!isServer) return `docker.io/${name}`;
   const rest = name.slice(slash + 1);
   const isHub = first === "docker.io" || first === "index.docker.io";
-  return isHub && rest !== "" && !rest.includes("/") ? `docker.io/library/${rest}` : name.replace(/^index\.docker\.io\//, "docker.io/");
+  return isHub && rest !== "" && !rest.includes("/")
+    ? `docker.io/library/${rest}`
+    : name.replace(/^index\.docker\.io\//, "docker.io/");
 }
 
 /** The real path of what exists, with what does not exist yet appended to it. */

@@ -1,9 +1,12 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Observation, Runtime, Workload } from "../contract/workload.ts";
-import { admit, isFinal, isLeftOut, isNews, nextStep, type State, type Step, sameSight, staleGenerations } from "./decide.ts";
+import { admit, isFinal, isLeftOut, isNews, nextStep, type Step, sameSight, staleGenerations } from "./decide.ts";
 import type { Driver, Found } from "./driver.ts";
+import { Entry, keptOf, vanished } from "./entry.ts";
 import { Gate } from "./gate.ts";
-import type { Kept, Ledger, Presence, Want } from "./ledger.ts";
+import type { Kept, Ledger, Presence } from "./ledger.ts";
 import { withoutSecrets } from "./secrecy.ts";
+import { Settling } from "./settling.ts";
 
 /** How long the fence of a workload that is gone is kept. */
 export const FENCE_KEPT_MS = 7 * 24 * 3600_000;
@@ -20,7 +23,11 @@ export type ReconcilerOptions = {
   /** The driver that can be used now; `waiting` when it does not answer at present, `disabled` when this agent does not have it. */
   driver: (runtime: Runtime) => Driver | "waiting" | "disabled";
   /** Judges a workload before a driver sees it. */
-  permit: (workload: Workload) => Promise<{ permitted: true; workload: Workload } | { permitted: false; denial: { reason: string; message: string } }>;
+  permit: (
+    workload: Workload,
+  ) => Promise<
+    { permitted: true; workload: Workload } | { permitted: false; denial: { reason: string; message: string } }
+  >;
   /** Told of every workload whose observation changed. */
   changed: (id: string) => void;
   /** Told when all that a full set sent away is gone. */
@@ -28,32 +35,6 @@ export type ReconcilerOptions = {
   log: (line: string) => void;
   now?: () => number;
 };
-
-class Entry implements State {
-  readonly id: string;
-  fence: number;
-  want: Want;
-  owner: string;
-  spec: State["spec"];
-  present = new Map<number, { runtime: Runtime; stopTimeoutMs: number }>();
-  seen: Observation | null;
-  changedAt: number;
-
-  busy = false;
-  failures = 0;
-  applying: { generation: number; abort: AbortController } | null = null;
-  retry: NodeJS.Timeout | null = null;
-
-  constructor(kept: Kept) {
-    this.id = kept.id;
-    this.fence = kept.fence;
-    this.want = kept.want;
-    this.owner = kept.owner;
-    this.spec = kept.spec;
-    this.seen = kept.last;
-    this.changedAt = kept.changedAt;
-  }
-}
 
 /**
  * Brings this host to what the control plane last said, and keeps what it said across restarts. For one workload it does one thing at a time;
@@ -67,12 +48,13 @@ export class Reconciler {
   readonly #now: () => number;
   /** Whether a full set was accepted since the start: from then on, what nobody claims is left over. */
   #hadFullSet = false;
-  #settling: { revision: number; stale: Set<string> } | null = null;
+  readonly #settling: Settling;
   #closed = false;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#settling = new Settling(options.settled);
     for (const kept of options.ledger.workloads()) this.#entries.set(kept.id, new Entry(kept));
     for (const { id, generation, runtime, stopTimeoutMs } of options.ledger.presences()) {
       this.#entries.get(id)?.present.set(generation, { runtime, stopTimeoutMs });
@@ -89,20 +71,36 @@ export class Reconciler {
       if (entry === undefined || generation > entry.fence) {
         const present = entry?.present;
         const want = this.#hadFullSet ? "absent" : "unclaimed";
-        const raised = { id, fence: generation, want, owner, spec: null, last: null, changedAt: this.#now() } satisfies Kept;
+        const raised = {
+          id,
+          fence: generation,
+          want,
+          owner,
+          spec: null,
+          last: null,
+          changedAt: this.#now(),
+        } satisfies Kept;
         entry = new Entry(raised);
         if (present) entry.present = present;
         this.#entries.set(id, entry);
         kept.push(raised);
       }
       if (!entry.present.has(generation)) {
-        const stopTimeoutMs = generation === entry.fence ? (entry.spec?.stop_timeout_ms ?? STOP_TIMEOUT_MS) : STOP_TIMEOUT_MS;
+        const stopTimeoutMs =
+          generation === entry.fence ? (entry.spec?.stop_timeout_ms ?? STOP_TIMEOUT_MS) : STOP_TIMEOUT_MS;
         entry.present.set(generation, { runtime, stopTimeoutMs });
         presences.push({ id, generation, runtime, stopTimeoutMs });
       }
+      if (generation === entry.fence) entry.ran = false;
       if (observation.phase !== "preparing") this.#see(entry, observation);
     }
     this.#options.ledger.keep(kept, presences);
+    for (const entry of this.#entries.values()) {
+      if (!entry.ran || entry.present.get(entry.fence)?.runtime !== runtime) continue;
+      // It was taken away while the agent was dead. To make it again would be to restart it.
+      entry.ran = false;
+      this.#see(entry, vanished(entry, this.#now()));
+    }
     for (const entry of this.#entries.values()) this.#poke(entry);
   }
 
@@ -116,21 +114,14 @@ export class Reconciler {
     this.#hadFullSet = true;
     const named = new Set(workloads.map((workload) => workload.id));
     const left = [...this.#entries.values()].filter((entry) => !named.has(entry.id) && isLeftOut(entry.want));
-    for (const entry of left) {
-      entry.want = "absent";
-      entry.changedAt = this.#now();
-    }
-    this.#options.ledger.keep(left.map(keptOf));
+    this.#sendAway(left);
     for (const id of this.#take(workloads)) {
       if (this.#entries.get(id)?.want === "gone") this.#options.changed(id);
     }
-    const stale = new Set<string>();
-    for (const entry of this.#entries.values()) {
-      for (const generation of staleGenerations(entry)) stale.add(presenceKey(entry.id, generation));
-    }
-    this.#settling = { revision, stale };
-    for (const entry of left) this.#hurry(entry);
-    this.#checkSettled();
+    const stale = [...this.#entries.values()].flatMap((entry) =>
+      staleGenerations(entry).map((generation) => ({ id: entry.id, generation })),
+    );
+    this.#settling.await(revision, stale);
   }
 
   /** Told by the drivers. */
@@ -146,10 +137,12 @@ export class Reconciler {
 
   /** Stops and removes everything, whatever was accepted; resolves when it is gone. */
   async clear(): Promise<void> {
-    this.acceptAll(-1, []);
-    while (!this.#closed && [...this.#entries.values()].some((entry) => entry.present.size > 0 || entry.busy)) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    this.#hadFullSet = true;
+    this.#sendAway([...this.#entries.values()].filter((entry) => isLeftOut(entry.want)));
+    // What a runtime has that this agent was started without, it cannot reach.
+    const canGo = ({ runtime }: { runtime: Runtime }): boolean => this.#options.driver(runtime) !== "disabled";
+    const isLeft = (entry: Entry): boolean => entry.busy || [...entry.present.values()].some(canGo);
+    while (!this.#closed && [...this.#entries.values()].some(isLeft)) await sleep(20);
     this.#options.ledger.forget([...this.#entries.keys()]);
     this.#entries.clear();
   }
@@ -167,9 +160,7 @@ export class Reconciler {
 
   /** The runtime that the workload runs on, or last ran on; null when it is not known here. */
   runtimeOf(id: string): Runtime | null {
-    const entry = this.#entries.get(id);
-    if (!entry) return null;
-    return entry.present.get(entry.fence)?.runtime ?? [...entry.present.values()][0]?.runtime ?? entry.spec?.runtime ?? null;
+    return this.#entries.get(id)?.runtime ?? null;
   }
 
   /** Forgets the fences of workloads that have been gone for long. */
@@ -227,7 +218,14 @@ export class Reconciler {
       } else {
         const continues = entry.fence === kept.fence && (entry.want === "unclaimed" || kept.want !== "running");
         if (!continues) entry.seen = null;
-        Object.assign(entry, { fence: kept.fence, want: kept.want, owner: kept.owner, spec: kept.spec, changedAt: kept.changedAt });
+        entry.ran = false;
+        Object.assign(entry, {
+          fence: kept.fence,
+          want: kept.want,
+          owner: kept.owner,
+          spec: kept.spec,
+          changedAt: kept.changedAt,
+        });
       }
       for (const { id, generation, runtime, stopTimeoutMs } of presences) {
         if (id === entry.id) entry.present.set(generation, { runtime, stopTimeoutMs });
@@ -237,12 +235,22 @@ export class Reconciler {
     return accepted;
   }
 
+  #sendAway(entries: readonly Entry[]): void {
+    const changedAt = this.#now();
+    this.#options.ledger.keep(entries.map((entry) => ({ ...keptOf(entry), want: "absent", changedAt })));
+    for (const entry of entries) {
+      Object.assign(entry, { want: "absent", changedAt });
+      this.#hurry(entry);
+    }
+  }
+
   /** Goes on at once, whatever delay was on; an apply that is no longer wanted is broken off. */
   #hurry(entry: Entry): void {
     entry.failures = 0;
     if (entry.retry) clearTimeout(entry.retry);
     entry.retry = null;
-    if (entry.applying && (entry.want !== "running" || entry.applying.generation !== entry.fence)) entry.applying.abort.abort();
+    if (entry.applying && (entry.want !== "running" || entry.applying.generation !== entry.fence))
+      entry.applying.abort.abort();
     this.#poke(entry);
   }
 
@@ -273,7 +281,8 @@ export class Reconciler {
       entry.busy = false;
     }
     // What arrived between the last look and the end of the work has found the entry busy.
-    if (!this.#closed && entry.retry === null && nextStep(entry).do !== "rest" && !this.#isWaiting(entry)) this.#poke(entry);
+    if (!this.#closed && entry.retry === null && nextStep(entry).do !== "rest" && !this.#isWaiting(entry))
+      this.#poke(entry);
   }
 
   /** Whether there is something to look at again at once. */
@@ -288,13 +297,13 @@ export class Reconciler {
     }
     const driver = this.#options.driver(step.runtime);
     if (typeof driver === "string") return this.#wait(entry, step.runtime, "remove");
-    if (step.tell) this.#see(entry, { id: entry.id, generation: entry.fence, at: this.#now(), phase: "stopping" }, true);
+    if (step.tell)
+      this.#see(entry, { id: entry.id, generation: entry.fence, at: this.#now(), phase: "stopping" }, true);
     await this.#removals.pass(() => driver.remove(entry.id, step.generation, step.stopTimeoutMs));
     if (this.#closed) return false;
     this.#options.ledger.dropPresence(entry.id, step.generation);
     entry.present.delete(step.generation);
-    this.#settling?.stale.delete(presenceKey(entry.id, step.generation));
-    this.#checkSettled();
+    this.#settling.gone(entry.id, step.generation);
     return true;
   }
 
@@ -317,7 +326,11 @@ export class Reconciler {
       if (!verdict.permitted) {
         result = fail("create_container_error", verdict.denial.reason, verdict.denial.message);
       } else if (driver === "disabled") {
-        result = fail("error", "runtime_not_enabled", `The agent of this host was started without the ${workload.spec.runtime} runtime.`);
+        result = fail(
+          "error",
+          "runtime_not_enabled",
+          `The agent of this host was started without the ${workload.spec.runtime} runtime.`,
+        );
       } else {
         if (!entry.present.has(generation)) {
           const presence = { runtime: workload.spec.runtime, stopTimeoutMs: workload.spec.stop_timeout_ms };
@@ -350,7 +363,8 @@ export class Reconciler {
   #wait(entry: Entry, runtime: Runtime, verb: "start" | "remove"): false {
     const message = `waiting for ${runtime} to answer on this host`;
     this.#options.log(`${entry.id}: cannot ${verb} it, ${message}`);
-    if (verb === "start") this.#see(entry, { id: entry.id, generation: entry.fence, at: this.#now(), phase: "preparing", message });
+    if (verb === "start")
+      this.#see(entry, { id: entry.id, generation: entry.fence, at: this.#now(), phase: "preparing", message });
     return false;
   }
 
@@ -373,27 +387,19 @@ export class Reconciler {
   #see(entry: Entry, observation: Observation, own = false): void {
     if (!own && !isNews(entry, observation)) return;
     if (entry.seen && sameSight(entry.seen, observation)) return;
+    // A final one is on disk before it is told; that it runs need not hold up that it is told.
     if (isFinal(observation)) this.#options.ledger.keep([{ ...keptOf(entry), last: observation }]);
     entry.seen = observation;
     this.#options.changed(entry.id);
-  }
-
-  #checkSettled(): void {
-    if (this.#settling === null || this.#settling.stale.size > 0) return;
-    const { revision } = this.#settling;
-    this.#settling = null;
-    if (revision >= 0) this.#options.settled(revision);
+    if (observation.phase === "running") {
+      setImmediate(() => {
+        if (!this.#closed && entry.seen === observation) this.#options.ledger.keep([keptOf(entry)]);
+      });
+    }
   }
 
   #reason(entry: Entry, error: unknown): string {
     const message = error instanceof Error ? error.message : String(error);
     return entry.spec ? withoutSecrets(message, entry.spec) : message;
   }
-}
-
-const presenceKey = (id: string, generation: number): string => `${id} ${generation}`;
-
-function keptOf(entry: Entry): Kept {
-  const { id, fence, want, owner, spec, seen, changedAt } = entry;
-  return { id, fence, want, owner, spec, last: seen && isFinal(seen) ? seen : null, changedAt };
 }

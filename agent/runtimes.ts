@@ -14,7 +14,7 @@ export type RuntimesOptions = {
   log: (line: string) => void;
 };
 
-type Held = { driver: Driver; version: string | null; started: boolean };
+type Held = { driver: Driver; version: string | null; started: boolean; fault: string };
 
 /** The runtimes of this host that answer, now. Those that do not are asked again and again, and so are those that do. */
 export class Runtimes {
@@ -25,7 +25,9 @@ export class Runtimes {
 
   constructor(options: RuntimesOptions) {
     this.#options = options;
-    this.#held = new Map(options.drivers.map((driver) => [driver.runtime, { driver, version: null, started: false }]));
+    this.#held = new Map(
+      options.drivers.map((driver) => [driver.runtime, { driver, version: null, started: false, fault: "" }]),
+    );
   }
 
   async start(): Promise<void> {
@@ -41,7 +43,9 @@ export class Runtimes {
   }
 
   list(): HostRuntime[] {
-    return [...this.#held.values()].flatMap(({ driver, version }) => (version === null ? [] : [{ runtime: driver.runtime, version }]));
+    return [...this.#held.values()].flatMap(({ driver, version }) =>
+      version === null ? [] : [{ runtime: driver.runtime, version }],
+    );
   }
 
   scan(): Promise<void> {
@@ -86,7 +90,9 @@ export class Runtimes {
       if (isBack) this.#options.cameUp(runtime, []);
     } catch (error) {
       held.version = null;
-      this.#options.log(`${runtime} cannot be used: ${(error as Error).message}`);
+      const { message } = error as Error;
+      if (message !== held.fault) this.#options.log(`${runtime} cannot be used: ${message}`);
+      held.fault = message;
     }
   }
 }

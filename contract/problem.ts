@@ -119,6 +119,7 @@ export type Refusal = {
   more?: Record<string, unknown>;
 };
 
+
 export type Reply<T> = { ok: true; value: T } | { ok: false; refusal: Refusal };
 
 export const accept = <T>(value: T): Reply<T> => ({ ok: true, value });

@@ -1,4 +1,5 @@
 import type { AuditEntry } from "../contract/event.ts";
+import { remote } from "./remote.ts";
 
 /**
  * What objects tell the IndexObject: their row in the lists, and the audit entries that they made. A row carries the resource's revision as
@@ -46,7 +47,7 @@ export function audit(sql: SqlStorage, entry: AuditEntry): void {
 export async function project(sql: SqlStorage, index: DurableObjectNamespace<IndexTarget>, row: IndexRow): Promise<void> {
   const waiting = sql.exec<{ seq: number; body: string }>("SELECT seq, body FROM audit ORDER BY seq LIMIT 500").toArray();
   const audits = waiting.map(({ body }) => JSON.parse(body) as AuditEntry);
-  await index.getByName(shardOf(row.namespace)).project({ row, audits });
+  await remote(index, shardOf(row.namespace)).project({ row, audits });
   const last = waiting.at(-1);
   if (last) sql.exec("DELETE FROM audit WHERE seq <= ?", last.seq);
 }

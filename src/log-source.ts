@@ -1,5 +1,7 @@
 import type { LogQuery } from "../contract/frame.ts";
+import type { Reply } from "../contract/problem.ts";
 import type { LogLine } from "../contract/workload.ts";
+import type { HostObject } from "../objects/host/object.ts";
 import { call } from "./stub.ts";
 import { within } from "./within.ts";
 
@@ -24,10 +26,13 @@ export async function* linesOf(
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   const stop = () => void reader?.cancel().catch(() => undefined);
   try {
-    const host = () => env.HOST.getByName(host_id);
-    const reply = await within(HOST_ANSWERS_IN_MS, call(host, (stub) => stub.logs(wanted)));
+    const ask = (host: DurableObjectStub<HostObject>): Promise<Reply<ReadableStream<Uint8Array>>> => host.logs(wanted);
+    const reply = await within(
+      HOST_ANSWERS_IN_MS,
+      call(() => env.HOST.getByName(host_id), ask),
+    );
     if (!reply.ok) return yield [unavailable(source, reply.refusal.detail)];
-    reader = (reply.value as ReadableStream<Uint8Array>).getReader();
+    reader = reply.value.getReader();
     signal.addEventListener("abort", stop);
     const decoder = new TextDecoder();
     let rest = "";

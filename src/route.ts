@@ -34,7 +34,7 @@ export type Answered = {
 };
 
 export type BodyRule<Body> = {
-  schema: z.ZodType;
+  schema: z.ZodType<Body>;
   /** Its own check, where the schema is not the whole truth; the namespace check runs before it. */
   check?: (value: unknown) => { ok: true; value: Body } | { ok: false; violations: Violation[] };
   /** Refuses a body that names what the principal may not use, before anything else is looked at. */

@@ -172,6 +172,7 @@ export class Raising {
       Warnings?: string[];
     };
     const instance = tracker.roster.add(workload, made.id, options.name as string, "created");
+    instance.command = workload.spec.command;
     instance.notes = [
       ...notesOf(made.Warnings),
       ...(this.#init ? [] : [{ code: "no_init", message: "the engine has no init program; the command is PID 1 and must handle SIGTERM itself" }]),

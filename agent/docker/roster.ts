@@ -18,6 +18,8 @@ export type Instance = Identity & {
   sent: number | null;
   oom: boolean;
   notes: Note[];
+  /** What it was told to run; empty for the image's own command. */
+  command: readonly string[];
   /** Aborted when the container is no longer there. */
   readonly gone: AbortController;
 };
@@ -43,6 +45,7 @@ export class Roster {
       sent: null,
       oom: false,
       notes: [],
+      command: [],
       gone: new AbortController(),
     };
     this.#byContainer.set(containerId, instance);

@@ -86,6 +86,7 @@ export class Tracker {
     const { id, generation } = instance;
     const now = Date.now();
     instance.startedAt = moment(info.State.StartedAt);
+    instance.command = info.Config.Cmd ?? [];
     switch (standing(info)) {
       case "created":
         return { id, generation, at: now, phase: "preparing", message: "created, not started yet" };
@@ -124,7 +125,7 @@ export class Tracker {
     const lines = new Demultiplexer().take(bytes as unknown as Buffer).flatMap((frame) => assembler.take(frame));
     // Only a program that wrote nothing else can be one that never ran.
     const [line, ...more] = [...lines, ...assembler.flush()];
-    return line && more.length === 0 && line.stream === "stderr" ? initFailure(line.message, []) : null;
+    return line && more.length === 0 && line.stream === "stderr" ? initFailure(line.message, instance.command) : null;
   }
 
   event(event: EngineEvent): void {

@@ -137,11 +137,13 @@ export class Call implements Link {
     });
     const text = await response.text();
     if (response.status === 410) throw new Removed();
-    if (response.status === 401 || response.status === 403) throw new Refused(refusalHint(response.status, response.headers.get("date")));
+    if (response.status === 401 || response.status === 403)
+      throw new Refused(refusalHint(response.status, response.headers.get("date")));
     if (!response.ok) throw new Error(`the control plane answers HTTP ${response.status}`);
     for (const line of text.split("\n").filter(Boolean)) {
       const frame = await readFrame(peer, line);
-      if (frame === null || frame.session !== peer.bootId || frame.nonce !== nonce) throw new Error("the control plane's answer does not fit");
+      if (frame === null || frame.session !== peer.bootId || frame.nonce !== nonce)
+        throw new Error("the control plane's answer does not fit");
       if (!this.#isNewest(frame)) continue;
       await conversation.hear(frame.body, async () => {});
     }

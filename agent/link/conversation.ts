@@ -28,7 +28,8 @@ export class Conversation {
   async hear(body: ControlBody, emit: Emit): Promise<void> {
     switch (body.kind) {
       case "desired": {
-        if (this.#gathering?.revision !== body.revision) this.#gathering = { revision: body.revision, workloads: new Map() };
+        if (this.#gathering?.revision !== body.revision)
+          this.#gathering = { revision: body.revision, workloads: new Map() };
         for (const workload of body.workloads) this.#gathering.workloads.set(workload.id, workload);
         if (!body.last) return;
         const { revision, workloads } = this.#gathering;
@@ -38,7 +39,8 @@ export class Conversation {
       }
       case "apply":
         // It is newer than the parts of the full set that are still to come, which must not send it away.
-        if (this.#gathering) for (const workload of body.workloads) this.#gathering.workloads.set(workload.id, workload);
+        if (this.#gathering)
+          for (const workload of body.workloads) this.#gathering.workloads.set(workload.id, workload);
         this.#hearing.accept(body.workloads);
         return;
       case "ask":

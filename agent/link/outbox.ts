@@ -55,7 +55,11 @@ export class Outbox {
     const all = this.#source.inventory();
     const bodies = [this.#source.hello()];
     for (let at = 0; at === 0 || at < all.length; at += FULL_PART) {
-      bodies.push({ kind: "inventory", observations: all.slice(at, at + FULL_PART), last: at + FULL_PART >= all.length });
+      bodies.push({
+        kind: "inventory",
+        observations: all.slice(at, at + FULL_PART),
+        last: at + FULL_PART >= all.length,
+      });
     }
     return bodies;
   }
@@ -64,8 +68,11 @@ export class Outbox {
   take(): AgentBody[] {
     const bodies: AgentBody[] = [];
     if (this.#facts) bodies.push(this.#source.facts());
-    const seen = [...this.#dirty].map((id) => this.#source.observation(id)).filter((observation) => observation !== null);
-    for (let at = 0; at < seen.length; at += FULL_PART) bodies.push({ kind: "report", observations: seen.slice(at, at + FULL_PART) });
+    const seen = [...this.#dirty]
+      .map((id) => this.#source.observation(id))
+      .filter((observation) => observation !== null);
+    for (let at = 0; at < seen.length; at += FULL_PART)
+      bodies.push({ kind: "report", observations: seen.slice(at, at + FULL_PART) });
     if (this.#settled !== null) bodies.push({ kind: "settled", revision: this.#settled });
     this.#facts = false;
     this.#dirty.clear();

@@ -28,8 +28,21 @@ export async function readFrame(peer: Peer, text: string): Promise<ControlFrame 
   return parsed.success && parsed.data.host_id === peer.hostId ? parsed.data : null;
 }
 
-export function sealFrame(peer: Peer, session: string, seq: number, body: AgentBody, nonce = newNonce()): Promise<string> {
-  return seal(peer.privateKey, { host_id: peer.hostId, session, seq, at: Date.now(), nonce, body } satisfies AgentFrame);
+export function sealFrame(
+  peer: Peer,
+  session: string,
+  seq: number,
+  body: AgentBody,
+  nonce = newNonce(),
+): Promise<string> {
+  return seal(peer.privateKey, {
+    host_id: peer.hostId,
+    session,
+    seq,
+    at: Date.now(),
+    nonce,
+    body,
+  } satisfies AgentFrame);
 }
 
 /** A sentence for the log when the control plane refuses the agent, with the usual cause if it shows. */

@@ -1,7 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket, { type RawData } from "ws";
 import { seal, toBase64Url } from "../../contract/envelope.ts";
-import { type AgentBody, type Connect, HEARTBEAT_EVERY_MS, HEARTBEAT_PING, HEARTBEAT_PONG } from "../../contract/frame.ts";
+import {
+  type AgentBody,
+  type Connect,
+  HEARTBEAT_EVERY_MS,
+  HEARTBEAT_PING,
+  HEARTBEAT_PONG,
+} from "../../contract/frame.ts";
 import { Backoff } from "./backoff.ts";
 import type { Conversation } from "./conversation.ts";
 import type { Outbox } from "./outbox.ts";
@@ -11,6 +17,8 @@ const MESSAGE_MOST = 32 * 1024 ** 2;
 const HANDSHAKE_MS = 10_000;
 /** A refusal seldom passes by itself. */
 const REFUSED_MS = 10_000;
+/** A connection that held this long was a good one: the next attempts begin with short delays again. */
+const GOOD_MS = 5_000;
 /** More than this unsent, and whoever streams waits. */
 const UNSENT_MOST = 1024 ** 2;
 
@@ -50,13 +58,14 @@ export class Tunnel implements Link {
     const { log } = this.#options;
     let told = "";
     while (!this.#closing.signal.aborted) {
+      const since = performance.now();
       const outcome = await this.#connect();
       this.#options.conversation.end();
       if (outcome.end === "removed") return "removed";
       if (this.#closing.signal.aborted) break;
       if (outcome.end === "cut" && outcome.ready) {
-        backoff.reset();
         told = "";
+        if (performance.now() - since > GOOD_MS) backoff.reset();
       }
       const delay = outcome.end === "refused" ? REFUSED_MS * (0.5 + Math.random()) : backoff.next();
       if (outcome.why !== told) log(`link: ${outcome.why}; dialling again until it is up`);
@@ -120,7 +129,8 @@ export class Tunnel implements Link {
         }
         received = frame.seq;
         if (session === null) {
-          if (frame.body.kind !== "challenge" || frame.body.answers !== nonce) return drop("the control plane could not prove who it is");
+          if (frame.body.kind !== "challenge" || frame.body.answers !== nonce)
+            return drop("the control plane could not prove who it is");
           session = frame.session;
           log("link: up");
           for (const body of outbox.restate()) void send(body);
@@ -136,7 +146,7 @@ export class Tunnel implements Link {
           return;
         }
         // A question may take long, and must not hold up what comes after it.
-        conversation.hear(frame.body, send).catch((error: Error) => log(`link: ${error.message}`));
+        conversation.hear(frame.body, send).catch((error: Error) => drop(error.message));
       };
 
       const heartbeat = setInterval(() => {
@@ -158,10 +168,13 @@ export class Tunnel implements Link {
         const status = response.statusCode ?? 0;
         request.destroy();
         if (status === 410) finish({ end: "removed" });
-        else if (status === 401 || status === 403) finish({ end: "refused", why: refusalHint(status, response.headers.date) });
+        else if (status === 401 || status === 403)
+          finish({ end: "refused", why: refusalHint(status, response.headers.date) });
         else finish({ end: "cut", ready: false, why: `the control plane answers HTTP ${status}` });
       });
-      socket.on("error", (error) => finish({ end: "cut", ready: session !== null, why: `no connection (${error.message})` }));
+      socket.on("error", (error) =>
+        finish({ end: "cut", ready: session !== null, why: `no connection (${error.message})` }),
+      );
       socket.on("close", () => finish({ end: "cut", ready: session !== null, why }));
       if (this.#closing.signal.aborted) socket.terminate();
     });

@@ -18,20 +18,27 @@ export async function accountFor(user: WorkloadSpec["user"]): Promise<{ account:
   const own = userInfo();
   if (own.uid !== 0) {
     if (user.id !== null && user.id !== own.uid) {
-      return { fault: `user.id: the agent runs as user ${own.uid}, and only an agent of user 0 can start a process as user ${user.id}` };
+      return {
+        fault: `user.id: the agent runs as user ${own.uid}, and only an agent of user 0 can start a process as user ${user.id}`,
+      };
     }
     if (user.group !== null && user.group !== own.gid) {
-      return { fault: `user.group: the agent runs as group ${own.gid}, and only an agent of user 0 can start a process as group ${user.group}` };
+      return {
+        fault: `user.group: the agent runs as group ${own.gid}, and only an agent of user 0 can start a process as group ${user.group}`,
+      };
     }
     return { account: null };
   }
-  if (user.id !== null) return { account: { uid: user.id, gid: user.group ?? (await groupOf(String(user.id))) ?? user.id } };
+  if (user.id !== null)
+    return { account: { uid: user.id, gid: user.group ?? (await groupOf(String(user.id))) ?? user.id } };
   for (const name of UNPRIVILEGED) {
     const uid = await idOf("-u", name);
     const gid = await groupOf(name);
     if (uid !== null && gid !== null && uid > 0) return { account: { uid, gid: user.group ?? gid } };
   }
-  return { fault: `user.id: the agent is root and this host has none of the users ${UNPRIVILEGED.join(", ")} to run a program as` };
+  return {
+    fault: `user.id: the agent is root and this host has none of the users ${UNPRIVILEGED.join(", ")} to run a program as`,
+  };
 }
 
 const known = new Map<string, number>();
@@ -41,7 +48,11 @@ async function idOf(flag: "-u" | "-g", user: string): Promise<number | null> {
   const before = known.get(key);
   if (before !== undefined) return before;
   const fromFile = await idInPasswd(flag, user);
-  const id = fromFile ?? (await run("id", [flag, user]).then(({ stdout }) => Number(stdout.trim())).catch(() => null));
+  const id =
+    fromFile ??
+    (await run("id", [flag, user])
+      .then(({ stdout }) => Number(stdout.trim()))
+      .catch(() => null));
   if (id !== null) known.set(key, id);
   return id;
 }

@@ -62,11 +62,18 @@ export class Cgroups {
     const bases = this.#bases;
     if (!bases) {
       const reason = this.unavailable;
-      return { dirs: [], memory: limits.memoryBytes === null ? null : reason, cpu: limits.cpuMillis === null ? null : reason };
+      return {
+        dirs: [],
+        memory: limits.memoryBytes === null ? null : reason,
+        cpu: limits.cpuMillis === null ? null : reason,
+      };
     }
     const dirs = this.dirs(name);
     await Promise.all(dirs.map((dir) => mkdir(dir, { recursive: true })));
-    const enforce = async (controller: "memory" | "cpu", write: (dir: string) => Promise<void>): Promise<string | null> => {
+    const enforce = async (
+      controller: "memory" | "cpu",
+      write: (dir: string) => Promise<void>,
+    ): Promise<string | null> => {
       const base = bases.of[controller];
       if (base === undefined) return `the ${controller} controller of cgroups is not available to the agent`;
       try {
@@ -79,7 +86,8 @@ export class Cgroups {
     const { memoryBytes, cpuMillis } = limits;
     return {
       dirs,
-      memory: memoryBytes === null ? null : await enforce("memory", (dir) => limitMemory(bases.version, dir, memoryBytes)),
+      memory:
+        memoryBytes === null ? null : await enforce("memory", (dir) => limitMemory(bases.version, dir, memoryBytes)),
       cpu: cpuMillis === null ? null : await enforce("cpu", (dir) => limitCpu(bases.version, dir, cpuMillis)),
     };
   }
@@ -98,7 +106,9 @@ export class Cgroups {
   /** The file that counts the kills for want of memory in a cgroup. */
   oomFiles(name: string): string[] {
     const base = this.#bases?.of.memory;
-    return base === undefined ? [] : [join(base, name, this.#bases?.version === 2 ? "memory.events" : "memory.oom_control")];
+    return base === undefined
+      ? []
+      : [join(base, name, this.#bases?.version === 2 ? "memory.events" : "memory.oom_control")];
   }
 
   async usage(name: string): Promise<Partial<Usage>> {
@@ -116,7 +126,8 @@ export class Cgroups {
     const pids = await read("pids", "pids.current");
     const pidsLimit = await read("pids", "pids.max");
     const cache = Number(/^(?:total_)?inactive_file (\d+)$/m.exec(memoryStat ?? "")?.[1] ?? 0);
-    const cpuMs = cpu === null ? null : two ? Number(/^usage_usec (\d+)$/m.exec(cpu)?.[1] ?? 0) / 1e3 : Number(cpu) / 1e6;
+    const cpuMs =
+      cpu === null ? null : two ? Number(/^usage_usec (\d+)$/m.exec(cpu)?.[1] ?? 0) / 1e3 : Number(cpu) / 1e6;
     return {
       ...(memory === null ? {} : { memoryBytes: Math.max(0, Number(memory) - cache) }),
       ...(cpuMs === null ? {} : { cpuMs }),

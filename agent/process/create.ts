@@ -20,17 +20,24 @@ const OUTSIDE = "/var/tmp";
 
 export type Fault = { kind: FailureKind; reason: string; message: string };
 
-const fault = (reason: string, message: string, kind: FailureKind = "create_container_error"): Fault => ({ kind, reason, message });
+const fault = (reason: string, message: string, kind: FailureKind = "create_container_error"): Fault => ({
+  kind,
+  reason,
+  message,
+});
 
 /** The first field of a specification that asks for something that a plain process cannot have; null when there is none. */
 export function unsupported(spec: WorkloadSpec): Fault | null {
   const no = (field: string, why: string): Fault => fault("unsupported", `${field}: ${why}`);
   if (spec.image !== null) return no("image", "the process runtime runs a command of the host, not an image");
   if (spec.registry !== null) return no("registry", "the process runtime pulls nothing");
-  if (spec.mounts.length > 0) return no("mounts", "the process runtime cannot mount; the program sees the host's own files");
-  if (spec.user.privileged) return no("user.privileged", "a process has no privileged mode; use user.id 0 where the host's policy permits it");
+  if (spec.mounts.length > 0)
+    return no("mounts", "the process runtime cannot mount; the program sees the host's own files");
+  if (spec.user.privileged)
+    return no("user.privileged", "a process has no privileged mode; use user.id 0 where the host's policy permits it");
   const withHostIp = spec.ports.findIndex((port) => (port.host_ip ?? null) !== null);
-  if (withHostIp >= 0) return no(`ports[${withHostIp}].host_ip`, "the program itself chooses the address that it listens on");
+  if (withHostIp >= 0)
+    return no(`ports[${withHostIp}].host_ip`, "the program itself chooses the address that it listens on");
   if (spec.command.length === 0) return no("command", "the process runtime needs a command");
   return null;
 }
@@ -41,7 +48,8 @@ export function wishedPort(spec: WorkloadSpec): number | "any" | Fault {
   const variable = spec.environment.PORT;
   if (variable === undefined) return published ?? "any";
   const number = /^\d{1,5}$/.test(variable) ? Number(variable) : 0;
-  if (number < 1 || number > 65535) return fault("invalid_port", "environment.PORT: expected a port from 1 to 65535", "config_error");
+  if (number < 1 || number > 65535)
+    return fault("invalid_port", "environment.PORT: expected a port from 1 to 65535", "config_error");
   if (published !== undefined && published !== number) {
     return fault("port_conflict", `environment.PORT: differs from ports[0].published (${published})`, "config_error");
   }
@@ -147,10 +155,14 @@ async function workFolder(folders: Folders, id: string, account: Account): Promi
   return path;
 }
 
-const outsideBase = (folders: Folders): string => join(OUTSIDE, `lamplighter-${folders.tag}`);
+/** Where working folders go when the programs' user cannot go to the data folder. */
+export const outsideBase = (folders: Folders): string => join(OUTSIDE, `lamplighter-${folders.tag}`);
 
 /** Every place where a workload's working folder may be. */
-export const workFolders = (folders: Folders, id: string): string[] => [folders.work(id), join(outsideBase(folders), id)];
+export const workFolders = (folders: Folders, id: string): string[] => [
+  folders.work(id),
+  join(outsideBase(folders), id),
+];
 
 /**
  * Named pipes for what the program writes. Not Node's own: those are sockets, and a program cannot open `/dev/stdout` when that is a socket.
@@ -160,7 +172,14 @@ async function makePipes(folder: string, account: Account): Promise<void> {
   try {
     await run("mkfifo", ["-m", "600", ...paths]);
   } catch (error) {
-    const made = await Promise.all(paths.map((path) => stat(path).then((found) => found.isFIFO(), () => false)));
+    const made = await Promise.all(
+      paths.map((path) =>
+        stat(path).then(
+          (found) => found.isFIFO(),
+          () => false,
+        ),
+      ),
+    );
     if (made.includes(false)) throw error;
   }
   if (account) await Promise.all(paths.map((path) => chown(path, account.uid, account.gid)));

@@ -1,16 +1,16 @@
-import { link, rm, writeFile } from "node:fs/promises";
+import { link, rm, rmdir, writeFile } from "node:fs/promises";
 import { release, type } from "node:os";
 import { join } from "node:path";
 import type { LogQuery } from "../../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
 import type { Driver, Found } from "../driver.ts";
 import { Cgroups, pidsIn, removeCgroups } from "./cgroup.ts";
-import { type Fault, prepare, workFolders } from "./create.ts";
+import { type Fault, outsideBase, prepare, workFolders } from "./create.ts";
 import { execute } from "./exec.ts";
-import { Folders, makeFolder, removeFolder, readInstance } from "./folder.ts";
+import { Folders, isSafeId, makeFolder, readInstance, removeFolder } from "./folder.ts";
 import { Instance } from "./instance.ts";
 import { kill, killAll } from "./kill.ts";
-import { readLogs } from "./logs.ts";
+import { pruneLogs, readLogs } from "./logs.ts";
 import { isAlive, signal, startOf } from "./pid.ts";
 import { type PortRange, Ports } from "./port.ts";
 import { shimScript } from "./script.ts";
@@ -71,7 +71,7 @@ export class ProcessDriver implements Driver {
       found.push({ id, generation, owner: instance.intent?.owner ?? "", observation });
     }
     this.#scan = setInterval(() => {
-      for (const instance of this.#instances.values()) instance.touch();
+      for (const instance of this.#instances.values()) instance.scan();
     }, SCAN_MS);
     this.#scan.unref();
     return found;
@@ -85,6 +85,7 @@ export class ProcessDriver implements Driver {
     if (instance === undefined || (await instance.look()).phase === "preparing") {
       const written = instance ? await readInstance(instance.folder) : null;
       if (!written?.shim) {
+        await pruneLogs(this.#folders, id);
         const intent = await prepare(workload, { folders: this.#folders, cgroups: this.#cgroups, ports: this.#ports });
         if ("reason" in intent) return fail(intent);
         instance = this.#instance(id, generation);
@@ -96,10 +97,16 @@ export class ProcessDriver implements Driver {
     const made = instance as Instance;
     const seen = await made.until((observation) => observation.phase !== "preparing", START_MS, abort);
     if (abort.aborted || seen.phase !== "preparing") return seen;
-    return fail({ kind: "error", reason: "start_timeout", message: `the program was not started within ${START_MS / 1000} s` });
+    return fail({
+      kind: "error",
+      reason: "start_timeout",
+      message: `the program was not started within ${START_MS / 1000} s`,
+    });
   }
 
   async remove(id: string, generation: number, stopTimeoutMs: number): Promise<void> {
+    // An id that cannot name a folder was refused, so there is nothing of it.
+    if (!isSafeId(id)) return;
     const key = keyOf(id, generation);
     const mark = this.#folders.mark(id, generation);
     const instance = this.#instance(id, generation);
@@ -136,6 +143,7 @@ export class ProcessDriver implements Driver {
   }
 
   async forget(id: string): Promise<void> {
+    if (!isSafeId(id)) return;
     for (const path of workFolders(this.#folders, id)) await removeFolder(path);
     await removeFolder(this.#folders.workload(id));
   }
@@ -162,6 +170,8 @@ export class ProcessDriver implements Driver {
     if (this.#scan) clearInterval(this.#scan);
     this.#shims?.close();
     for (const instance of this.#instances.values()) instance.close();
+    // Only when nothing is in it.
+    await rmdir(outsideBase(this.#folders)).catch(() => {});
   }
 
   #instance(id: string, generation: number): Instance {

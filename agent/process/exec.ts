@@ -50,7 +50,12 @@ export async function execute(intent: Intent, command: readonly string[], timeou
   clearTimeout(timer);
   child.stdout.destroy();
   child.stderr.destroy();
-  return { exit_code: code, stdout: stdout.text(), stderr: stderr.text(), truncated: stdout.truncated() || stderr.truncated() };
+  return {
+    exit_code: code,
+    stdout: stdout.text(),
+    stderr: stderr.text(),
+    truncated: stdout.truncated() || stderr.truncated(),
+  };
 }
 
 function collect(stream: Readable): { add: (chunk: Buffer) => void; text: () => string; truncated: () => boolean } {

@@ -33,6 +33,7 @@ export class Instance {
   #watcher: FSWatcher | null = null;
   #looking: Promise<Observation> | null = null;
   #told: Observation | null = null;
+  #shim: Pid | null = null;
   #closed = false;
 
   constructor(options: InstanceOptions) {
@@ -74,15 +75,29 @@ export class Instance {
   }
 
   /** Looks until this holds, the time is up or the signal aborts; answers what was seen last. */
-  async until(holds: (observation: Observation) => boolean, timeoutMs: number, abort?: AbortSignal): Promise<Observation> {
+  async until(
+    holds: (observation: Observation) => boolean,
+    timeoutMs: number,
+    abort?: AbortSignal,
+  ): Promise<Observation> {
     const end = Date.now() + timeoutMs;
+    const givenUp = abort ? [aborted(abort)] : [];
     for (;;) {
       const changed = this.#change();
       const observation = await this.look();
       const left = end - Date.now();
       if (holds(observation) || left <= 0 || abort?.aborted) return observation;
-      await Promise.race([changed, sleep(Math.min(left, LOOK_AGAIN_MS)), ...(abort ? [aborted(abort)] : [])]);
+      await Promise.race([changed, sleep(Math.min(left, LOOK_AGAIN_MS), undefined, { ref: false }), ...givenUp]);
     }
+  }
+
+  /** Looks if it can have ended unseen. */
+  scan(): void {
+    const shim = this.#told?.phase === "running" ? this.#shim : null;
+    if (shim === null) return this.touch();
+    void isAlive(shim).then((alive) => {
+      if (!alive) this.touch();
+    });
   }
 
   async ended(): Promise<boolean> {
@@ -132,6 +147,7 @@ export class Instance {
     const { intent, shim, child, ending } = await readInstance(this.folder);
     this.intent = intent;
     this.child = child;
+    this.#shim = shim;
     if (ending) return this.#endedAs(ending);
     if (shim === null) return this.#preparing("not started yet");
     if (await isAlive(shim)) return child && intent ? this.#running(intent, child) : this.#preparing("starting");
@@ -169,20 +185,32 @@ export class Instance {
     if ("exit" in ending) return { ...seen, at: ending.exit.at, phase: "exited", exit: ending.exit };
     const { code, message } = ending.failed;
     const program = this.intent?.program ?? "the program";
-    const reason = code === "ENOENT" ? "command_not_found" : code === "EACCES" || code === "EPERM" ? "permission_denied" : "start_failed";
+    const reason =
+      code === "ENOENT"
+        ? "command_not_found"
+        : code === "EACCES" || code === "EPERM"
+          ? "permission_denied"
+          : "start_failed";
     const said = {
       command_not_found: `command: ${program} cannot be started, it or its interpreter is not there`,
       permission_denied: `command: user ${this.intent?.uid ?? "of the agent"} may not execute ${program}, or not go to its working folder`,
       start_failed: `command: ${program} cannot be started: ${message}`,
     }[reason];
-    return { ...seen, at: ending.at, phase: "failed", failure: { kind: "create_container_error", reason, message: said } };
+    return {
+      ...seen,
+      at: ending.at,
+      phase: "failed",
+      failure: { kind: "create_container_error", reason, message: said },
+    };
   }
 }
 
 function notesOf(intent: Intent, child: Child): Note[] {
   const entered = child.cgroup_faults[0] ?? null;
   const note = (what: "memory" | "cpu", reason: string | null): Note[] =>
-    reason === null ? [] : [{ code: `${what}_unenforced`, message: `The ${what} limit is not enforced on this host: ${reason}` }];
+    reason === null
+      ? []
+      : [{ code: `${what}_unenforced`, message: `The ${what} limit is not enforced on this host: ${reason}` }];
   const { memory, cpu } = intent.unenforced;
   const limited = intent.memory_limit_bytes !== null;
   return [...note("memory", memory ?? (limited ? entered : null)), ...note("cpu", cpu)];

@@ -1,17 +1,35 @@
 import { watch } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { LogQuery } from "../../contract/frame.ts";
 import { instanceId } from "../../contract/id.ts";
 import type { LogLine } from "../../contract/workload.ts";
 import { levelOf } from "../level.ts";
-import { type Folders, names } from "./folder.ts";
+import { type Folders, isSafeId, names, removeFolder } from "./folder.ts";
 
 const BLOCK = 64 * 1024;
 const BATCH_LINES = 500;
 /** How long a reader that follows relies on notifications before it looks by itself, ms. */
 const LOOK_AGAIN_MS = 1_000;
 const NEWLINE = 10;
+
+/** How much is kept of the generations before, in all. */
+const OLDER_MOST = 64 * 1024 ** 2;
+
+/** Deletes the logs of the oldest generations beyond what is kept: a workload that ends again and again must not fill the disk. */
+export async function pruneLogs(folders: Folders, id: string): Promise<void> {
+  if (!isSafeId(id)) return;
+  let bytes = 0;
+  for (const generation of (await folders.loggedGenerations(id)).reverse()) {
+    const folder = folders.logs(id, generation);
+    for (const name of await names(folder))
+      bytes += await stat(join(folder, name)).then(
+        ({ size }) => size,
+        () => 0,
+      );
+    if (bytes > OLDER_MOST) await removeFolder(folder);
+  }
+}
 
 /** A place in the logs of a workload: a generation's numbered file, and the byte from which to read. */
 type Place = { generation: number; file: number; offset: number };
@@ -53,7 +71,11 @@ export async function* readLogs(folders: Folders, query: LogQuery, abort: AbortS
 }
 
 /** Whole lines from a place to the present end of its file, with the offset after them. */
-async function* linesFrom(folders: Folders, id: string, place: Place): AsyncGenerator<{ lines: LogLine[]; offset: number }> {
+async function* linesFrom(
+  folders: Folders,
+  id: string,
+  place: Place,
+): AsyncGenerator<{ lines: LogLine[]; offset: number }> {
   const file = await openLog(folders, id, place);
   if (!file) return;
   try {
@@ -114,7 +136,9 @@ const firstPlace = async (folders: Folders, id: string, upTo: number): Promise<P
 async function placeAfter(folders: Folders, id: string, place: Place, upTo: number): Promise<Place | null> {
   const places = await everyPlace(folders, id, upTo);
   const { generation, file } = place;
-  return places.find((next) => next.generation > generation || (next.generation === generation && next.file > file)) ?? null;
+  return (
+    places.find((next) => next.generation > generation || (next.generation === generation && next.file > file)) ?? null
+  );
 }
 
 /** Where the last `count` lines begin. */

@@ -59,7 +59,9 @@ export const MARK = "LAMPLIGHTER_INSTANCE";
 export async function markedPids(mark: string): Promise<number[]> {
   const needle = `${MARK}=${mark}`;
   if (!LINUX) {
-    const { stdout } = await run("ps", ["-axE", "-o", "pid=,command="], { maxBuffer: 64 * 1024 ** 2 }).catch(() => ({ stdout: "" }));
+    const { stdout } = await run("ps", ["-axE", "-o", "pid=,command="], { maxBuffer: 64 * 1024 ** 2 }).catch(() => ({
+      stdout: "",
+    }));
     const lines = stdout.split("\n").filter((line) => line.split(" ").includes(needle));
     return lines.map((line) => Number.parseInt(line, 10)).filter((pid) => pid > 1 && pid !== process.pid);
   }

@@ -22,7 +22,8 @@ export async function shimScript(folder: string): Promise<string> {
   );
   if (isThere) return path;
   // In a process of its own because this function of Node's still announces itself as experimental on stderr.
-  const strip = 'import{stripTypeScriptTypes as s}from"node:module";import{readFileSync as r}from"node:fs";process.stdout.write(s(r(process.argv[1],"utf8")))';
+  const strip =
+    'import{stripTypeScriptTypes as s}from"node:module";import{readFileSync as r}from"node:fs";process.stdout.write(s(r(process.argv[1],"utf8")))';
   const { stdout } = await run(process.execPath, ["--no-warnings", "--input-type=module", "-e", strip, "--", SOURCE]);
   await writeFile(`${path}.new`, stdout, { mode: 0o600 });
   await rename(`${path}.new`, path);

@@ -179,7 +179,8 @@ function killRest(child: ChildProcess): void {
   }
   for (const procs of intent.cgroup.procs) {
     try {
-      for (const pid of fs.readFileSync(procs, "utf8").split("\n").filter(Boolean)) process.kill(Number(pid), "SIGKILL");
+      for (const pid of fs.readFileSync(procs, "utf8").split("\n").filter(Boolean))
+        process.kill(Number(pid), "SIGKILL");
     } catch {
       // It ended by itself, or the cgroup is gone.
     }
@@ -207,7 +208,11 @@ function main(): void {
   fs.closeSync(out.writer);
   fs.closeSync(err.writer);
   if (child.pid !== undefined) {
-    put("child.json", { pid: child.pid, start: startOf(child.pid), started_at: startedAt, cgroup_faults: entered }, false);
+    put(
+      "child.json",
+      { pid: child.pid, start: startOf(child.pid), started_at: startedAt, cgroup_faults: entered },
+      false,
+    );
   }
   intent.cgroup.home.map(enter);
 

@@ -15,7 +15,15 @@ const FIRST_GAP_MS = 200;
 /** Of `/proc/<pid>/stat`: Linux gives 100 ticks a second to user space on every platform that Node runs on. */
 const TICK_MS = 10;
 
-type Look = { at: number; cpuMs: number; memoryBytes: number; pids: number; pidsLimit: number; readBytes: number; writeBytes: number };
+type Look = {
+  at: number;
+  cpuMs: number;
+  memoryBytes: number;
+  pids: number;
+  pidsLimit: number;
+  readBytes: number;
+  writeBytes: number;
+};
 
 /** Measures what instances use: from their cgroups where there are, else from all processes of their groups. */
 export class Meter {
@@ -41,12 +49,17 @@ export class Meter {
       if (!look || !before || !instance.intent) continue;
       this.#before.set(instance.intent.mark, look);
       const elapsed = look.at - before.at;
-      const limit = instance.intent.unenforced.memory === null ? (instance.intent.memory_limit_bytes ?? totalmem()) : totalmem();
+      const limit =
+        instance.intent.unenforced.memory === null ? (instance.intent.memory_limit_bytes ?? totalmem()) : totalmem();
       stats.push({
         instance_id: instanceId(instance.id, instance.generation),
         instance_name: instanceId(instance.id, instance.generation),
         cpu_usage_percent: elapsed > 0 ? round(Math.max(0, ((look.cpuMs - before.cpuMs) / elapsed) * 100)) : 0,
-        memory: { usage_bytes: look.memoryBytes, limit_bytes: limit, usage_percent: round((look.memoryBytes / limit) * 100) },
+        memory: {
+          usage_bytes: look.memoryBytes,
+          limit_bytes: limit,
+          usage_percent: round((look.memoryBytes / limit) * 100),
+        },
         // A process shares the host's network, and the kernel does not count per process.
         network: { rx_bytes: 0, tx_bytes: 0, rx_packets: 0, tx_packets: 0 },
         disk_io: { read_bytes: look.readBytes, write_bytes: look.writeBytes },
@@ -66,7 +79,15 @@ export class Meter {
     const inCgroup = pidsIn(intent.cgroup.dirs);
     const pids = inCgroup.length > 0 ? inCgroup : pidsOfGroup(child.pid);
     if (pids.length === 0) return null;
-    const look: Look = { at: performance.now(), cpuMs: 0, memoryBytes: 0, pids: pids.length, pidsLimit: 0, readBytes: 0, writeBytes: 0 };
+    const look: Look = {
+      at: performance.now(),
+      cpuMs: 0,
+      memoryBytes: 0,
+      pids: pids.length,
+      pidsLimit: 0,
+      readBytes: 0,
+      writeBytes: 0,
+    };
     for (const pid of pids) addProcess(look, pid);
     return { ...look, ...(await this.#cgroups.usage(intent.mark)) };
   }
@@ -77,7 +98,8 @@ function addProcess(look: Look, pid: number): void {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     look.cpuMs += (Number(fields[11]) + Number(fields[12])) * TICK_MS;
-    look.memoryBytes += Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+    look.memoryBytes +=
+      Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
     const io = readFileSync(`/proc/${pid}/io`, "utf8");
     look.readBytes += Number(/^read_bytes: (\d+)$/m.exec(io)?.[1] ?? 0);
     look.writeBytes += Number(/^write_bytes: (\d+)$/m.exec(io)?.[1] ?? 0);

@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import workerd from "workerd";
@@ -39,12 +39,13 @@ export async function startControlPlane(settings: ControlPlaneSettings): Promise
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const modulePath = settings.modulePath ?? (await bundleWorker(join(dataDir, "control-plane")));
   const config = configPath(dataDir);
-  writeFileSync(config, serveConfig({ modulePath, stateDir, host, port: settings.port, tokenHash: settings.tokenHash }), { mode: 0o600 });
+  // workerd takes an embedded file's path from the configuration's folder.
+  writeFileSync(config, serveConfig({ modulePath: relative(dirname(config), modulePath), stateDir, host, port: settings.port, tokenHash: settings.tokenHash }), { mode: 0o600 });
   const listening = Promise.withResolvers<number>();
   const child = startChild(
     {
       command: "/bin/sh",
-      args: ["-c", WITH_OPEN_FILES, workerd, "serve", "--control-fd=3", config],
+      args: ["-c", WITH_OPEN_FILES, workerd.default, "serve", "--control-fd=3", config],
       cwd: dataDir,
       logPath: join(dataDir, "logs", "control-plane.log"),
     },

@@ -2,7 +2,6 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HostView } from "../../contract/host.ts";
-import type { TokenCreated } from "../../contract/token.ts";
 import type { Runtime } from "../../contract/workload.ts";
 import { Api } from "../api.ts";
 import { readContexts, writeContexts } from "../contexts.ts";
@@ -16,6 +15,7 @@ import type { UpOptions } from "./command.ts";
 import { CONTROL_PLANE_GRACE_MS, startControlPlane } from "./control-plane.ts";
 import { agentDir, holdDataFolder, makeDataFolder, tokenPath } from "./data-folder.ts";
 import { watchHost } from "./host-watch.ts";
+import { joinTokenOf } from "./join.ts";
 import { stopLeftovers } from "./leftovers.ts";
 import { AGENT_GRACE_MS, startAgent } from "./local-agent.ts";
 import { parentDied } from "./parent.ts";
@@ -35,7 +35,9 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
   const progress = new Progress(terminal);
   const say = (line: string) => progress.note(`${terminal.errColor.dim(new Date(around.now()).toTimeString().slice(0, 8))} ${line}`);
   const stops: (() => Promise<void>)[] = [];
-  const over = Promise.race([aborted(interrupt.signal), parentDied(interrupt.signal)]);
+  const ending = new AbortController();
+  const signal = AbortSignal.any([interrupt.signal, ending.signal]);
+  const over = Promise.race([aborted(interrupt.signal), parentDied(signal)]);
   makeDataFolder(options.data);
   const held = await holdDataFolder(options.data, `http://${options.host}:${options.port}`);
   try {
@@ -52,7 +54,7 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     const again = async () => (await startControlPlane({ ...settings, port, modulePath })).child;
     const control = supervise({ name: "control plane", first: plane.child, start: again, say });
     stops.push(() => control.stop(CONTROL_PLANE_GRACE_MS));
-    const api = new Api(url, token, interrupt.signal);
+    const api = new Api(url, token, signal);
 
     let host: HostView | null = null;
     if (options.agent) {
@@ -65,13 +67,13 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     if (!interrupt.signal.aborted) {
       const context = registerContext(around, url, token);
       terminal.out(banner({ url, token, tokenFile: tokenPath(options.data), dataDir: options.data, host, context, tookMs: around.now() - started }, terminal));
-      if (host !== null) void watchHost(api, host, say, interrupt.signal);
+      if (host !== null) void watchHost(api, host, say, signal);
       interrupt.handled = true;
       await over;
     }
   } finally {
     progress.clear();
-    interrupt.controller.abort("over");
+    ending.abort();
     for (const stop of stops) await stop();
     held.release();
   }
@@ -97,11 +99,6 @@ async function superviseAgent(dataDir: string, api: Api, runtimes: readonly Runt
 function isJoined(folder: string): boolean {
   const path = join(folder, "identity.json");
   return existsSync(path) && (JSON.parse(readFileSync(path, "utf8")) as { state?: string }).state === "joined";
-}
-
-export async function joinTokenOf(api: Api, uses = 1): Promise<string> {
-  const { text } = await api.post("/join-tokens", { body: { expires_in: "10m", uses } });
-  return (JSON.parse(text) as TokenCreated).token;
 }
 
 /** Waits until the agent has joined, has put away what should not run here, and is ready for more. */

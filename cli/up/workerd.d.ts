@@ -1,5 +1,5 @@
-// The package has no types: it is the path of the program for this platform.
+// The package has no types. It is CommonJS: what it exports as its default is the path of the program for this platform.
 declare module "workerd" {
-  const path: string;
-  export default path;
+  const workerd: { default: string; compatibilityDate: string };
+  export default workerd;
 }

@@ -3,6 +3,7 @@ import { workloadId } from "../../contract/id.ts";
 import { workloadSpec } from "../../contract/manifest.ts";
 import type { Workload } from "../../contract/workload.ts";
 import { CLUSTER_SHARD } from "../projection.ts";
+import { remote } from "../remote.ts";
 import type { Event } from "./decide.ts";
 import type { LetterKey } from "./letters.ts";
 import type { Candidate } from "./placement.ts";
@@ -33,7 +34,7 @@ export async function deliver(key: LetterKey, sender: Sender): Promise<void> {
 
 async function place(record: DeploymentRecord, sender: Sender): Promise<void> {
   if (!record.state.instances.some(({ phase }) => phase === "placing")) return;
-  const index = sender.env.INDEX.getByName(CLUSTER_SHARD);
+  const index = remote(sender.env.INDEX, CLUSTER_SHARD);
   const bodies = await index.hosts();
   sender.apply({ type: "hosts", hosts: bodies.map((body) => JSON.parse(body) as Candidate) });
   const after = sender.load();
@@ -44,7 +45,7 @@ async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
   const offered = record.state.instances.filter((instance) => instance.phase === "offered");
   await eachHost(offered, async (host_id, instances) => {
     const workloads = instances.map((instance) => workloadOf(record.identity, instance));
-    const answers = await sender.env.HOST.getByName(host_id).assign(workloads);
+    const answers = await remote(sender.env.HOST, host_id).assign(workloads);
     sender.apply({
       type: "answered",
       host_id,
@@ -56,7 +57,7 @@ async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
 async function ask(record: DeploymentRecord, sender: Sender): Promise<void> {
   const starting = record.state.instances.filter((instance) => instance.phase === "starting");
   await eachHost(starting, async (host_id, instances) => {
-    const known = await sender.env.HOST.getByName(host_id).recheck(instances.map(({ slot }) => workloadId(record.identity.id, slot)));
+    const known = await remote(sender.env.HOST, host_id).recheck(instances.map(({ slot }) => workloadId(record.identity.id, slot)));
     const reports = instances.flatMap(({ slot, generation }, i) => {
       const observation = known[i];
       return observation && observation.generation === generation ? [{ slot, generation, observation }] : [];
@@ -69,7 +70,7 @@ async function withdraw(record: DeploymentRecord, sender: Sender): Promise<void>
   const { id } = record.identity;
   await eachHost(record.state.leaving, async (host_id, leaving) => {
     const workloads = leaving.map(({ slot, generation }) => ({ id: workloadId(id, slot), generation }));
-    const answers = await sender.env.HOST.getByName(host_id).withdraw(id, workloads);
+    const answers = await remote(sender.env.HOST, host_id).withdraw(id, workloads);
     const at = Date.now();
     const reports = leaving.flatMap(({ slot, generation }, i) =>
       answers[i] === "gone"

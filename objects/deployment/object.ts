@@ -12,6 +12,7 @@ import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
 import { once, stale } from "../request.ts";
 import { Watchers } from "../watch.ts";
+import { remote } from "../remote.ts";
 import { type Decision, decide, type Event, initial, type Report, type SlotGeneration } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import { explanation, type Running, running } from "./explain.ts";
@@ -170,9 +171,9 @@ export class DeploymentObject extends DurableObject<Env> {
       case "index":
         return project(this.#sql, this.env.INDEX, indexRow(record, false));
       case "release":
-        return this.env.NAMESPACE.getByName(identity.manifest.namespace).release(identity.manifest.name, identity.id);
+        return remote(this.env.NAMESPACE, identity.manifest.namespace).release(identity.manifest.name, identity.id);
       case "purge":
-        await this.env.NAMESPACE.getByName(identity.manifest.namespace).release(identity.manifest.name, identity.id);
+        await remote(this.env.NAMESPACE, identity.manifest.namespace).release(identity.manifest.name, identity.id);
         await project(this.#sql, this.env.INDEX, indexRow(record, true));
         return this.#purge();
       default:

@@ -1,6 +1,7 @@
 import type { ControlBody } from "../../contract/frame.ts";
 import { parseWorkloadId } from "../../contract/id.ts";
 import type { Report, SlotGeneration } from "../deployment/decide.ts";
+import { remote } from "../remote.ts";
 import { told } from "./assignment.ts";
 import type { HostRecord } from "./record.ts";
 import { allOf, commandOf, put, unsent, untoldOf, type WorkloadRow } from "./workloads.ts";
@@ -39,7 +40,7 @@ export async function tellOwner(owner: string, sender: Sender): Promise<void> {
     const slot = parseWorkloadId(row.id)?.slot;
     return slot === undefined || row.observation === null ? [] : [{ slot, generation: row.generation, observation: row.observation }];
   });
-  if (reports.length > 0) await sender.env.DEPLOYMENT.getByName(owner).observe(sender.host.identity.id, reports);
+  if (reports.length > 0) await remote(sender.env.DEPLOYMENT, owner).observe(sender.host.identity.id, reports);
   sender.change((now) => told(sender.sql, rows, now));
 }
 
@@ -54,6 +55,6 @@ export async function evictOwner(owner: string, sender: Sender): Promise<void> {
     const slot = parseWorkloadId(row.id)?.slot;
     return slot === undefined ? [] : [{ slot, generation: row.generation }];
   });
-  if (slots.length > 0) await sender.env.DEPLOYMENT.getByName(owner).evict(identity.id, why, slots);
+  if (slots.length > 0) await remote(sender.env.DEPLOYMENT, owner).evict(identity.id, why, slots);
   if (why === "host_removed") sender.change((now) => rows.forEach((row) => void put(sender.sql, row.id, null, now)));
 }

@@ -3,7 +3,7 @@ import type { DeploymentIdentity, DeploymentView } from "../../contract/deployme
 import { deploymentView } from "../../contract/deployment-view.ts";
 import { newId } from "../../contract/id.ts";
 import type { Manifest } from "../../contract/manifest.ts";
-import { accept, type Reply, refuse } from "../../contract/problem.ts";
+import { accept, type Reply } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import namespace0001 from "../../migrations/namespace/0001_create.sql";
 import { commit, rearm } from "../alarm.ts";
@@ -13,6 +13,7 @@ import { factsOf } from "../deployment/record.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
 import { once, stale } from "../request.ts";
+import { remote } from "../remote.ts";
 import { type Active, type Verdict, verdictOf } from "./decide.ts";
 
 const MIGRATIONS = [{ id: "namespace/0001", sql: namespace0001 }];
@@ -51,8 +52,8 @@ export class NamespaceObject extends DurableObject<Env> {
       await this.#outbox.drain();
       if (!reply.ok) return reply;
       if (reply.value.status === 200) {
-        const present = await this.env.DEPLOYMENT.getByName(reply.value.body).reapplied(mutation.actor);
-        return present.ok ? accept({ ...(present.value as Answer), unchanged: true }) : refuse(present.refusal.code, present.refusal.detail);
+        const present = await remote(this.env.DEPLOYMENT, reply.value.body).reapplied(mutation.actor);
+        return present.ok ? accept({ ...present.value, unchanged: true }) : present;
       }
       return accept({ ...reply.value, unchanged: false });
     }
@@ -103,7 +104,7 @@ export class NamespaceObject extends DurableObject<Env> {
 
   async #deliver(key: string): Promise<void> {
     const [what, id] = key.split(" ") as ["create" | "replace", string];
-    const deployment = this.env.DEPLOYMENT.getByName(id);
+    const deployment = remote(this.env.DEPLOYMENT, id);
     if (what === "create") {
       const row = this.#sql.exec<{ identity: string; actor: string; request_id: string }>("SELECT identity, actor, request_id FROM creation WHERE deployment_id = ?", id).toArray()[0];
       if (!row) return;
@@ -129,7 +130,7 @@ export class NamespaceObject extends DurableObject<Env> {
   async #active(name: string): Promise<Active | null> {
     const id = isBorn(this.#sql) ? this.#claimOf(name) : null;
     if (id === null) return null;
-    const peek = await this.env.DEPLOYMENT.getByName(id).peek();
+    const peek = await remote(this.env.DEPLOYMENT, id).peek();
     if (peek) return { id, status: peek.state.status, manifest: peek.manifest, revision: peek.revision };
     // Claimed, but its object does not know it: not made yet, or purged already.
     const row = this.#sql.exec<{ identity: string }>("SELECT identity FROM creation WHERE deployment_id = ?", id).toArray()[0];

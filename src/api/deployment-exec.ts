@@ -27,7 +27,7 @@ const Exec = z.strictObject({
 type Exec = z.infer<typeof Exec>;
 
 export const DEPLOYMENT_EXEC = [
-  route<z.ZodObject<Record<string, never>>, Exec>({
+  route({
     method: "POST",
     path: "/deployments/:id/exec",
     access: "deployments:write",

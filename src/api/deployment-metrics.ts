@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { DeploymentView } from "../../contract/deployment.ts";
 import { DeploymentId } from "../../contract/id.ts";
+import type { Reply } from "../../contract/problem.ts";
 import { InstanceStats } from "../../contract/workload.ts";
 import { jsonText } from "../answer.ts";
 import { unwrap } from "../problem.ts";
@@ -100,7 +101,7 @@ async function measureHost(env: Env, hostId: string, instances: { workload_id: s
       HOST_ANSWERS_IN_MS,
       call(
         () => env.HOST.getByName(hostId),
-        (host) => host.ask(question),
+        (host): Promise<Reply<string>> => host.ask(question),
       ),
     );
     return answer.ok ? { stats: JSON.parse(answer.value) as InstanceStats[], unavailable: [] } : missing(answer.refusal.detail);

@@ -1,6 +1,31 @@
 import type { Route } from "../route.ts";
+import { AUDIT } from "./audit.ts";
+import { DEPLOYMENT_EVENTS } from "./deployment-events.ts";
+import { DEPLOYMENT_EXEC } from "./deployment-exec.ts";
+import { DEPLOYMENT_LOGS } from "./deployment-logs.ts";
+import { DEPLOYMENT_METRICS } from "./deployment-metrics.ts";
 import { DEPLOYMENTS } from "./deployments.ts";
+import { documentation } from "./documentation.ts";
 import { HEALTH } from "./health.ts";
+import { HOST_LINK } from "./host-link.ts";
+import { HOSTS } from "./hosts.ts";
+import { JOIN_TOKENS } from "./join-tokens.ts";
+import { TOKENS } from "./tokens.ts";
+import { WHOAMI } from "./whoami.ts";
 
-/** Every route that there is. */
-export const ROUTES: readonly Route[] = [...HEALTH, ...DEPLOYMENTS];
+/** Every route, in the order in which the documentation shows them. */
+export const ROUTES: readonly Route[] = [
+  ...DEPLOYMENTS,
+  ...DEPLOYMENT_EVENTS,
+  ...DEPLOYMENT_LOGS,
+  ...DEPLOYMENT_METRICS,
+  ...DEPLOYMENT_EXEC,
+  ...HOSTS,
+  ...JOIN_TOKENS,
+  ...TOKENS,
+  ...WHOAMI,
+  ...AUDIT,
+  ...HOST_LINK,
+  ...HEALTH,
+  ...documentation(() => ROUTES),
+];

@@ -84,7 +84,10 @@ export class ControlPlane {
   }
 
   /** Sends a frame, or over `call` posts it; answers the agent's answer lines over `call`. */
-  async say(body: ControlBody, change: (frame: ControlFrame) => ControlFrame = (frame) => frame): Promise<Response | null> {
+  async say(
+    body: ControlBody,
+    change: (frame: ControlFrame) => ControlFrame = (frame) => frame,
+  ): Promise<Response | null> {
     const text = await seal(this.#controlKey, change(this.frame(body)));
     return this.sayText(text);
   }
@@ -112,7 +115,10 @@ export class ControlPlane {
   }
 
   /** Asks over the tunnel, and collects the chunks until the end. */
-  async ask(question: Extract<ControlBody, { kind: "ask" }>["question"], op = `op-${++this.#ops}`): Promise<{ data: unknown[]; error: unknown }> {
+  async ask(
+    question: Extract<ControlBody, { kind: "ask" }>["question"],
+    op = `op-${++this.#ops}`,
+  ): Promise<{ data: unknown[]; error: unknown }> {
     const from = this.heard.length;
     await this.say({ kind: "ask", op, question });
     const mine = (): AgentBody[] =>
@@ -123,7 +129,10 @@ export class ControlPlane {
     await this.until(() => mine().some((body) => body.kind === "end"), "an answer");
     const bodies = mine();
     const end = bodies.find((body) => body.kind === "end");
-    return { data: bodies.flatMap((body) => (body.kind === "chunk" ? [body.data] : [])), error: end?.kind === "end" ? end.error : null };
+    return {
+      data: bodies.flatMap((body) => (body.kind === "chunk" ? [body.data] : [])),
+      error: end?.kind === "end" ? end.error : null,
+    };
   }
 
   cut(): void {
@@ -134,7 +143,8 @@ export class ControlPlane {
   async until(holds: () => boolean, what: string, timeoutMs = 15_000): Promise<void> {
     const end = Date.now() + timeoutMs;
     while (!holds()) {
-      if (Date.now() > end) throw new Error(`timed out waiting for ${what}; seen: ${JSON.stringify([...this.seen.values()])}`);
+      if (Date.now() > end)
+        throw new Error(`timed out waiting for ${what}; seen: ${JSON.stringify([...this.seen.values()])}`);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, 100);
         this.#waiting.add(() => {
@@ -145,7 +155,11 @@ export class ControlPlane {
     }
   }
 
-  async phase<P extends Observation["phase"]>(id: string, phase: P, generation?: number): Promise<Extract<Observation, { phase: P }>> {
+  async phase<P extends Observation["phase"]>(
+    id: string,
+    phase: P,
+    generation?: number,
+  ): Promise<Extract<Observation, { phase: P }>> {
     const holds = (): boolean => {
       const seen = this.seen.get(id);
       return seen?.phase === phase && (generation === undefined || seen.generation === generation);
@@ -185,7 +199,9 @@ export class ControlPlane {
       ws.on("message", (data) => {
         const text = data.toString();
         if (text === "ping") return ws.send("pong");
-        chain = chain.then(() => this.#hear(text)).catch((error: Error) => ws.close(1008, error.message.slice(0, 100)));
+        chain = chain
+          .then(async () => void (await this.#hear(text)))
+          .catch((error: Error) => ws.close(1008, error.message.slice(0, 100)));
       });
       const frame = this.frame({ kind: "challenge", answers: connect.nonce });
       void seal(this.#controlKey, this.challenge?.(frame) ?? frame).then((text) => ws.send(text));
@@ -213,7 +229,8 @@ export class ControlPlane {
   #note(frame: AgentFrame): void {
     this.heard.push(frame);
     const { body } = frame;
-    if (body.kind === "inventory" || body.kind === "report") for (const observation of body.observations) this.seen.set(observation.id, observation);
+    if (body.kind === "inventory" || body.kind === "report")
+      for (const observation of body.observations) this.seen.set(observation.id, observation);
     if (body.kind === "settled") this.settled.push(body.revision);
     this.#noise();
   }
@@ -229,7 +246,17 @@ export class ControlPlane {
     if (this.refuse !== null) return answer(this.refuse, "{}");
     if (request.url === "/hosts") {
       if (request.headers.authorization !== `Bearer ${this.joinToken}`) {
-        return answer(401, JSON.stringify({ type: "", title: "No valid token", status: 401, code: "unauthenticated", detail: "", violations: [] }));
+        return answer(
+          401,
+          JSON.stringify({
+            type: "",
+            title: "No valid token",
+            status: 401,
+            code: "unauthenticated",
+            detail: "",
+            violations: [],
+          }),
+        );
       }
       const enrol = EnrolRequest.parse(JSON.parse(text));
       const key = await importPublicKey(enrol.public_key);

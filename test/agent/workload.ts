@@ -57,7 +57,11 @@ export function isRunning(pid: number): boolean {
 }
 
 /** Resolves once this holds. */
-export async function eventually(holds: () => boolean | Promise<boolean>, what: string, timeoutMs = 10_000): Promise<void> {
+export async function eventually(
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = 10_000,
+): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`timed out waiting until ${what}`);
@@ -65,7 +69,12 @@ export async function eventually(holds: () => boolean | Promise<boolean>, what: 
   }
 }
 
-export type AgentProcess = { pid: number; output: () => string; kill: (signal?: NodeJS.Signals) => Promise<void>; exited: Promise<number | null> };
+export type AgentProcess = {
+  pid: number;
+  output: () => string;
+  kill: (signal?: NodeJS.Signals) => Promise<void>;
+  exited: Promise<number | null>;
+};
 
 /** A real agent in a process of its own, so that it can be killed. */
 export function agentProcess(options: Record<string, unknown>): AgentProcess {

@@ -1,0 +1,287 @@
+import { createSocket } from "node:dgram";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { containerName, networkName, volumeName } from "../../agent/docker/naming.ts";
+import type { Mount, Observation, Workload, WorkloadSpec } from "../../contract/workload.ts";
+import { testImage } from "../docker-image.ts";
+import { engineNames, engineParts, Harness, never, type Running, until } from "./docker-harness.ts";
+
+describe.each(engineNames)("what a spec asks for, on %s", (runtime) => {
+  const part = engineParts[runtime];
+  describe.skipIf(!part.available)(`${part.reason || "available"}`, () => {
+    let harness: Harness;
+    let running: Running;
+
+    beforeAll(async () => {
+      harness = await Harness.open(runtime, part);
+      running = await harness.start();
+    });
+    afterAll(() => harness?.close());
+
+    const raise = (workload: Workload) => running.driver.apply(workload, never);
+    const up = async (spec: Partial<WorkloadSpec>): Promise<{ workload: Workload; seen: Observation & { phase: "running" } }> => {
+      const workload = harness.workload(spec);
+      const seen = await raise(workload);
+      if (seen.phase !== "running") throw new Error(JSON.stringify(seen));
+      return { workload, seen };
+    };
+    const run = async ({ id, generation }: Workload, ...command: string[]) =>
+      running.driver.exec(id, generation, command, 10_000);
+    const say = async (workload: Workload, text: string) => (await run(workload, "sh", "-c", text)).stdout.trim();
+
+    test("user, group, folder, environment and command", async () => {
+      const { workload } = await up({
+        user: { id: 1234, group: 4321, privileged: false },
+        working_dir: "/tmp",
+        environment: { WITH_SPACES: "a b  c", EMPTY: "", EQUALS: "a=b=c", LINES: "one\ntwo" },
+        command: ["sh", "-c", 'id -u > /tmp/who; pwd >> /tmp/who; printf %s "$LINES" >> /tmp/who; sleep 1000'],
+      });
+      expect(await until("the file", () => say(workload, "cat /tmp/who"))).toBe("1234\n/tmp\none\ntwo");
+      expect(await say(workload, "id -g")).toBe("4321");
+      expect(await say(workload, 'echo "[$WITH_SPACES][$EMPTY][$EQUALS]"')).toBe("[a b  c][][a=b=c]");
+    });
+
+    test("limits are the engine's, without swap; a smaller request is a reservation", async () => {
+      const { workload } = await up({ cpu_limit_millis: 250, memory_limit_bytes: 64 << 20, memory_reserved_bytes: 16 << 20 });
+      const { HostConfig } = await harness.inspect(workload);
+      expect(HostConfig).toMatchObject({ Memory: 64 << 20, MemorySwap: 64 << 20, MemoryReservation: 16 << 20 });
+      const cpu = HostConfig.NanoCpus || ((HostConfig.CpuQuota ?? 0) * 1e9) / (HostConfig.CpuPeriod || 100_000);
+      expect(cpu).toBe(250_000_000);
+    });
+
+    test("privileged or not", async () => {
+      const { workload } = await up({ user: { id: null, group: null, privileged: true } });
+      expect((await harness.inspect(workload)).HostConfig.Privileged).toBe(true);
+      const { workload: plain } = await up({});
+      expect((await harness.inspect(plain)).HostConfig.Privileged).toBe(false);
+    });
+
+    test("tcp and udp ports, on the address that is asked for", async () => {
+      const [web, echo] = [await freePort(), await freePort()];
+      const { seen } = await up({
+        command: ["sh", "-c", "httpd -p 80 -h /www; udpsvd -E 0 7777 cat"],
+        ports: [
+          { published: web, target: 80, protocol: "tcp", host_ip: "127.0.0.1" },
+          { published: echo, target: 7777, protocol: "udp", host_ip: "127.0.0.1" },
+        ],
+      });
+      const fetched = (address: string) => fetch(`http://${address}/`).then((it) => it.text(), () => "");
+      expect(await until("the web server", () => fetched(`127.0.0.1:${web}`))).toContain("lamplighter");
+      expect(await fetched(seen.address ?? "")).toContain("lamplighter");
+      expect(await until("the echo", () => udpEcho(echo, "hello"))).toBe("hello");
+    });
+
+    test.each(["tcp", "udp"] as const)("a %s port that is taken is named", async (protocol) => {
+      const published = await freePort();
+      const ports = [{ published, target: 80, protocol, host_ip: "127.0.0.1" }];
+      await up({ ports });
+      const second = harness.workload({ ports });
+      const answer = await raise(second);
+      expect(answer).toMatchObject({ phase: "failed", failure: { kind: "create_container_error", reason: "port_taken" } });
+      if (answer.phase === "failed") expect(answer.failure.message).toContain(`port ${published}/${protocol}`);
+      expect(await harness.containers(second)).toEqual([]);
+    });
+
+    test("the host's network has no address of its own", async () => {
+      const { workload, seen } = await up({ network: "host", ports: [{ published: 7, target: 7, protocol: "tcp" }] });
+      expect(seen.address).toBeNull();
+      expect((await harness.inspect(workload)).HostConfig.NetworkMode).toBe("host");
+    });
+
+    test("bind mounts, writable and not", async () => {
+      const folder = mkdtempSync(join(tmpdir(), "lamplighter-bind-"));
+      try {
+        writeFileSync(join(folder, "file"), "from the host");
+        const mount = { type: "bind", source: folder, driver: "local" } as const;
+        const { workload } = await up({
+          mounts: [
+            { ...mount, destination: "/ro", permission: "ro" },
+            { ...mount, destination: "/rw", permission: "rw" },
+          ],
+        });
+        expect(await say(workload, "cat /ro/file")).toBe("from the host");
+        expect((await run(workload, "sh", "-c", "echo x > /ro/no")).exit_code).not.toBe(0);
+        expect((await run(workload, "sh", "-c", "echo x > /rw/yes")).exit_code).toBe(0);
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
+      }
+    });
+
+    test("a named volume outlives its containers and belongs to its namespace", async () => {
+      const mounts: Mount[] = [{ type: "volume", source: "data", destination: "/data", driver: "local", permission: "rw" }];
+      const { workload } = await up({ mounts });
+      await run(workload, "sh", "-c", "echo kept > /data/file");
+      await running.driver.remove(workload.id, 1, 0);
+      const { workload: next } = await up({ mounts });
+      expect(await say(next, "cat /data/file")).toBe("kept");
+      const { workload: foreign } = await up({ mounts, namespace: `${harness.namespace}-b` });
+      expect(await say(foreign, "ls /data")).toBe("");
+      const volume = await harness.engine.getVolume(volumeName(harness.namespace, "data")).inspect();
+      expect(volume.Labels).toMatchObject({ "lamplighter.namespace": harness.namespace });
+    });
+
+    test("an image's anonymous volumes go with the container", async () => {
+      const tag = `lamplighter/volumes-${harness.namespace}:1`;
+      const container = await harness.engine.createContainer({ Image: testImage });
+      const [repo, version] = tag.split(":");
+      await container.commit({ repo, tag: version, changes: "VOLUME /anonymous" } as never);
+      await container.remove();
+      const count = async () => ((await harness.engine.listVolumes()).Volumes ?? []).length;
+      const before = await count();
+      try {
+        const { workload } = await up({ image: tag });
+        expect(await count()).toBe(before + 1);
+        await running.driver.remove(workload.id, 1, 0);
+        expect(await count()).toBe(before);
+      } finally {
+        await harness.engine.getImage(tag).remove({ force: true });
+      }
+    });
+
+    test("a namespace's workloads reach each other; another namespace's do not reach them", async () => {
+      const { seen } = await up({ name: "backend", command: ["httpd", "-f", "-p", "80", "-h", "/www"] });
+      const { workload: neighbour } = await up({});
+      const { workload: stranger } = await up({ namespace: `${harness.namespace}-c` });
+      const get = (from: Workload, host: string) => run(from, "wget", "-q", "-T", "2", "-O", "-", `http://${host}/`);
+      await until("the neighbour", async () => (await get(neighbour, seen.address ?? "")).stdout.includes("lamplighter"));
+      // Podman needs a DNS plugin for names, which not every host has.
+      if (runtime === "docker") expect((await get(neighbour, "backend")).stdout).toContain("lamplighter");
+      expect((await get(stranger, seen.address ?? "")).exit_code).not.toBe(0);
+      expect((await get(stranger, "backend")).exit_code).not.toBe(0);
+    });
+
+    test("a network that someone removed is made again", async () => {
+      const namespace = `${harness.namespace}-d`;
+      const { workload } = await up({ namespace });
+      await running.driver.remove(workload.id, 1, 0);
+      await harness.engine.getNetwork(networkName(namespace)).remove();
+      await up({ namespace });
+    });
+
+    test("many at once in a new namespace make one network, also by two agents", async () => {
+      const namespace = `${harness.namespace}-e`;
+      const other = await harness.start({ stateDir: `${harness.stateDir}/other` });
+      const workloads = [1, 2, 3, 4].map(() => harness.workload({ namespace }));
+      const answers = await Promise.all(
+        workloads.map((workload, index) => (index % 2 ? other : running).driver.apply(workload, never)),
+      );
+      expect(answers.map((it) => it.phase)).toEqual(["running", "running", "running", "running"]);
+      const networks = await harness.engine.listNetworks();
+      expect(networks.filter((it) => it.Name === networkName(namespace))).toHaveLength(1);
+      await other.driver.close();
+    });
+
+    type Case = [string, Partial<WorkloadSpec>, { kind: string; reason: string }];
+    const failures: Case[] = [
+      ["no image", { image: null }, { kind: "config_error", reason: "image_missing" }],
+      ["a command that does not exist", { command: ["/nope"] }, { kind: "create_container_error", reason: "command_not_found" }],
+      ["a command not in PATH", { command: ["nope"] }, { kind: "create_container_error", reason: "command_not_found" }],
+      ["a file that is no program", { command: ["/etc/passwd"] }, { kind: "create_container_error", reason: "command_not_executable" }],
+      ["a relative folder", { working_dir: "tmp" }, { kind: "create_container_error", reason: runtime === "docker" ? "create_rejected" : "start_failed" }],
+      [
+        "a missing bind source",
+        { mounts: [{ type: "bind", source: "/nope/nope", destination: "/x", driver: "local", permission: "rw" }] },
+        { kind: "create_container_error", reason: "bind_source_missing" },
+      ],
+      [
+        "two mounts at one place",
+        {
+          mounts: ["one", "two"].map((source) => ({ type: "volume", source, destination: "/x", driver: "local", permission: "rw" })),
+        },
+        { kind: "create_container_error", reason: "mount_invalid" },
+      ],
+      ["a mapping on the host's network", { network: "host", ports: [{ published: 1, target: 2, protocol: "tcp" }] }, { kind: "config_error", reason: "port_mapping_on_host_network" }],
+      ["a variable without a name", { environment: { "": "hunter2hunter2" } }, { kind: "config_error", reason: "environment_name_invalid" }],
+    ];
+    test.each(failures)("%s is said, and leaves nothing behind", async (_, spec, failure) => {
+      const workload = harness.workload({ environment: { SECRET: "hunter2hunter2" }, ...spec });
+      let answer = await raise(workload);
+      if (answer.phase === "running") {
+        answer = await until("the failure", () => running.seen.find((it) => it.id === workload.id && it.phase === "failed"));
+      }
+      expect(answer).toMatchObject({ phase: "failed", failure });
+      expect(JSON.stringify([answer, running.log])).not.toContain("hunter2");
+      await running.driver.remove(workload.id, 1, 0);
+      expect(await harness.containers(workload)).toEqual([]);
+    });
+
+    test("a name that another container has is not taken over", async () => {
+      const workload = harness.workload();
+      const squatter = await harness.engine.createContainer({ name: containerName(workload), Image: testImage });
+      try {
+        expect(await raise(workload)).toMatchObject({ phase: "failed", failure: { reason: "name_taken" } });
+        await running.driver.remove(workload.id, 1, 0);
+        expect((await squatter.inspect()).Id).toBe(squatter.id);
+      } finally {
+        await squatter.remove({ force: true });
+      }
+    });
+
+    test("exec: both outputs, exit code, bound, time, and what does not run", async () => {
+      const { workload } = await up({});
+      expect(await run(workload, "sh", "-c", "echo out; echo err >&2; exit 4")).toEqual({
+        exit_code: 4,
+        stdout: "out\n",
+        stderr: "err\n",
+        truncated: false,
+      });
+      const big = await run(workload, "sh", "-c", "yes | head -c 1000000; yes | head -c 70000 >&2");
+      expect([big.stdout.length, big.stderr.length, big.truncated, big.exit_code]).toEqual([65_536, 65_536, true, 0]);
+      expect([126, 127]).toContain((await run(workload, "/nope")).exit_code);
+
+      const begun = Date.now();
+      const late = await running.driver.exec(workload.id, 1, ["sh", "-c", "echo first; exec sleep 987"], 300);
+      expect(late).toMatchObject({ exit_code: null, stdout: "first\n" });
+      expect(Date.now() - begun).toBeLessThan(2_000);
+      await until("the kill", async () => !(await say(workload, "ps")).includes("sleep 987"));
+      await expect(running.driver.exec(workload.id, 2, ["true"], 1_000)).rejects.toThrow(/does not run/);
+    });
+
+    test("stats: a busy instance shows its use", async () => {
+      const { workload } = await up({
+        command: ["sh", "-c", "while true; do :; done"],
+        cpu_limit_millis: 400,
+        memory_limit_bytes: 64 << 20,
+      });
+      await running.driver.stats([workload.id]);
+      const [stats, ...more] = await running.driver.stats([workload.id, "dep_unknown-0"]);
+      expect(more).toEqual([]);
+      expect(stats).toMatchObject({ instance_id: `${workload.id}-g1`, instance_name: containerName(workload) });
+      expect(stats?.cpu_usage_percent).toBeGreaterThan(10);
+      expect(stats?.cpu_usage_percent).toBeLessThan(80);
+      expect(stats?.memory.limit_bytes).toBe(64 << 20);
+      expect(stats?.memory.usage_bytes).toBeGreaterThan(0);
+      expect(stats?.memory.usage_bytes).toBeLessThan(32 << 20);
+      expect(stats?.pids.current).toBeGreaterThanOrEqual(2);
+      await running.driver.remove(workload.id, 1, 0);
+      expect(await running.driver.stats([workload.id])).toEqual([]);
+    });
+  });
+});
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function udpEcho(port: number, text: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = createSocket("udp4");
+    const end = (answer: string): void => {
+      clearTimeout(timer);
+      socket.close();
+      resolve(answer);
+    };
+    const timer = setTimeout(() => end(""), 300);
+    socket.on("message", (message) => end(message.toString()));
+    socket.on("error", () => undefined);
+    socket.send(text, port, "127.0.0.1");
+  });
+}

@@ -1,0 +1,36 @@
+import { onTestFinished } from "vitest";
+import type { Found } from "../../agent/driver.ts";
+import { ProcessDriver, type ProcessOptions } from "../../agent/process/driver.ts";
+import type { LogQuery } from "../../contract/frame.ts";
+import type { LogLine, Observation } from "../../contract/workload.ts";
+import { eventually } from "./workload.ts";
+
+export type Started = {
+  driver: ProcessDriver;
+  found: Found[];
+  seen: Observation[];
+  last: (id: string) => Observation | undefined;
+};
+
+/** A started process driver, which is closed when the test is over; what runs then is removed. */
+export async function startDriver(dataDir: string, options: Partial<ProcessOptions> = {}): Promise<Started> {
+  const driver = new ProcessDriver({ dataDir, log: () => {}, ...options });
+  const seen: Observation[] = [];
+  const found = await driver.start((observation) => seen.push(observation));
+  onTestFinished(() => driver.close());
+  return { driver, found, seen, last: (id) => seen.findLast((observation) => observation.id === id) };
+}
+
+export async function exitOf(started: Started, id: string) {
+  await eventually(() => started.last(id)?.phase === "exited", `${id} has exited`);
+  const seen = started.last(id);
+  if (seen?.phase !== "exited") throw new Error("it has not exited");
+  return seen.exit;
+}
+
+export async function linesOf(driver: ProcessDriver, id: string, over: Partial<LogQuery> = {}): Promise<LogLine[]> {
+  const lines: LogLine[] = [];
+  const query = { workload_id: id, generation: 1, tail: null, since: null, follow: false, ...over };
+  for await (const batch of driver.logs(query, new AbortController().signal)) lines.push(...batch);
+  return lines;
+}
