@@ -114,6 +114,8 @@ export function imagePermitted(image: string, prefixes: readonly string[]): bool
 
 function fullImageName(name: string): string {
   const slash = name.indexOf("/");
+  // A prefix may be a server alone. A tag never looks like one: it has letters, or the name before the colon is not a host's.
+  if (slash < 0 && /^(localhost|[^/:]*\.[^/:]*)(:\d+)?$/.test(name)) return name;
   if (slash < 0) return `docker.io/library/${name}`;
   const first = name.slice(0, slash);
   const isServer = first.includes(".") || first.includes(":") || first === "localhost";

@@ -71,14 +71,14 @@ const nameOf = ({ manifest }: Declared): string => `${manifest.namespace}/${mani
 
 async function send(session: Session, declared: Declared, dryRun: boolean): Promise<{ text: string; said: string }> {
   try {
-    const { status, headers, text } = await session.api.post("/deployments", {
+    const { status, text } = await session.api.post("/deployments", {
       query: { dry_run: dryRun || undefined },
       body: declared.body,
       ...(dryRun ? {} : { idempotencyKey: randomUUID() }),
     });
     if (dryRun) return { text, said: would(JSON.parse(text) as { action: string }) };
     const { id, replaces } = JSON.parse(text) as DeploymentView;
-    if (status === 200 && headers.get("lamplighter-unchanged") === "true") return { text, said: `unchanged (${id})` };
+    if (status === 200) return { text, said: `unchanged (${id})` };
     return { text, said: replaces === undefined ? `created (${id})` : `updated (${id}, replaces ${replaces})` };
   } catch (error) {
     if (error instanceof Refused && error.problem.violations.length > 0) {

@@ -58,6 +58,9 @@ function eventLine({ terminal, format }: Session, event: JournalEvent): string {
   return `${color.dim(clock(event.timestamp))}  ${paintLevel(event.level.padEnd(7), event.level, color)}  ${event.reason}  ${oneLine(event.message)}\n`;
 }
 
+/** The event's message without the statuses, where those are shown beside it. */
+export const news = (event: JournalEvent): string => oneLine(event.message).replace(/^Status changed from \w+ to \w+: /, "");
+
 /** `2026-11-21 09:30:12`, in the user's own zone. */
 export function clock(timestamp: string): string {
   const date = new Date(timestamp);

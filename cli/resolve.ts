@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Api } from "./api.ts";
 import { Failure, notFound } from "./failure.ts";
 
@@ -17,6 +18,7 @@ export const tokenId = (api: Api, reference: string): Promise<string> => resolve
 const ULID_LENGTH = 26;
 /** Fewer characters of an id than this only say when it was made, to the hour or so; a name is meant then. */
 const SHORTEST_PREFIX = 6;
+const LIST_LAG_MS = 100;
 
 async function resolve(api: Api, kind: Kind, reference: string): Promise<string> {
   const text = reference.trim();
@@ -24,17 +26,25 @@ async function resolve(api: Api, kind: Kind, reference: string): Promise<string>
   const slash = text.indexOf("/");
   const namespace = slash > 0 ? text.slice(0, slash) : undefined;
   const name = slash > 0 ? text.slice(slash + 1) : text;
-  const rows: Named[] = [];
-  for await (const page of api.pages(kind.path, namespace === undefined ? {} : { namespace }, Number.POSITIVE_INFINITY)) {
-    rows.push(...(JSON.parse(page) as Named[]));
+  const look = async () => pick(await readAll(api, kind, namespace), name, kind.prefix);
+  let found = await look();
+  if (found.length === 0) {
+    // A list may be some milliseconds behind what has just been made.
+    await sleep(LIST_LAG_MS);
+    found = await look();
   }
-  const found = pick(rows, name, kind.prefix);
   if (found.length === 1) return (found[0] as Named).id;
   if (found.length === 0) throw notFound(kind.word, reference);
   throw new Failure(`'${reference}' names ${found.length} ${kind.word}s`, {
     details: found.slice(0, 10).map((row) => `${row.namespace == null ? row.name : `${row.namespace}/${row.name}`}  ${row.id}`),
     hint: kind === DEPLOYMENT ? "Give namespace/name, or the id." : "Give the id.",
   });
+}
+
+async function readAll(api: Api, { path }: Kind, namespace: string | undefined): Promise<Named[]> {
+  const rows: Named[] = [];
+  for await (const page of api.pages(path, { namespace }, Number.POSITIVE_INFINITY)) rows.push(...(JSON.parse(page) as Named[]));
+  return rows;
 }
 
 /** A name means what lives under it now: what is being deleted counts only when nothing else has the name. Names win over id prefixes. */

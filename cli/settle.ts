@@ -3,7 +3,7 @@ import { type DeploymentStatus, type DeploymentView, isTerminal } from "../contr
 import type { JournalEvent } from "../contract/event.ts";
 import { replicas } from "./deployment/list.ts";
 import { EXIT, Failure, Refused } from "./failure.ts";
-import { clock, journal } from "./journal.ts";
+import { clock, journal, news } from "./journal.ts";
 import type { Progress } from "./progress.ts";
 import type { Session } from "./session.ts";
 import { paintStatus } from "./status.ts";
@@ -11,7 +11,9 @@ import { oneLine } from "./terminal.ts";
 
 /** A status's end of waiting: a worker runs, a job has completed, or nothing will happen any more. */
 const isSettled = (view: DeploymentView): boolean => isFine(view) || isTerminal(view.status) || view.status === "deleted";
-const isFine = (view: DeploymentView): boolean => view.status === (view.kind === "job" ? "completed" : "running");
+const isFine = (view: DeploymentView): boolean =>
+  view.kind === "job" ? view.status === "completed" : view.status === "running" && running(view) === view.replicas;
+const running = (view: DeploymentView): number => view.instances.filter((one) => one.phase === "running").length;
 
 /**
  * Waits until each deployment is where it should be, or has failed, showing on the way how far they are. Answers a Failure that says
@@ -59,12 +61,15 @@ const summary = (view: DeploymentView): string => `${view.name} ${view.status} $
 
 /** How often the deployment itself is read although no event has come, ms: the stream may be broken without our knowing. */
 const READ_ANYWAY_MS = 2000;
+/** A worker that runs is looked at once more after this, ms: most of those that cannot run die at once. */
+const STEADY_MS = 400;
 
 async function* watch(session: Session, first: DeploymentView, deadline: number, progress: Progress): AsyncGenerator<{ view: DeploymentView; text: string }> {
   const { api, around, terminal } = session;
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, session.interrupted]);
   let changed = false;
+  let steady = false;
   let wake = () => {};
   const tell = (event: JournalEvent) => {
     const moved = event.new_status !== undefined && event.new_status !== event.old_status;
@@ -77,8 +82,11 @@ async function* watch(session: Session, first: DeploymentView, deadline: number,
   })().catch(() => undefined);
   try {
     for (let view = first; ; ) {
-      if (isSettled(view) || around.now() > deadline) return;
-      if (!changed) await pause((done) => (wake = done), signal);
+      const steadying: boolean = isFine(view) && view.kind === "worker" && !steady;
+      if ((isSettled(view) && !steadying) || around.now() > deadline) return;
+      if (!changed) await pause(steadying ? STEADY_MS : READ_ANYWAY_MS, (done) => (wake = done), signal);
+      // Nothing happened to it for a moment.
+      steady = steadying && !changed;
       changed = false;
       try {
         const { text } = await api.get(`/deployments/${first.id}`);
@@ -97,15 +105,15 @@ async function* watch(session: Session, first: DeploymentView, deadline: number,
   }
 }
 
-async function pause(wakeable: (done: () => void) => void, signal: AbortSignal): Promise<void> {
+async function pause(ms: number, wakeable: (done: () => void) => void, signal: AbortSignal): Promise<void> {
   const early = new AbortController();
   wakeable(() => early.abort());
-  await sleep(READ_ANYWAY_MS, undefined, { signal: AbortSignal.any([early.signal, signal]) }).catch(() => undefined);
+  await sleep(ms, undefined, { signal: AbortSignal.any([early.signal, signal]) }).catch(() => undefined);
 }
 
 function line(color: Session["terminal"]["errColor"], { namespace, name }: DeploymentView, event: JournalEvent): string {
   const status = event.new_status ?? event.reason;
-  return `${color.dim(clock(event.timestamp).slice(11))} ${namespace}/${name} ${paintStatus(status, status, color)} ${color.dim(oneLine(event.message))}`;
+  return `${color.dim(clock(event.timestamp).slice(11))} ${namespace}/${name} ${paintStatus(status, status, color)} ${color.dim(news(event))}`;
 }
 
 /** The last things that went wrong, which the message of a status alone may not tell. */

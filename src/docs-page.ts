@@ -41,6 +41,8 @@ const menu = ({ name, entries }: { name: string; entries: Entry[] }): string =>
 
 function article({ method, path, operation, anchor }: Entry, document: Document): string {
   const { parameters = [], requestBody, responses } = operation;
+  const answers = Object.entries(responses).filter(([status]) => Number(status) < 400);
+  const problems = Object.entries(responses).filter(([status]) => Number(status) >= 400);
   const sent = requestBody?.content["application/json"];
   return `<article class="route" id="${anchor}">
 <h3>${text(operation.summary)}</h3>
@@ -50,9 +52,8 @@ ${operation.description ? `<p class="about">${marked(operation.description)}</p>
 ${parameters.length > 0 ? `<h4>Parameters</h4><div class="scroll"><table><tr><th>Name</th><th>Where and type</th><th></th></tr>${parameters.map((p) => parameterRow(p)).join("")}</table></div>` : ""}
 ${sent ? `<h4>Body</h4>${table(sent.schema, document)}` : ""}
 <h4>Answers</h4>
-${Object.entries(responses)
-  .map(([status, response]) => answer(status, response, document))
-  .join("")}
+${answers.map(([status, response]) => answer(status, response, document)).join("")}
+${problems.length > 0 ? problemList(problems.map(([, response]) => response)) : ""}
 </article>`;
 }
 
@@ -64,25 +65,31 @@ const parameterRow = ({ name, in: where, required, description, schema }: NonNul
 function answer(status: string, response: Json, document: Document): string {
   const content = (response.content ?? {}) as Record<string, { schema?: Json; example?: unknown }>;
   const { schema, example } = content["application/json"] ?? {};
-  const codes = response["x-codes"] as (keyof typeof PROBLEMS)[] | undefined;
   const media = Object.keys(content).filter((type) => type !== "application/json" && type !== "application/problem+json");
-  const summary = codes
-    ? codes.map((code) => `<code>${code}</code>`).join(" ")
-    : `${marked(String(response.description))}${media.length > 0 ? ` <span class="scope">${media.join(", ")}</span>` : ""}`;
+  const summary = `${marked(String(response.description))}${media.length > 0 ? ` <span class="scope">${media.join(", ")}</span>` : ""}`;
   const headers = Object.entries((response.headers ?? {}) as Record<string, { description: string }>);
   const parts = [
-    codes ? `<ul>${codes.map((code) => `<li><a href="/problems/${code}">${text(PROBLEMS[code].title)}</a>: ${marked(PROBLEMS[code].help)}</li>`).join("")}</ul>` : "",
     headers.length > 0 ? `<p>${headers.map(([name, { description }]) => `<code>${name}</code> ${marked(description)}`).join("<br>")}</p>` : "",
     schema ? table(schema, document) : "",
     example === undefined ? "" : `<h4>Example</h4><pre><code>${text(JSON.stringify(example, null, 2))}</code></pre>`,
   ].join("");
   const head = `<span class="code">${status}</span>${summary}`;
-  const kind = Number(status) < 400 ? "ok" : "bad";
-  return parts === "" ? `<details class="${kind}"><summary>${head}</summary><p>No body.</p></details>` : `<details class="${kind}"><summary>${head}</summary>${parts}</details>`;
+  return parts === "" ? `<p class="plain ok">${head}</p>` : `<details class="ok"><summary>${head}</summary>${parts}</details>`;
+}
+
+/** The problems of a route in one line; opened, each with what to do about it. */
+function problemList(responses: readonly Json[]): string {
+  const codes = responses.flatMap((response) => response["x-codes"] as (keyof typeof PROBLEMS)[]);
+  const statuses = [...new Set(codes.map((code) => PROBLEMS[code].status))].join(" ");
+  const rows = codes.map(
+    (code) =>
+      `<tr><td><span class="code">${PROBLEMS[code].status}</span> <a class="name" href="/problems/${code}">${code}</a></td><td>${marked(PROBLEMS[code].help)}</td></tr>`,
+  );
+  return `<details class="bad"><summary><span class="code">${statuses}</span>Problems</summary><div class="scroll"><table>${rows.join("")}</table></div></details>`;
 }
 
 function table(schema: Json, document: Document): string {
-  const rows = schemaRows(schema, document.components.schemas);
+  const rows = schemaRows(opened(schema, document), document.components.schemas);
   if (rows.length === 0) return `<p>${typeOf(schema)}</p>`;
   const head = schema.type === "array" || schema.$ref !== undefined || schema.anyOf !== undefined ? `<p>${typeOf(schema)}</p>` : "";
   return `${head}<div class="scroll"><table><tr><th>Field</th><th>Type</th><th></th></tr>${rows
@@ -93,6 +100,13 @@ function table(schema: Json, document: Document): string {
     .join("")}</table></div>`;
 }
 
+/** A named schema, or the items of a list of one, as it is. */
+function opened(schema: Json, document: Document): Json {
+  const { $ref, type, items } = schema as { $ref?: string; type?: string; items?: Json };
+  if ($ref !== undefined) return document.components.schemas[$ref.split("/").at(-1) ?? ""] ?? schema;
+  return type === "array" && items ? opened(items, document) : schema;
+}
+
 /** A line that can be pasted. */
 function curl(method: string, path: string, { security, requestBody, parameters = [] }: Operation): string {
   const url = `$LAMPLIGHTER_URL${path.replaceAll(/\{(\w+)\}/g, (_, name: string) => `$${name.toUpperCase()}`)}`;
@@ -100,7 +114,7 @@ function curl(method: string, path: string, { security, requestBody, parameters 
   const lines = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}"${url}${needed.length > 0 ? `?${needed.join("&")}` : ""}"`];
   if (security.length > 0) lines.push('-H "Authorization: Bearer $LAMPLIGHTER_TOKEN"');
   const example = requestBody?.content["application/json"]?.example;
-  if (example !== undefined) lines.push('-H "Content-Type: application/json"', `-d '${JSON.stringify(example).replaceAll("'", "'\\''")}'`);
+  if (example !== undefined) lines.push('-H "Content-Type: application/json"', `-d '${JSON.stringify(example, null, 2).replaceAll("\n", "\n  ").replaceAll("'", "'\\''")}'`);
   return lines.join(" \\\n  ");
 }
 

@@ -73,6 +73,9 @@ td.type { color: var(--soft); font-size: .86rem; min-width: 8rem; max-width: 20r
 details { border-top: 1px solid var(--line); }
 details summary { cursor: pointer; padding: .45rem 0; font-size: .92rem; }
 details summary .code { font-family: ui-monospace, Menlo, Consolas, "Liberation Mono", monospace; font-weight: 700; margin-right: .5rem; }
+.plain { border-top: 1px solid var(--line); margin: 0; padding: .45rem 0 .45rem 1.05rem; font-size: .92rem; }
+.plain .code { font-family: ui-monospace, Menlo, Consolas, "Liberation Mono", monospace; font-weight: 700; margin-right: .5rem; }
+td .code { font-family: ui-monospace, Menlo, Consolas, "Liberation Mono", monospace; font-weight: 700; margin-right: .3rem; }
 details[open] summary { margin-bottom: .2rem; }
 .ok .code { color: var(--get); } .bad .code { color: var(--delete); }
 .single { max-width: 42rem; margin: 0 auto; padding-top: 4rem; }

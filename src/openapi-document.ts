@@ -111,6 +111,14 @@ function convert(registry: ReturnType<typeof z.registry<{ id: string }>>, io: "i
       // The largest integer that JavaScript can hold is no rule of this API.
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+      // A flag may be written in several ways; it is a boolean.
+      if (jsonSchema.enum?.includes("true") && jsonSchema.enum.includes("false")) {
+        delete jsonSchema.enum;
+        jsonSchema.type = "boolean";
+      }
+      // What `format` says already, and what every JSON object's keys are.
+      if (jsonSchema.format === "date-time") delete jsonSchema.pattern;
+      if (JSON.stringify(jsonSchema.propertyNames) === '{"type":"string"}') delete jsonSchema.propertyNames;
     },
   });
   return Object.fromEntries(

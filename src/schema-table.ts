@@ -28,8 +28,9 @@ export function typeOf(schema: Json): string {
     schema.exclusiveMinimum === undefined ? "" : `above ${schema.exclusiveMinimum}`,
   ].filter((part) => part !== "");
   const format = schema.format === "date-time" ? "time" : typeof schema.format === "string" ? schema.format : undefined;
-  const base = format ?? (typeof schema.type === "string" ? schema.type : "anything");
-  const usual = schema.default === undefined || typeof schema.default === "object" ? "" : `, usually <code>${text(JSON.stringify(schema.default))}</code>`;
+  const types = Array.isArray(schema.type) ? schema.type.join(" or ") : schema.type;
+  const base = format ?? (typeof types === "string" ? types : "anything");
+  const usual = schema.default === undefined || typeof schema.default === "object" ? "" : `, default <code>${text(JSON.stringify(schema.default))}</code>`;
   return `${text([base, ...range].join(" "))}${usual}`;
 }
 

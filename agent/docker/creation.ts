@@ -104,18 +104,25 @@ function portMaps(ports: readonly PortMapping[]): { exposed: Record<string, obje
 function mountOf(mount: Mount, namespace: string): Docker.MountSettings {
   const place = { Target: mount.destination, ReadOnly: mount.permission === "ro" };
   if (mount.type === "bind") return { ...place, Type: "bind", Source: mount.source };
+  const { Name, Labels, Driver, DriverOpts } = volumeCreation(mount, namespace);
+  return {
+    ...place,
+    Type: "volume",
+    Source: Name,
+    VolumeOptions: { NoCopy: false, Labels, DriverConfig: { Name: Driver, Options: DriverOpts } },
+  };
+}
+
+/** The named volume behind a mount, as the engine's call to make one takes it. */
+export function volumeCreation(mount: Mount, namespace: string) {
   const nfs = mount.driver === "nfs";
   // An nfs source holds characters that a name cannot: the hash keeps two exports apart that look the same without them.
   const hash = nfs ? `-${createHash("sha256").update(mount.source).digest("hex").slice(0, 8)}` : "";
   return {
-    ...place,
-    Type: "volume",
-    Source: volumeName(namespace, mount.source) + hash,
-    VolumeOptions: {
-      NoCopy: false,
-      Labels: { [LABEL.namespace]: namespace },
-      DriverConfig: { Name: "local", Options: nfs ? nfsOptions(mount) : {} },
-    },
+    Name: volumeName(namespace, mount.source) + hash,
+    Driver: "local",
+    DriverOpts: nfs ? nfsOptions(mount) : {},
+    Labels: { [LABEL.namespace]: namespace },
   };
 }
 

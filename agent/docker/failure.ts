@@ -31,6 +31,10 @@ export function neverPulls(image: string): Failure {
   return { kind: "image_pull_back_off", reason: "image_not_present", message };
 }
 
+export function bindSourceMissing(source: string): Failure {
+  return { kind: "create_container_error", reason: "bind_source_missing", message: `the host has no '${source}' to mount` };
+}
+
 export function foreignCredentials(image: string, server: string): Failure {
   const wanted = registryHost(parseImage(image).domain);
   const message = `the registry credentials are for '${registryHost(server)}', but '${image}' comes from '${wanted}'`;
@@ -95,7 +99,7 @@ export function containerFailure(error: EngineError, spec: WorkloadSpec): Failur
   }
 
   const source = /bind source path does not exist: (\S+)/.exec(said)?.[1];
-  if (source) return rejected("bind_source_missing", `the host has no '${source}' to mount`);
+  if (source) return bindSourceMissing(source);
   if (/error while mounting volume|failed to mount local volume|error mounting volume|mounting volume|create volume|VolumeDriver/i.test(said)) {
     return { kind: "file_system_error", reason: "volume_mount_failed", message: `a volume cannot be mounted: ${said}` };
   }
@@ -108,7 +112,7 @@ export function containerFailure(error: EngineError, spec: WorkloadSpec): Failur
   if (/unable to find (user|group)|no matching entries in (passwd|group)/i.test(said)) {
     return rejected("user_not_found", `the image does not know the user: ${said}`);
   }
-  if (/mount.*(not a directory|no such file)|error mounting|invalid mount|statfs .*no such file|duplicate mount point/i.test(said)) {
+  if (/mount.*(not a directory|no such file)|error mounting|invalid mount|statfs .*no such file|duplicate mount (point|destination)/i.test(said)) {
     return rejected("mount_invalid", `a mount cannot be made: ${said}`);
   }
   if (/\bnetwork\b|failed to create endpoint|sandbox|netavark|\bcni\b/i.test(said)) {

@@ -1,5 +1,8 @@
+import { createHash } from "node:crypto";
 import { type Engine, EngineError, engineError } from "./engine.ts";
 import { LABEL, networkName } from "./naming.ts";
+
+const TWIN_MS = 2_000;
 
 /**
  * One bridge network per namespace, made when its first workload comes. What is known to be there is remembered, so that a create of a container
@@ -52,24 +55,30 @@ export class Networks {
           CheckDuplicate: true,
           Labels: { [LABEL.namespace]: namespace },
           // Docker keeps bridges apart from each other; Podman only when told.
-          ...(this.#podman && { Options: { isolate: "true" } }),
+          Options: this.#podman ? { isolate: "true" } : { "com.docker.network.bridge.name": bridgeName(name) },
         }),
       );
     } catch (error) {
       const failed = engineError(error);
-      if (!/already (exists|used)/i.test(failed.message)) throw failed;
+      if (/already (exists|used)/i.test(failed.message)) return;
+      if (!/same bridge name/i.test(failed.message)) throw failed;
+      await this.#awaitTwin(engine, name);
     }
-    if (!this.#podman) await this.#settleTwins(engine, name);
   }
 
-  /** Before version 25 two creations at one moment, of two agents, make two networks of one name. Everyone keeps the oldest. */
-  async #settleTwins(engine: Engine, name: string): Promise<void> {
-    const listed = await engine.call("list networks", (docker) => docker.listNetworks({ filters: { name: [name] } }));
-    const twins = listed.filter((it) => it.Name === name);
-    if (twins.length === 0) throw new EngineError(`network ${name} vanished while it was made`, 404);
-    twins.sort((a, b) => String(a.Created).localeCompare(String(b.Created)) || a.Id.localeCompare(b.Id));
-    for (const twin of twins.slice(1)) {
-      await engine.call("remove network", (docker) => docker.getNetwork(twin.Id).remove()).catch(() => undefined);
+  /** Another agent is making it at this moment: it has the bridge but may not be listed yet. */
+  async #awaitTwin(engine: Engine, name: string): Promise<void> {
+    for (const until = Date.now() + TWIN_MS; Date.now() < until; ) {
+      const listed = await engine.call("list networks", (docker) => docker.listNetworks({ filters: { name: [name] } }));
+      if (listed.some((it) => it.Name === name)) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
+    throw new EngineError(`another network has the bridge of ${name}`, 409);
   }
 }
+
+/**
+ * Before version 25 Docker gives one name to two networks that are made at one moment, and then neither can be used by name; but it never
+ * gives one bridge to two networks. So the bridge's name is made from the network's. Linux allows it 15 characters.
+ */
+const bridgeName = (network: string): string => `ll${createHash("sha256").update(network).digest("hex").slice(0, 12)}`;

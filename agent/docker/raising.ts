@@ -1,7 +1,9 @@
+import { existsSync } from "node:fs";
 import type { Observation, Workload } from "../../contract/workload.ts";
-import { creation, refusal } from "./creation.ts";
+import { creation, refusal, volumeCreation } from "./creation.ts";
 import { type Engine, EngineError, engineError } from "./engine.ts";
 import {
+  bindSourceMissing,
   containerFailure,
   type Failure,
   foreignCredentials,
@@ -57,6 +59,7 @@ class Refused extends Error {
 export class Raising {
   readonly #options: RaisingOptions;
   #init = true;
+  readonly #volumes = new Set<string>();
 
   constructor(options: RaisingOptions) {
     this.#options = options;
@@ -86,7 +89,7 @@ export class Raising {
   }
 
   async #attempt(workload: Workload, signal: AbortSignal): Promise<Observation> {
-    const { tracker } = this.#options;
+    const { tracker, runtime } = this.#options;
     const known = tracker.roster.instance(workload.id, workload.generation);
     if (known) {
       const there = await this.#adopt(workload, known.containerId, signal);
@@ -103,6 +106,7 @@ export class Raising {
     // Each round makes good one thing that was missing; each kind of thing once is the most that can be.
     for (let round = 0; ; round++) {
       await this.#ensureNetwork(workload);
+      if (runtime === "podman") await this.#ensureMounts(workload);
       signal.throwIfAborted();
       try {
         return await this.#create(workload, signal);
@@ -161,6 +165,26 @@ export class Raising {
       const failed = engineError(error);
       if (isUnreachable(failed)) throw failed;
       throw new Refused(networkFailure(failed, `lamplighter_${spec.namespace}`));
+    }
+  }
+
+  /** What Docker sees to in its create call: Podman makes a missing bind source, and a missing volume without its labels and options. */
+  async #ensureMounts({ spec }: Workload): Promise<void> {
+    const engine = this.#options.engine();
+    for (const mount of spec.mounts) {
+      if (mount.type === "bind") {
+        if (engine.local && !existsSync(mount.source)) throw new Refused(bindSourceMissing(mount.source));
+        continue;
+      }
+      const volume = volumeCreation(mount, spec.namespace);
+      if (this.#volumes.has(volume.Name)) continue;
+      try {
+        await engine.call("create volume", (docker) => docker.createVolume(volume));
+      } catch (error) {
+        const failed = engineError(error);
+        if (!/already exists/i.test(failed.message)) throw failed;
+      }
+      this.#volumes.add(volume.Name);
     }
   }
 

@@ -94,10 +94,12 @@ export class Instance {
   /** Looks if it can have ended unseen. */
   scan(): void {
     const shim = this.#told?.phase === "running" ? this.#shim : null;
-    if (shim === null) return this.touch();
-    void isAlive(shim).then((alive) => {
-      if (!alive) this.touch();
-    });
+    if (shim === null) this.touch();
+    else {
+      void isAlive(shim).then((alive) => {
+        if (!alive) this.touch();
+      });
+    }
   }
 
   async ended(): Promise<boolean> {

@@ -26,8 +26,8 @@ export type ControlPlane = { url: string; port: number; modulePath: string; chil
 const WITH_OPEN_FILES = 'ulimit -n "$(ulimit -Hn)" 2>/dev/null || ulimit -n 65536 2>/dev/null; exec "$0" "$@"';
 
 const STARTS_WITHIN_MS = 30_000;
-/** How long requests that are under way may take once it has been asked to stop. */
-export const CONTROL_PLANE_GRACE_MS = 2_000;
+/** How long requests that are under way may take once it has been asked to stop. What it has answered is on disk already. */
+export const CONTROL_PLANE_GRACE_MS = 1_000;
 
 export const configPath = (dataDir: string): string => join(resolve(dataDir), "control-plane", "config.capnp");
 

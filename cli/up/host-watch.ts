@@ -2,8 +2,8 @@ import type { HostView } from "../../contract/host.ts";
 import type { JournalEvent } from "../../contract/event.ts";
 import type { Api } from "../api.ts";
 import { Failure } from "../failure.ts";
+import { news } from "../journal.ts";
 import { follow } from "../stream.ts";
-import { oneLine } from "../terminal.ts";
 
 /** Says what becomes of a host, one line a change of its status. Ends with the signal, or when the host is gone. */
 export async function watchHost(api: Api, host: HostView, say: (line: string) => void, signal: AbortSignal): Promise<void> {
@@ -16,7 +16,7 @@ export async function watchHost(api: Api, host: HostView, say: (line: string) =>
     for await (const { data } of stream) {
       const event = JSON.parse(data) as JournalEvent;
       const moved = event.new_status !== undefined && event.new_status !== event.old_status;
-      if (moved || event.level !== "info") say(`host ${host.name}: ${event.new_status ?? event.reason}, ${oneLine(event.message)}`);
+      if (moved || event.level !== "info") say(`host ${host.name}: ${event.new_status ?? event.reason}, ${news(event)}`);
     }
   } catch (error) {
     if (!signal.aborted && error instanceof Failure) say(`host ${host.name} is not watched any more: ${error.message}`);

@@ -130,6 +130,7 @@ function onAnswered(draft: Draft, hostId: string, answer: Answered): void {
   const { slot, generation, trouble } = instance;
   const { now } = draft.facts;
   if (answer.accepted) {
+    superseded(draft, instance);
     replace(draft, { phase: "starting", slot, generation, trouble, since: now, host_id: hostId, message: "", ask_at: now + askAfter(draft) });
   } else {
     const refused = { ...instance.refused, [hostId]: answer.message };
@@ -146,6 +147,7 @@ function onObserved(draft: Draft, hostId: string, report: Report, live: boolean)
   if (!instance || instance.phase === "placing" || instance.phase === "waiting" || instance.phase === "exited") return;
   const { slot, generation } = instance;
   const at = { slot, generation, host_id: hostId };
+  if (seen.phase !== "gone") superseded(draft, instance);
   switch (seen.phase) {
     case "preparing":
       if (live && (instance.phase === "offered" || instance.phase === "starting")) {
@@ -175,6 +177,11 @@ function onObserved(draft: Draft, hostId: string, report: Report, live: boolean)
     case "stopping":
       return;
   }
+}
+
+/** A host that has taken a generation removes the older ones of the same workload before it starts it; nothing more is said of them. */
+function superseded(draft: Draft, { slot, generation, host_id }: SlotGeneration & { host_id: string }): void {
+  draft.leaving = draft.leaving.filter((l) => !(l.slot === slot && l.host_id === host_id && l.generation < generation));
 }
 
 type Housed = Extract<Instance, { phase: "offered" | "starting" | "running" }>;

@@ -33,12 +33,15 @@ export async function deliver(key: LetterKey, sender: Sender): Promise<void> {
 }
 
 async function place(record: DeploymentRecord, sender: Sender): Promise<void> {
-  if (!record.state.instances.some(({ phase }) => phase === "placing")) return;
+  const placing = (present: DeploymentRecord | null) => present?.state.instances.some(({ phase }) => phase === "placing") ?? false;
+  if (!placing(record)) return;
   const index = remote(sender.env.INDEX, CLUSTER_SHARD);
-  const bodies = await index.hosts();
-  sender.apply({ type: "hosts", hosts: bodies.map((body) => JSON.parse(body) as Candidate) });
-  const after = sender.load();
-  if (after?.state.instances.some(({ phase }) => phase === "placing")) await index.awaitCapacity(record.identity.id);
+  const look = async () => sender.apply({ type: "hosts", hosts: (await index.hosts()).map((body) => JSON.parse(body) as Candidate) });
+  await look();
+  if (!placing(sender.load())) return;
+  // Room that came between the look and the registration is seen by the second look; later room is told.
+  await index.awaitCapacity(record.identity.id);
+  await look();
 }
 
 async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {

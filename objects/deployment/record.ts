@@ -65,6 +65,8 @@ export function save(
 ): boolean {
   const state = DeploymentState.parse(decision.state);
   const text = JSON.stringify(state);
+  // Also when nothing changed: the timer that rang was taken, perhaps before its time.
+  setTimer(sql, "deadline", deadlineOf(state));
   if (before?.text === text && decision.entries.length === 0) return false;
   const revision = (before?.revision ?? 0) + 1;
   let seq = 0;
@@ -95,7 +97,6 @@ export function save(
       head.now,
     );
   }
-  setTimer(sql, "deadline", deadlineOf(state));
   return true;
 }
 

@@ -166,7 +166,13 @@ describe("creation", () => {
   test("says what it looked for when there is no such command", async () => {
     const dataDir = folder();
     const { driver } = await startDriver(dataDir);
-    const no = (command: string[]) => driver.apply(workload({ spec: { command } }), never);
+    const no = async (command: string[]) => {
+      const made = workload({ spec: { command } });
+      const seen = await driver.apply(made, never);
+      await driver.remove(made.id, 1, 0);
+      await driver.forget(made.id);
+      return seen;
+    };
     expect(await no(["no-such-program"])).toMatchObject({
       failure: {
         kind: "create_container_error",

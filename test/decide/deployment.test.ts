@@ -222,6 +222,17 @@ describe("a worker", () => {
     expect(it.slot()).toMatchObject({ phase: "placing", generation: 2 });
   });
 
+  test("waits no longer for an older generation when its host has taken a newer one", () => {
+    const it = new Driven().running().seen({ phase: "exited" }).due();
+    expect(it.state.leaving).toMatchObject([{ host_id: "a", generation: 1 }]);
+    it.hosts(host("a"));
+    expect(it.state.leaving).toHaveLength(1);
+    it.accepted();
+    expect(it.state.leaving).toEqual([]);
+    const elsewhere = new Driven().running().seen({ phase: "exited" }).due().hosts(host("b")).accepted();
+    expect(elsewhere.state.leaving).toMatchObject([{ host_id: "a", generation: 1 }]);
+  });
+
   test("ignores reports of other generations and hosts", () => {
     const it = new Driven().running();
     const before = it.state;
