@@ -27,11 +27,16 @@ type Options = {
 };
 
 export function agentCommand(program: Command, around: Surroundings): void {
-  withExamples(program.command("agent").description("run the agent of this machine, which runs what the control plane places here"), [
-    "lamplighter agent --url https://lamps.example.com --join-token lamp_…",
-    "lamplighter agent --runtime process,docker --label zone=a",
-    "lamplighter agent --transport call --listen 0.0.0.0:7443 --endpoint http://10.0.0.5:7443",
-  ])
+  withExamples(
+    program
+      .command("agent")
+      .description("run the agent of this machine, which runs what the control plane places here"),
+    [
+      "lamplighter agent --url https://lamps.example.com --join-token lamp_…",
+      "lamplighter agent --runtime process,docker --label zone=a",
+      "lamplighter agent --transport call --listen 0.0.0.0:7443 --endpoint http://10.0.0.5:7443",
+    ],
+  )
     .option("--url <url>", "the control plane's URL ($LAMPLIGHTER_URL, or the current context's)")
     .option("--join-token <token>", "needed once, to join ($LAMPLIGHTER_JOIN_TOKEN)")
     .option("--data <folder>", "where the agent keeps its key and its workloads", defaultFolder(around))
@@ -50,11 +55,12 @@ export function agentCommand(program: Command, around: Surroundings): void {
 
 async function agent(options: Options, around: Surroundings): Promise<void> {
   const { terminal, interrupt, env } = around;
-  const joinToken = options.joinToken ?? (env["LAMPLIGHTER_JOIN_TOKEN"] || undefined);
+  const joinToken = options.joinToken ?? (env.LAMPLIGHTER_JOIN_TOKEN || undefined);
   // Nothing that the agent starts needs to inherit these.
-  delete env["LAMPLIGHTER_JOIN_TOKEN"];
-  delete env["LAMPLIGHTER_TOKEN"];
-  if (options.transport !== "tunnel" && options.transport !== "call") throw new Failure(`--transport '${options.transport}': expected tunnel or call`);
+  delete env.LAMPLIGHTER_JOIN_TOKEN;
+  delete env.LAMPLIGHTER_TOKEN;
+  if (options.transport !== "tunnel" && options.transport !== "call")
+    throw new Failure(`--transport '${options.transport}': expected tunnel or call`);
   const { transport } = options;
   const runtimes = options.runtime === undefined ? await presentRuntimes() : parseRuntimes(options.runtime);
   const { runAgent } = await import("../agent/main.ts");
@@ -70,7 +76,10 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
     endpoint: options.endpoint,
     runtimes,
     policyFile: options.policy,
-    capacity: { ...size("memory_bytes", options.memory, parseMemory, "--memory"), ...size("cpu_millis", options.cpu, parseCpu, "--cpu") },
+    capacity: {
+      ...size("memory_bytes", options.memory, parseMemory, "--memory"),
+      ...size("cpu_millis", options.cpu, parseCpu, "--cpu"),
+    },
     advertiseAddress: options.advertise,
     log,
   }).catch((error: Error) => {
@@ -93,18 +102,27 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
 
 function defaultFolder({ env }: Surroundings): string {
   if (process.getuid?.() === 0) return "/var/lib/lamplighter/agent";
-  return join(env["XDG_STATE_HOME"] || join(env["HOME"] || homedir(), ".local", "state"), "lamplighter", "agent");
+  return join(env.XDG_STATE_HOME || join(env.HOME || homedir(), ".local", "state"), "lamplighter", "agent");
 }
 
 function listenAddress(text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
-  if (match === null || Number(match[3]) > 65535) throw new Failure(`--listen '${text}': expected host:port, such as 0.0.0.0:7443`);
+  if (match === null || Number(match[3]) > 65535)
+    throw new Failure(`--listen '${text}': expected host:port, such as 0.0.0.0:7443`);
   return { host: (match[1] ?? match[2]) as string, port: Number(match[3]) };
 }
 
-function size(member: "memory_bytes" | "cpu_millis", text: string | undefined, parse: (text: string) => number | null, flag: string) {
+function size(
+  member: "memory_bytes" | "cpu_millis",
+  text: string | undefined,
+  parse: (text: string) => number | null,
+  flag: string,
+) {
   if (text === undefined) return {};
   const value = parse(text);
-  if (value === null) throw new Failure(`${flag} '${text}': expected ${member === "memory_bytes" ? "a size such as 8Gi" : "cores such as 4 or 500m"}`);
+  if (value === null)
+    throw new Failure(
+      `${flag} '${text}': expected ${member === "memory_bytes" ? "a size such as 8Gi" : "cores such as 4 or 500m"}`,
+    );
   return { [member]: value };
 }

@@ -85,16 +85,30 @@ export class Api {
     } catch (error) {
       if (error instanceof Interrupted) throw error;
       if (error instanceof Failure) return error;
-      if (patience.aborted) return new Unreachable(this.url, `no answer within ${Math.round((ask.timeoutMs ?? PATIENCE_MS) / 1000)} s`, error);
+      if (patience.aborted)
+        return new Unreachable(
+          this.url,
+          `no answer within ${Math.round((ask.timeoutMs ?? PATIENCE_MS) / 1000)} s`,
+          error,
+        );
       return this.#trouble(error);
     }
   }
 
   async #fetch(method: string, path: string, ask: Ask, signal: AbortSignal): Promise<Response> {
-    const headers: Record<string, string> = { "user-agent": "lamplighter-cli", accept: "application/json", ...ask.headers };
-    if (this.#token !== null) headers["authorization"] = `Bearer ${this.#token}`;
+    const headers: Record<string, string> = {
+      "user-agent": "lamplighter-cli",
+      accept: "application/json",
+      ...ask.headers,
+    };
+    if (this.#token !== null) headers.authorization = `Bearer ${this.#token}`;
     if (ask.body !== undefined) headers["content-type"] = "application/json";
-    const init: RequestInit = { method, headers, signal: AbortSignal.any([signal, this.#interrupted]), redirect: "follow" };
+    const init: RequestInit = {
+      method,
+      headers,
+      signal: AbortSignal.any([signal, this.#interrupted]),
+      redirect: "follow",
+    };
     if (ask.body !== undefined) init.body = JSON.stringify(ask.body);
     try {
       const response = await fetch(this.url + path + queryText(ask.query ?? {}), init);
@@ -118,7 +132,11 @@ function isPassing(failure: Failure, reached: boolean): boolean {
   if (failure instanceof Unreachable) return reached || !neverThere(failure.cause);
   if (!(failure instanceof Refused)) return false;
   const { status, code } = failure.problem;
-  return code === "request_in_progress" || code === "overloaded" || ((status === 502 || status === 503 || status === 504) && code === "");
+  return (
+    code === "request_in_progress" ||
+    code === "overloaded" ||
+    ((status === 502 || status === 503 || status === 504) && code === "")
+  );
 }
 
 const codeOf = (error: unknown): string => {
@@ -126,7 +144,8 @@ const codeOf = (error: unknown): string => {
   return cause?.code ?? cause?.errors?.[0]?.code ?? "";
 };
 
-const neverThere = (error: unknown): boolean => ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "ERR_INVALID_URL"].includes(codeOf(error));
+const neverThere = (error: unknown): boolean =>
+  ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "ERR_INVALID_URL"].includes(codeOf(error));
 
 const TROUBLE: Record<string, string> = {
   ECONNREFUSED: "connection refused",

@@ -10,7 +10,13 @@ import { failureText } from "./report.ts";
 import type { Session, SessionOptions, Surroundings } from "./session.ts";
 import { settle } from "./settle.ts";
 
-type Options = SessionOptions & { file: string[]; envFile?: string[]; dryRun?: boolean; wait?: boolean; timeout: number };
+type Options = SessionOptions & {
+  file: string[];
+  envFile?: string[];
+  dryRun?: boolean;
+  wait?: boolean;
+  timeout: number;
+};
 
 export function applyCommand(program: Command, around: Surroundings): void {
   serverCommand(program, "apply", "make what manifest files say be so", [
@@ -19,11 +25,18 @@ export function applyCommand(program: Command, around: Surroundings): void {
     "cat app.json | lamplighter apply -f -",
   ])
     .requiredOption("-f, --file <file>", "YAML or JSON, `-` is standard input (repeat for several files)", collect)
-    .option("-e, --env-file <file>", "values for $NAME and ${NAME} that the environment does not have (repeat for several)", collect)
+    .option(
+      "-e, --env-file <file>",
+      `values for $NAME and \${NAME} that the environment does not have (repeat for several)`,
+      collect,
+    )
     .option("--dry-run", "ask the server what it would do, and change nothing")
     .option("--wait", "until workers run and jobs have completed, or one of them failed")
     .addOption(timeoutOption("5m"))
-    .addHelpText("after", "\n`$NAME` and `${NAME}` in values are taken from the environment, then from env files; `$$NAME` is a literal `$NAME`.")
+    .addHelpText(
+      "after",
+      `\n$NAME and \${NAME} in values are taken from the environment, then from env files; $$NAME is a literal $NAME.`,
+    )
     .action(inSession(around, apply));
 }
 
@@ -48,14 +61,21 @@ async function apply(session: Session, options: Options): Promise<void> {
   const bodies = done.map((one) => one.text);
   const unsettled =
     options.wait === true && options.dryRun !== true
-      ? await settle(session, done.map((one) => one.view), options.timeout, (index, text) => {
-          bodies[index] = text;
-        })
+      ? await settle(
+          session,
+          done.map((one) => one.view),
+          options.timeout,
+          (index, text) => {
+            bodies[index] = text;
+          },
+        )
       : null;
-  if (session.format !== "table") session.show(bodies.length === 1 ? (bodies[0] as string) : `[${bodies.join(",")}]`, () => "");
+  if (session.format !== "table")
+    session.show(bodies.length === 1 ? (bodies[0] as string) : `[${bodies.join(",")}]`, () => "");
   if (unsettled !== null) throw unsettled;
   const first = failures[0];
-  if (first !== undefined) throw new Failure(`${failures.length} of ${deployments.length} deployments failed`, { exit: first.exit });
+  if (first !== undefined)
+    throw new Failure(`${failures.length} of ${deployments.length} deployments failed`, { exit: first.exit });
   if (options.dryRun === true && session.format === "table") session.terminal.err("Dry run: nothing was changed.\n");
 }
 
@@ -88,9 +108,15 @@ async function send(session: Session, declared: Declared, dryRun: boolean): Prom
         hint: error.hint,
       });
     }
-    throw error instanceof Failure && !(error instanceof Interrupted) ? error.during(`cannot apply deployment '${nameOf(declared)}'`) : error;
+    throw error instanceof Failure && !(error instanceof Interrupted)
+      ? error.during(`cannot apply deployment '${nameOf(declared)}'`)
+      : error;
   }
 }
 
-const WOULD: Record<string, string> = { create: "would be created", replace: "would be updated", unchanged: "would stay as it is" };
+const WOULD: Record<string, string> = {
+  create: "would be created",
+  replace: "would be updated",
+  unchanged: "would stay as it is",
+};
 const would = ({ action }: { action: string }): string => WOULD[action] ?? action;

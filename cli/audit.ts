@@ -19,9 +19,15 @@ export function auditCommand(program: Command, around: Surroundings): void {
 }
 
 async function audit(session: Session, options: Options): Promise<void> {
-  const body = await session.list("/audit", { namespace: options.namespace, resource_id: options.resource }, options.limit);
+  const body = await session.list(
+    "/audit",
+    { namespace: options.namespace, resource_id: options.resource },
+    options.limit,
+  );
   const { width, color } = session.terminal;
-  session.show(body, (entries: AuditEntry[]) => (entries.length === 0 ? "No entries.\n" : table(COLUMNS, entries, width, color)));
+  session.show(body, (entries: AuditEntry[]) =>
+    entries.length === 0 ? "No entries.\n" : table(COLUMNS, entries, width, color),
+  );
 }
 
 const COLUMNS: Column<AuditEntry>[] = [

@@ -7,7 +7,12 @@ import { Session, type SessionOptions, type Surroundings } from "./session.ts";
 const serverCommands = new WeakSet<Command>();
 
 /** A command that talks to a server: it shows examples in its help, and takes `-o` and the flags that say which server. */
-export function serverCommand(parent: Command, usage: string, description: string, examples: readonly string[]): Command {
+export function serverCommand(
+  parent: Command,
+  usage: string,
+  description: string,
+  examples: readonly string[],
+): Command {
   const command = withExamples(parent.command(usage).description(description), examples);
   serverCommands.add(command);
   return command;
@@ -25,14 +30,16 @@ export function addServerOptions(command: Command): void {
     .option("--token <token>", "the token to send ($LAMPLIGHTER_TOKEN)");
 }
 
-export const outputOption = (): Option => new Option("-o, --output <format>", "how to print the result").choices(FORMATS).default("table");
+export const outputOption = (): Option =>
+  new Option("-o, --output <format>", "how to print the result").choices(FORMATS).default("table");
 
 export function withExamples(command: Command, examples: readonly string[]): Command {
   return command.addHelpText("after", `\nExamples:\n${examples.map((line) => `  ${line}`).join("\n")}`);
 }
 
 /** A group of commands on one noun. */
-export const noun = (program: Command, name: string, description: string): Command => program.command(name).description(description);
+export const noun = (program: Command, name: string, description: string): Command =>
+  program.command(name).description(description);
 
 /** Runs `work` in a session made of the command's options. */
 export function inSession<Args extends unknown[], Options extends SessionOptions>(
@@ -61,7 +68,9 @@ export function count(text: string): number {
 
 /** `--timeout`, a duration such as `30s` or `5m`, in ms. */
 export const timeoutOption = (normally: string): Option =>
-  new Option("--timeout <duration>", "how long to wait at most").argParser(duration).default(duration(normally), normally);
+  new Option("--timeout <duration>", "how long to wait at most")
+    .argParser(duration)
+    .default(duration(normally), normally);
 
 function duration(text: string): number {
   const ms = parseDuration(text);

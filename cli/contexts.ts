@@ -12,7 +12,10 @@ const Context = z.object({
 });
 export type Context = z.infer<typeof Context>;
 
-const ContextFile = z.object({ current: z.string().nullable().default(null), contexts: z.record(z.string(), Context).default({}) });
+const ContextFile = z.object({
+  current: z.string().nullable().default(null),
+  contexts: z.record(z.string(), Context).default({}),
+});
 export type ContextFile = z.infer<typeof ContextFile>;
 
 type Env = Record<string, string | undefined>;
@@ -20,7 +23,7 @@ type Env = Record<string, string | undefined>;
 export const DEFAULT_URL = "http://127.0.0.1:8787";
 
 export function contextFilePath(env: Env): string {
-  return join(env["XDG_CONFIG_HOME"] || join(env["HOME"] || homedir(), ".config"), "lamplighter", "contexts.json");
+  return join(env.XDG_CONFIG_HOME || join(env.HOME || homedir(), ".config"), "lamplighter", "contexts.json");
 }
 
 export function readContexts(env: Env): ContextFile {
@@ -30,7 +33,9 @@ export function readContexts(env: Env): ContextFile {
     return ContextFile.parse(JSON.parse(readFileSync(path, "utf8")));
   } catch (error) {
     const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new Failure(`cannot read the context file ${path}: ${why}`, { hint: "Mend it, or delete it and set the contexts again." });
+    throw new Failure(`cannot read the context file ${path}: ${why}`, {
+      hint: "Mend it, or delete it and set the contexts again.",
+    });
   }
 }
 
@@ -53,16 +58,24 @@ export type Target = { url: string; token: string | null; name: string | null; f
  */
 export function chooseTarget(asked: Asked, env: Env): Target {
   const file = readContexts(env);
-  const envToken = env["LAMPLIGHTER_TOKEN"] || undefined;
-  const envUrl = env["LAMPLIGHTER_URL"] || undefined;
+  const envToken = env.LAMPLIGHTER_TOKEN || undefined;
+  const envUrl = env.LAMPLIGHTER_URL || undefined;
   const name = asked.context ?? (asked.url === undefined && envUrl === undefined ? file.current : null);
   const context = name === null ? undefined : file.contexts[name];
   if (asked.context !== undefined && context === undefined) throw unknownContext(asked.context, file);
   const url = normalUrl(asked.url ?? context?.url ?? envUrl ?? DEFAULT_URL);
   const same = context?.url === url ? context : Object.values(file.contexts).find((one) => one.url === url);
   const token =
-    asked.token ?? (asked.context === undefined ? (envToken ?? same?.token ?? null) : (same?.token ?? envToken ?? null));
-  const from = asked.url !== undefined ? "--url" : context !== undefined ? `context ${name}` : envUrl !== undefined ? "$LAMPLIGHTER_URL" : "default";
+    asked.token ??
+    (asked.context === undefined ? (envToken ?? same?.token ?? null) : (same?.token ?? envToken ?? null));
+  const from =
+    asked.url !== undefined
+      ? "--url"
+      : context !== undefined
+        ? `context ${name}`
+        : envUrl !== undefined
+          ? "$LAMPLIGHTER_URL"
+          : "default";
   return { url, token, name: context === undefined ? null : name, from };
 }
 
@@ -78,6 +91,9 @@ export function unknownContext(name: string, file: ContextFile): Failure {
   const known = Object.keys(file.contexts);
   return new Failure(`context '${name}' not found`, {
     exit: 4,
-    hint: known.length === 0 ? "There are none: `lamplighter context set NAME --url URL --token TOKEN` makes one." : `Known: ${known.join(", ")}.`,
+    hint:
+      known.length === 0
+        ? "There are none: `lamplighter context set NAME --url URL --token TOKEN` makes one."
+        : `Known: ${known.join(", ")}.`,
   });
 }

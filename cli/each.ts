@@ -3,7 +3,11 @@ import { failureText } from "./report.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Does something to each of several things; one that fails is told and the others still get their turn. Fails as the first failure did. */
-export async function each(terminal: Terminal, names: readonly string[], work: (name: string) => Promise<void>): Promise<void> {
+export async function each(
+  terminal: Terminal,
+  names: readonly string[],
+  work: (name: string) => Promise<void>,
+): Promise<void> {
   const failures: Failure[] = [];
   for (const name of names) {
     try {

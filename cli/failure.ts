@@ -10,7 +10,10 @@ export class Failure extends Error {
   readonly details: readonly string[];
   readonly hint: string | undefined;
 
-  constructor(message: string, more: { exit?: ExitCode; details?: readonly string[]; hint?: string | undefined; cause?: unknown } = {}) {
+  constructor(
+    message: string,
+    more: { exit?: ExitCode; details?: readonly string[]; hint?: string | undefined; cause?: unknown } = {},
+  ) {
     super(message, { cause: more.cause });
     this.exit = more.exit ?? EXIT.other;
     this.details = more.details ?? [];
@@ -19,7 +22,12 @@ export class Failure extends Error {
 
   /** The same failure with what was being done in front: `cannot delete deployment 'x': …`. */
   during(action: string): Failure {
-    return new Failure(`${action}: ${this.message}`, { exit: this.exit, details: this.details, hint: this.hint, cause: this });
+    return new Failure(`${action}: ${this.message}`, {
+      exit: this.exit,
+      details: this.details,
+      hint: this.hint,
+      cause: this,
+    });
   }
 }
 
@@ -53,7 +61,8 @@ export class Interrupted extends Failure {
   }
 }
 
-export const notFound = (kind: string, name: string): Failure => new Failure(`${kind} '${name}' not found`, { exit: EXIT.notFound });
+export const notFound = (kind: string, name: string): Failure =>
+  new Failure(`${kind} '${name}' not found`, { exit: EXIT.notFound });
 
 export const bullet = (violation: Violation): string =>
   violation.property_path === "" ? violation.message : `${violation.property_path}: ${violation.message}`;
@@ -72,6 +81,9 @@ function sentence(problem: Problem): string {
 }
 
 function hintFor(problem: Problem): string | undefined {
-  if (problem.status === 401) return "Set a token with `lamplighter context set NAME --url URL --token TOKEN`, or $LAMPLIGHTER_TOKEN.";
-  return problem.status >= 500 && problem.request_id !== undefined ? `The server knows this request as ${problem.request_id}.` : undefined;
+  if (problem.status === 401)
+    return "Set a token with `lamplighter context set NAME --url URL --token TOKEN`, or $LAMPLIGHTER_TOKEN.";
+  return problem.status >= 500 && problem.request_id !== undefined
+    ? `The server knows this request as ${problem.request_id}.`
+    : undefined;
 }

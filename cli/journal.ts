@@ -10,7 +10,11 @@ import { oneLine } from "./terminal.ts";
 export type JournalOptions = { level?: string; limit?: number; follow?: boolean };
 
 /** Shows a resource's events, the newest last, and with `follow` goes on with each new one. */
-export async function showJournal(session: Session, path: string, { level, limit = 50, follow: goOn }: JournalOptions): Promise<void> {
+export async function showJournal(
+  session: Session,
+  path: string,
+  { level, limit = 50, follow: goOn }: JournalOptions,
+): Promise<void> {
   if (level !== undefined && !(LEVELS as readonly string[]).includes(level)) {
     throw new Failure(`unknown level '${level}': expected ${LEVELS.join(", ")}`);
   }
@@ -27,7 +31,12 @@ export async function showJournal(session: Session, path: string, { level, limit
 }
 
 /** Every event after `seq`, as they happen. */
-export async function* journal(session: Session, path: string, seq: number, signal: AbortSignal): AsyncGenerator<JournalEvent> {
+export async function* journal(
+  session: Session,
+  path: string,
+  seq: number,
+  signal: AbortSignal,
+): AsyncGenerator<JournalEvent> {
   const stream = follow(session.api, path, {
     resume: (last) => ({ lastEventId: last?.id ?? String(seq) }),
     endless: true,
@@ -59,7 +68,8 @@ function eventLine({ terminal, format }: Session, event: JournalEvent): string {
 }
 
 /** The event's message without the statuses, where those are shown beside it. */
-export const news = (event: JournalEvent): string => oneLine(event.message).replace(/^Status changed from \w+ to \w+: /, "");
+export const news = (event: JournalEvent): string =>
+  oneLine(event.message).replace(/^Status changed from \w+ to \w+: /, "");
 
 /** `2026-11-21 09:30:12`, in the user's own zone. */
 export function clock(timestamp: string): string {

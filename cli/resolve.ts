@@ -36,14 +36,17 @@ async function resolve(api: Api, kind: Kind, reference: string): Promise<string>
   if (found.length === 1) return (found[0] as Named).id;
   if (found.length === 0) throw notFound(kind.word, reference);
   throw new Failure(`'${reference}' names ${found.length} ${kind.word}s`, {
-    details: found.slice(0, 10).map((row) => `${row.namespace == null ? row.name : `${row.namespace}/${row.name}`}  ${row.id}`),
+    details: found
+      .slice(0, 10)
+      .map((row) => `${row.namespace == null ? row.name : `${row.namespace}/${row.name}`}  ${row.id}`),
     hint: kind === DEPLOYMENT ? "Give namespace/name, or the id." : "Give the id.",
   });
 }
 
 async function readAll(api: Api, { path }: Kind, namespace: string | undefined): Promise<Named[]> {
   const rows: Named[] = [];
-  for await (const page of api.pages(path, { namespace }, Number.POSITIVE_INFINITY)) rows.push(...(JSON.parse(page) as Named[]));
+  for await (const page of api.pages(path, { namespace }, Number.POSITIVE_INFINITY))
+    rows.push(...(JSON.parse(page) as Named[]));
   return rows;
 }
 

@@ -29,14 +29,17 @@ export async function run(argv: readonly string[], around: Surroundings): Promis
       terminal.err(failureText(error, terminal.errColor));
       return error.exit;
     }
-    terminal.err(`${terminal.errColor.red("error:")} this is a fault of lamplighter itself\n${(error as Error)?.stack ?? String(error)}\n`);
+    terminal.err(
+      `${terminal.errColor.red("error:")} this is a fault of lamplighter itself\n${(error as Error)?.stack ?? String(error)}\n`,
+    );
     return EXIT.other;
   }
 }
 
 /** After Ctrl-C 130; a service manager's SIGTERM is an order that was carried out. */
 function leave({ terminal, interrupt }: Surroundings): number {
-  if (!interrupt.handled) terminal.err(`${terminal.live === null ? "" : "\r\u001b[2K"}${`Interrupted. ${interrupt.aftermath}`.trim()}\n`);
+  if (!interrupt.handled)
+    terminal.err(`${terminal.live === null ? "" : "\r\u001b[2K"}${`Interrupted. ${interrupt.aftermath}`.trim()}\n`);
   return interrupt.handled && interrupt.signal.reason !== "SIGINT" ? EXIT.ok : EXIT.interrupted;
 }
 
@@ -56,7 +59,10 @@ export function program(around: Surroundings): Command {
     })
     .configureHelp({ styleTitle: (text) => terminal.color.bold(text), sortSubcommands: false })
     .helpCommand(false)
-    .addHelpText("after", "\nStart with:\n  lamplighter demo                    see it work, in a temporary folder\n  lamplighter up                      run a control plane and an agent here\n  lamplighter apply -f app.yaml --wait");
+    .addHelpText(
+      "after",
+      "\nStart with:\n  lamplighter demo                    see it work, in a temporary folder\n  lamplighter up                      run a control plane and an agent here\n  lamplighter apply -f app.yaml --wait",
+    );
   root.commandsGroup("Run:");
   upCommand(root, around);
   demoCommand(root, around);

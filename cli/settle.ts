@@ -10,7 +10,8 @@ import { paintStatus } from "./status.ts";
 import { oneLine } from "./terminal.ts";
 
 /** A status's end of waiting: a worker runs, a job has completed, or nothing will happen any more. */
-const isSettled = (view: DeploymentView): boolean => isFine(view) || isTerminal(view.status) || view.status === "deleted";
+const isSettled = (view: DeploymentView): boolean =>
+  isFine(view) || isTerminal(view.status) || view.status === "deleted";
 const isFine = (view: DeploymentView): boolean =>
   view.kind === "job" ? view.status === "completed" : view.status === "running" && running(view) === view.replicas;
 const running = (view: DeploymentView): number => view.instances.filter((one) => one.phase === "running").length;
@@ -26,7 +27,8 @@ export async function settle(
   seen: (index: number, text: string) => void,
 ): Promise<Failure | null> {
   const { around, terminal } = session;
-  around.interrupt.aftermath = "What was applied goes on in the background: `lamplighter deployment list` shows how far it is.";
+  around.interrupt.aftermath =
+    "What was applied goes on in the background: `lamplighter deployment list` shows how far it is.";
   const progress = session.progress();
   const latest = [...views];
   const deadline = around.now() + timeoutMs;
@@ -49,22 +51,35 @@ export async function settle(
   if (bad.length === 0) return null;
   const word = (view: DeploymentView) => `${view.namespace}/${view.name}`;
   const details = [];
-  for (const view of bad) details.push(`${word(view)} is ${view.status}: ${oneLine(view.message)}`, ...(await warnings(session, view)));
+  for (const view of bad)
+    details.push(`${word(view)} is ${view.status}: ${oneLine(view.message)}`, ...(await warnings(session, view)));
   const late = bad.some((view) => !isSettled(view));
   return new Failure(
-    late ? `not ready after ${Math.round(timeoutMs / 1000)} s: ${bad.map(word).join(", ")}` : `failed: ${bad.map(word).join(", ")}`,
-    { exit: EXIT.other, details, hint: `\`lamplighter explain ${bad[0]?.name}\` says more${late ? "; it goes on in the background" : ""}.` },
+    late
+      ? `not ready after ${Math.round(timeoutMs / 1000)} s: ${bad.map(word).join(", ")}`
+      : `failed: ${bad.map(word).join(", ")}`,
+    {
+      exit: EXIT.other,
+      details,
+      hint: `\`lamplighter explain ${bad[0]?.name}\` says more${late ? "; it goes on in the background" : ""}.`,
+    },
   );
 }
 
-const summary = (view: DeploymentView): string => `${view.name} ${view.status} ${replicas(view)}${view.message === "" ? "" : ` (${view.message})`}`;
+const summary = (view: DeploymentView): string =>
+  `${view.name} ${view.status} ${replicas(view)}${view.message === "" ? "" : ` (${view.message})`}`;
 
 /** How often the deployment itself is read although no event has come, ms: the stream may be broken without our knowing. */
 const READ_ANYWAY_MS = 2000;
 /** A worker that runs is looked at once more after this, ms: most of those that cannot run die at once. */
 const STEADY_MS = 400;
 
-async function* watch(session: Session, first: DeploymentView, deadline: number, progress: Progress): AsyncGenerator<{ view: DeploymentView; text: string }> {
+async function* watch(
+  session: Session,
+  first: DeploymentView,
+  deadline: number,
+  progress: Progress,
+): AsyncGenerator<{ view: DeploymentView; text: string }> {
   const { api, around, terminal } = session;
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, session.interrupted]);
@@ -78,7 +93,8 @@ async function* watch(session: Session, first: DeploymentView, deadline: number,
     wake();
   };
   const listening = (async () => {
-    for await (const event of journal(session, `/deployments/${first.id}/events`, first.event_cursor, signal)) tell(event);
+    for await (const event of journal(session, `/deployments/${first.id}/events`, first.event_cursor, signal))
+      tell(event);
   })().catch(() => undefined);
   try {
     for (let view = first; ; ) {
@@ -111,7 +127,11 @@ async function pause(ms: number, wakeable: (done: () => void) => void, signal: A
   await sleep(ms, undefined, { signal: AbortSignal.any([early.signal, signal]) }).catch(() => undefined);
 }
 
-function line(color: Session["terminal"]["errColor"], { namespace, name }: DeploymentView, event: JournalEvent): string {
+function line(
+  color: Session["terminal"]["errColor"],
+  { namespace, name }: DeploymentView,
+  event: JournalEvent,
+): string {
   const status = event.new_status ?? event.reason;
   return `${color.dim(clock(event.timestamp).slice(11))} ${namespace}/${name} ${paintStatus(status, status, color)} ${color.dim(news(event))}`;
 }
@@ -120,7 +140,9 @@ function line(color: Session["terminal"]["errColor"], { namespace, name }: Deplo
 async function warnings(session: Session, view: DeploymentView): Promise<string[]> {
   try {
     const { text } = await session.api.get(`/deployments/${view.id}/events`, { query: { limit: 50 } });
-    const events = (JSON.parse(text) as JournalEvent[]).filter((event) => event.level !== "info" && event.message !== view.message);
+    const events = (JSON.parse(text) as JournalEvent[]).filter(
+      (event) => event.level !== "info" && event.message !== view.message,
+    );
     return [...new Set(events.slice(0, 3).map((event) => `  ${oneLine(event.message)}`))];
   } catch {
     return [];

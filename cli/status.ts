@@ -4,7 +4,13 @@ import type { HostStatus } from "../contract/host.ts";
 import type { Colors } from "./terminal.ts";
 
 const GOOD: readonly (DeploymentStatus | HostStatus)[] = ["running", "completed", "ready"];
-const PASSING: readonly (DeploymentStatus | HostStatus)[] = ["pending", "creating", "joining", "syncing", "unreachable"];
+const PASSING: readonly (DeploymentStatus | HostStatus)[] = [
+  "pending",
+  "creating",
+  "joining",
+  "syncing",
+  "unreachable",
+];
 const GONE: readonly (DeploymentStatus | HostStatus)[] = ["deleted", "removed"];
 
 /** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */

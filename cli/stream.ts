@@ -15,7 +15,11 @@ type Follow = {
 };
 
 /** A server-sent event stream that outlives cuts: it is opened again where it stopped, until the resource is gone. */
-export async function* follow(api: Api, path: string, { query = {}, resume, endless, signal }: Follow): AsyncGenerator<StreamEvent> {
+export async function* follow(
+  api: Api,
+  path: string,
+  { query = {}, resume, endless, signal }: Follow,
+): AsyncGenerator<StreamEvent> {
   let last: StreamEvent | null = null;
   for (let failures = 0; !signal.aborted; failures++) {
     const point = resume(last);

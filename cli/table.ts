@@ -15,10 +15,16 @@ export type Column<Row> = {
 const GAP = 2;
 
 /** Rows under titles, without lines, no wider than `width` (null: as wide as it comes out). Ends with a line break. */
-export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width: number | null, color: Colors): string {
+export function table<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  width: number | null,
+  color: Colors,
+): string {
   const cells = new Map(columns.map((column) => [column, rows.map((row) => column.value(row))]));
-  const natural = (column: Column<Row>) => Math.max(column.title.length, ...(cells.get(column) as string[]).map((cell) => cell.length));
-  const fitted = fit(
+  const natural = (column: Column<Row>) =>
+    Math.max(column.title.length, ...(cells.get(column) as string[]).map((cell) => cell.length));
+  const fitted = fitColumns(
     columns.map((column) => ({ column, width: natural(column) })),
     width,
   );
@@ -52,7 +58,7 @@ const BORDERS = [
 
 type Sized<Row> = { column: Column<Row>; width: number };
 
-function fit<Row>(columns: readonly Sized<Row>[], width: number | null): Sized<Row>[] {
+function fitColumns<Row>(columns: readonly Sized<Row>[], width: number | null): Sized<Row>[] {
   const total = (sized: readonly Sized<Row>[]) => sized.reduce((sum, one) => sum + one.width + GAP, -GAP);
   if (width === null || total(columns) <= width) return [...columns];
   const least = columns.map((one) => ({ ...one, width: Math.min(one.width, one.column.shrink ?? one.width) }));
@@ -66,7 +72,11 @@ function fit<Row>(columns: readonly Sized<Row>[], width: number | null): Sized<R
   }
   const droppable = columns.filter((one) => (one.column.weight ?? 0) > 0);
   const drop = droppable.sort((a, b) => (a.column.weight ?? 0) - (b.column.weight ?? 0))[0];
-  if (drop !== undefined) return fit(columns.filter((one) => one !== drop), width);
+  if (drop !== undefined)
+    return fitColumns(
+      columns.filter((one) => one !== drop),
+      width,
+    );
   return squeeze(least, width);
 }
 
@@ -80,4 +90,5 @@ function squeeze<Row>(columns: Sized<Row>[], width: number): Sized<Row>[] {
   }
 }
 
-const cutTo = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, Math.max(1, width) - 1)}…`);
+const cutTo = (text: string, width: number): string =>
+  text.length <= width ? text : `${text.slice(0, Math.max(1, width) - 1)}…`;

@@ -17,7 +17,7 @@ export type Terminal = {
 
 export function processTerminal(): Terminal {
   const { stdout, stderr, env } = process;
-  const colored = (stream: NodeJS.WriteStream) => stream.isTTY === true && !env["NO_COLOR"] && env["TERM"] !== "dumb";
+  const colored = (stream: NodeJS.WriteStream) => stream.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb";
   return {
     out: (text) => void stdout.write(text),
     err: (text) => void stderr.write(text),
@@ -25,7 +25,7 @@ export function processTerminal(): Terminal {
       return stdout.isTTY ? stdout.columns || 80 : null;
     },
     get live() {
-      return stderr.isTTY && env["TERM"] !== "dumb" ? stderr.columns || 80 : null;
+      return stderr.isTTY && env.TERM !== "dumb" ? stderr.columns || 80 : null;
     },
     color: picocolors.createColors(colored(stdout)),
     errColor: picocolors.createColors(colored(stderr)),
@@ -41,4 +41,5 @@ export const oneLine = (text: string): string =>
     .trim();
 
 /** At most `width` characters, the last one `…` when something was cut. */
-export const clip = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`);
+export const clip = (text: string, width: number): string =>
+  text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;

@@ -34,7 +34,9 @@ export async function removeInstance(
     removals.mark(Id);
     const instance = tracker.roster.container(Id);
     if (instance) instance.intended = true;
-    if (stopTimeoutMs > 0 && State !== "exited" && State !== "created" && State !== "dead") await stop(engine(), Id, stopTimeoutMs);
+    const asleep = State === "exited" || State === "created" || State === "dead";
+    // A forced removal kills at once on Docker; on Podman it gives the container the time that it was created with.
+    if (!asleep && (stopTimeoutMs > 0 || runtime === "podman")) await stop(engine(), Id, stopTimeoutMs);
     await erase(engine, Id);
     if (instance) tracker.roster.drop(instance);
     removals.clear(Id);

@@ -19,7 +19,12 @@ export function contextCommands(program: Command, around: Surroundings): void {
     .alias("ls")
     .action((options: Options) => {
       const file = readContexts(env);
-      const rows = Object.entries(file.contexts).map(([name, { url, token }]) => ({ name, url, token: token !== null, current: name === file.current }));
+      const rows = Object.entries(file.contexts).map(([name, { url, token }]) => ({
+        name,
+        url,
+        token: token !== null,
+        current: name === file.current,
+      }));
       show(terminal, formatOf(options.output), JSON.stringify(rows, null, 2), (all: typeof rows) =>
         all.length === 0
           ? "No contexts. `lamplighter context set NAME --url URL --token TOKEN` makes one.\n"
@@ -61,7 +66,9 @@ export function contextCommands(program: Command, around: Surroundings): void {
         current: file.current ?? name,
         contexts: { ...file.contexts, [name]: { url: normalUrl(url), token, by: "user" } },
       });
-      terminal.out(`context ${name} ${before === undefined ? "made" : "changed"}${moved && token === null ? "; its token was for the old URL and is gone" : ""}\n`);
+      terminal.out(
+        `context ${name} ${before === undefined ? "made" : "changed"}${moved && token === null ? "; its token was for the old URL and is gone" : ""}\n`,
+      );
     });
 
   verb("remove <name>", "forget a context", ["lamplighter context remove prod"])
@@ -74,16 +81,18 @@ export function contextCommands(program: Command, around: Surroundings): void {
       terminal.out(`context ${name} removed\n`);
     });
 
-  verb("show", "show which server commands talk to now, and why", ["lamplighter context show"]).action((options: Options) => {
-    const { url, token, from } = chooseTarget({}, env);
-    const shown = { url, from, token: token === null ? "none" : "set", file: contextFilePath(env) };
-    show(terminal, formatOf(options.output), JSON.stringify(shown, null, 2), (value: typeof shown) =>
-      sheet(terminal.color, terminal.width, [
-        ["Server", value.url],
-        ["From", value.from],
-        ["Token", value.token],
-        ["File", value.file],
-      ]),
-    );
-  });
+  verb("show", "show which server commands talk to now, and why", ["lamplighter context show"]).action(
+    (options: Options) => {
+      const { url, token, from } = chooseTarget({}, env);
+      const shown = { url, from, token: token === null ? "none" : "set", file: contextFilePath(env) };
+      show(terminal, formatOf(options.output), JSON.stringify(shown, null, 2), (value: typeof shown) =>
+        sheet(terminal.color, terminal.width, [
+          ["Server", value.url],
+          ["From", value.from],
+          ["Token", value.token],
+          ["File", value.file],
+        ]),
+      );
+    },
+  );
 }

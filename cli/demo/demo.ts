@@ -8,8 +8,8 @@ import { declarations } from "../manifest/deployments.ts";
 import { Source } from "../manifest/source.ts";
 import type { Surroundings } from "../session.ts";
 import { oneLine } from "../terminal.ts";
-import { seconds, Story } from "./story.ts";
 import { Stage, until } from "./stage.ts";
+import { Story, seconds } from "./story.ts";
 
 type Greeting = { version: string; pid: number };
 
@@ -33,27 +33,48 @@ export async function demo({ terminal, interrupt }: Surroundings, keep: boolean)
 }
 
 async function tell(story: Story, stage: Stage, signal: AbortSignal, show: (text: string) => void): Promise<void> {
-  const within = <T>(ms: number, missing: () => string, ask: () => Promise<T | null>) => until(signal, ms, missing, ask);
+  const within = <T>(ms: number, missing: () => string, ask: () => Promise<T | null>) =>
+    until(signal, ms, missing, ask);
   const seen = new Set<number>();
   const greet = async (address: string): Promise<Greeting> => {
-    const response = await fetch(`http://${address}/`, { signal: AbortSignal.any([signal, AbortSignal.timeout(5000)]) });
+    const response = await fetch(`http://${address}/`, {
+      signal: AbortSignal.any([signal, AbortSignal.timeout(5000)]),
+    });
     const greeting = (await response.json()) as Greeting;
     seen.add(greeting.pid);
     return greeting;
   };
   const greetAll = async (view: DeploymentView, version: string): Promise<Greeting[]> => {
-    const greetings = await Promise.all(addresses(view).map((address) => within(5000, () => `${address} does not answer`, () => greet(address).catch(() => null))));
+    const greetings = await Promise.all(
+      addresses(view).map((address) =>
+        within(
+          5000,
+          () => `${address} does not answer`,
+          () => greet(address).catch(() => null),
+        ),
+      ),
+    );
     const wrong = greetings.find((one) => one.version !== version);
-    if (greetings.length !== 2 || wrong !== undefined) throw new Failure(`expected version ${version} at 2 addresses, got ${JSON.stringify(greetings)}`);
+    if (greetings.length !== 2 || wrong !== undefined)
+      throw new Failure(`expected version ${version} at 2 addresses, got ${JSON.stringify(greetings)}`);
     return greetings;
   };
-  const reach = (id: string, status: string, ms: number, more: (view: DeploymentView) => boolean = () => true): Promise<DeploymentView> => {
+  const reach = (
+    id: string,
+    status: string,
+    ms: number,
+    more: (view: DeploymentView) => boolean = () => true,
+  ): Promise<DeploymentView> => {
     let last = "unknown";
-    return within(ms, () => `expected ${status}, but it is ${last}`, async () => {
-      const view = await read(stage, id);
-      last = `${view.status}: ${view.message}`;
-      return view.status === status && more(view) ? view : null;
-    });
+    return within(
+      ms,
+      () => `expected ${status}, but it is ${last}`,
+      async () => {
+        const view = await read(stage, id);
+        last = `${view.status}: ${view.message}`;
+        return view.status === status && more(view) ? view : null;
+      },
+    );
   };
 
   await story.step("The control plane starts", async () => {
@@ -65,13 +86,17 @@ async function tell(story: Story, stage: Stage, signal: AbortSignal, show: (text
     const agent = await stage.startAgent("demo-host");
     const ended = agent.exited.then((how) => how);
     let state = "it has not joined";
-    const host = await within(20_000, () => `the host is not ready: ${state}`, async () => {
-      if ((await Promise.race([ended, sleep(0, null)])) !== null) throw new Failure("the agent has ended");
-      const [one] = JSON.parse((await stage.api.get("/hosts")).text) as HostView[];
-      state = one === undefined ? state : `${one.status}, ${one.message}`;
-      tellMore(state);
-      return one?.status === "ready" ? one : null;
-    });
+    const host = await within(
+      20_000,
+      () => `the host is not ready: ${state}`,
+      async () => {
+        if ((await Promise.race([ended, sleep(0, null)])) !== null) throw new Failure("the agent has ended");
+        const [one] = JSON.parse((await stage.api.get("/hosts")).text) as HostView[];
+        state = one === undefined ? state : `${one.status}, ${one.message}`;
+        tellMore(state);
+        return one?.status === "ready" ? one : null;
+      },
+    );
     return `${host.name} is ready, over a tunnel that its agent opened (process ${agent.pid})`;
   });
 
@@ -96,10 +121,14 @@ async function tell(story: Story, stage: Stage, signal: AbortSignal, show: (text
 
   await story.step("The job completes, and its log is kept", async () => {
     job = await reach(job.id, "completed", 20_000);
-    const lines = await within(5000, () => "its log has no sum", async () => {
-      const log = JSON.parse((await stage.api.get(`/deployments/${job.id}/logs`)).text) as LogLine[];
-      return log.some((line) => line.message === "the sum is 500000500000") ? log : null;
-    });
+    const lines = await within(
+      5000,
+      () => "its log has no sum",
+      async () => {
+        const log = JSON.parse((await stage.api.get(`/deployments/${job.id}/logs`)).text) as LogLine[];
+        return log.some((line) => line.message === "the sum is 500000500000") ? log : null;
+      },
+    );
     return `it wrote: ${lines.map((line) => `“${line.message}”`).join(", ")}`;
   });
 
@@ -108,11 +137,21 @@ async function tell(story: Story, stage: Stage, signal: AbortSignal, show: (text
     const before = web.instances.map((one) => one.id);
     process.kill(victim, "SIGKILL");
     const at = performance.now();
-    const noticed = await within(10_000, () => "the death was not noticed", async () => ((await read(stage, web.id)).restart_count === 1 ? performance.now() - at : null));
-    web = await reach(web.id, "running", 20_000, (view) => addresses(view).length === 2 && view.instances.some((one) => !before.includes(one.id)));
+    const noticed = await within(
+      10_000,
+      () => "the death was not noticed",
+      async () => ((await read(stage, web.id)).restart_count === 1 ? performance.now() - at : null),
+    );
+    web = await reach(
+      web.id,
+      "running",
+      20_000,
+      (view) => addresses(view).length === 2 && view.instances.some((one) => !before.includes(one.id)),
+    );
     const greetings = await greetAll(web, "1");
     const fresh = greetings.map((one) => one.pid).filter((pid) => !pids.includes(pid));
-    if (fresh.length !== 1 || !greetings.some((one) => one.pid === other)) throw new Failure(`expected one new process beside ${other}, got ${JSON.stringify(greetings)}`);
+    if (fresh.length !== 1 || !greetings.some((one) => one.pid === other))
+      throw new Failure(`expected one new process beside ${other}, got ${JSON.stringify(greetings)}`);
     if (web.restart_count !== 1) throw new Failure(`expected restart_count 1, got ${web.restart_count}`);
     pids = greetings.map((one) => one.pid);
     return `process ${victim} died, seen after ${seconds(noticed)}; ${fresh[0]} answers in its place, ${other} never stopped, restart_count is 1`;
@@ -123,7 +162,11 @@ async function tell(story: Story, stage: Stage, signal: AbortSignal, show: (text
     [web] = (await apply(stage, manifest(stage, "2"))) as [DeploymentView];
     if (web.replaces !== old.id) throw new Failure(`expected it to replace ${old.id}, got ${web.replaces}`);
     web = await reach(web.id, "running", 20_000);
-    await within(20_000, () => `${old.id} is still there`, async () => ((await isGone(stage, old.id)) ? true : null));
+    await within(
+      20_000,
+      () => `${old.id} is still there`,
+      async () => ((await isGone(stage, old.id)) ? true : null),
+    );
     const greetings = await greetAll(web, "2");
     pids = greetings.map((one) => one.pid);
     return `version 2, from processes ${pids.join(" and ")}; version 1 is gone`;
@@ -131,20 +174,29 @@ async function tell(story: Story, stage: Stage, signal: AbortSignal, show: (text
 
   await story.step("The control plane is killed (-9); the worker does not notice", async (tellMore) => {
     const killed = stage.plane.child;
+    const readHost = async () => (JSON.parse((await stage.api.get("/hosts")).text) as [HostView])[0];
+    const before = await readHost();
     killed.kill("SIGKILL");
     await killed.exited;
     tellMore("asking the worker meanwhile");
     const during = await greetAll(web, "2");
     await stage.startControlPlane();
     const back = await read(stage, web.id);
-    if (back.status !== "running" || back.revision < web.revision) throw new Failure(`expected ${web.id} running as before, got ${back.status}`);
-    await within(20_000, () => "the host is not ready again", async () => {
-      const [host] = JSON.parse((await stage.api.get("/hosts")).text) as HostView[];
-      return host?.status === "ready" ? host : null;
-    });
+    if (back.status !== "running" || back.revision < web.revision)
+      throw new Failure(`expected ${web.id} running as before, got ${back.status}`);
+    // Its status alone says nothing: it was ready before, and until its agent is back nobody has looked.
+    await within(
+      20_000,
+      () => "the host is not ready again",
+      async () => {
+        const host = await readHost();
+        return host.status === "ready" && host.event_cursor > before.event_cursor ? host : null;
+      },
+    );
     const after = await greetAll(await reach(web.id, "running", 10_000), "2");
     for (const greetings of [during, after]) {
-      if (greetings.some((one) => !pids.includes(one.pid))) throw new Failure(`a replica was restarted: expected ${pids.join(", ")}, got ${JSON.stringify(greetings)}`);
+      if (greetings.some((one) => !pids.includes(one.pid)))
+        throw new Failure(`a replica was restarted: expected ${pids.join(", ")}, got ${JSON.stringify(greetings)}`);
     }
     return `both replicas answered while it was down; it is back with its state, and no replica was restarted`;
   });
@@ -153,17 +205,32 @@ async function tell(story: Story, stage: Stage, signal: AbortSignal, show: (text
     for (const { id } of [web, job]) await stage.api.delete(`/deployments/${id}`);
     for (const { id, name } of [web, job]) {
       tellMore(name);
-      await within(20_000, () => `${name} is still there`, async () => ((await isGone(stage, id)) ? true : null));
+      await within(
+        20_000,
+        () => `${name} is still there`,
+        async () => ((await isGone(stage, id)) ? true : null),
+      );
     }
-    const left = () => [...stage.workloadProcesses().map((one) => `${one.pid} ${one.command}`), ...[...seen].filter(isAlive).map(String)];
-    await within(5000, () => `processes are left: ${left().join("; ")}`, async () => (left().length === 0 ? true : null));
+    const left = () => [
+      ...stage.workloadProcesses().map((one) => `${one.pid} ${one.command}`),
+      ...[...seen].filter(isAlive).map(String),
+    ];
+    await within(
+      5000,
+      () => `processes are left: ${left().join("; ")}`,
+      async () => (left().length === 0 ? true : null),
+    );
     return `no deployment, and none of the ${seen.size} processes that ever answered`;
   });
 
   await story.step("Agent and control plane stop, and no process is left", async () => {
     await stage.stop();
     const left = () => stage.allProcesses().map(({ pid, command }) => `${pid} ${command}`);
-    await within(3000, () => `processes are left: ${left().join("; ")}`, async () => (left().length === 0 ? true : null));
+    await within(
+      3000,
+      () => `processes are left: ${left().join("; ")}`,
+      async () => (left().length === 0 ? true : null),
+    );
     return "both ended when asked to, and took everything with them";
   });
 }
@@ -190,11 +257,13 @@ ${version === "1" ? job : ""}`;
 async function apply(stage: Stage, text: string): Promise<DeploymentView[]> {
   const { deployments } = declarations([new Source("demo.yaml", text, () => undefined)]);
   const views: DeploymentView[] = [];
-  for (const { body } of deployments) views.push(JSON.parse((await stage.api.post("/deployments", { body })).text) as DeploymentView);
+  for (const { body } of deployments)
+    views.push(JSON.parse((await stage.api.post("/deployments", { body })).text) as DeploymentView);
   return views;
 }
 
-const addresses = (view: DeploymentView): string[] => view.instances.flatMap((one) => (one.phase === "running" && one.address !== undefined ? [one.address] : []));
+const addresses = (view: DeploymentView): string[] =>
+  view.instances.flatMap((one) => (one.phase === "running" && one.address !== undefined ? [one.address] : []));
 
 async function read(stage: Stage, id: string): Promise<DeploymentView> {
   return JSON.parse((await stage.api.get(`/deployments/${id}`)).text) as DeploymentView;
@@ -224,7 +293,9 @@ async function journalTail(stage: Stage): Promise<string[]> {
   const views = JSON.parse((await stage.api.get("/deployments")).text) as DeploymentView[];
   const tails = await Promise.all(
     views.map(async ({ id, name }) => {
-      const events = JSON.parse((await stage.api.get(`/deployments/${id}/events`, { query: { limit: 6 } })).text) as JournalEvent[];
+      const events = JSON.parse(
+        (await stage.api.get(`/deployments/${id}/events`, { query: { limit: 6 } })).text,
+      ) as JournalEvent[];
       return events.reverse().map((event) => `${name}: ${event.level} ${event.reason}: ${oneLine(event.message)}`);
     }),
   );

@@ -7,10 +7,10 @@ import { Api } from "../api.ts";
 import { Failure, Interrupted } from "../failure.ts";
 import type { Child } from "../up/child.ts";
 import { CONTROL_PLANE_GRACE_MS, type ControlPlane, startControlPlane } from "../up/control-plane.ts";
+import { joinTokenOf } from "../up/join.ts";
 import { AGENT_GRACE_MS, startAgent } from "../up/local-agent.ts";
 import { processes, type Running } from "../up/process-table.ts";
 import { newRootToken, tokenHash } from "../up/root-token.ts";
-import { joinTokenOf } from "../up/join.ts";
 
 /** The demo's own machine room: a temporary folder, and the control plane and the agent that live in it. */
 export class Stage {
@@ -85,8 +85,11 @@ export class Stage {
   }
 
   logTails(): string[] {
-    const lines = (name: string, child: Child | undefined | null) => (child?.logTail(6) ?? "").split("\n").map((line) => `${name}: ${line}`);
-    return [...lines("agent", this.#agent), ...lines("control plane", this.#plane?.child)].filter((line) => !line.endsWith(": "));
+    const lines = (name: string, child: Child | undefined | null) =>
+      (child?.logTail(6) ?? "").split("\n").map((line) => `${name}: ${line}`);
+    return [...lines("agent", this.#agent), ...lines("control plane", this.#plane?.child)].filter(
+      (line) => !line.endsWith(": "),
+    );
   }
 
   async stop(): Promise<void> {
@@ -124,7 +127,12 @@ function bringNode(folder: string): string {
 }
 
 /** Asks again and again until there is an answer; says after `withinMs` what was still missing. */
-export async function until<T>(signal: AbortSignal, withinMs: number, missing: () => string, ask: () => Promise<T | null>): Promise<T> {
+export async function until<T>(
+  signal: AbortSignal,
+  withinMs: number,
+  missing: () => string,
+  ask: () => Promise<T | null>,
+): Promise<T> {
   for (const deadline = Date.now() + withinMs; ; ) {
     if (signal.aborted) throw new Interrupted();
     const answer = await ask();

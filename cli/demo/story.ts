@@ -35,9 +35,13 @@ export class Story {
       progress.clear();
       if (this.#signal.aborted || error instanceof Interrupted) throw new Interrupted();
       out(`${color.red("✗")} ${color.bold(title)} ${color.dim(seconds(performance.now() - started))}\n`);
-      const cause = error instanceof Failure ? [error.message, ...error.details] : [(error as Error)?.stack ?? String(error)];
+      const cause =
+        error instanceof Failure ? [error.message, ...error.details] : [(error as Error)?.stack ?? String(error)];
       const evidence = await this.evidence().catch(() => []);
-      throw new Failure(`step ${this.#told.length + 1} of the demo does not hold: ${title}`, { details: [...cause, ...evidence], cause: error });
+      throw new Failure(`step ${this.#told.length + 1} of the demo does not hold: ${title}`, {
+        details: [...cause, ...evidence],
+        cause: error,
+      });
     }
   }
 

@@ -24,6 +24,9 @@ const VERBS = [
 export function deploymentCommands(program: Command, around: Surroundings): void {
   const group = noun(program, "deployment", "see and delete what has been applied")
     .alias("deployments")
-    .addHelpText("after", "\nA deployment is given as its name, as namespace/name, as its id, or as the beginning of its id.");
+    .addHelpText(
+      "after",
+      "\nA deployment is given as its name, as namespace/name, as its id, or as the beginning of its id.",
+    );
   for (const verb of VERBS) verb(group, around);
 }

@@ -27,11 +27,14 @@ async function remove(session: Session, options: Options, references: string[]):
     try {
       await session.api.delete(`/deployments/${id}`);
     } catch (error) {
-      throw error instanceof Failure && !(error instanceof Interrupted) ? error.during(`cannot delete deployment '${reference}'`) : error;
+      throw error instanceof Failure && !(error instanceof Interrupted)
+        ? error.during(`cannot delete deployment '${reference}'`)
+        : error;
     }
     if (options.wait === true) await untilGone(session, id, reference, options.timeout);
     gone.push(id);
-    if (session.format === "table") session.terminal.out(`deployment ${reference} ${options.wait === true ? "is gone" : "deleted"}\n`);
+    if (session.format === "table")
+      session.terminal.out(`deployment ${reference} ${options.wait === true ? "is gone" : "deleted"}\n`);
   });
   if (session.format !== "table") session.show(JSON.stringify(gone.map((id) => ({ id, deleted: true }))), () => "");
 }
@@ -46,7 +49,9 @@ async function untilGone(session: Session, id: string, reference: string, timeou
       const view = JSON.parse(text) as DeploymentView;
       progress.update(`${reference}: ${view.message}`);
       if (session.around.now() > deadline) {
-        throw new Failure(`deployment '${reference}' is not gone after ${timeout / 1000} s: ${view.message}`, { exit: EXIT.other });
+        throw new Failure(`deployment '${reference}' is not gone after ${timeout / 1000} s: ${view.message}`, {
+          exit: EXIT.other,
+        });
       }
       await sleep(200, undefined, { signal: session.interrupted }).catch(() => undefined);
     }

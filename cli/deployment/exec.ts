@@ -8,10 +8,12 @@ import type { Session, SessionOptions, Surroundings } from "../session.ts";
 type Options = SessionOptions & { instance?: string };
 
 export function execCommand(group: Command, around: Surroundings): void {
-  serverCommand(group, "exec <deployment> <command...>", "run a command in an instance of a deployment, and leave with its exit code", [
-    "lamplighter deployment exec web -- ls -l /",
-    "lamplighter deployment exec web --instance dep_01k…-1-g1 -- env",
-  ])
+  serverCommand(
+    group,
+    "exec <deployment> <command...>",
+    "run a command in an instance of a deployment, and leave with its exit code",
+    ["lamplighter deployment exec web -- ls -l /", "lamplighter deployment exec web --instance dep_01k…-1-g1 -- env"],
+  )
     .option("--instance <id>", "in this instance; otherwise in a running one")
     .action(inSession(around, exec));
 }

@@ -25,7 +25,8 @@ async function inspect(session: Session, _options: SessionOptions, reference: st
 
 export function describe(view: DeploymentView, terminal: Terminal, now: number): string {
   const { color, width } = terminal;
-  const pairs = (record: Record<string, string>) => Object.entries(record).map(([key, value]) => oneLine(`${key}=${value}`));
+  const pairs = (record: Record<string, string>) =>
+    Object.entries(record).map(([key, value]) => oneLine(`${key}=${value}`));
   const head = sheet(color, width, [
     ["Name", color.bold(view.name)],
     ["Namespace", view.namespace],
@@ -33,7 +34,12 @@ export function describe(view: DeploymentView, terminal: Terminal, now: number):
     ["Status", `${paintStatus(view.status, view.status, color)}  ${color.dim(oneLine(view.reason))}`],
     ["", oneLine(view.message)],
     ["Kind", `${view.kind} on ${view.runtime}`],
-    ["Image", view.image === null ? "" : `${view.image}${view.image_digest === undefined ? "" : `  ${color.dim(view.image_digest)}`}`],
+    [
+      "Image",
+      view.image === null
+        ? ""
+        : `${view.image}${view.image_digest === undefined ? "" : `  ${color.dim(view.image_digest)}`}`,
+    ],
     ["Command", oneLine(view.command.join(" "))],
     ["Folder", view.working_dir ?? ""],
     ["Replicas", replicas(view)],
@@ -52,7 +58,8 @@ export function describe(view: DeploymentView, terminal: Terminal, now: number):
 }
 
 type Port = { published: number; target: number; host_ip?: string | null; protocol?: string };
-const portText = (p: Port) => `${p.host_ip == null ? "" : `${p.host_ip}:`}${p.published} → ${p.target}/${p.protocol ?? "tcp"}`;
+const portText = (p: Port) =>
+  `${p.host_ip == null ? "" : `${p.host_ip}:`}${p.published} → ${p.target}/${p.protocol ?? "tcp"}`;
 type Mount = { type: string; source: string; destination: string; permission?: string };
 const mountText = (m: Mount) => `${m.type} ${m.source} → ${m.destination} (${m.permission ?? "rw"})`;
 

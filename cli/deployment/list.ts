@@ -8,7 +8,13 @@ import { paintStatus } from "../status.ts";
 import { type Column, table } from "../table.ts";
 import { oneLine } from "../terminal.ts";
 
-type Options = SessionOptions & { status?: string[]; namespace?: string[]; kind?: string[]; label?: string[]; limit?: number };
+type Options = SessionOptions & {
+  status?: string[];
+  namespace?: string[];
+  kind?: string[];
+  label?: string[];
+  limit?: number;
+};
 
 export function listCommand(group: Command, around: Surroundings): void {
   serverCommand(group, "list", "list deployments, newest first", [
@@ -27,9 +33,14 @@ export function listCommand(group: Command, around: Surroundings): void {
 
 async function list(session: Session, options: Options): Promise<void> {
   const unknown = options.status?.find((one) => !(DEPLOYMENT_STATUSES as readonly string[]).includes(one));
-  if (unknown !== undefined) throw new Failure(`unknown status '${unknown}'`, { hint: `Statuses: ${DEPLOYMENT_STATUSES.join(", ")}.` });
+  if (unknown !== undefined)
+    throw new Failure(`unknown status '${unknown}'`, { hint: `Statuses: ${DEPLOYMENT_STATUSES.join(", ")}.` });
   const { status, namespace, kind, label } = options;
-  const body = await session.list("/deployments", { status, namespace, kind, label }, options.limit ?? Number.POSITIVE_INFINITY);
+  const body = await session.list(
+    "/deployments",
+    { status, namespace, kind, label },
+    options.limit ?? Number.POSITIVE_INFINITY,
+  );
   const { terminal, around } = session;
   session.show(body, (rows: DeploymentView[]) =>
     rows.length === 0 ? "No deployments.\n" : table(columns(around.now()), rows, terminal.width, terminal.color),
@@ -51,6 +62,8 @@ const columns = (now: number): Column<DeploymentView>[] => [
 
 /** Running of wanted; a finished job has run its one. */
 export function replicas(view: DeploymentView): string {
-  const done = view.instances.filter((one) => one.phase === "running" || (view.status === "completed" && one.phase === "exited"));
+  const done = view.instances.filter(
+    (one) => one.phase === "running" || (view.status === "completed" && one.phase === "exited"),
+  );
   return `${done.length}/${view.replicas}`;
 }

@@ -24,7 +24,8 @@ async function metrics(session: Session, _options: SessionOptions, reference: st
   );
 }
 
-const limited = (used: number, limit: number) => (limit > 0 ? `${formatBytes(used)} / ${formatBytes(limit)}` : formatBytes(used));
+const limited = (used: number, limit: number) =>
+  limit > 0 ? `${formatBytes(used)} / ${formatBytes(limit)}` : formatBytes(used);
 
 const COLUMNS: Column<InstanceStats>[] = [
   { title: "instance", value: (i) => shortInstance(i.instance_id) },
@@ -46,8 +47,17 @@ function total(instances: readonly InstanceStats[]): InstanceStats[] {
       instance_id: "all",
       instance_name: "all",
       cpu_usage_percent: sum((i) => i.cpu_usage_percent),
-      memory: { usage_bytes: sum((i) => i.memory.usage_bytes), limit_bytes: sum((i) => i.memory.limit_bytes), usage_percent: 0 },
-      network: { rx_bytes: sum((i) => i.network.rx_bytes), tx_bytes: sum((i) => i.network.tx_bytes), rx_packets: 0, tx_packets: 0 },
+      memory: {
+        usage_bytes: sum((i) => i.memory.usage_bytes),
+        limit_bytes: sum((i) => i.memory.limit_bytes),
+        usage_percent: 0,
+      },
+      network: {
+        rx_bytes: sum((i) => i.network.rx_bytes),
+        tx_bytes: sum((i) => i.network.tx_bytes),
+        rx_packets: 0,
+        tx_packets: 0,
+      },
       disk_io: { read_bytes: sum((i) => i.disk_io.read_bytes), write_bytes: sum((i) => i.disk_io.write_bytes) },
       pids: { current: sum((i) => i.pids.current), limit: 0 },
     },

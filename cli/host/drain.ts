@@ -36,8 +36,11 @@ async function untilEmpty(session: Session, id: string, host: string, timeout: n
       const { text } = await session.api.get(`/hosts/${id}`);
       const view = JSON.parse(text) as HostView;
       if (view.workloads === 0) return text;
-      progress.update(`${host}: ${view.workloads} ${view.workloads === 1 ? "workload is" : "workloads are"} still there`);
-      if (session.around.now() > deadline) throw new Failure(`host '${host}' still has ${view.workloads} workloads after ${timeout / 1000} s`);
+      progress.update(
+        `${host}: ${view.workloads} ${view.workloads === 1 ? "workload is" : "workloads are"} still there`,
+      );
+      if (session.around.now() > deadline)
+        throw new Failure(`host '${host}' still has ${view.workloads} workloads after ${timeout / 1000} s`);
       await sleep(500, undefined, { signal: session.interrupted }).catch(() => undefined);
     }
   } finally {

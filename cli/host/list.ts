@@ -36,8 +36,15 @@ const columns = (now: number): Column<HostView>[] => [
   { title: "memory reserved", value: memory, weight: 4, align: "right" },
   { title: "cpu reserved", value: cpu, weight: 3, align: "right" },
   { title: "runtimes", value: (h) => h.runtimes.map((one) => one.runtime).join(","), weight: 5 },
-  { title: "seen", value: (h) => (h.last_seen_at === null ? "never" : age(h.last_seen_at, now)), weight: 2, align: "right" },
+  {
+    title: "seen",
+    value: (h) => (h.last_seen_at === null ? "never" : age(h.last_seen_at, now)),
+    weight: 2,
+    align: "right",
+  },
 ];
 
-export const memory = (host: HostView): string => `${formatBytes(host.reserved.memory_bytes)} / ${formatBytes(host.capacity.memory_bytes)}`;
-export const cpu = (host: HostView): string => `${host.reserved.cpu_millis / 1000} / ${host.capacity.cpu_millis / 1000}`;
+export const memory = (host: HostView): string =>
+  `${formatBytes(host.reserved.memory_bytes)} / ${formatBytes(host.capacity.memory_bytes)}`;
+export const cpu = (host: HostView): string =>
+  `${host.reserved.cpu_millis / 1000} / ${host.capacity.cpu_millis / 1000}`;

@@ -23,7 +23,9 @@ async function remove(session: Session, options: Options, hosts: string[]): Prom
     try {
       await session.api.delete(`/hosts/${id}`, { query: { force: options.force } });
     } catch (error) {
-      throw error instanceof Failure && !(error instanceof Interrupted) ? error.during(`cannot remove host '${host}'`) : error;
+      throw error instanceof Failure && !(error instanceof Interrupted)
+        ? error.during(`cannot remove host '${host}'`)
+        : error;
     }
     session.show(JSON.stringify({ id, removed: true }), () => `host ${host} removed\n`);
   });

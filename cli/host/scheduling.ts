@@ -6,10 +6,14 @@ import type { Session, SessionOptions, Surroundings } from "../session.ts";
 
 /** `cordon` and `uncordon`: whether new workloads are placed on a host. */
 export function schedulingCommands(group: Command, around: Surroundings): void {
-  serverCommand(group, "cordon <host...>", "place nothing new on hosts; what runs there stays", ["lamplighter host cordon worker-3"]).action(
+  serverCommand(group, "cordon <host...>", "place nothing new on hosts; what runs there stays", [
+    "lamplighter host cordon worker-3",
+  ]).action(
     inSession(around, (session, _options: SessionOptions, hosts: string[]) => change(session, "cordon", hosts)),
   );
-  serverCommand(group, "uncordon <host...>", "let new workloads be placed on hosts again", ["lamplighter host uncordon worker-3"]).action(
+  serverCommand(group, "uncordon <host...>", "let new workloads be placed on hosts again", [
+    "lamplighter host uncordon worker-3",
+  ]).action(
     inSession(around, (session, _options: SessionOptions, hosts: string[]) => change(session, "uncordon", hosts)),
   );
 }

@@ -35,12 +35,15 @@ export function declarations(sources: readonly Source[]): Declarations {
     throw new Failure(`${count} in ${files}; nothing was applied`, { details: problems });
   }
   if (deployments.length === 0 && notes.length === 0) {
-    throw new Failure(`${files}: no deployment in it`, { hint: "Expected a deployment with a `name`, or a map `deployments` of them." });
+    throw new Failure(`${files}: no deployment in it`, {
+      hint: "Expected a deployment with a `name`, or a map `deployments` of them.",
+    });
   }
   return { deployments, notes };
 }
 
-const isSectioned = (document: Document): boolean => isMap(document.contents) && SECTIONS.some((key) => document.has(key));
+const isSectioned = (document: Document): boolean =>
+  isMap(document.contents) && SECTIONS.some((key) => document.has(key));
 
 /** Ring's form: maps or lists of namespaces, configs and deployments. A map's keys are only labels. */
 function sections({ source, document }: Draft, problems: string[], notes: string[]): Draft[] {
@@ -49,10 +52,12 @@ function sections({ source, document }: Draft, problems: string[], notes: string
   for (const key of Object.keys(document.toJS() as object)) {
     if (!SECTIONS.includes(key)) tell(key, `unknown field${suggestion(key, SECTIONS)}`);
   }
-  for (const { path, node } of entries(document, "configs")) tell(path, node === undefined ? "expected a map or a list" : "configs are not carried out by this version");
+  for (const { path, node } of entries(document, "configs"))
+    tell(path, node === undefined ? "expected a map or a list" : "configs are not carried out by this version");
   for (const { path, node } of entries(document, "namespaces")) {
     const name = isMap(node) ? node.get("name") : undefined;
-    if (typeof name === "string") notes.push(`namespace ${name}: nothing to do, it is there as soon as something is in it`);
+    if (typeof name === "string")
+      notes.push(`namespace ${name}: nothing to do, it is there as soon as something is in it`);
     else tell(path, "expected a namespace with a name");
   }
   return entries(document, "deployments").flatMap(({ path, node }): Draft[] => {
@@ -66,7 +71,11 @@ function sections({ source, document }: Draft, problems: string[], notes: string
 function entries(document: Document, section: string): { path: string; node: Node | undefined }[] {
   const node = document.get(section, true);
   const child = (value: unknown) => (isNode(value) ? value : undefined);
-  if (isMap(node)) return node.items.map((pair: Pair) => ({ path: `${section}.${String(pair.key)}`, node: child(pair.value) ?? (document.createNode(null) as Node) }));
+  if (isMap(node))
+    return node.items.map((pair: Pair) => ({
+      path: `${section}.${String(pair.key)}`,
+      node: child(pair.value) ?? (document.createNode(null) as Node),
+    }));
   if (isSeq(node)) return node.items.map((item, index) => ({ path: `${section}[${index}]`, node: child(item) }));
   return node === undefined || document.getIn([section]) == null ? [] : [{ path: section, node: undefined }];
 }
@@ -79,7 +88,9 @@ function check({ source, document, node, label }: Draft, problems: string[]): De
     return `${source.at(place)}${path === "" ? "" : ` ${path}`}: ${violation.message}`;
   };
   if (!isMap(node)) {
-    problems.push(tell({ property_path: "", message: "expected a deployment: a map with a `name`", code: "invalid_type" }));
+    problems.push(
+      tell({ property_path: "", message: "expected a deployment: a map with a `name`", code: "invalid_type" }),
+    );
     return [];
   }
   const body = asSent(node.toJS(document) as Record<string, unknown>);
@@ -94,7 +105,7 @@ function asSent(written: Record<string, unknown>): Record<string, unknown> {
   const body = Object.fromEntries(Object.entries(written).filter(([, value]) => value !== null));
   const { labels } = body;
   if (Array.isArray(labels) && labels.every((one) => typeof one === "object" && one !== null && !Array.isArray(one))) {
-    body["labels"] = Object.assign({}, ...labels);
+    body.labels = Object.assign({}, ...labels);
   }
   return body;
 }

@@ -7,7 +7,9 @@ export function readEnvFile(path: string): Record<string, string> {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    throw new Failure(`cannot read the env file ${path}: ${(error as NodeJS.ErrnoException).code ?? "unreadable"}`, { cause: error });
+    throw new Failure(`cannot read the env file ${path}: ${(error as NodeJS.ErrnoException).code ?? "unreadable"}`, {
+      cause: error,
+    });
   }
   return parseEnv(text, path);
 }

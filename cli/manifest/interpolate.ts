@@ -5,7 +5,9 @@ export type Lookup = (name: string) => string | undefined;
  * is written, and `$$NAME` is a literal `$NAME`, for a shell that runs inside the workload.
  */
 export function interpolate(text: string, lookup: Lookup): string {
-  return text.replaceAll(/\$(\$?)(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))/g, (whole, escape: string, braced?: string, plain?: string) =>
-    escape === "$" ? whole.slice(1) : (lookup((braced ?? plain) as string) ?? whole),
+  return text.replaceAll(
+    /\$(\$?)(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))/g,
+    (whole, escape: string, braced?: string, plain?: string) =>
+      escape === "$" ? whole.slice(1) : (lookup((braced ?? plain) as string) ?? whole),
   );
 }

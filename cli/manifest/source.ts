@@ -1,5 +1,17 @@
 import { readFileSync } from "node:fs";
-import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments, visit } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseAllDocuments,
+  visit,
+} from "yaml";
 import { Failure } from "../failure.ts";
 import { interpolate, type Lookup } from "./interpolate.ts";
 
@@ -15,7 +27,11 @@ export class Source {
   constructor(name: string, text: string, lookup: Lookup) {
     this.name = name;
     this.#lines = new LineCounter();
-    const parsed = parseAllDocuments(text.replace(/^\uFEFF/, ""), { lineCounter: this.#lines, merge: true, prettyErrors: false });
+    const parsed = parseAllDocuments(text.replace(/^\uFEFF/, ""), {
+      lineCounter: this.#lines,
+      merge: true,
+      prettyErrors: false,
+    });
     this.documents = Array.isArray(parsed) ? (parsed as Document.Parsed[]) : [];
     const errors = this.documents.flatMap((document) => document.errors);
     if (errors.length > 0) {
@@ -58,7 +74,9 @@ export function readSource(file: string, stdin: string | null, lookup: Lookup): 
   } catch (error) {
     if (error instanceof Failure) throw error;
     const code = (error as NodeJS.ErrnoException).code;
-    throw new Failure(`cannot read ${file}: ${code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : (code ?? String(error))}`);
+    throw new Failure(
+      `cannot read ${file}: ${code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : (code ?? String(error))}`,
+    );
   }
 }
 
@@ -90,7 +108,9 @@ type Step = { key: unknown; value: unknown; rest: string };
 /** Keys may hold dots and brackets themselves, so the longest key that the path begins with is the one that is meant. */
 function intoMap(items: readonly Pair[], path: string): Step | undefined {
   const text = (pair: Pair) => String(isScalar(pair.key) ? pair.key.value : pair.key);
-  const fits = items.filter((pair) => path === text(pair) || path.startsWith(`${text(pair)}.`) || path.startsWith(`${text(pair)}[`));
+  const fits = items.filter(
+    (pair) => path === text(pair) || path.startsWith(`${text(pair)}.`) || path.startsWith(`${text(pair)}[`),
+  );
   const pair = fits.sort((a, b) => text(b).length - text(a).length)[0];
   return pair && { key: pair.key, value: pair.value, rest: path.slice(text(pair).length).replace(/^\./, "") };
 }
@@ -98,7 +118,9 @@ function intoMap(items: readonly Pair[], path: string): Step | undefined {
 function intoSeq(items: readonly unknown[], path: string): Step | undefined {
   const match = /^\[(\d+)\]\.?/.exec(path);
   const item = match === null ? undefined : items[Number(match[1])];
-  return match === null || item === undefined ? undefined : { key: item, value: item, rest: path.slice(match[0].length) };
+  return match === null || item === undefined
+    ? undefined
+    : { key: item, value: item, rest: path.slice(match[0].length) };
 }
 
 const start = (node: unknown): number | undefined => (isNode(node) ? node.range?.[0] : undefined);

@@ -43,6 +43,7 @@ export function showOnce(session: Session, text: string): void {
 function expiry(text: string, now: number): string {
   const ms = parseDuration(text);
   if (ms !== null) return new Date(now + ms).toISOString();
-  if (Number.isNaN(Date.parse(text))) throw new Failure(`--expires '${text}': expected a duration such as 30d, or a time such as 2027-01-01T00:00:00Z`);
+  if (Number.isNaN(Date.parse(text)))
+    throw new Failure(`--expires '${text}': expected a duration such as 30d, or a time such as 2027-01-01T00:00:00Z`);
   return new Date(text).toISOString();
 }

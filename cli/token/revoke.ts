@@ -5,7 +5,9 @@ import { tokenId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 
 export function revokeCommand(group: Command, around: Surroundings): void {
-  serverCommand(group, "revoke <token...>", "end tokens at once", ["lamplighter token revoke ci"]).action(inSession(around, revoke));
+  serverCommand(group, "revoke <token...>", "end tokens at once", ["lamplighter token revoke ci"]).action(
+    inSession(around, revoke),
+  );
 }
 
 async function revoke(session: Session, _options: SessionOptions, tokens: string[]): Promise<void> {

@@ -20,13 +20,18 @@ export function banner(facts: BannerFacts, { color }: Terminal): string {
   const { url, token, host, context } = facts;
   const command = commandName(PROJECT, process.cwd());
   const connection = context ?? ` --url ${url} --token ${token}`;
-  const runtimes = host?.runtimes.map(({ runtime, version }) => `${runtime}${runtime === "process" ? "" : ` ${version}`}`).join(", ");
+  const runtimes = host?.runtimes
+    .map(({ runtime, version }) => `${runtime}${runtime === "process" ? "" : ` ${version}`}`)
+    .join(", ");
   const rows = sheet(color, null, [
     ["API", color.cyan(url)],
     ["Docs", color.cyan(`${url}/docs`)],
     ["Token", `${token}  ${color.dim(`(kept in ${facts.tokenFile})`)}`],
     ["State", facts.dataDir],
-    ["Agent", host === null ? "none: `lamplighter host join-token` shows how to join one" : `${host.name}, with ${runtimes}`],
+    [
+      "Agent",
+      host === null ? "none: `lamplighter host join-token` shows how to join one" : `${host.name}, with ${runtimes}`,
+    ],
     ["Try", `curl -s -H 'Authorization: Bearer ${token}' ${url}/deployments`],
     ["", `${command} deployment list${connection}`],
     ["Stop", "Ctrl-C; workloads go on running"],

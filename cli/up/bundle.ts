@@ -28,9 +28,13 @@ export async function bundleWorker(folder: string): Promise<string> {
       logLevel: "silent",
     });
   } catch (error) {
-    const { errors } = error as { errors?: { text: string; location: { file: string; line: number; column: number } | null }[] };
+    const { errors } = error as {
+      errors?: { text: string; location: { file: string; line: number; column: number } | null }[];
+    };
     throw new Failure("the control plane could not be bundled", {
-      details: errors?.map(({ text, location }) => (location === null ? text : `${location.file}:${location.line}:${location.column + 1}: ${text}`)) ?? [String(error)],
+      details: errors?.map(({ text, location }) =>
+        location === null ? text : `${location.file}:${location.line}:${location.column + 1}: ${text}`,
+      ) ?? [String(error)],
       cause: error,
     });
   }

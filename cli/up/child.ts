@@ -16,7 +16,13 @@ export type Child = {
   kill(signal: NodeJS.Signals): void;
 };
 
-export type ChildSpec = { command: string; args: readonly string[]; env?: Record<string, string | undefined>; cwd: string; logPath: string };
+export type ChildSpec = {
+  command: string;
+  args: readonly string[];
+  env?: Record<string, string | undefined>;
+  cwd: string;
+  logPath: string;
+};
 
 const LOG_KEPT_BYTES = 8 * 1024 * 1024;
 
@@ -26,7 +32,8 @@ const LOG_KEPT_BYTES = 8 * 1024 * 1024;
  */
 export function startChild(spec: ChildSpec, control?: (stream: Readable) => void): Child {
   mkdirSync(dirname(spec.logPath), { recursive: true, mode: 0o700 });
-  if ((statSync(spec.logPath, { throwIfNoEntry: false })?.size ?? 0) > LOG_KEPT_BYTES) renameSync(spec.logPath, `${spec.logPath}.1`);
+  if ((statSync(spec.logPath, { throwIfNoEntry: false })?.size ?? 0) > LOG_KEPT_BYTES)
+    renameSync(spec.logPath, `${spec.logPath}.1`);
   const log = openSync(spec.logPath, "a", 0o600);
   const before = fstatSync(log).size;
   const child = spawn(spec.command, spec.args, {
@@ -63,4 +70,5 @@ export function startChild(spec: ChildSpec, control?: (stream: Readable) => void
   };
 }
 
-export const endedText = ({ code, signal }: Ended): string => (signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`);
+export const endedText = ({ code, signal }: Ended): string =>
+  signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`;

@@ -6,11 +6,10 @@ import type { Surroundings } from "../session.ts";
 export type UpOptions = { port: number; host: string; data: string; token?: string; runtime?: string; agent: boolean };
 
 export function upCommand(program: Command, around: Surroundings): void {
-  withExamples(program.command("up").description("run a control plane and an agent on this machine, with the state on disk"), [
-    "lamplighter up",
-    "lamplighter up --port 9000 --data /var/lib/lamplighter",
-    "lamplighter up --runtime process",
-  ])
+  withExamples(
+    program.command("up").description("run a control plane and an agent on this machine, with the state on disk"),
+    ["lamplighter up", "lamplighter up --port 9000 --data /var/lib/lamplighter", "lamplighter up --runtime process"],
+  )
     .option("--port <port>", "where the API listens", port, 8787)
     .option("--host <address>", "the address to listen on", "127.0.0.1")
     .option("--data <folder>", "where everything is kept", ".lamplighter")
@@ -25,7 +24,8 @@ export function upCommand(program: Command, around: Surroundings): void {
 
 function port(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 0 || value > 65535) throw new InvalidArgumentError("expected a port from 0 to 65535");
+  if (!Number.isInteger(value) || value < 0 || value > 65535)
+    throw new InvalidArgumentError("expected a port from 0 to 65535");
   return value;
 }
 

@@ -16,6 +16,8 @@ export type ControlPlaneSettings = {
   port: number;
   /** Lower-case hex SHA-256 of the root token. */
   tokenHash: string;
+  /** When a silent host counts as lost; a minute when absent. */
+  lostAfterMs?: number;
   /** The bundle of an earlier start, to save making it again. */
   modulePath?: string;
 };
@@ -40,7 +42,18 @@ export async function startControlPlane(settings: ControlPlaneSettings): Promise
   const modulePath = settings.modulePath ?? (await bundleWorker(join(dataDir, "control-plane")));
   const config = configPath(dataDir);
   // workerd takes an embedded file's path from the configuration's folder.
-  writeFileSync(config, serveConfig({ modulePath: relative(dirname(config), modulePath), stateDir, host, port: settings.port, tokenHash: settings.tokenHash }), { mode: 0o600 });
+  writeFileSync(
+    config,
+    serveConfig({
+      modulePath: relative(dirname(config), modulePath),
+      stateDir,
+      host,
+      port: settings.port,
+      tokenHash: settings.tokenHash,
+      lostAfterMs: settings.lostAfterMs,
+    }),
+    { mode: 0o600 },
+  );
   const listening = Promise.withResolvers<number>();
   const child = startChild(
     {

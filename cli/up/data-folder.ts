@@ -41,12 +41,17 @@ export async function holdDataFolder(dataDir: string, url: string): Promise<Held
       if ((error as { errcode?: number }).errcode !== 5) throw error;
       if (Date.now() < deadline) continue;
       const holder = readHolder(holderPath);
-      throw new Failure(`a \`lamplighter up\` is already running on ${dataDir}${holder === null ? "" : `: process ${holder.pid}, ${holder.url}`}`, {
-        hint: "Use that one, stop it with Ctrl-C, or give this one another folder with --data.",
-      });
+      throw new Failure(
+        `a \`lamplighter up\` is already running on ${dataDir}${holder === null ? "" : `: process ${holder.pid}, ${holder.url}`}`,
+        {
+          hint: "Use that one, stop it with Ctrl-C, or give this one another folder with --data.",
+        },
+      );
     }
   }
-  writeFileSync(holderPath, `${JSON.stringify({ pid: process.pid, url, since: new Date().toISOString() })}\n`, { mode: 0o600 });
+  writeFileSync(holderPath, `${JSON.stringify({ pid: process.pid, url, since: new Date().toISOString() })}\n`, {
+    mode: 0o600,
+  });
   return { release: () => database.close() };
 }
 

@@ -12,7 +12,8 @@ export function leftovers(dataDir: string, agentDir: string): Running[] {
   const agent = agentCommandLine(agentDir).slice(1).join(" ");
   return processes().filter(
     ({ pid, command }) =>
-      pid !== process.pid && ((/(^|\/)workerd serve /.test(command) && command.endsWith(` ${config}`)) || command.includes(` ${agent} `)),
+      pid !== process.pid &&
+      ((/(^|\/)workerd serve /.test(command) && command.endsWith(` ${config}`)) || command.includes(` ${agent} `)),
   );
 }
 

@@ -8,6 +8,7 @@ import { commandOf } from "./process-table.ts";
 export async function parentDied(signal: AbortSignal): Promise<void> {
   const parent = process.ppid;
   const starter = /(^|[ /])bootstrap\.mjs /.test(`${commandOf(parent) ?? ""} `);
-  while (starter && !signal.aborted && process.ppid === parent) await sleep(200, undefined, { signal }).catch(() => undefined);
+  while (starter && !signal.aborted && process.ppid === parent)
+    await sleep(200, undefined, { signal }).catch(() => undefined);
   if (!starter || process.ppid === parent) await new Promise(() => {});
 }

@@ -8,13 +8,21 @@ import { commandOf } from "./process-table.ts";
 export async function requireFreePort(host: string, port: number): Promise<void> {
   const code = await tryListen(host, port);
   if (code === null) return;
-  if (code === "EACCES") throw new Failure(`port ${port} needs more rights than this user has`, { hint: "Choose one above 1023 with --port." });
-  if (code === "EADDRNOTAVAIL") throw new Failure(`${host} is not an address of this machine`, { hint: "Look at --host." });
+  if (code === "EACCES")
+    throw new Failure(`port ${port} needs more rights than this user has`, {
+      hint: "Choose one above 1023 with --port.",
+    });
+  if (code === "EADDRNOTAVAIL")
+    throw new Failure(`${host} is not an address of this machine`, { hint: "Look at --host." });
   if (code !== "EADDRINUSE") throw new Failure(`cannot listen on ${host}:${port}: ${code}`);
   const pid = holderOf(port);
   const command = pid === null ? null : commandOf(pid);
-  const who = pid === null ? "another program" : `process ${pid}${command === null ? "" : ` (${command.slice(0, 120)})`}`;
-  throw new Failure(`port ${port} is in use by ${who}`, { exit: EXIT.conflict, hint: "Stop that, or choose another port with --port." });
+  const who =
+    pid === null ? "another program" : `process ${pid}${command === null ? "" : ` (${command.slice(0, 120)})`}`;
+  throw new Failure(`port ${port} is in use by ${who}`, {
+    exit: EXIT.conflict,
+    hint: "Stop that, or choose another port with --port.",
+  });
 }
 
 function tryListen(host: string, port: number): Promise<string | null> {
@@ -55,6 +63,9 @@ function holderInProc(port: number): number | null {
 }
 
 function holderByLsof(port: number): number | null {
-  const text = execFileSync("lsof", ["-nP", `-iTCP:${port}`, "-sTCP:LISTEN", "-Fp"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const text = execFileSync("lsof", ["-nP", `-iTCP:${port}`, "-sTCP:LISTEN", "-Fp"], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
   return Number(/^p(\d+)/m.exec(text)?.[1]) || null;
 }

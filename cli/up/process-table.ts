@@ -26,9 +26,14 @@ function fromProc(): Running[] {
 }
 
 function fromPs(): Running[] {
-  const text = execFileSync("ps", ["-axww", "-o", "pid=,ppid=,command="], { encoding: "utf8", maxBuffer: 64 * 1024 * 1024 });
+  const text = execFileSync("ps", ["-axww", "-o", "pid=,ppid=,command="], {
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 * 1024,
+  });
   return text.split("\n").flatMap((line) => {
     const match = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line);
-    return match === null ? [] : [{ pid: Number(match[1]), parent: Number(match[2]), command: (match[3] as string).trim() }];
+    return match === null
+      ? []
+      : [{ pid: Number(match[1]), parent: Number(match[2]), command: (match[3] as string).trim() }];
   });
 }

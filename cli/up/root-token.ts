@@ -7,7 +7,8 @@ import { tokenPath } from "./data-folder.ts";
 /** The token that may do everything: the one given, else the one of the last time, else a new one. It is kept in the data folder. */
 export function rootToken(dataDir: string, given: string | undefined): string {
   const path = tokenPath(dataDir);
-  if (given !== undefined && !/^[\x21-\x7e]{1,512}$/.test(given)) throw new Failure("--token: expected 1 to 512 visible ASCII characters");
+  if (given !== undefined && !/^[\x21-\x7e]{1,512}$/.test(given))
+    throw new Failure("--token: expected 1 to 512 visible ASCII characters");
   const kept = existsSync(path) ? readFileSync(path, "utf8").trim() : "";
   const token = given ?? (kept === "" ? newRootToken() : kept);
   if (token !== kept) {

@@ -1,11 +1,11 @@
 import { request } from "node:http";
-import { engineAddresses, socketPathOf } from "../../agent/docker/socket.ts";
+import { text } from "node:stream/consumers";
 import { RUNTIMES, type Runtime } from "../../contract/workload.ts";
 import { Failure } from "../failure.ts";
 
 /** `process,docker` as a user writes it. */
-export function parseRuntimes(text: string): Runtime[] {
-  return text.split(",").map((part) => {
+export function parseRuntimes(list: string): Runtime[] {
+  return list.split(",").map((part) => {
     const runtime = RUNTIMES.find((one) => one === part.trim());
     if (runtime === undefined) throw new Failure(`unknown runtime '${part}': expected some of ${RUNTIMES.join(",")}`);
     return runtime;
@@ -14,28 +14,43 @@ export function parseRuntimes(text: string): Runtime[] {
 
 /** What this machine can run now: processes always, containers when an engine answers. */
 export async function presentRuntimes(): Promise<Runtime[]> {
-  const uid = process.getuid?.() ?? null;
-  const engines = async (runtime: "docker" | "podman") =>
-    (await Promise.all(engineAddresses(runtime, process.env, uid).map(engineAt))).filter((engine) => engine !== null);
-  const [docker, podman] = await Promise.all([engines("docker"), engines("podman")]);
-  return ["process", ...(docker.includes("docker") ? ["docker" as const] : []), ...(podman.includes("podman") ? ["podman" as const] : [])];
+  const engines = await Promise.all(engineAddresses().map(engineAt));
+  return RUNTIMES.filter((runtime) => runtime === "process" || engines.includes(runtime));
 }
 
-/** Which engine answers at an address in DOCKER_HOST's form; null: none, or one that is not asked (ssh). */
-async function engineAt(address: string): Promise<"docker" | "podman" | null> {
-  const socketPath = socketPathOf(address);
+/** Where an engine usually listens, in the form of DOCKER_HOST. */
+function engineAddresses(): string[] {
+  const { DOCKER_HOST, CONTAINER_HOST, HOME, XDG_RUNTIME_DIR } = process.env;
+  const docker = DOCKER_HOST
+    ? []
+    : ["unix:///var/run/docker.sock", ...(HOME ? [`unix://${HOME}/.docker/run/docker.sock`] : [])];
+  const podman = [
+    "unix:///run/podman/podman.sock",
+    ...(XDG_RUNTIME_DIR ? [`unix://${XDG_RUNTIME_DIR}/podman/podman.sock`] : []),
+  ];
+  return [...new Set([DOCKER_HOST ?? "", CONTAINER_HOST ?? "", ...docker, ...podman])].filter(
+    (address) => address !== "",
+  );
+}
+
+/** Which engine answers there; null: none, or one that is not asked (ssh). */
+function engineAt(address: string): Promise<Runtime | null> {
+  const socketPath = address.startsWith("unix://")
+    ? address.slice("unix://".length)
+    : address.startsWith("/")
+      ? address
+      : null;
   const url = socketPath === null ? address.replace(/^tcp:/, "http:") : "http://localhost";
-  if (!url.startsWith("http:")) return null;
+  if (!url.startsWith("http:")) return Promise.resolve(null);
   return new Promise((done) => {
-    const asked = request(`${url}/version`, { timeout: 1000, ...(socketPath === null ? {} : { socketPath }) }, (response) => {
-      let body = "";
-      response.setEncoding("utf8");
-      response.on("data", (text: string) => {
-        body += text;
-      });
-      response.on("end", () => done(response.statusCode !== 200 ? null : /podman/i.test(body) ? "podman" : "docker"));
-      response.on("error", () => done(null));
-    });
+    const asked = request(
+      `${url}/version`,
+      { timeout: 1000, ...(socketPath === null ? {} : { socketPath }) },
+      async (response) => {
+        const body = await text(response).catch(() => "");
+        done(response.statusCode !== 200 || body === "" ? null : /podman/i.test(body) ? "podman" : "docker");
+      },
+    );
     asked.on("timeout", () => asked.destroy());
     asked.on("error", () => done(null));
     asked.end();

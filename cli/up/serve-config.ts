@@ -8,12 +8,21 @@ export const OBJECTS = {
 } as const;
 export const COMPATIBILITY_DATE = "2026-10-23";
 
-export type ServeSettings = { modulePath: string; stateDir: string; host: string; port: number; tokenHash: string };
+export type ServeSettings = {
+  modulePath: string;
+  stateDir: string;
+  host: string;
+  port: number;
+  tokenHash: string;
+  lostAfterMs?: number | undefined;
+};
 
 /** The text of workerd's configuration file. */
-export function serveConfig({ modulePath, stateDir, host, port, tokenHash }: ServeSettings): string {
+export function serveConfig({ modulePath, stateDir, host, port, tokenHash, lostAfterMs }: ServeSettings): string {
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const objects = Object.entries(OBJECTS);
+  const texts: [string, string][] = [["ROOT_TOKEN_HASH", tokenHash]];
+  if (lostAfterMs !== undefined) texts.push(["LOST_AFTER_MS", String(lostAfterMs)]);
   // `private` lets the control plane call agents on this machine and in the local network.
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -28,7 +37,7 @@ const mainWorker :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed ${text(modulePath)})],
   compatibilityDate = ${text(COMPATIBILITY_DATE)},
   bindings = [
-    (name = "ROOT_TOKEN_HASH", text = ${text(tokenHash)}),
+${texts.map(([name, value]) => `    (name = ${text(name)}, text = ${text(value)}),`).join("\n")}
 ${objects.map(([name, className]) => `    (name = ${text(name)}, durableObjectNamespace = ${text(className)}),`).join("\n")}
   ],
   durableObjectNamespaces = [

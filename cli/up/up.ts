@@ -33,7 +33,8 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
   const { terminal, interrupt } = around;
   const started = around.now();
   const progress = new Progress(terminal);
-  const say = (line: string) => progress.note(`${terminal.errColor.dim(new Date(around.now()).toTimeString().slice(0, 8))} ${line}`);
+  const say = (line: string) =>
+    progress.note(`${terminal.errColor.dim(new Date(around.now()).toTimeString().slice(0, 8))} ${line}`);
   const stops: (() => Promise<void>)[] = [];
   const ending = new AbortController();
   const signal = AbortSignal.any([interrupt.signal, ending.signal]);
@@ -42,7 +43,8 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
   const held = await holdDataFolder(options.data, `http://${options.host}:${options.port}`);
   try {
     const stopped = await stopLeftovers(options.data, agentDir(options.data));
-    if (stopped > 0) say(`stopped ${stopped} ${stopped === 1 ? "process" : "processes"} that an earlier run had left behind`);
+    if (stopped > 0)
+      say(`stopped ${stopped} ${stopped === 1 ? "process" : "processes"} that an earlier run had left behind`);
     const runtimes = options.runtime === undefined ? await presentRuntimes() : parseRuntimes(options.runtime);
     const token = rootToken(options.data, options.token);
     await requireFreePort(options.host, options.port);
@@ -66,7 +68,20 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     progress.clear();
     if (!interrupt.signal.aborted) {
       const context = registerContext(around, url, token);
-      terminal.out(banner({ url, token, tokenFile: tokenPath(options.data), dataDir: options.data, host, context, tookMs: around.now() - started }, terminal));
+      terminal.out(
+        banner(
+          {
+            url,
+            token,
+            tokenFile: tokenPath(options.data),
+            dataDir: options.data,
+            host,
+            context,
+            tookMs: around.now() - started,
+          },
+          terminal,
+        ),
+      );
       if (host !== null) void watchHost(api, host, say, signal);
       interrupt.handled = true;
       await over;
@@ -87,11 +102,23 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-async function superviseAgent(dataDir: string, api: Api, runtimes: readonly Runtime[], say: (line: string) => void): Promise<Supervised> {
+async function superviseAgent(
+  dataDir: string,
+  api: Api,
+  runtimes: readonly Runtime[],
+  say: (line: string) => void,
+): Promise<Supervised> {
   const folder = agentDir(dataDir);
   const start = async (): Promise<Child> => {
     const joinToken = isJoined(folder) ? undefined : await joinTokenOf(api);
-    return startAgent({ url: api.url, dataDir: folder, joinToken, name: LOCAL, runtimes, logPath: join(dataDir, "logs", "agent.log") });
+    return startAgent({
+      url: api.url,
+      dataDir: folder,
+      joinToken,
+      name: LOCAL,
+      runtimes,
+      logPath: join(dataDir, "logs", "agent.log"),
+    });
   };
   return supervise({ name: "agent", first: await start(), start, say, isFinal: ({ code }) => code === 0 });
 }
@@ -108,7 +135,9 @@ async function hostReady(api: Api, agent: Supervised, progress: Progress): Promi
     const { text } = await api.get("/hosts", { query: { limit: 1000 } });
     const host = (JSON.parse(text) as HostView[]).find((one) => one.name === LOCAL && one.status !== "removed");
     if (host?.status === "ready") return host;
-    progress.update(`waiting for the agent: ${host === undefined ? "joining" : `${host.status}, ${oneLine(host.message)}`}`);
+    progress.update(
+      `waiting for the agent: ${host === undefined ? "joining" : `${host.status}, ${oneLine(host.message)}`}`,
+    );
     if (Date.now() > deadline) throw agentFailure(agent, `is not ready after ${HOST_READY_WITHIN_MS / 1000} s`);
     const ended = await Promise.race([agent.child().exited, sleep(50, null)]);
     if (ended !== null) throw agentFailure(agent, "did not start");
@@ -125,7 +154,10 @@ function registerContext({ env, terminal }: Surroundings, url: string, token: st
     const file = readContexts(env);
     const own = file.contexts[LOCAL] === undefined || file.contexts[LOCAL].by === "up";
     if (!own) return null;
-    writeContexts(env, { current: file.current ?? LOCAL, contexts: { ...file.contexts, [LOCAL]: { url, token, by: "up" } } });
+    writeContexts(env, {
+      current: file.current ?? LOCAL,
+      contexts: { ...file.contexts, [LOCAL]: { url, token, by: "up" } },
+    });
     return file.current === null || file.current === LOCAL ? "" : ` -c ${LOCAL}`;
   } catch (error) {
     terminal.err(`The context ${LOCAL} could not be written: ${(error as Error).message}\n`);

@@ -196,6 +196,8 @@ export class DeploymentObject extends DurableObject<Env> {
 
   /** One change as one transaction; then whoever watches is woken, and letters are sent. */
   #change<T>(work: (now: number) => T): T {
+    // Nobody is here: there is nothing to write, and no table to write it to.
+    if (!isBorn(this.#sql)) return work(Date.now());
     const result = commit(this.ctx.storage, () => work(Date.now()));
     this.#afterCommit();
     return result;

@@ -151,7 +151,7 @@ describe("any sequence of commands", () => {
           expect([...present.keys()]).toEqual(kept.want === "running" ? [kept.fence] : []);
         }
       }),
-      { numRuns: 8_000, seed: 20261121 },
+      { numRuns: 17_000, seed: 20261121 },
     );
     expect(events).toBeGreaterThan(100_000);
   });

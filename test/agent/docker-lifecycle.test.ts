@@ -5,7 +5,7 @@ import { Removals } from "../../agent/docker/roster.ts";
 import type { Workload } from "../../contract/workload.ts";
 import { engineNames, engineParts, exits, Harness, never, pause, type Running, until } from "./docker-harness.ts";
 
-describe.each(engineNames)("lifecycle on %s", (runtime) => {
+describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) => {
   const part = engineParts[runtime];
   describe.skipIf(!part.available)(`${part.reason || "available"}`, () => {
     let harness: Harness;

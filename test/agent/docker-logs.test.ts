@@ -3,7 +3,7 @@ import type { LogQuery } from "../../contract/frame.ts";
 import type { LogLine, Workload } from "../../contract/workload.ts";
 import { CuttableProxy, engineNames, engineParts, exits, Harness, lines, never, pause, type Running, until } from "./docker-harness.ts";
 
-describe.each(engineNames)("logs of %s", (runtime) => {
+describe.each(engineNames)("logs of %s", { concurrent: true }, (runtime) => {
   const part = engineParts[runtime];
   describe.skipIf(!part.available)(`${part.reason || "available"}`, () => {
     let harness: Harness;

@@ -136,7 +136,7 @@ describe("a token", () => {
     vi.setSystemTime(NOW + 140_000);
     await whoami(token);
     expect((await used()).last_used_at).toBe("2100-01-01T00:01:00.000Z");
-    vi.setSystemTime(NOW + 150_000);
+    vi.setSystemTime(NOW + 155_000);
     await whoami(token);
     await vi.waitFor(async () => expect((await used()).last_used_at).toBe("2100-01-01T00:02:00.000Z"));
   });

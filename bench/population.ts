@@ -1,0 +1,74 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { DeploymentView } from "../contract/deployment.ts";
+import type { Setting } from "./figure.ts";
+import { SimulatedAgent } from "./simulated-agent.ts";
+import { Site } from "./site.ts";
+
+const AT_ONCE = 16;
+export const NAMESPACE = "bench";
+
+/** A control plane with many deployments, made through its API, that run on a simulated agent. */
+export type Population = { site: Site; agent: SimulatedAgent; ids: string[] };
+
+export const simulatedManifest = (name: string) => ({
+  name,
+  namespace: NAMESPACE,
+  runtime: "process",
+  command: ["sleep", "infinity"],
+  environment: { MODE: "production" },
+  labels: { app: "bench" },
+});
+
+export async function populate(size: number, say: Setting["say"], register: Setting["after"]): Promise<Population> {
+  const site = await Site.start(register);
+  const agent = await SimulatedAgent.start(site, register);
+  const started = performance.now();
+  const ids = await createMany(site, "d", size);
+  const created = performance.now();
+  await untilCounted(site, "running", size);
+  const seconds = (from: number, to: number) => `${((to - from) / 1000).toFixed(1)} s`;
+  say(`made ${size} deployments in ${seconds(started, created)}, all listed as running after ${seconds(started, performance.now())}`);
+  return { site, agent, ids };
+}
+
+/** Creates deployments through the API, some at a time. */
+export async function createMany(site: Site, prefix: string, count: number): Promise<string[]> {
+  const ids: string[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < count) {
+      const body = simulatedManifest(`${prefix}-${next++}`);
+      ids.push((await site.client.json<DeploymentView>("POST", "/deployments", { body })).id);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return ids;
+}
+
+/** Until the list has at least so many in this status; the time it took since then is not measured finer than the pause. */
+export async function untilCounted(site: Site, status: string, count: number, pauseMs = 100): Promise<void> {
+  for (;;) {
+    if ((await countOf(site, status, count)) >= count) return;
+    await sleep(pauseMs);
+  }
+}
+
+async function countOf(site: Site, status: string, enough: number): Promise<number> {
+  let count = 0;
+  let cursor = "";
+  for (;;) {
+    const answer = await site.client.send("GET", `/deployments?status=${status}&limit=1000${cursor}`);
+    count += (JSON.parse(answer.text) as unknown[]).length;
+    const next = /[?&]cursor=([^&>]+)[^>]*>; rel="next"/.exec(String(answer.headers.link ?? ""))?.[1];
+    if (next === undefined || count >= enough) return count;
+    cursor = `&cursor=${next}`;
+  }
+}
+
+let shared: Promise<Population> | null = null;
+
+/** The ten thousand, made once for all figures that want them. */
+export function tenThousand({ quick, say, atEnd }: Setting): Promise<Population> {
+  shared ??= populate(quick ? 200 : 10_000, say, atEnd);
+  return shared;
+}
