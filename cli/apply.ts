@@ -70,8 +70,7 @@ async function apply(session: Session, options: Options): Promise<void> {
           },
         )
       : null;
-  if (session.format !== "table")
-    session.show(bodies.length === 1 ? (bodies[0] as string) : `[${bodies.join(",")}]`, () => "");
+  session.showRaw(bodies.length === 1 ? (bodies[0] as string) : `[${bodies.join(",")}]`);
   if (unsettled !== null) throw unsettled;
   const first = failures[0];
   if (first !== undefined)

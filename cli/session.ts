@@ -56,6 +56,13 @@ export class Session {
     show(this.terminal, this.format, body, render);
   }
 
+  /** Shows an answer that has no form for a person here. Answers whether one was asked for that is not for a person. */
+  showRaw(body: string): boolean {
+    if (this.format === "table") return false;
+    show(this.terminal, this.format, body, () => "");
+    return true;
+  }
+
   /** Reads a list to its end or to `limit` rows. */
   async list(path: string, query: Parameters<Api["pages"]>[1], limit: number): Promise<string> {
     const pages: string[] = [];

@@ -29,12 +29,17 @@ export async function authenticate(request: Request, env: Env, ctx: ExecutionCon
   const before = forgotten;
   const verified = await verify(bearer, env, ctx);
   if (verified === null) unauthenticated();
-  if (before === forgotten) keep(bearer, { principal: verified.principal, until: Math.min(now + KEPT_MS, verified.expires_at ?? Number.POSITIVE_INFINITY) });
+  if (before === forgotten)
+    keep(bearer, {
+      principal: verified.principal,
+      until: Math.min(now + KEPT_MS, verified.expires_at ?? Number.POSITIVE_INFINITY),
+    });
   return verified.principal;
 }
 
 /** The bearer text itself, for what is encrypted under it. */
-export const bearerOf = (request: Request): string => (request.headers.get("authorization") ?? "").replace(/^Bearer +/i, "");
+export const bearerOf = (request: Request): string =>
+  (request.headers.get("authorization") ?? "").replace(/^Bearer +/i, "");
 
 /** Stops believing a token at once; called when it is revoked or rotated. */
 export function forget(tokenId: string): void {
@@ -48,8 +53,13 @@ export function unauthenticated(): never {
 
 export const ROOT: Principal = { token_id: "root", name: "root", scopes: ["admin"], namespaces: [] };
 
-async function verify(bearer: string, env: Env, ctx: ExecutionContext): Promise<{ principal: Principal; expires_at: number | null } | null> {
-  if (env.ROOT_TOKEN_HASH && sameHash(await sha256Hex(bearer), env.ROOT_TOKEN_HASH.toLowerCase())) return { principal: ROOT, expires_at: null };
+async function verify(
+  bearer: string,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<{ principal: Principal; expires_at: number | null } | null> {
+  if (env.ROOT_TOKEN_HASH && sameHash(await sha256Hex(bearer), env.ROOT_TOKEN_HASH.toLowerCase()))
+    return { principal: ROOT, expires_at: null };
   const [, id, secret] = TOKEN_PATTERN.exec(bearer) ?? [];
   if (id === undefined || secret === undefined) return null;
   const hash = await sha256Hex(secret);

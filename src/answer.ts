@@ -20,7 +20,10 @@ export function resource(answer: Answer, headers: Record<string, string> = {}): 
 /** A resource for a GET: 304 without a body when the caller has this revision already. */
 export function conditional(request: Request, answer: Answer): Response {
   const known = request.headers.get("if-none-match");
-  if (known !== null && (known.trim() === "*" || known.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag(answer.revision)))) {
+  if (
+    known !== null &&
+    (known.trim() === "*" || known.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag(answer.revision)))
+  ) {
     return new Response(null, { status: 304, headers: { etag: etag(answer.revision) } });
   }
   return resource(answer);

@@ -17,16 +17,31 @@ export const app = new Hono<{ Bindings: Env }>();
 
 for (const prefix of PREFIXES) {
   for (const route of ROUTES) {
-    app.on(route.method, prefix + route.path, (c) => serve(route, prefix, c.req.raw, c.req.param() as Record<string, string>, c.env, c.executionCtx as ExecutionContext));
+    app.on(route.method, prefix + route.path, (c) =>
+      serve(
+        route,
+        prefix,
+        c.req.raw,
+        c.req.param() as Record<string, string>,
+        c.env,
+        c.executionCtx as ExecutionContext,
+      ),
+    );
   }
   for (const [path, allow] of methodsByPath()) {
     app.all(prefix + path, (c) =>
-      problemAnswer({ code: "method_not_allowed", detail: `${c.req.method} is not possible here; ${allow} is.` }, requestIdOf(c.req.raw), { allow }),
+      problemAnswer(
+        { code: "method_not_allowed", detail: `${c.req.method} is not possible here; ${allow} is.` },
+        requestIdOf(c.req.raw),
+        { allow },
+      ),
     );
   }
 }
 
-app.notFound((c) => problemAnswer({ code: "not_found", detail: `There is nothing at ${c.req.path}.` }, requestIdOf(c.req.raw)));
+app.notFound((c) =>
+  problemAnswer({ code: "not_found", detail: `There is nothing at ${c.req.path}.` }, requestIdOf(c.req.raw)),
+);
 app.onError((error, c) => errorAnswer(error, c.req.raw, requestIdOf(c.req.raw)));
 
 /** What every request goes through, in this order: token, scope, parameters, query, body. Unknown paths and methods never come here. */
@@ -40,12 +55,19 @@ async function serve(
 ): Promise<Response> {
   const requestId = requestIdOf(request);
   try {
-    const principal = route.access === "open" || route.access === "signed" ? NOBODY : await authenticate(request, env, ctx);
-    if (route.access !== "open" && route.access !== "signed" && route.access !== "any" && !holds(principal, route.access)) {
+    const principal =
+      route.access === "open" || route.access === "signed" ? NOBODY : await authenticate(request, env, ctx);
+    if (
+      route.access !== "open" &&
+      route.access !== "signed" &&
+      route.access !== "any" &&
+      !holds(principal, route.access)
+    ) {
       fail("insufficient_scope", `This needs the scope ${route.access}.`, { more: { required_scope: route.access } });
     }
     for (const [name, form] of Object.entries(route.params ?? {})) {
-      if (!form.safeParse(params[name]).success) fail("not_found", `There is no ${JSON.stringify(params[name]?.slice(0, 100))}.`);
+      if (!form.safeParse(params[name]).success)
+        fail("not_found", `There is no ${JSON.stringify(params[name]?.slice(0, 100))}.`);
     }
     const query = route.query ? readQuery(route.query, request.url) : {};
     let text = "";
@@ -58,7 +80,8 @@ async function serve(
       if (!checked.ok) refuseBody(checked.violations);
       body = checked.value;
     }
-    const mutation = () => mutationOf({ request, target: targetOf(request, prefix), text, actor: principal.token_id, requestId });
+    const mutation = () =>
+      mutationOf({ request, target: targetOf(request, prefix), text, actor: principal.token_id, requestId });
     const ask: Ask = { env, ctx, request, requestId, prefix, principal, params, query, body, mutation };
     const answer = await route.handle(ask);
     // What an object answered to a signed request goes out as it is; a WebSocket's answer could not be changed anyway.

@@ -9,14 +9,19 @@ const JSON_TYPE = /^application\/(?:[\w.!#$&^-]+\+)?json\s*(?:;|$)/i;
 export async function readJson(request: Request): Promise<{ text: string; value: unknown }> {
   const type = request.headers.get("content-type");
   if (type === null || !JSON_TYPE.test(type)) {
-    fail("unsupported_media_type", `Expected Content-Type application/json, got ${type === null ? "none" : JSON.stringify(type.slice(0, 100))}.`);
+    fail(
+      "unsupported_media_type",
+      `Expected Content-Type application/json, got ${type === null ? "none" : JSON.stringify(type.slice(0, 100))}.`,
+    );
   }
   const text = decode(await readLimited(request, BODY_LIMIT));
   try {
     return { text, value: JSON.parse(text) };
   } catch {
     const { line, column, message } = findJsonFault(text);
-    return fail("malformed_body", `The body is not valid JSON: line ${line}, column ${column}: ${message}.`, { more: { line, column } });
+    return fail("malformed_body", `The body is not valid JSON: line ${line}, column ${column}: ${message}.`, {
+      more: { line, column },
+    });
   }
 }
 

@@ -9,9 +9,14 @@ type Entry = { method: string; path: string; operation: Operation; anchor: strin
 /** The readable page of an OpenAPI document: grouped by noun, with a search box, a curl line for each route, and every schema. */
 export function docsPage(document: Document): string {
   const entries = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]): Entry => ({ method, path, operation, anchor: operation.operationId })),
+    Object.entries(methods).map(
+      ([method, operation]): Entry => ({ method, path, operation, anchor: operation.operationId }),
+    ),
   );
-  const groups = document.tags.map(({ name }) => ({ name, entries: entries.filter(({ operation }) => operation.tags[0] === name) }));
+  const groups = document.tags.map(({ name }) => ({
+    name,
+    entries: entries.filter(({ operation }) => operation.tags[0] === name),
+  }));
   const body = `<div class="layout">
 <nav aria-label="Routes">
 <h1>Lamplighter API</h1>
@@ -26,8 +31,13 @@ ${groups.map((group) => `<section><h2 class="group">${text(group.name)}</h2>${gr
 <section><h2 class="group" id="schemas">Schemas</h2>${Object.entries(document.components.schemas)
     .map(([name, schema]) => `<article id="schema-${name}"><h3>${name}</h3>${table(schema, document)}</article>`)
     .join("")}</section>
-<section><h2 class="group" id="problems">Problems</h2><article><div class="scroll"><table><tr><th>Code</th><th>Status</th><th>What to do</th></tr>${Object.entries(PROBLEMS)
-    .map(([code, { status, help }]) => `<tr><td><a class="name" href="/problems/${code}">${code}</a></td><td>${status}</td><td>${marked(help)}</td></tr>`)
+<section><h2 class="group" id="problems">Problems</h2><article><div class="scroll"><table><tr><th>Code</th><th>Status</th><th>What to do</th></tr>${Object.entries(
+    PROBLEMS,
+  )
+    .map(
+      ([code, { status, help }]) =>
+        `<tr><td><a class="name" href="/problems/${code}">${code}</a></td><td>${status}</td><td>${marked(help)}</td></tr>`,
+    )
     .join("")}</table></div></article></section>
 </main>
 </div>`;
@@ -36,7 +46,10 @@ ${groups.map((group) => `<section><h2 class="group">${text(group.name)}</h2>${gr
 
 const menu = ({ name, entries }: { name: string; entries: Entry[] }): string =>
   `<div class="menu"><h2>${text(name)}</h2><ul>${entries
-    .map(({ method, anchor, operation }) => `<li><a href="#${anchor}"><span class="method ${method}">${method.toUpperCase()}</span><span>${text(operation.summary)}</span></a></li>`)
+    .map(
+      ({ method, anchor, operation }) =>
+        `<li><a href="#${anchor}"><span class="method ${method}">${method.toUpperCase()}</span><span>${text(operation.summary)}</span></a></li>`,
+    )
     .join("")}</ul></div>`;
 
 function article({ method, path, operation, anchor }: Entry, document: Document): string {
@@ -57,24 +70,40 @@ ${problems.length > 0 ? problemList(problems.map(([, response]) => response)) : 
 </article>`;
 }
 
-const SCOPE: Record<string, string> = { open: "open to everyone", any: "needs any valid token", signed: "signed by the host's agent" };
+const SCOPE: Record<string, string> = {
+  open: "open to everyone",
+  any: "needs any valid token",
+  signed: "signed by the host's agent",
+};
 
-const parameterRow = ({ name, in: where, required, description, schema }: NonNullable<Operation["parameters"]>[number]): string =>
+const parameterRow = ({
+  name,
+  in: where,
+  required,
+  description,
+  schema,
+}: NonNullable<Operation["parameters"]>[number]): string =>
   `<tr><td><span class="name">${text(name)}</span>${required ? '<span class="required">required</span>' : ""}</td><td class="type">${where}, ${typeOf(schema)}</td><td>${marked(description ?? "")}</td></tr>`;
 
 function answer(status: string, response: Json, document: Document): string {
   const content = (response.content ?? {}) as Record<string, { schema?: Json; example?: unknown }>;
   const { schema, example } = content["application/json"] ?? {};
-  const media = Object.keys(content).filter((type) => type !== "application/json" && type !== "application/problem+json");
+  const media = Object.keys(content).filter(
+    (type) => type !== "application/json" && type !== "application/problem+json",
+  );
   const summary = `${marked(String(response.description))}${media.length > 0 ? ` <span class="scope">${media.join(", ")}</span>` : ""}`;
   const headers = Object.entries((response.headers ?? {}) as Record<string, { description: string }>);
   const parts = [
-    headers.length > 0 ? `<p>${headers.map(([name, { description }]) => `<code>${name}</code> ${marked(description)}`).join("<br>")}</p>` : "",
+    headers.length > 0
+      ? `<p>${headers.map(([name, { description }]) => `<code>${name}</code> ${marked(description)}`).join("<br>")}</p>`
+      : "",
     schema ? table(schema, document) : "",
     example === undefined ? "" : `<h4>Example</h4><pre><code>${text(JSON.stringify(example, null, 2))}</code></pre>`,
   ].join("");
   const head = `<span class="code">${status}</span>${summary}`;
-  return parts === "" ? `<p class="plain ok">${head}</p>` : `<details class="ok"><summary>${head}</summary>${parts}</details>`;
+  return parts === ""
+    ? `<p class="plain ok">${head}</p>`
+    : `<details class="ok"><summary>${head}</summary>${parts}</details>`;
 }
 
 /** The problems of a route in one line; opened, each with what to do about it. */
@@ -91,7 +120,10 @@ function problemList(responses: readonly Json[]): string {
 function table(schema: Json, document: Document): string {
   const rows = schemaRows(opened(schema, document), document.components.schemas);
   if (rows.length === 0) return `<p>${typeOf(schema)}</p>`;
-  const head = schema.type === "array" || schema.$ref !== undefined || schema.anyOf !== undefined ? `<p>${typeOf(schema)}</p>` : "";
+  const head =
+    schema.type === "array" || schema.$ref !== undefined || schema.anyOf !== undefined
+      ? `<p>${typeOf(schema)}</p>`
+      : "";
   return `${head}<div class="scroll"><table><tr><th>Field</th><th>Type</th><th></th></tr>${rows
     .map(
       ({ name, required, type, description }) =>
@@ -110,11 +142,19 @@ function opened(schema: Json, document: Document): Json {
 /** A line that can be pasted. */
 function curl(method: string, path: string, { security, requestBody, parameters = [] }: Operation): string {
   const url = `$LAMPLIGHTER_URL${path.replaceAll(/\{(\w+)\}/g, (_, name: string) => `$${name.toUpperCase()}`)}`;
-  const needed = parameters.filter(({ in: where, required }) => where === "query" && required).map(({ name }) => `${name}=…`);
-  const lines = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}"${url}${needed.length > 0 ? `?${needed.join("&")}` : ""}"`];
+  const needed = parameters
+    .filter(({ in: where, required }) => where === "query" && required)
+    .map(({ name }) => `${name}=…`);
+  const lines = [
+    `curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}"${url}${needed.length > 0 ? `?${needed.join("&")}` : ""}"`,
+  ];
   if (security.length > 0) lines.push('-H "Authorization: Bearer $LAMPLIGHTER_TOKEN"');
   const example = requestBody?.content["application/json"]?.example;
-  if (example !== undefined) lines.push('-H "Content-Type: application/json"', `-d '${JSON.stringify(example, null, 2).replaceAll("\n", "\n  ").replaceAll("'", "'\\''")}'`);
+  if (example !== undefined)
+    lines.push(
+      '-H "Content-Type: application/json"',
+      `-d '${JSON.stringify(example, null, 2).replaceAll("\n", "\n  ").replaceAll("'", "'\\''")}'`,
+    );
   return lines.join(" \\\n  ");
 }
 

@@ -38,11 +38,17 @@ export function eventStream(produce: (send: Send, signal: AbortSignal) => Promis
       gone.abort();
     });
   return new Response(readable, {
-    headers: { "content-type": "text/event-stream", "cache-control": "no-store", "referrer-policy": "no-referrer", "x-accel-buffering": "no" },
+    headers: {
+      "content-type": "text/event-stream",
+      "cache-control": "no-store",
+      "referrer-policy": "no-referrer",
+      "x-accel-buffering": "no",
+    },
   });
 }
 
-export const wantsStream = (request: Request): boolean => /\btext\/event-stream\b/i.test(request.headers.get("accept") ?? "");
+export const wantsStream = (request: Request): boolean =>
+  /\btext\/event-stream\b/i.test(request.headers.get("accept") ?? "");
 
 /** One message of a stream. The data is JSON, so it has no line breaks. */
 export const message = (data: string, fields: { id?: number; event?: string } = {}): string =>
@@ -63,7 +69,8 @@ export async function journalStream(
   let seq = after;
   return eventStream(async (send, signal) => {
     while (!signal.aborted) {
-      const wanted = level === undefined ? next : next.filter(({ body }) => (JSON.parse(body) as { level: string }).level === level);
+      const wanted =
+        level === undefined ? next : next.filter(({ body }) => (JSON.parse(body) as { level: string }).level === level);
       if (wanted.length > 0) await send(wanted.map((event) => message(event.body, { id: event.seq })).join(""));
       seq = next.at(-1)?.seq ?? seq;
       const reply = await follow(seq, KEEP_ALIVE_MS);

@@ -68,7 +68,12 @@ export const HOST = {
   updated_at: "2026-11-21T09:30:01.390Z",
   last_seen_at: "2026-11-21T09:30:10.002Z",
   revision: 9,
-  allowedActions: { cordon: { allowed: true }, uncordon: { allowed: false, code: "scheduling_open" }, drain: { allowed: true }, remove: { allowed: true } },
+  allowedActions: {
+    cordon: { allowed: true },
+    uncordon: { allowed: false, code: "scheduling_open" },
+    drain: { allowed: true },
+    remove: { allowed: true },
+  },
   event_cursor: 5,
 };
 

@@ -1,6 +1,11 @@
 /** Text as it may stand in HTML, in attributes too. */
 export const text = (raw: string): string =>
-  raw.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;").replaceAll("'", "&#39;");
+  raw
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;")
+    .replaceAll("'", "&#39;");
 
 /** A whole page, complete in itself: it loads nothing. */
 export const page = (title: string, body: string, script = ""): string => `<!doctype html>

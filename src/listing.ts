@@ -8,7 +8,8 @@ import { call } from "./stub.ts";
 export type Merged = { bodies: string[]; next: string | null };
 
 /** How many rows each of several shards is asked for at first: twice its fair share, since rows are not spread evenly. */
-const firstHelping = (limit: number, shards: number): number => (shards === 1 ? limit : Math.min(limit, Math.max(16, Math.ceil((limit * 2) / shards))));
+const firstHelping = (limit: number, shards: number): number =>
+  shards === 1 ? limit : Math.min(limit, Math.max(16, Math.ceil((limit * 2) / shards)));
 
 /**
  * Merges what shards hold by key, descending. A shard whose part is used up while it has more is asked again, so that the page is the same

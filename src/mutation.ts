@@ -17,7 +17,8 @@ export async function mutationOf(input: {
     actor,
     request_id: requestId,
     if_match: ifMatch(request),
-    idempotency: key === null ? null : { key, fingerprint: await sha256Hex([actor, request.method, target, text].join("\n")) },
+    idempotency:
+      key === null ? null : { key, fingerprint: await sha256Hex([actor, request.method, target, text].join("\n")) },
   };
 }
 
@@ -37,7 +38,8 @@ function ifMatch(request: Request): number | null {
   const text = request.headers.get("if-match")?.trim();
   if (text === undefined || text === "*") return null;
   const revision = /^"r(\d{1,15})"$/.exec(text)?.[1];
-  if (revision === undefined) fail("precondition_failed", 'If-Match must be one ETag as this API answers it, such as "r12".');
+  if (revision === undefined)
+    fail("precondition_failed", 'If-Match must be one ETag as this API answers it, such as "r12".');
   return Number(revision);
 }
 

@@ -70,7 +70,8 @@ export function documentOf(routes: readonly Route[]): Document {
     const id = operationId(route);
     if (route.body) add(sent, route.body.schema, `${id}.body`);
     if (route.query) add(sent, route.query, `${id}.query`);
-    for (const [status, { schema }] of Object.entries(route.answers)) if (schema) add(answered, schema, `${id}.${status}`);
+    for (const [status, { schema }] of Object.entries(route.answers))
+      if (schema) add(answered, schema, `${id}.${status}`);
   }
   const schemas = { sent: convert(sent, "input"), answered: convert(answered, "output") };
   const inline = (io: keyof typeof schemas, schema: z.ZodType): Json => {
@@ -86,21 +87,34 @@ export function documentOf(routes: readonly Route[]): Document {
   }
   return {
     openapi: "3.1.0",
-    info: { title: "Lamplighter", version: "1", description: INTRODUCTION, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
+    info: {
+      title: "Lamplighter",
+      version: "1",
+      description: INTRODUCTION,
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
     servers: [{ url: "/v1" }, { url: "/" }],
     tags: [...new Set(routes.map(({ group }) => group))].map((name) => ({ name })),
     paths,
     components: {
       schemas: Object.fromEntries([...named(schemas.sent), ...named(schemas.answered)]),
-      examples: Object.fromEntries(Object.keys(PROBLEMS).map((code) => [code, { value: exampleOf(code as ProblemCode) }])),
-      securitySchemes: { token: { type: "http", scheme: "bearer", description: "`lamp_<id>_<secret>`, or the root token" } },
+      examples: Object.fromEntries(
+        Object.keys(PROBLEMS).map((code) => [code, { value: exampleOf(code as ProblemCode) }]),
+      ),
+      securitySchemes: {
+        token: { type: "http", scheme: "bearer", description: "`lamp_<id>_<secret>`, or the root token" },
+      },
     },
   };
 }
 
-const exampleOf = (code: ProblemCode) => problemBody({ code, detail: PROBLEMS[code].help }, "req_01k9j5w0n1c3e5g7j9m2p4r6t8");
+const exampleOf = (code: ProblemCode) =>
+  problemBody({ code, detail: PROBLEMS[code].help }, "req_01k9j5w0n1c3e5g7j9m2p4r6t8");
 
-function convert(registry: ReturnType<typeof z.registry<{ id: string }>>, io: "input" | "output"): Record<string, Json> {
+function convert(
+  registry: ReturnType<typeof z.registry<{ id: string }>>,
+  io: "input" | "output",
+): Record<string, Json> {
   const { schemas } = z.toJSONSchema(registry, {
     io,
     unrepresentable: "any",
@@ -149,7 +163,12 @@ function operation(route: Route, inline: Inline): Operation {
     "x-scope": route.access,
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(route.body
-      ? { requestBody: { required: true, content: { "application/json": { schema: inline("sent", route.body.schema), example: route.body.example } } } }
+      ? {
+          requestBody: {
+            required: true,
+            content: { "application/json": { schema: inline("sent", route.body.schema), example: route.body.example } },
+          },
+        }
       : {}),
     responses: Object.fromEntries(Object.entries(responses).sort(([a], [b]) => Number(a) - Number(b))),
   };
@@ -164,7 +183,10 @@ function response(answered: Answered, inline: Inline): Json {
       return [type, { schema: inline("answered", schema), ...(example === undefined ? {} : { example }) }];
     }),
   );
-  const named = Object.entries(headers).map(([name, text]) => [name, { description: text, schema: { type: "string" } }]);
+  const named = Object.entries(headers).map(([name, text]) => [
+    name,
+    { description: text, schema: { type: "string" } },
+  ]);
   return {
     description,
     ...(named.length > 0 ? { headers: Object.fromEntries(named) } : {}),
@@ -193,7 +215,12 @@ export function problemsOf(route: Route): ProblemCode[] {
 }
 
 const pathParameters = (route: Route): Parameter[] =>
-  [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => ({ name: name as string, in: "path", required: true, schema: { type: "string" } }));
+  [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => ({
+    name: name as string,
+    in: "path",
+    required: true,
+    schema: { type: "string" },
+  }));
 
 function queryParameters(route: Route, inline: Inline): Parameter[] {
   if (!route.query) return [];
@@ -207,14 +234,30 @@ function queryParameters(route: Route, inline: Inline): Parameter[] {
 }
 
 function headerParameters({ mutation = [], answers }: Route): Parameter[] {
-  const header = (name: string, description: string): Parameter => ({ name, in: "header", description, schema: { type: "string" } });
+  const header = (name: string, description: string): Parameter => ({
+    name,
+    in: "header",
+    description,
+    schema: { type: "string" },
+  });
   return [
     ...(mutation.includes("idempotency")
-      ? [header("Idempotency-Key", "1 to 255 printable characters: the same request with the same key is carried out once, and answered alike for a day")]
+      ? [
+          header(
+            "Idempotency-Key",
+            "1 to 255 printable characters: the same request with the same key is carried out once, and answered alike for a day",
+          ),
+        ]
       : []),
-    ...(mutation.includes("if-match") ? [header("If-Match", 'An `ETag` such as `"r12"`: refused unless the resource is at this revision')] : []),
-    ...(mutation.includes("wait") ? [header("Prefer", "`wait=N`: answer when it rests, at the latest after N seconds (60 at most)")] : []),
-    ...(304 in answers ? [header("If-None-Match", "An `ETag`: 304 without a body when the resource is still at this revision")] : []),
+    ...(mutation.includes("if-match")
+      ? [header("If-Match", 'An `ETag` such as `"r12"`: refused unless the resource is at this revision')]
+      : []),
+    ...(mutation.includes("wait")
+      ? [header("Prefer", "`wait=N`: answer when it rests, at the latest after N seconds (60 at most)")]
+      : []),
+    ...(304 in answers
+      ? [header("If-None-Match", "An `ETag`: 304 without a body when the resource is still at this revision")]
+      : []),
   ];
 }
 

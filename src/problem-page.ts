@@ -13,7 +13,9 @@ const inlineCode = (words: string): string => text(words).replaceAll(/`([^`]+)`/
 
 /** docs/problems.md: all of them. */
 export function problemsMarkdown(): string {
-  const sections = Object.entries(PROBLEMS).map(([code, { status, title, help }]) => `## ${code}\n\n**${status}** ${title}.\n\n${help}\n`);
+  const sections = Object.entries(PROBLEMS).map(
+    ([code, { status, title, help }]) => `## ${code}\n\n**${status}** ${title}.\n\n${help}\n`,
+  );
   return `# Problems
 
 Every error is answered as \`application/problem+json\` (RFC 9457) with one of these codes in \`code\`. Made from \`contract/problem.ts\` by

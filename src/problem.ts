@@ -1,4 +1,4 @@
-import { PROBLEMS, problemBody, type ProblemCode, type Refusal, type Reply } from "../contract/problem.ts";
+import { PROBLEMS, type ProblemCode, problemBody, type Refusal, type Reply } from "../contract/problem.ts";
 
 /** A refusal on its way out of a handler. Nothing but `problemAnswer` turns it into an answer. */
 export class ProblemError extends Error {
@@ -24,7 +24,11 @@ export function unwrap<T>(reply: Reply<T>): T {
 }
 
 /** Seconds that a caller should wait, by code. */
-const RETRY_AFTER: Partial<Record<ProblemCode, string>> = { overloaded: "1", host_unavailable: "5", request_in_progress: "1" };
+const RETRY_AFTER: Partial<Record<ProblemCode, string>> = {
+  overloaded: "1",
+  host_unavailable: "5",
+  request_in_progress: "1",
+};
 
 /** The only place that makes an error answer. */
 export function problemAnswer(refusal: Refusal, requestId: string, headers: Record<string, string> = {}): Response {
@@ -35,7 +39,10 @@ export function problemAnswer(refusal: Refusal, requestId: string, headers: Reco
   if (refusal.code === "unauthenticated") all.set("www-authenticate", 'Bearer realm="lamplighter"');
   const wait = RETRY_AFTER[refusal.code];
   if (wait !== undefined) all.set("retry-after", wait);
-  return new Response(JSON.stringify(problemBody(refusal, requestId)), { status: PROBLEMS[refusal.code].status, headers: all });
+  return new Response(JSON.stringify(problemBody(refusal, requestId)), {
+    status: PROBLEMS[refusal.code].status,
+    headers: all,
+  });
 }
 
 /** The answer for anything that was thrown. What nobody expected is logged once, without headers, query or body: those hold secrets. */
@@ -43,6 +50,17 @@ export function errorAnswer(error: unknown, request: Request, requestId: string)
   if (error instanceof ProblemError) return problemAnswer(error.refusal, requestId, error.headers);
   const { pathname } = new URL(request.url);
   const text = error instanceof Error ? (error.stack ?? String(error)) : String(error);
-  console.error(JSON.stringify({ level: "error", request_id: requestId, method: request.method, path: pathname, error: text.slice(0, 4000) }));
-  return problemAnswer({ code: "internal", detail: `Something went wrong here. Its traces are under request_id ${requestId}.` }, requestId);
+  console.error(
+    JSON.stringify({
+      level: "error",
+      request_id: requestId,
+      method: request.method,
+      path: pathname,
+      error: text.slice(0, 4000),
+    }),
+  );
+  return problemAnswer(
+    { code: "internal", detail: `Something went wrong here. Its traces are under request_id ${requestId}.` },
+    requestId,
+  );
 }

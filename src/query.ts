@@ -30,12 +30,15 @@ export function readQuery<Q extends z.ZodObject>(schema: Q, url: string): z.outp
   }
   const parsed = schema.safeParse(raw);
   if (parsed.success) return parsed.data;
-  const violations = parsed.error.issues.map((issue): Violation => ({
-    property_path: String(issue.path[0] ?? ""),
-    message: issue.message,
-    code: issue.code,
-  }));
+  const violations = parsed.error.issues.map(
+    (issue): Violation => ({
+      property_path: String(issue.path[0] ?? ""),
+      message: issue.message,
+      code: issue.code,
+    }),
+  );
   return fail("malformed_query", violations.map((v) => `${v.property_path}: ${v.message}`).join("\n"), { violations });
 }
 
-const isList = (field: z.ZodType): boolean => (field instanceof z.ZodDefault ? field.unwrap() : field) instanceof z.ZodArray;
+const isList = (field: z.ZodType): boolean =>
+  (field instanceof z.ZodDefault ? field.unwrap() : field) instanceof z.ZodArray;

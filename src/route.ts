@@ -1,4 +1,4 @@
-import { z } from "zod";
+import type { z } from "zod";
 import type { ProblemCode, Violation } from "../contract/problem.ts";
 import type { Mutation } from "../contract/request.ts";
 import { type Principal, SCOPES, type ScopeName } from "../contract/scope.ts";
@@ -70,8 +70,11 @@ export type Route = Omit<RouteInput<z.ZodObject, unknown>, "handle"> & {
 const ACCESSES: readonly string[] = [...SCOPES, "any", "signed", "open"];
 
 /** Defines a route. Access is denied by default: a route that does not say who may call it cannot be made. */
-export function route<Query extends z.ZodObject = z.ZodObject<Record<string, never>>, Body = undefined>(input: RouteInput<Query, Body>): Route {
-  if (!ACCESSES.includes(input.access)) throw new Error(`route ${input.method} ${input.path} does not say who may call it`);
+export function route<Query extends z.ZodObject = z.ZodObject<Record<string, never>>, Body = undefined>(
+  input: RouteInput<Query, Body>,
+): Route {
+  if (!ACCESSES.includes(input.access))
+    throw new Error(`route ${input.method} ${input.path} does not say who may call it`);
   return input as unknown as Route;
 }
 

@@ -10,13 +10,22 @@ const NONCE_BYTES = 12;
 
 async function keyFor(bearer: string, idempotencyKey: string): Promise<CryptoKey> {
   const material = await crypto.subtle.importKey("raw", encoder.encode(bearer), "HKDF", false, ["deriveKey"]);
-  const how = { name: "HKDF", hash: "SHA-256", salt: encoder.encode(idempotencyKey), info: encoder.encode("lamplighter sealed secret") };
+  const how = {
+    name: "HKDF",
+    hash: "SHA-256",
+    salt: encoder.encode(idempotencyKey),
+    info: encoder.encode("lamplighter sealed secret"),
+  };
   return crypto.subtle.deriveKey(how, material, { name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
 }
 
 export async function sealSecret(secret: string, bearer: string, idempotencyKey: string): Promise<string> {
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-  const hidden = await crypto.subtle.encrypt({ name: "AES-GCM", iv: nonce }, await keyFor(bearer, idempotencyKey), encoder.encode(secret));
+  const hidden = await crypto.subtle.encrypt(
+    { name: "AES-GCM", iv: nonce },
+    await keyFor(bearer, idempotencyKey),
+    encoder.encode(secret),
+  );
   return toBase64Url(new Uint8Array([...nonce, ...new Uint8Array(hidden)]));
 }
 
@@ -25,7 +34,11 @@ export async function unsealSecret(sealed: string, bearer: string, idempotencyKe
   const bytes = fromBase64Url(sealed);
   try {
     const key = await keyFor(bearer, idempotencyKey);
-    const text = await crypto.subtle.decrypt({ name: "AES-GCM", iv: bytes.subarray(0, NONCE_BYTES) }, key, bytes.subarray(NONCE_BYTES));
+    const text = await crypto.subtle.decrypt(
+      { name: "AES-GCM", iv: bytes.subarray(0, NONCE_BYTES) },
+      key,
+      bytes.subarray(NONCE_BYTES),
+    );
     return new TextDecoder().decode(text);
   } catch {
     return null;

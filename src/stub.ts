@@ -17,7 +17,10 @@ export async function call<S, R>(stub: () => S, use: (stub: S) => Promise<R>, at
     } catch (error) {
       const { retryable, overloaded } = error as Flagged;
       if (overloaded || (retryable && attempt >= attempts)) {
-        throw new ProblemError({ code: "overloaded", detail: "The object that keeps this resource has too much to do just now." });
+        throw new ProblemError({
+          code: "overloaded",
+          detail: "The object that keeps this resource has too much to do just now.",
+        });
       }
       if (!retryable) throw error;
       await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE_MS * 2 ** (attempt - 1) * (0.5 + Math.random())));

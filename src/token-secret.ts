@@ -48,10 +48,20 @@ export async function withNewSecret(
   const ours = idempotency && (await sealSecret(drawn, bearer, idempotency.key));
   const answer = unwrap(await set({ hash: await sha256Hex(drawn), sealed: ours }));
   const { sealed = null, ...view } = JSON.parse(answer.body) as TokenView & { sealed?: string };
-  const secret = sealed === ours || idempotency === null || sealed === null ? drawn : await unsealSecret(sealed, bearer, idempotency.key);
+  const secret =
+    sealed === ours || idempotency === null || sealed === null
+      ? drawn
+      : await unsealSecret(sealed, bearer, idempotency.key);
   if (secret === null) {
-    fail("idempotency_key_reused", `${view.id} was made by this request before your own token's secret changed, so its secret cannot be shown again: rotate it.`);
+    fail(
+      "idempotency_key_reused",
+      `${view.id} was made by this request before your own token's secret changed, so its secret cannot be shown again: rotate it.`,
+    );
   }
   const token = `lamp_${view.id.slice("tok_".length)}_${secret}`;
-  return jsonText(JSON.stringify({ ...view, token }), { etag: etag(answer.revision), "cache-control": "no-store" }, 201);
+  return jsonText(
+    JSON.stringify({ ...view, token }),
+    { etag: etag(answer.revision), "cache-control": "no-store" },
+    201,
+  );
 }

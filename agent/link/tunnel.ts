@@ -17,7 +17,7 @@ const MESSAGE_MOST = 32 * 1024 ** 2;
 const HANDSHAKE_MS = 10_000;
 /** A refusal seldom passes by itself. */
 const REFUSED_MS = 10_000;
-/** A connection that held this long was a good one: the next attempts begin with short delays again. */
+/** Of a connection that the agent itself has given up: if it held this long, the next attempts begin with short delays again. */
 const GOOD_MS = 5_000;
 /** More than this unsent, and whoever streams waits. */
 const UNSENT_MOST = 1024 ** 2;
@@ -30,7 +30,7 @@ export type TunnelOptions = {
   heartbeatMs?: number;
 };
 
-type Outcome = { end: "cut"; ready: boolean; why: string } | { end: "refused"; why: string } | { end: "removed" };
+type Outcome = { end: "cut"; good: boolean; why: string } | { end: "refused"; why: string } | { end: "removed" };
 
 /** The transport in which the agent dials out: one WebSocket, dialled again for as long as it takes. */
 export class Tunnel implements Link {
@@ -58,14 +58,13 @@ export class Tunnel implements Link {
     const { log } = this.#options;
     let told = "";
     while (!this.#closing.signal.aborted) {
-      const since = performance.now();
       const outcome = await this.#connect();
       this.#options.conversation.end();
       if (outcome.end === "removed") return "removed";
       if (this.#closing.signal.aborted) break;
-      if (outcome.end === "cut" && outcome.ready) {
+      if (outcome.end === "cut" && outcome.good) {
         told = "";
-        if (performance.now() - since > GOOD_MS) backoff.reset();
+        backoff.reset();
       }
       const delay = outcome.end === "refused" ? REFUSED_MS * (0.5 + Math.random()) : backoff.next();
       if (outcome.why !== told) log(`link: ${outcome.why}; dialling again until it is up`);
@@ -93,6 +92,9 @@ export class Tunnel implements Link {
       let received = 0;
       let sent = 0;
       let why = "the connection was cut";
+      let isDropped = false;
+      const since = performance.now();
+      const isGood = (): boolean => session !== null && (!isDropped || performance.now() - since > GOOD_MS);
       let over = false;
       let receiving: Promise<void> = Promise.resolve();
       let sending: Promise<void> = Promise.resolve();
@@ -100,6 +102,7 @@ export class Tunnel implements Link {
 
       const drop = (reason: string): void => {
         why = reason;
+        isDropped = true;
         socket.terminate();
       };
       const finish = (outcome: Outcome): void => {
@@ -170,12 +173,10 @@ export class Tunnel implements Link {
         if (status === 410) finish({ end: "removed" });
         else if (status === 401 || status === 403)
           finish({ end: "refused", why: refusalHint(status, response.headers.date) });
-        else finish({ end: "cut", ready: false, why: `the control plane answers HTTP ${status}` });
+        else finish({ end: "cut", good: false, why: `the control plane answers HTTP ${status}` });
       });
-      socket.on("error", (error) =>
-        finish({ end: "cut", ready: session !== null, why: `no connection (${error.message})` }),
-      );
-      socket.on("close", () => finish({ end: "cut", ready: session !== null, why }));
+      socket.on("error", (error) => finish({ end: "cut", good: isGood(), why: `no connection (${error.message})` }));
+      socket.on("close", () => finish({ end: "cut", good: isGood(), why }));
       if (this.#closing.signal.aborted) socket.terminate();
     });
   }

@@ -36,7 +36,7 @@ async function remove(session: Session, options: Options, references: string[]):
     if (session.format === "table")
       session.terminal.out(`deployment ${reference} ${options.wait === true ? "is gone" : "deleted"}\n`);
   });
-  if (session.format !== "table") session.show(JSON.stringify(gone.map((id) => ({ id, deleted: true }))), () => "");
+  session.showRaw(JSON.stringify(gone.map((id) => ({ id, deleted: true }))));
 }
 
 async function untilGone(session: Session, id: string, reference: string, timeout: number): Promise<void> {

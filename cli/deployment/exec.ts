@@ -25,7 +25,7 @@ async function exec(session: Session, options: Options, reference: string, comma
     idempotencyKey: null,
     timeoutMs: 10 * 60_000,
   });
-  if (session.format !== "table") return session.show(text, () => "");
+  if (session.showRaw(text)) return;
   const result = JSON.parse(text) as ExecResult;
   session.terminal.out(result.stdout);
   session.terminal.err(result.stderr);

@@ -27,8 +27,8 @@ async function logs(session: Session, options: Options, reference: string): Prom
   const print = printer(session);
   if (options.follow !== true) {
     const { text } = await session.api.get(path, { query: { tail, since, container } });
-    if (session.format !== "table") session.show(text, () => "");
-    else for (const line of JSON.parse(text) as LogLine[]) print(line);
+    if (session.showRaw(text)) return;
+    for (const line of JSON.parse(text) as LogLine[]) print(line);
     return;
   }
   // Log lines have no number: after a cut the last second is asked for again, and what was shown of it is left out.

@@ -22,7 +22,7 @@ export function joinTokenCommand(group: Command, around: Surroundings): void {
 async function joinToken(session: Session, options: Options): Promise<void> {
   const body = { expires_in: options.expires, uses: options.uses, labels: keyValues(options.label ?? [], "--label") };
   const { text } = await session.api.post("/join-tokens", { body });
-  if (session.format !== "table") return session.show(text, () => "");
+  if (session.showRaw(text)) return;
   const created = JSON.parse(text) as TokenCreated;
   const { terminal } = session;
   terminal.err(

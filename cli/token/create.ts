@@ -31,7 +31,7 @@ async function create(session: Session, options: Options, name: string): Promise
 
 /** The secret alone goes to stdout, so that `$(…)` catches just that. */
 export function showOnce(session: Session, text: string): void {
-  if (session.format !== "table") return session.show(text, () => "");
+  if (session.showRaw(text)) return;
   const token = JSON.parse(text) as TokenCreated;
   const where = token.namespaces.length === 0 ? "all namespaces" : token.namespaces.join(", ");
   const until = token.expire_at === null ? "until it is revoked" : `until ${token.expire_at}`;

@@ -1,8 +1,8 @@
+import { isAbsolute, join, relative } from "node:path";
 import type { HostView } from "../../contract/host.ts";
 import { sheet } from "../sheet.ts";
 import type { Terminal } from "../terminal.ts";
 import { PROJECT } from "./bundle.ts";
-import { commandName } from "./command.ts";
 
 export type BannerFacts = {
   url: string;
@@ -38,4 +38,12 @@ export function banner(facts: BannerFacts, { color }: Terminal): string {
   ]);
   const head = `${color.bold("Lamplighter is up")} ${color.dim(`after ${(facts.tookMs / 1000).toFixed(1)} s`)}`;
   return `\n${head}\n\n${rows.replaceAll(/^/gm, "  ").trimEnd()}\n\n`;
+}
+
+/** How a person calls this CLI from the folder that they are in. */
+function commandName(project: string, cwd: string): string {
+  const path = join(project, "bin", "lamplighter");
+  const short = relative(cwd, path);
+  if (short.startsWith("..") || isAbsolute(short)) return path;
+  return short.includes("/") ? short : `./${short}`;
 }

@@ -1,9 +1,8 @@
-import { isAbsolute, join, relative, resolve } from "node:path";
+import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { withExamples } from "../command.ts";
 import type { Surroundings } from "../session.ts";
-
-export type UpOptions = { port: number; host: string; data: string; token?: string; runtime?: string; agent: boolean };
+import type { UpOptions } from "./up.ts";
 
 export function upCommand(program: Command, around: Surroundings): void {
   withExamples(
@@ -27,12 +26,4 @@ function port(text: string): number {
   if (!Number.isInteger(value) || value < 0 || value > 65535)
     throw new InvalidArgumentError("expected a port from 0 to 65535");
   return value;
-}
-
-/** How a person calls this CLI from the folder that they are in. */
-export function commandName(project: string, cwd: string): string {
-  const path = join(project, "bin", "lamplighter");
-  const short = relative(cwd, path);
-  if (short.startsWith("..") || isAbsolute(short)) return path;
-  return short.includes("/") ? short : `./${short}`;
 }

@@ -11,7 +11,6 @@ import type { Surroundings } from "../session.ts";
 import { oneLine } from "../terminal.ts";
 import { banner } from "./banner.ts";
 import type { Child } from "./child.ts";
-import type { UpOptions } from "./command.ts";
 import { CONTROL_PLANE_GRACE_MS, startControlPlane } from "./control-plane.ts";
 import { agentDir, holdDataFolder, makeDataFolder, tokenPath } from "./data-folder.ts";
 import { watchHost } from "./host-watch.ts";
@@ -23,6 +22,8 @@ import { requireFreePort } from "./port-holder.ts";
 import { rootToken, tokenHash } from "./root-token.ts";
 import { parseRuntimes, presentRuntimes } from "./runtimes.ts";
 import { type Supervised, supervise } from "./supervise.ts";
+
+export type UpOptions = { port: number; host: string; data: string; token?: string; runtime?: string; agent: boolean };
 
 /** The name of the one agent that `up` runs. */
 const LOCAL = "local";

@@ -1,7 +1,10 @@
 import type { HostView } from "../../contract/host.ts";
 
 /** What of a host decides about whether something fits on it. */
-export type Room = Pick<HostView, "status" | "scheduling" | "capacity" | "reserved" | "runtimes" | "labels" | "workloads">;
+export type Room = Pick<
+  HostView,
+  "status" | "scheduling" | "capacity" | "reserved" | "runtimes" | "labels" | "workloads"
+>;
 
 const isSchedulable = (host: Room): boolean => host.status === "ready" && host.scheduling === "open";
 
@@ -10,7 +13,8 @@ export function helps(before: Room | null, now: Room): boolean {
   if (!isSchedulable(now)) return false;
   if (before === null || !isSchedulable(before)) return true;
   return (
-    now.capacity.memory_bytes - now.reserved.memory_bytes > before.capacity.memory_bytes - before.reserved.memory_bytes ||
+    now.capacity.memory_bytes - now.reserved.memory_bytes >
+      before.capacity.memory_bytes - before.reserved.memory_bytes ||
     now.capacity.cpu_millis - now.reserved.cpu_millis > before.capacity.cpu_millis - before.reserved.cpu_millis ||
     now.workloads < before.workloads ||
     now.runtimes.some(({ runtime }) => !before.runtimes.some((other) => other.runtime === runtime)) ||

@@ -12,32 +12,31 @@ const PRUNED_AT_ONCE = 20;
 export function upsert(sql: SqlStorage, row: IndexRow, now: number): boolean {
   const passing = row.passing && row.body !== null;
   return (
-    sql
-      .exec(
-        `INSERT INTO entry (kind, id, namespace, name, status, type, labels, version, gone_at, poke_at, poke_after, body)
+    sql.exec(
+      `INSERT INTO entry (kind, id, namespace, name, status, type, labels, version, gone_at, poke_at, poke_after, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (kind, id) DO UPDATE SET namespace = ?3, name = ?4, status = ?5, type = ?6, labels = ?7, version = ?8, gone_at = ?9,
            poke_at = ?10, poke_after = ?11, body = ?12
          WHERE ?8 > version`,
-        row.kind,
-        row.id,
-        row.namespace,
-        row.name,
-        row.status,
-        row.type,
-        JSON.stringify(row.labels),
-        row.version,
-        row.body === null ? now : null,
-        passing ? now + FIRST_POKE_MS : null,
-        passing ? FIRST_POKE_MS : null,
-        row.body,
-      )
-      .rowsWritten > 0
+      row.kind,
+      row.id,
+      row.namespace,
+      row.name,
+      row.status,
+      row.type,
+      JSON.stringify(row.labels),
+      row.version,
+      row.body === null ? now : null,
+      passing ? now + FIRST_POKE_MS : null,
+      passing ? FIRST_POKE_MS : null,
+      row.body,
+    ).rowsWritten > 0
   );
 }
 
 export const bodyOf = (sql: SqlStorage, kind: string, id: string): string | null =>
-  sql.exec<{ body: string | null }>("SELECT body FROM entry WHERE kind = ? AND id = ?", kind, id).toArray()[0]?.body ?? null;
+  sql.exec<{ body: string | null }>("SELECT body FROM entry WHERE kind = ? AND id = ?", kind, id).toArray()[0]?.body ??
+  null;
 
 /** Appends audit entries; one that is there already falls on itself. */
 export function keepTrail(sql: SqlStorage, audits: readonly AuditEntry[]): void {

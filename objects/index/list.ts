@@ -50,7 +50,12 @@ export function listRows(sql: SqlStorage, query: ListQuery): Slice {
     );
     values.push(JSON.stringify(query.labels));
   }
-  return slice(sql, `SELECT id AS key, body FROM entry WHERE ${where.join(" AND ")} ORDER BY id DESC LIMIT ?`, values, query.limit);
+  return slice(
+    sql,
+    `SELECT id AS key, body FROM entry WHERE ${where.join(" AND ")} ORDER BY id DESC LIMIT ?`,
+    values,
+    query.limit,
+  );
 }
 
 export function listTrail(sql: SqlStorage, query: TrailQuery): Slice {
@@ -65,7 +70,12 @@ export function listTrail(sql: SqlStorage, query: TrailQuery): Slice {
   is("resource_id = ?", query.resource_id);
   is("actor = ?", query.actor);
   is(`namespace ${ANY_OF}`, query.namespaces.length === 0 ? null : JSON.stringify(query.namespaces));
-  return slice(sql, `SELECT key, body FROM trail WHERE ${where.join(" AND ")} ORDER BY key DESC LIMIT ?`, values, query.limit);
+  return slice(
+    sql,
+    `SELECT key, body FROM trail WHERE ${where.join(" AND ")} ORDER BY key DESC LIMIT ?`,
+    values,
+    query.limit,
+  );
 }
 
 function slice(sql: SqlStorage, select: string, values: (string | number)[], limit: number): Slice {

@@ -7,8 +7,8 @@ import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
 import type { Projection } from "../projection.ts";
 import { helps, type Room } from "./capacity.ts";
-import { type ListQuery, listRows, listTrail, type Slice, type TrailQuery } from "./list.ts";
 import { bodyOf, keepTrail, prune, upsert } from "./entry.ts";
+import { type ListQuery, listRows, listTrail, type Slice, type TrailQuery } from "./list.ts";
 import { nextPoke, takeStale } from "./sweep.ts";
 
 const MIGRATIONS = [{ id: "index/0001", sql: index0001 }];
@@ -100,7 +100,8 @@ export class IndexObject extends DurableObject<Env> {
   /** The sweep's timer only moves earlier, or goes: when it rings too early it finds nothing, and that is cheaper than moving it each time. */
   #planSweep(): void {
     const at = nextPoke(this.#sql);
-    const set = this.#sql.exec<{ due_at: number }>("SELECT due_at FROM timer WHERE name = 'sweep'").toArray()[0]?.due_at ?? null;
+    const set =
+      this.#sql.exec<{ due_at: number }>("SELECT due_at FROM timer WHERE name = 'sweep'").toArray()[0]?.due_at ?? null;
     if (at === null || set === null || at < set) setTimer(this.#sql, "sweep", at);
   }
 
@@ -128,7 +129,9 @@ export class IndexObject extends DurableObject<Env> {
     const [what, ...rest] = key.split(":");
     if (what === "capacity") return this.env.DEPLOYMENT.getByName(rest[0] as string).capacityChanged();
     const [kind, id] = rest as [string, string];
-    const passing = this.#sql.exec("SELECT 1 FROM entry WHERE kind = ? AND id = ? AND poke_at IS NOT NULL", kind, id).toArray().length > 0;
+    const passing =
+      this.#sql.exec("SELECT 1 FROM entry WHERE kind = ? AND id = ? AND poke_at IS NOT NULL", kind, id).toArray()
+        .length > 0;
     if (!passing) return;
     await (kind === "host" ? this.env.HOST.getByName(id).poke() : this.env.DEPLOYMENT.getByName(id).poke());
   }

@@ -5,9 +5,15 @@ import { IDEMPOTENCY_KEPT_MS } from "../../contract/request.ts";
 /** The id of the token that is being created under an Idempotency-Key: drawn the first time, the same for the same request after that. */
 export function claim(sql: SqlStorage, key: string, fingerprint: string, now: number): Reply<string> {
   prune(sql, now);
-  const kept = sql.exec<{ fingerprint: string; token_id: string }>("SELECT fingerprint, token_id FROM creation WHERE key = ?", key).toArray()[0];
+  const kept = sql
+    .exec<{ fingerprint: string; token_id: string }>("SELECT fingerprint, token_id FROM creation WHERE key = ?", key)
+    .toArray()[0];
   if (kept?.fingerprint === fingerprint) return accept(kept.token_id);
-  if (kept) return refuse("idempotency_key_reused", `Idempotency-Key "${key}" was used for another request in the last 24 hours.`);
+  if (kept)
+    return refuse(
+      "idempotency_key_reused",
+      `Idempotency-Key "${key}" was used for another request in the last 24 hours.`,
+    );
   const id = newId("token", now);
   sql.exec("INSERT INTO creation VALUES (?, ?, ?, ?)", key, fingerprint, id, now);
   return accept(id);

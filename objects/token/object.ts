@@ -18,7 +18,10 @@ const MIGRATIONS = [{ id: "token/0001", sql: token0001 }];
 const USE_NOTED_EVERY_MS = 60_000;
 
 /** What a new token is; `sealed` is its secret encrypted under what only the caller knows, for a repeated request. */
-export type TokenDraft = Pick<TokenRecord, "name" | "hash" | "scopes" | "namespaces" | "labels" | "expires_at" | "uses_left"> & { sealed: string | null };
+export type TokenDraft = Pick<
+  TokenRecord,
+  "name" | "hash" | "scopes" | "namespaces" | "labels" | "expires_at" | "uses_left"
+> & { sealed: string | null };
 
 /** `stale_use`: the moment of its last use has not been noted for a minute. */
 export type Verified = { principal: Principal; expires_at: number | null; stale_use: boolean };
@@ -70,7 +73,14 @@ export class TokenObject extends DurableObject<Env> {
         // The same creation again, without a key: a call that was repeated because its answer was lost.
         const made = this.#load();
         if (made && made.hash !== draft.hash) return refuse("name_taken", `There is a token ${this.#id} already.`);
-        const token: TokenRecord = made ?? { ...draft, created_at: now, last_used_at: null, revoked_at: null, revision: 1, version: 1 };
+        const token: TokenRecord = made ?? {
+          ...draft,
+          created_at: now,
+          last_used_at: null,
+          revoked_at: null,
+          revision: 1,
+          version: 1,
+        };
         if (!made) {
           this.#save(token, now);
           this.#audit("create", token, null, mutation, now);
@@ -102,7 +112,9 @@ export class TokenObject extends DurableObject<Env> {
     return this.#changeAs(by, mutation, (token, now) => {
       if (!isUsable(token, now)) {
         const status = token.revoked_at === null ? "expired" : "revoked";
-        return refuse("action_not_allowed", `The token is ${status}; make a new one.`, { more: { status, allowedActions: {} } });
+        return refuse("action_not_allowed", `The token is ${status}; make a new one.`, {
+          more: { status, allowedActions: {} },
+        });
       }
       const rotated = { ...token, hash, revision: token.revision + 1, version: token.version + 1 };
       this.#save(rotated, now);
@@ -115,13 +127,22 @@ export class TokenObject extends DurableObject<Env> {
   join(publicKey: string, requestId: string): Reply<{ host_id: string; labels: Record<string, string> }> {
     return this.#change((now): Reply<{ host_id: string; labels: Record<string, string> }> => {
       const token = this.#load();
-      if (!token || !isUsable(token, now) || token.uses_left === null) return refuse("unauthenticated", "This token joins no hosts.");
-      const known = this.#sql.exec<{ host_id: string }>("SELECT host_id FROM joined WHERE public_key = ?", publicKey).toArray()[0];
+      if (!token || !isUsable(token, now) || token.uses_left === null)
+        return refuse("unauthenticated", "This token joins no hosts.");
+      const known = this.#sql
+        .exec<{ host_id: string }>("SELECT host_id FROM joined WHERE public_key = ?", publicKey)
+        .toArray()[0];
       if (known) return accept({ host_id: known.host_id, labels: token.labels });
       if (token.uses_left === 0) return refuse("unauthenticated", "This join token has been used up.");
       const host_id = newId("host", now);
       this.#sql.exec("INSERT INTO joined VALUES (?, ?, ?)", publicKey, host_id, now);
-      const used = { ...token, uses_left: token.uses_left - 1, revision: token.revision + 1, version: token.version + 1, last_used_at: now };
+      const used = {
+        ...token,
+        uses_left: token.uses_left - 1,
+        revision: token.revision + 1,
+        version: token.version + 1,
+        last_used_at: now,
+      };
       this.#save(used, now);
       this.#audit("use", used, token.revision, { actor: this.#id, request_id: requestId }, now);
       return accept({ host_id, labels: token.labels });
@@ -161,7 +182,9 @@ export class TokenObject extends DurableObject<Env> {
 
   #visible(by: Principal): Reply<TokenRecord> {
     const token = this.#load();
-    return token && covers(by, token.namespaces) ? accept(token) : refuse("not_found", `There is no token ${this.#id}.`);
+    return token && covers(by, token.namespaces)
+      ? accept(token)
+      : refuse("not_found", `There is no token ${this.#id}.`);
   }
 
   #change<T>(work: (now: number) => T): T {
@@ -172,11 +195,18 @@ export class TokenObject extends DurableObject<Env> {
   }
 
   /** A change of a token that is there, by somebody who could have made it: else a small token could take over a great one. */
-  #changeAs(by: Principal, mutation: Mutation, work: (token: TokenRecord, now: number) => Reply<Answer>): Reply<Answer> {
+  #changeAs(
+    by: Principal,
+    mutation: Mutation,
+    work: (token: TokenRecord, now: number) => Reply<Answer>,
+  ): Reply<Answer> {
     const visible = this.#visible(by);
     if (!visible.ok) return visible;
     const beyond = exceeds(by, visible.value.scopes);
-    if (beyond) return refuse("insufficient_scope", `This token has the scope ${beyond}, which yours has not.`, { more: { required_scope: beyond } });
+    if (beyond)
+      return refuse("insufficient_scope", `This token has the scope ${beyond}, which yours has not.`, {
+        more: { required_scope: beyond },
+      });
     return this.#change((now) =>
       this.#once(mutation, now, () => stale(mutation, visible.value.revision) ?? work(visible.value, now)),
     );
@@ -195,10 +225,20 @@ export class TokenObject extends DurableObject<Env> {
 
   #answer(status: 200 | 201, token: TokenRecord, sealed: string | null = null): Reply<Answer> {
     const body = view(this.#id, token);
-    return accept({ status, body: JSON.stringify(sealed === null ? body : { ...body, sealed }), revision: token.revision });
+    return accept({
+      status,
+      body: JSON.stringify(sealed === null ? body : { ...body, sealed }),
+      revision: token.revision,
+    });
   }
 
-  #audit(action: string, token: TokenRecord, before: number | null, by: Pick<Mutation, "actor" | "request_id">, now: number): void {
+  #audit(
+    action: string,
+    token: TokenRecord,
+    before: number | null,
+    by: Pick<Mutation, "actor" | "request_id">,
+    now: number,
+  ): void {
     audit(this.#sql, auditEntry(this.#id, action, token, before, by, now));
   }
 }

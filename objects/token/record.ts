@@ -20,7 +20,11 @@ export type TokenRecord = {
   version: number;
 };
 
-type Row = Omit<TokenRecord, "scopes" | "namespaces" | "labels"> & { scopes: string; namespaces: string; labels: string };
+type Row = Omit<TokenRecord, "scopes" | "namespaces" | "labels"> & {
+  scopes: string;
+  namespaces: string;
+  labels: string;
+};
 
 export function load(sql: SqlStorage): TokenRecord | null {
   const row = sql.exec<Row & { one: number }>("SELECT * FROM token").toArray()[0];
@@ -86,11 +90,13 @@ export const indexRow = (id: string, t: TokenRecord): IndexRow => ({
 
 export const isJoin = (t: Pick<TokenRecord, "scopes">): boolean => t.scopes.includes("hosts:join");
 
-export const isUsable = (t: TokenRecord, now: number): boolean => t.revoked_at === null && (t.expires_at === null || t.expires_at > now);
+export const isUsable = (t: TokenRecord, now: number): boolean =>
+  t.revoked_at === null && (t.expires_at === null || t.expires_at > now);
 
 /** Whether everything that lies in `namespaces` (empty: all) is within what the principal may see. */
 export const covers = (principal: Principal, namespaces: readonly string[]): boolean =>
-  principal.namespaces.length === 0 || (namespaces.length > 0 && namespaces.every((namespace) => principal.namespaces.includes(namespace)));
+  principal.namespaces.length === 0 ||
+  (namespaces.length > 0 && namespaces.every((namespace) => principal.namespaces.includes(namespace)));
 
 /** The first scope that the principal would hand out without holding it, or null. A join token is made by whoever may change hosts. */
 export const exceeds = (principal: Principal, scopes: readonly ScopeName[]): ScopeName | null =>

@@ -14,7 +14,8 @@ export const AUDIT = [
     access: "audit:read",
     group: "Audit",
     summary: "Who did what",
-    description: "Every mutation of every resource, newest first, kept for 90 days. A token for some namespaces sees what was done in those.",
+    description:
+      "Every mutation of every resource, newest first, kept for 90 days. A token for some namespaces sees what was done in those.",
     query: z.object({
       namespace: several(z.string()),
       resource_id: z.string().optional(),
@@ -27,7 +28,12 @@ export const AUDIT = [
         .describe("From the `Link` header of the page before"),
     }),
     answers: {
-      200: { description: "One page", schema: z.array(AuditEntry), example: [AUDIT_ENTRY], headers: { Link: '`<…>; rel="next"` when there are more' } },
+      200: {
+        description: "One page",
+        schema: z.array(AuditEntry),
+        example: [AUDIT_ENTRY],
+        headers: { Link: '`<…>; rel="next"` when there are more' },
+      },
     },
     handle: async (ask) => {
       const { query } = ask;

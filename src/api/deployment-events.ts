@@ -14,12 +14,18 @@ import { deploymentStub } from "./deployments.ts";
 export const EventQuery = z.object({
   level: Level.optional(),
   limit: limit(1000, 50),
-  after: z.coerce.number().int().min(0).optional().describe("Stream only: start after this `seq`; a `Last-Event-ID` header wins"),
+  after: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe("Stream only: start after this `seq`; a `Last-Event-ID` header wins"),
 });
 
 export const EVENT_ANSWERS = {
   200: {
-    description: "The newest events first; or, with `Accept: text/event-stream`, every event from `after` on as it happens, with its `seq` as the id",
+    description:
+      "The newest events first; or, with `Accept: text/event-stream`, every event from `after` on as it happens, with its `seq` as the id",
     schema: z.array(JournalEvent),
     media: ["application/json", "text/event-stream"],
     example: [EVENT],
@@ -41,7 +47,9 @@ export const DEPLOYMENT_EVENTS = [
       const { level, limit, after } = ask.query;
       const stub = deploymentStub(ask);
       if (wantsStream(ask.request)) {
-        return journalStream(startOf(ask.request, after), level, (seq, waitMs) => call(stub, (deployment) => deployment.follow(namespaces, seq, waitMs)));
+        return journalStream(startOf(ask.request, after), level, (seq, waitMs) =>
+          call(stub, (deployment) => deployment.follow(namespaces, seq, waitMs)),
+        );
       }
       const events = unwrap(await call(stub, (deployment) => deployment.events(namespaces, level ?? null, limit)));
       return jsonText(`[${events.join(",")}]`);

@@ -20,8 +20,15 @@ const Timeout = z.string().refine((text) => {
 }, 'expected a duration up to 5m such as "30s"');
 
 const Exec = z.strictObject({
-  command: z.array(z.string()).min(1, "expected a program").describe("The program and its arguments; no shell is put around it"),
-  instance: z.string().min(1).optional().describe("The id of an instance, or its beginning; the first running one when left out"),
+  command: z
+    .array(z.string())
+    .min(1, "expected a program")
+    .describe("The program and its arguments; no shell is put around it"),
+  instance: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The id of an instance, or its beginning; the first running one when left out"),
   timeout: Timeout.default("30s").describe("After this it is killed"),
 });
 type Exec = z.infer<typeof Exec>;
@@ -33,17 +40,28 @@ export const DEPLOYMENT_EXEC = [
     access: "deployments:write",
     group: "Deployments",
     summary: "Run a command in an instance",
-    description: "Runs it beside the instance's program and answers what it wrote. It is never repeated by the control plane, so it takes no Idempotency-Key.",
+    description:
+      "Runs it beside the instance's program and answers what it wrote. It is never repeated by the control plane, so it takes no Idempotency-Key.",
     params: { id: DeploymentId },
     body: { schema: Exec, example: { command: ["cat", "/etc/hostname"] } },
     answers: {
-      200: { description: "It ended", schema: ExecResult, example: { exit_code: 0, stdout: "web-0\n", stderr: "", truncated: false } },
+      200: {
+        description: "It ended",
+        schema: ExecResult,
+        example: { exit_code: 0, stdout: "web-0\n", stderr: "", truncated: false },
+      },
     },
     problems: ["action_not_allowed", "host_unavailable"],
     handle: async (ask) => {
       const { command, timeout } = ask.body;
       const { host_id, workload_id, generation } = await instanceOf(ask);
-      const question = { verb: "exec" as const, workload_id, generation, command, timeout_ms: parseDuration(timeout) as number };
+      const question = {
+        verb: "exec" as const,
+        workload_id,
+        generation,
+        command,
+        timeout_ms: parseDuration(timeout) as number,
+      };
       // Once only: nobody knows what a command does when it is run twice.
       const answer = await call(
         () => ask.env.HOST.getByName(host_id),
@@ -56,7 +74,9 @@ export const DEPLOYMENT_EXEC = [
 ];
 
 /** The running instance that is meant. That somebody ran something there is kept before it is run. */
-async function instanceOf(ask: Ask<unknown, Exec>): Promise<{ host_id: string; workload_id: string; generation: number }> {
+async function instanceOf(
+  ask: Ask<unknown, Exec>,
+): Promise<{ host_id: string; workload_id: string; generation: number }> {
   const { namespaces } = ask.principal;
   const [read, where] = await Promise.all([
     call(deploymentStub(ask), (deployment) => deployment.read(namespaces)),
@@ -66,13 +86,20 @@ async function instanceOf(ask: Ask<unknown, Exec>): Promise<{ host_id: string; w
   const up = new Set(view.instances.filter(({ phase }) => phase === "running").map(({ id }) => id));
   const running = unwrap(where).filter(({ instance_id }) => up.has(instance_id));
   if (running.length === 0) {
-    fail("action_not_allowed", "No instance is running.", { more: { status: view.status, allowedActions: view.allowedActions } });
+    fail("action_not_allowed", "No instance is running.", {
+      more: { status: view.status, allowedActions: view.allowedActions },
+    });
   }
   const { instance } = ask.body;
-  const meant = instance === undefined ? running[0] : running.find(({ instance_id }) => instance_id.startsWith(instance));
+  const meant =
+    instance === undefined ? running[0] : running.find(({ instance_id }) => instance_id.startsWith(instance));
   if (meant === undefined) {
     return refuseBody([
-      { property_path: "instance", message: `expected one of ${running.map(({ instance_id }) => instance_id).join(", ")}`, code: "exec.instance.unknown" },
+      {
+        property_path: "instance",
+        message: `expected one of ${running.map(({ instance_id }) => instance_id).join(", ")}`,
+        code: "exec.instance.unknown",
+      },
     ]);
   }
   await keep(ask, view, meant.instance_id);

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { DeploymentView, isTerminal } from "../../contract/deployment.ts";
+import { type DeploymentView, isTerminal } from "../../contract/deployment.ts";
 import { DeploymentId } from "../../contract/id.ts";
 import { parseDuration } from "../../contract/quantity.ts";
 import { LogLine } from "../../contract/workload.ts";
@@ -20,7 +20,10 @@ const Since = z.string().transform((text, context) => {
   const ago = /^\d+[smhd]$/.test(text) ? parseDuration(text) : null;
   const at = ago === null ? Date.parse(text) : Date.now() - ago;
   if (ago !== null || (/^\d{4}-\d\d-\d\dT/.test(text) && !Number.isNaN(at))) return at;
-  context.addIssue({ code: "custom", message: 'expected how long ago, such as "10m", or a time such as "2026-11-21T09:30:00Z"' });
+  context.addIssue({
+    code: "custom",
+    message: 'expected how long ago, such as "10m", or a time such as "2026-11-21T09:30:00Z"',
+  });
   return z.NEVER;
 });
 
@@ -52,7 +55,9 @@ export const DEPLOYMENT_LOGS = [
     },
     handle: async (ask) => {
       const sources = await sourcesOf(ask, ask.query.container);
-      return ask.query.follow ? eventStream((send, signal) => followLogs(ask, sources, send, signal)) : snapshot(ask, sources);
+      return ask.query.follow
+        ? eventStream((send, signal) => followLogs(ask, sources, send, signal))
+        : snapshot(ask, sources);
     },
   }),
 ];
@@ -70,14 +75,16 @@ async function snapshot(ask: LogAsk, sources: Source[]): Promise<Response> {
   const all = await Promise.all(
     sources.map(async (source) => {
       const lines: LogLine[] = [];
-      for await (const portion of linesOf(ask.env, source, { tail, since, follow: false }, signal)) lines.push(...portion);
+      for await (const portion of linesOf(ask.env, source, { tail, since, follow: false }, signal))
+        lines.push(...portion);
       return lines;
     }),
   );
   return jsonText(JSON.stringify(byTime(all.flat()).slice(-tail)));
 }
 
-const byTime = (lines: LogLine[]): LogLine[] => lines.sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
+const byTime = (lines: LogLine[]): LogLine[] =>
+  lines.sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
 
 /** Follows the instances that are there, and those that come, until the deployment is gone or has ended and every line was sent. */
 async function followLogs(ask: LogAsk, first: Source[], send: Send, signal: AbortSignal): Promise<void> {

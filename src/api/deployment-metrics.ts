@@ -22,7 +22,9 @@ const DeploymentMetrics = z.object({
   total_disk_io: InstanceStats.shape.disk_io,
   total_pids: z.number(),
   instances: z.array(InstanceStats.extend({ restart_count: z.int() })),
-  unavailable: z.array(z.object({ host_id: z.string(), instances: z.array(z.string()), reason: z.string() })).describe("What could not be measured, and why"),
+  unavailable: z
+    .array(z.object({ host_id: z.string(), instances: z.array(z.string()), reason: z.string() }))
+    .describe("What could not be measured, and why"),
 });
 type DeploymentMetrics = z.infer<typeof DeploymentMetrics>;
 
@@ -46,7 +48,8 @@ export const DEPLOYMENT_METRICS = [
     access: "deployments:read",
     group: "Deployments",
     summary: "What its instances use now",
-    description: "Read from the hosts at this moment. A host that does not answer within 5 s is named in `unavailable`, and what runs there is missing in the sums.",
+    description:
+      "Read from the hosts at this moment. A host that does not answer within 5 s is named in `unavailable`, and what runs there is missing in the sums.",
     params: { id: DeploymentId },
     answers: { 200: { description: "The measurements", schema: DeploymentMetrics, example: EXAMPLE } },
     handle: async (ask) => jsonText(JSON.stringify(await measure(ask))),
@@ -76,7 +79,10 @@ async function measure(ask: Ask): Promise<DeploymentMetrics> {
     deployment_name: name,
     instance_count: stats.length,
     total_cpu_usage_percent: sum((s) => s.cpu_usage_percent),
-    total_memory: { ...memory, usage_percent: memory.limit_bytes > 0 ? (memory.usage_bytes / memory.limit_bytes) * 100 : 0 },
+    total_memory: {
+      ...memory,
+      usage_percent: memory.limit_bytes > 0 ? (memory.usage_bytes / memory.limit_bytes) * 100 : 0,
+    },
     total_network: {
       rx_bytes: sum((s) => s.network.rx_bytes),
       tx_bytes: sum((s) => s.network.tx_bytes),
@@ -90,7 +96,11 @@ async function measure(ask: Ask): Promise<DeploymentMetrics> {
   };
 }
 
-async function measureHost(env: Env, hostId: string, instances: { workload_id: string; instance_id: string }[]): Promise<Measured> {
+async function measureHost(
+  env: Env,
+  hostId: string,
+  instances: { workload_id: string; instance_id: string }[],
+): Promise<Measured> {
   const missing = (reason: string): Measured => ({
     stats: [],
     unavailable: [{ host_id: hostId, instances: instances.map(({ instance_id }) => instance_id), reason }],
@@ -104,7 +114,9 @@ async function measureHost(env: Env, hostId: string, instances: { workload_id: s
         (host): Promise<Reply<string>> => host.ask(question),
       ),
     );
-    return answer.ok ? { stats: JSON.parse(answer.value) as InstanceStats[], unavailable: [] } : missing(answer.refusal.detail);
+    return answer.ok
+      ? { stats: JSON.parse(answer.value) as InstanceStats[], unavailable: [] }
+      : missing(answer.refusal.detail);
   } catch (error) {
     return missing(error instanceof Error ? error.message : String(error));
   }

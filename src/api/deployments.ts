@@ -50,7 +50,9 @@ export const DEPLOYMENTS = [
     summary: "Apply a manifest",
     description:
       "Makes the manifest true under its name. A name that is free gets a new deployment; a name that is held is taken over by a new deployment, and the old one is deleted; applying what is there already changes nothing but the restart count, which starts over.",
-    query: z.object({ dry_run: flag.optional().describe("Check everything and say what would happen, without doing it") }),
+    query: z.object({
+      dry_run: flag.optional().describe("Check everything and say what would happen, without doing it"),
+    }),
     body: {
       schema: Manifest,
       permit: permitNamespace,
@@ -62,8 +64,16 @@ export const DEPLOYMENTS = [
     },
     mutation: ["idempotency", "if-match", "wait"],
     answers: {
-      201: { description: "A new deployment", schema: DeploymentView, example: DEPLOYMENT, headers: { Location: "Address of the new deployment" } },
-      200: { description: "The same manifest was there already; or, with `dry_run`, what would happen", schema: z.union([DeploymentView, DryRun]) },
+      201: {
+        description: "A new deployment",
+        schema: DeploymentView,
+        example: DEPLOYMENT,
+        headers: { Location: "Address of the new deployment" },
+      },
+      200: {
+        description: "The same manifest was there already; or, with `dry_run`, what would happen",
+        schema: z.union([DeploymentView, DryRun]),
+      },
     },
     problems: ["namespace_not_permitted", "name_taken"],
     handle: async (ask) => {
@@ -76,7 +86,8 @@ export const DEPLOYMENTS = [
       );
       if (input.dryRun) return jsonText(applied.body);
       const { id } = JSON.parse(applied.body) as DeploymentView;
-      const headers: Record<string, string> = applied.status === 201 ? { location: `${ask.prefix}/deployments/${id}` } : {};
+      const headers: Record<string, string> =
+        applied.status === 201 ? { location: `${ask.prefix}/deployments/${id}` } : {};
       const present = await waited(ask, id, RESTING, headers);
       return resource(present ? { ...present, status: applied.status } : applied, headers);
     },
@@ -87,7 +98,8 @@ export const DEPLOYMENTS = [
     access: "deployments:read",
     group: "Deployments",
     summary: "List deployments",
-    description: "Newest first. Filters of one kind are alternatives, several labels must all be there. Those that are deleted are listed until their last instance is gone. The list may be some milliseconds behind a single deployment's own answer.",
+    description:
+      "Newest first. Filters of one kind are alternatives, several labels must all be there. Those that are deleted are listed until their last instance is gone. The list may be some milliseconds behind a single deployment's own answer.",
     query: z.object({
       namespace: several(z.string()),
       status: several(DeploymentStatus),
@@ -128,17 +140,23 @@ export const DEPLOYMENTS = [
     access: "deployments:read",
     group: "Deployments",
     summary: "Read a deployment",
-    description: "With `wait`, answers when it is in one of those statuses or in one that it will not leave, and at the latest after `timeout`; then look at `status`.",
+    description:
+      "With `wait`, answers when it is in one of those statuses or in one that it will not leave, and at the latest after `timeout`; then look at `status`.",
     params,
     query: z.object({
       wait: Statuses.optional().describe(`One or several of ${DEPLOYMENT_STATUSES.join(", ")}, separated by commas`),
       timeout: duration(LONGEST_WAIT_MS).optional().describe("How long to wait; 30s when left out, 5m at most"),
     }),
-    answers: { 200: { description: "The deployment", schema: DeploymentView, example: DEPLOYMENT }, 304: { description: "`If-None-Match` names its revision" } },
+    answers: {
+      200: { description: "The deployment", schema: DeploymentView, example: DEPLOYMENT },
+      304: { description: "`If-None-Match` names its revision" },
+    },
     handle: async (ask) => {
       const { wait, timeout } = ask.query;
       const reply = await call(deploymentStub(ask), (deployment) =>
-        wait ? deployment.waitFor(ask.principal.namespaces, wait, timeout ?? 30_000) : deployment.read(ask.principal.namespaces),
+        wait
+          ? deployment.waitFor(ask.principal.namespaces, wait, timeout ?? 30_000)
+          : deployment.read(ask.principal.namespaces),
       );
       return conditional(ask.request, unwrap(reply));
     },
@@ -149,13 +167,16 @@ export const DEPLOYMENTS = [
     access: "deployments:write",
     group: "Deployments",
     summary: "Delete a deployment",
-    description: "Removes every instance, then the deployment itself; until then it is listed as `deleted`. `Prefer: wait` waits for the end of it.",
+    description:
+      "Removes every instance, then the deployment itself; until then it is listed as `deleted`. `Prefer: wait` waits for the end of it.",
     params,
     mutation: ["idempotency", "if-match", "wait"],
     answers: { 204: { description: "It is being deleted, or was already" } },
     handle: async (ask) => {
       const mutation = await ask.mutation();
-      const answer = unwrap(await call(deploymentStub(ask), (deployment) => deployment.delete(mutation, ask.principal.namespaces)));
+      const answer = unwrap(
+        await call(deploymentStub(ask), (deployment) => deployment.delete(mutation, ask.principal.namespaces)),
+      );
       const headers: Record<string, string> = {};
       await waited(ask, ask.params.id as string, [], headers);
       return resource(answer, headers);
@@ -182,12 +203,18 @@ export const DEPLOYMENTS = [
         }),
       },
     },
-    handle: async (ask) => jsonText(unwrap(await call(deploymentStub(ask), (deployment) => deployment.explain(ask.principal.namespaces)))),
+    handle: async (ask) =>
+      jsonText(unwrap(await call(deploymentStub(ask), (deployment) => deployment.explain(ask.principal.namespaces)))),
   }),
 ];
 
 /** The deployment after the wait that `Prefer` asks for; null without one, or when it is gone by then. */
-async function waited(ask: Ask, id: string, statuses: string[], headers: Record<string, string>): Promise<Answer | null> {
+async function waited(
+  ask: Ask,
+  id: string,
+  statuses: string[],
+  headers: Record<string, string>,
+): Promise<Answer | null> {
   const seconds = preferredWait(ask.request);
   if (seconds === null) return null;
   headers["preference-applied"] = `wait=${seconds}`;

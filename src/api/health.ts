@@ -9,7 +9,9 @@ export const HEALTH = [
     access: "open",
     group: "System",
     summary: "Whether the control plane answers",
-    answers: { 200: { description: "It answers", schema: z.object({ state: z.literal("UP") }), example: { state: "UP" } } },
+    answers: {
+      200: { description: "It answers", schema: z.object({ state: z.literal("UP") }), example: { state: "UP" } },
+    },
     handle: () => jsonText('{"state":"UP"}'),
   }),
 ];

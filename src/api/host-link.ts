@@ -26,7 +26,10 @@ export const HOST_LINK = [
       const { headers } = ask.request;
       const connect = headers.get("lamplighter-connect");
       if (headers.get("upgrade")?.toLowerCase() !== "websocket" || !connect || connect.length > HEADER_LIMIT) {
-        fail("unauthenticated", "A tunnel is opened by an enrolled agent, as a WebSocket with the header Lamplighter-Connect.");
+        fail(
+          "unauthenticated",
+          "A tunnel is opened by an enrolled agent, as a WebSocket with the header Lamplighter-Connect.",
+        );
       }
       return forward(ask);
     },
@@ -37,14 +40,18 @@ export const HOST_LINK = [
     access: "signed",
     group: "Agents",
     summary: "Send a frame",
-    description: "One sealed frame of an agent that is reached by calls, signed with the key that the host enrolled with. The answer is a sealed frame.",
+    description:
+      "One sealed frame of an agent that is reached by calls, signed with the key that the host enrolled with. The answer is a sealed frame.",
     params,
     answers: { 200: { description: "The control plane's frame", media: ["application/json"] } },
     problems: ["not_found", "host_removed", "unauthenticated", "body_too_large"],
     handle: (ask) => {
       const length = ask.request.headers.get("content-length");
       if (length === null || Number(length) > FRAME_LIMIT) {
-        fail("body_too_large", `A frame must say its Content-Length, and be at most ${FRAME_LIMIT.toLocaleString("en")} bytes.`);
+        fail(
+          "body_too_large",
+          `A frame must say its Content-Length, and be at most ${FRAME_LIMIT.toLocaleString("en")} bytes.`,
+        );
       }
       return forward(ask);
     },

@@ -75,7 +75,13 @@ export const HOSTS = [
           (token) => token.join(ask.body.public_key, ask.requestId),
         ),
       );
-      const enrolment = { id: joined.host_id, request: ask.body, labels: joined.labels, actor, request_id: ask.requestId };
+      const enrolment = {
+        id: joined.host_id,
+        request: ask.body,
+        labels: joined.labels,
+        actor,
+        request_id: ask.requestId,
+      };
       const answer = await call(
         () => ask.env.HOST.getByName(joined.host_id),
         (host) => host.enrol(enrolment),
@@ -96,7 +102,14 @@ export const HOSTS = [
       limit: limit(1000, 100),
       cursor: HostId.optional().describe("From the `Link` header of the page before"),
     }),
-    answers: { 200: { description: "One page", schema: z.array(HostView), example: [HOST], headers: { Link: '`<…>; rel="next"` when there are more' } } },
+    answers: {
+      200: {
+        description: "One page",
+        schema: z.array(HostView),
+        example: [HOST],
+        headers: { Link: '`<…>; rel="next"` when there are more' },
+      },
+    },
     handle: async (ask) =>
       pageAnswer(
         ask,
@@ -119,7 +132,10 @@ export const HOSTS = [
     summary: "Read a host",
     description: `Its \`scheduling\` is one of ${SCHEDULING.join(", ")}; \`reserved\` is what its workloads may use of \`capacity\`.`,
     params,
-    answers: { 200: { description: "The host", schema: HostView, example: HOST }, 304: { description: "`If-None-Match` names its revision" } },
+    answers: {
+      200: { description: "The host", schema: HostView, example: HOST },
+      304: { description: "`If-None-Match` names its revision" },
+    },
     problems: ["host_removed"],
     handle: async (ask) => conditional(ask.request, unwrap(await call(hostStub(ask), (host) => host.read()))),
   }),
@@ -129,7 +145,8 @@ export const HOSTS = [
     access: "hosts:write",
     group: "Hosts",
     summary: "Remove a host",
-    description: "Ends its enrolment. Refused while workloads are on it, unless `force` says that the machine is gone for good: they then count as gone, and run elsewhere.",
+    description:
+      "Ends its enrolment. Refused while workloads are on it, unless `force` says that the machine is gone for good: they then count as gone, and run elsewhere.",
     params,
     query: z.object({ force: flag.optional() }),
     mutation: ["idempotency", "if-match"],
@@ -157,7 +174,9 @@ export const HOSTS = [
       const { level, limit, after } = ask.query;
       const stub = hostStub(ask);
       if (wantsStream(ask.request)) {
-        return journalStream(startOf(ask.request, after), level, (seq, waitMs) => call(stub, (host) => host.follow(seq, waitMs)));
+        return journalStream(startOf(ask.request, after), level, (seq, waitMs) =>
+          call(stub, (host) => host.follow(seq, waitMs)),
+        );
       }
       return jsonText(`[${unwrap(await call(stub, (host) => host.events(level ?? null, limit))).join(",")}]`);
     },

@@ -19,7 +19,11 @@ import { checkBody } from "../violations.ts";
 const params = { id: TokenId };
 const tokenStub = (ask: Ask) => () => ask.env.TOKEN.getByName(ask.params.id as string);
 
-const CODES: Record<string, string> = { name: "token.name.format", namespaces: "token.namespaces.format", expire_at: "token.expire_at.format" };
+const CODES: Record<string, string> = {
+  name: "token.name.format",
+  namespaces: "token.namespaces.format",
+  expire_at: "token.expire_at.format",
+};
 
 /** The violations under the codes that Ring has for them, and those that no schema can say. */
 function checkToken(body: unknown): { ok: true; value: TokenCreate } | { ok: false; violations: Violation[] } {
@@ -28,7 +32,8 @@ function checkToken(body: unknown): { ok: true; value: TokenCreate } | { ok: fal
     const known = (v: Violation): Violation => {
       if (v.code === "unknown_field" || v.code === "required") return v;
       if (v.property_path === "scopes") return { ...v, code: "token.scopes.empty" };
-      if (v.property_path.startsWith("scopes[")) return { ...v, message: `expected one of ${SCOPES.join(", ")}`, code: "token.scopes.unknown" };
+      if (v.property_path.startsWith("scopes["))
+        return { ...v, message: `expected one of ${SCOPES.join(", ")}`, code: "token.scopes.unknown" };
       return { ...v, code: CODES[v.property_path.split("[")[0] ?? ""] ?? v.code };
     };
     return { ok: false, violations: checked.violations.map(known) };
@@ -48,10 +53,21 @@ function checkToken(body: unknown): { ok: true; value: TokenCreate } | { ok: fal
 /** Nobody hands out more than they have. */
 function permitGrant({ namespaces, scopes }: TokenCreate, principal: Principal): void {
   const foreign = namespaces.find((namespace) => !permits(principal, namespace));
-  if (foreign !== undefined) fail("namespace_not_permitted", `Your token is not for the namespace ${JSON.stringify(foreign)}, so it cannot give it to another.`);
-  if (!covers(principal, namespaces)) fail("namespace_not_permitted", "Your token is for some namespaces only, so it cannot make one for all of them: name `namespaces`.");
+  if (foreign !== undefined)
+    fail(
+      "namespace_not_permitted",
+      `Your token is not for the namespace ${JSON.stringify(foreign)}, so it cannot give it to another.`,
+    );
+  if (!covers(principal, namespaces))
+    fail(
+      "namespace_not_permitted",
+      "Your token is for some namespaces only, so it cannot make one for all of them: name `namespaces`.",
+    );
   const beyond = exceeds(principal, scopes);
-  if (beyond) fail("insufficient_scope", `Your token has not the scope ${beyond}, so it cannot give it to another.`, { more: { required_scope: beyond } });
+  if (beyond)
+    fail("insufficient_scope", `Your token has not the scope ${beyond}, so it cannot give it to another.`, {
+      more: { required_scope: beyond },
+    });
 }
 
 export const TOKENS = [
@@ -63,15 +79,33 @@ export const TOKENS = [
     summary: "Make a token",
     description:
       "Its scopes and namespaces must lie within your own. The answer is the only one that carries the token; it is stored nowhere. (The same request again with the same Idempotency-Key gets the same answer for a day: until then the secret is kept, encrypted under your own token, which is stored nowhere either.)",
-    body: { schema: TokenCreate, check: checkToken, example: { name: "ci", scopes: ["deployments:read", "deployments:write"], namespaces: ["shop"] } },
+    body: {
+      schema: TokenCreate,
+      check: checkToken,
+      example: { name: "ci", scopes: ["deployments:read", "deployments:write"], namespaces: ["shop"] },
+    },
     mutation: ["idempotency"],
-    answers: { 201: { description: "Made", schema: TokenCreated, example: TOKEN_CREATED, headers: { Location: "Address of the token" } } },
+    answers: {
+      201: {
+        description: "Made",
+        schema: TokenCreated,
+        example: TOKEN_CREATED,
+        headers: { Location: "Address of the token" },
+      },
+    },
     problems: ["namespace_not_permitted"],
     handle: (ask) => {
       permitGrant(ask.body, ask.principal);
       const { name, scopes, namespaces, expire_at } = ask.body;
       const expires_at = expire_at == null ? null : Date.parse(expire_at);
-      return createToken(ask, { name, scopes: [...new Set(scopes)], namespaces: [...new Set(namespaces)], labels: {}, expires_at, uses_left: null });
+      return createToken(ask, {
+        name,
+        scopes: [...new Set(scopes)],
+        namespaces: [...new Set(namespaces)],
+        labels: {},
+        expires_at,
+        uses_left: null,
+      });
     },
   }),
   route({
@@ -80,10 +114,22 @@ export const TOKENS = [
     access: "tokens:read",
     group: "Tokens",
     summary: "List tokens",
-    description: "Newest first, join tokens and revoked ones included. A token for some namespaces sees those that are for no others.",
-    query: z.object({ limit: limit(1000, 100), cursor: TokenId.optional().describe("From the `Link` header of the page before") }),
-    answers: { 200: { description: "One page", schema: z.array(TokenView), example: [TOKEN], headers: { Link: '`<…>; rel="next"` when there are more' } } },
-    handle: async (ask) => pageAnswer(ask, await visibleTokens(ask.env, ask.principal, ask.query.cursor ?? null, ask.query.limit)),
+    description:
+      "Newest first, join tokens and revoked ones included. A token for some namespaces sees those that are for no others.",
+    query: z.object({
+      limit: limit(1000, 100),
+      cursor: TokenId.optional().describe("From the `Link` header of the page before"),
+    }),
+    answers: {
+      200: {
+        description: "One page",
+        schema: z.array(TokenView),
+        example: [TOKEN],
+        headers: { Link: '`<…>; rel="next"` when there are more' },
+      },
+    },
+    handle: async (ask) =>
+      pageAnswer(ask, await visibleTokens(ask.env, ask.principal, ask.query.cursor ?? null, ask.query.limit)),
   }),
   route({
     method: "GET",
@@ -92,8 +138,12 @@ export const TOKENS = [
     group: "Tokens",
     summary: "Read a token",
     params,
-    answers: { 200: { description: "The token, without its secret", schema: TokenView, example: TOKEN }, 304: { description: "`If-None-Match` names its revision" } },
-    handle: async (ask) => conditional(ask.request, unwrap(await call(tokenStub(ask), (token) => token.read(ask.principal)))),
+    answers: {
+      200: { description: "The token, without its secret", schema: TokenView, example: TOKEN },
+      304: { description: "`If-None-Match` names its revision" },
+    },
+    handle: async (ask) =>
+      conditional(ask.request, unwrap(await call(tokenStub(ask), (token) => token.read(ask.principal)))),
   }),
   route({
     method: "DELETE",
@@ -118,14 +168,19 @@ export const TOKENS = [
     access: "tokens:write",
     group: "Tokens",
     summary: "Give a token a new secret",
-    description: "Name, scopes, namespaces and expiry stay. The old secret is refused at once where this request is carried out, and within 5 s everywhere.",
+    description:
+      "Name, scopes, namespaces and expiry stay. The old secret is refused at once where this request is carried out, and within 5 s everywhere.",
     params,
     mutation: ["idempotency", "if-match"],
-    answers: { 201: { description: "Rotated; the answer carries the new token", schema: TokenCreated, example: TOKEN_CREATED } },
+    answers: {
+      201: { description: "Rotated; the answer carries the new token", schema: TokenCreated, example: TOKEN_CREATED },
+    },
     problems: ["action_not_allowed"],
     handle: async (ask) => {
       const mutation = await ask.mutation();
-      const answer = await withNewSecret(ask, mutation, (drawn) => call(tokenStub(ask), (token) => token.rotate(drawn, mutation, ask.principal)));
+      const answer = await withNewSecret(ask, mutation, (drawn) =>
+        call(tokenStub(ask), (token) => token.rotate(drawn, mutation, ask.principal)),
+      );
       forget(ask.params.id as string);
       return answer;
     },
@@ -138,7 +193,15 @@ async function visibleTokens(env: Env, principal: Principal, cursor: string | nu
   const bodies: string[] = [];
   let before = cursor;
   for (;;) {
-    const page = await listRows(env, [CLUSTER_SHARD], { kind: "token", namespaces: [], statuses: [], types: [], labels: [], before, limit: bound ? 1000 : limit });
+    const page = await listRows(env, [CLUSTER_SHARD], {
+      kind: "token",
+      namespaces: [],
+      statuses: [],
+      types: [],
+      labels: [],
+      before,
+      limit: bound ? 1000 : limit,
+    });
     if (!bound) return page;
     for (const body of page.bodies) {
       const view = JSON.parse(body) as TokenView;

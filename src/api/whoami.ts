@@ -13,7 +13,12 @@ export const WHOAMI = [
       200: {
         description: "An empty list of namespaces means all",
         schema: Principal,
-        example: { token_id: "tok_01k9j4x2y8n6r4t0v3w7z5a1b9", name: "ci", scopes: ["deployments:read"], namespaces: ["shop"] },
+        example: {
+          token_id: "tok_01k9j4x2y8n6r4t0v3w7z5a1b9",
+          name: "ci",
+          scopes: ["deployments:read"],
+          namespaces: ["shop"],
+        },
       },
     },
     handle: (ask) => jsonText(JSON.stringify(ask.principal)),

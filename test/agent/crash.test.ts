@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { type AgentProcess, agentProcess, eventually, folder, isRunning, sh, workload } from "./workload.ts";
 import { ControlPlane } from "./control-plane.ts";
+import { type AgentProcess, agentProcess, eventually, folder, isRunning, sh, workload } from "./workload.ts";
 
 /** Agents as processes of their own, killed with a signal that none can catch. */
 
@@ -45,7 +45,9 @@ test("what runs is taken up: same process, nothing restarted; and an end in the 
   await eventually(() => !isRunning(pids[1] as number), "the second has ended");
   restart();
   expect(await plane.phase(exits.id, "exited")).toMatchObject({ exit: { code: 23, signal: null, evidence: "kept" } });
-  expect(await plane.phase(killed.id, "exited")).toMatchObject({ exit: { code: null, signal: "SIGSEGV", evidence: "kept" } });
+  expect(await plane.phase(killed.id, "exited")).toMatchObject({
+    exit: { code: null, signal: "SIGSEGV", evidence: "kept" },
+  });
   await plane.phase(stays.id, "running");
   expect(pidOf(dataDir, stays.id)).toBe(pids[0]);
   expect(isRunning(pids[0] as number)).toBe(true);
@@ -63,8 +65,12 @@ test("the fence and what was accepted survive, without the control plane", async
   restart();
   await eventually(() => agent().output().includes("HTTP 503"), "it runs without the control plane");
   // Whether the kill came before or after the acceptance, there is one generation, and it runs.
-  const generations = (): string[] => readdirSync(join(dataDir, "process", made.id)).filter((name) => /^g\d/.test(name));
-  await eventually(() => generations().length === 1 && isRunning(pidOf(dataDir, made.id, Number(generations()[0]?.slice(1)))), "one runs");
+  const generations = (): string[] =>
+    readdirSync(join(dataDir, "process", made.id)).filter((name) => /^g\d/.test(name));
+  await eventually(
+    () => generations().length === 1 && isRunning(pidOf(dataDir, made.id, Number(generations()[0]?.slice(1)))),
+    "one runs",
+  );
   plane.desired = [{ ...made, generation: 6 }];
   plane.refuse = null;
   await plane.phase(made.id, "running", 6);
@@ -84,14 +90,19 @@ test("killed at random moments of creation, update and removal, it ends with exa
   };
   const wanted = new Map<string, { generation: number; running: boolean }>();
   for (let round = 0; round < 12; round++) {
-    const changes = ids.filter(() => random() < 0.6).map((id) => {
-      const before = wanted.get(id);
-      const end = before?.running === true && random() < 0.3;
-      const generation = end ? before.generation : (before?.generation ?? 0) + 1;
-      wanted.set(id, { generation, running: !end });
-      const spec = { command: sh("trap 'exit 0' TERM; while :; do sleep 0.05; done"), environment: { MARKER: marker } };
-      return workload({ id, generation, want: end ? "gone" : "running", spec });
-    });
+    const changes = ids
+      .filter(() => random() < 0.6)
+      .map((id) => {
+        const before = wanted.get(id);
+        const end = before?.running === true && random() < 0.3;
+        const generation = end ? before.generation : (before?.generation ?? 0) + 1;
+        wanted.set(id, { generation, running: !end });
+        const spec = {
+          command: sh("trap 'exit 0' TERM; while :; do sleep 0.05; done"),
+          environment: { MARKER: marker },
+        };
+        return workload({ id, generation, want: end ? "gone" : "running", spec });
+      });
     await plane.apply(...changes);
     await new Promise((resolve) => setTimeout(resolve, random() * 150));
     await agent().kill();
@@ -117,7 +128,9 @@ test("killed at random moments of creation, update and removal, it ends with exa
       // It has just ended.
     }
   }
-  const expected = [...wanted].filter(([, { running }]) => running).map(([id, { generation }]) => `${id}-g${generation}`);
+  const expected = [...wanted]
+    .filter(([, { running }]) => running)
+    .map(([id, { generation }]) => `${id}-g${generation}`);
   expect([...marks.keys()].map((mark) => mark.slice(9)).sort()).toEqual(expected.sort());
   for (const groups of marks.values()) expect(groups.size).toBe(1);
 });
@@ -130,7 +143,10 @@ test("an agent that is killed leaves the lock to the next, and its spare shim do
   const children = (): string[] =>
     readdirSync("/proc").filter((name) => {
       try {
-        return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, "utf8").includes(join(options.dataDir, "process", "shim-"));
+        return (
+          /^\d+$/.test(name) &&
+          readFileSync(`/proc/${name}/cmdline`, "utf8").includes(join(options.dataDir, "process", "shim-"))
+        );
       } catch {
         return false;
       }

@@ -62,7 +62,13 @@ describe("admit", () => {
 });
 
 describe("nextStep", () => {
-  const remove = (generation: number, tell: boolean) => ({ do: "remove", generation, runtime: "process", stopTimeoutMs: 5, tell });
+  const remove = (generation: number, tell: boolean) => ({
+    do: "remove",
+    generation,
+    runtime: "process",
+    stopTimeoutMs: 5,
+    tell,
+  });
 
   test.each<[Want, number[], Phase | null, object]>([
     ["running", [], null, { do: "apply" }],
@@ -110,7 +116,10 @@ describe("isNews", () => {
 });
 
 describe("any sequence of commands", () => {
-  const command = fc.record({ generation: fc.integer({ min: 1, max: 6 }), want: fc.constantFrom("running" as const, "gone" as const) });
+  const command = fc.record({
+    generation: fc.integer({ min: 1, max: 6 }),
+    want: fc.constantFrom("running" as const, "gone" as const),
+  });
   const event = fc.oneof(command, fc.constant("left-out" as const));
 
   test("never lowers the fence, never runs what was ended, and comes to rest with one generation at most", () => {
@@ -127,7 +136,15 @@ describe("any sequence of commands", () => {
             if (kept?.want === "running") kept = { ...kept, want: "absent" };
           } else if (admit(kept, told) === "take") {
             const same = kept?.fence === told.generation && told.want === "gone";
-            kept = { id: "w", fence: told.generation, want: told.want, owner: "o", spec: spec(), present, seen: same ? (kept?.seen ?? null) : null };
+            kept = {
+              id: "w",
+              fence: told.generation,
+              want: told.want,
+              owner: "o",
+              spec: spec(),
+              present,
+              seen: same ? (kept?.seen ?? null) : null,
+            };
             if (told.want === "running") present.set(told.generation, { runtime: "process", stopTimeoutMs: 1 });
             else ended.add(told.generation);
           }

@@ -3,16 +3,20 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterEach, describe, expect, test } from "vitest";
-import { type Agent, type AgentOptions, runAgent } from "../../agent/main.ts";
-import { Nonces } from "../../agent/link/nonces.ts";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Backoff } from "../../agent/link/backoff.ts";
+import { Nonces } from "../../agent/link/nonces.ts";
+import { type Agent, type AgentOptions, runAgent } from "../../agent/main.ts";
 import { generateKeyPair, importPrivateKey, seal } from "../../contract/envelope.ts";
 import type { AgentBody, ControlBody } from "../../contract/frame.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { eventually, folder, sh, workload } from "./workload.ts";
 
 const cleanups: (() => Promise<unknown>)[] = [];
+beforeEach(() => {
+  // The shortest delay that may be drawn, each time.
+  vi.spyOn(Math, "random").mockReturnValue(0);
+});
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
@@ -28,7 +32,11 @@ async function freePort(): Promise<number> {
 type Linked = { plane: ControlPlane; agent: Agent; lines: string[]; dataDir: string; options: AgentOptions };
 
 /** An agent that is linked to a control plane. Its workloads are removed when the test is over. */
-async function linked(transport: "tunnel" | "call", dataDir = folder(), over: Partial<AgentOptions> = {}): Promise<Linked> {
+async function linked(
+  transport: "tunnel" | "call",
+  dataDir = folder(),
+  over: Partial<AgentOptions> = {},
+): Promise<Linked> {
   const plane = await ControlPlane.start();
   cleanups.push(() => plane.close());
   const lines: string[] = [];
@@ -55,7 +63,8 @@ async function linked(transport: "tunnel" | "call", dataDir = folder(), over: Pa
 }
 
 const kinds = (plane: ControlPlane): AgentBody["kind"][] => plane.heard.map((frame) => frame.body.kind);
-const none = (dataDir: string): string[] => readdirSync(join(dataDir, "process")).filter((name) => name.startsWith("dep_"));
+const none = (dataDir: string): string[] =>
+  readdirSync(join(dataDir, "process")).filter((name) => name.startsWith("dep_"));
 
 describe.each(["tunnel", "call"] as const)("over %s", (transport) => {
   test("it joins, says who it is and all that it knows, and settles", async () => {
@@ -83,11 +92,20 @@ describe.each(["tunnel", "call"] as const)("over %s", (transport) => {
     if (transport === "tunnel") {
       expect(await plane.ask(question)).toMatchObject({ data: [[{ message: "hello" }]], error: null });
       expect(await plane.ask({ verb: "stats", workload_ids: [made.id] })).toMatchObject({ error: null });
-      expect(await plane.ask({ ...question, query: { ...query, workload_id: "dep_none-0" } })).toMatchObject({ data: [], error: { code: "not_found" } });
+      expect(await plane.ask({ ...question, query: { ...query, workload_id: "dep_none-0" } })).toMatchObject({
+        data: [],
+        error: { code: "not_found" },
+      });
     } else {
       const response = await plane.say({ kind: "ask", op: "a", question });
-      const lines = (await response?.text())?.trim().split("\n").map((line) => JSON.parse(JSON.parse(line).p).body);
-      expect(lines).toMatchObject([{ kind: "chunk", op: "a", data: [{ message: "hello" }] }, { kind: "end", op: "a", error: null }]);
+      const lines = (await response?.text())
+        ?.trim()
+        .split("\n")
+        .map((line) => JSON.parse(JSON.parse(line).p).body);
+      expect(lines).toMatchObject([
+        { kind: "chunk", op: "a", data: [{ message: "hello" }] },
+        { kind: "end", op: "a", error: null },
+      ]);
     }
     await plane.apply({ ...made, want: "gone" });
     await plane.phase(made.id, "gone");
@@ -105,6 +123,7 @@ describe.each(["tunnel", "call"] as const)("over %s", (transport) => {
     if (transport === "tunnel") plane.cut();
     else await plane.say({ kind: "apply", revision: 50, workloads: [] }, (frame) => ({ ...frame, seq: 1 }));
     await plane.until(() => plane.settled.includes(50), "settled at 50");
+    await eventually(() => none(dataDir).length === 1, "its folder is gone");
     expect(none(dataDir)).toEqual([kept.id]);
     expect(await plane.phase(kept.id, "running")).toMatchObject({ started_at });
   });
@@ -116,7 +135,8 @@ describe.each(["tunnel", "call"] as const)("over %s", (transport) => {
     await plane.phase(made.id, "running");
     plane.refuse = 410;
     plane.cut();
-    if (transport === "call") await plane.say({ kind: "apply", revision: 50, workloads: [] }, (frame) => ({ ...frame, seq: 1 }));
+    if (transport === "call")
+      await plane.say({ kind: "apply", revision: 50, workloads: [] }, (frame) => ({ ...frame, seq: 1 }));
     expect(await agent.stopped).toEqual({ reason: "removed" });
     expect(none(dataDir)).toEqual([]);
     expect(readdirSync(dataDir)).not.toContain("identity.json");
@@ -178,7 +198,11 @@ describe.each(["tunnel", "call"] as const)("over %s", (transport) => {
       const response = await plane.sayText(await text);
       if (transport === "call") expect(response?.status).toBeGreaterThanOrEqual(400);
       // On a tunnel it ends the connection, and the next one restates everything.
-      else await plane.until(() => plane.connections > connections && plane.heard.at(-1)?.body.kind === "settled", "a new connection");
+      else
+        await plane.until(
+          () => plane.connections > connections && plane.heard.at(-1)?.body.kind === "settled",
+          "a new connection",
+        );
     }
     expect(none(dataDir)).toEqual([]);
     expect(plane.seen.size).toBe(0);
@@ -209,7 +233,8 @@ describe("over a tunnel", () => {
       challenges++;
       const wrong = challenges % 3;
       if (wrong === 0) return { ...frame, seq: 2 };
-      if (wrong === 1) return { ...frame, body: { kind: "challenge", answers: "another-nonce-of-an-older-connection" } };
+      if (wrong === 1)
+        return { ...frame, body: { kind: "challenge", answers: "another-nonce-of-an-older-connection" } };
       return { ...frame, body: { kind: "desired", revision: 1, workloads: [], last: true } };
     };
     plane.cut();
@@ -229,14 +254,21 @@ describe("over a tunnel", () => {
       plane.cut();
       await plane.until(() => plane.heard.at(-1)?.body.kind !== "hello", "some frame");
     }
-    for (const made of all) expect(await plane.phase(made.id, "exited")).toMatchObject({ generation: 1, exit: { code: 1, evidence: "kept" } });
+    for (const made of all)
+      expect(await plane.phase(made.id, "exited")).toMatchObject({
+        generation: 1,
+        exit: { code: 1, evidence: "kept" },
+      });
   });
 
   test("refused, it says so with the clocks, and goes on trying", async () => {
     const { plane, lines } = await linked("tunnel");
     plane.refuse = 401;
     plane.cut();
-    await eventually(() => lines.some((line) => line.includes("refuses this host (HTTP 401; its clock and this host's agree)")), "it says so");
+    await eventually(
+      () => lines.some((line) => line.includes("refuses this host (HTTP 401; its clock and this host's agree)")),
+      "it says so",
+    );
     plane.refuse = null;
   });
 
@@ -254,6 +286,7 @@ describe("over a tunnel", () => {
     await plane.phase(one.id, "gone");
     await plane.phase(two.id, "running");
     await plane.until(() => plane.settled.includes(20), "settled at 20");
+    await eventually(() => none(dataDir).length === 2, "its folder is gone");
     expect(none(dataDir).sort()).toEqual([two.id, three.id].sort());
   });
 
@@ -272,12 +305,25 @@ describe("over a tunnel", () => {
   test("whatever comes, nothing throws and nothing is done", async () => {
     const { plane, dataDir, lines } = await linked("tunnel");
     const json = fc.oneof(fc.json(), fc.string());
-    const body = fc.oneof(fc.jsonValue(), fc.record({ kind: fc.constantFrom("desired", "apply", "ask", "cancel", "dismiss "), revision: fc.jsonValue(), workloads: fc.jsonValue(), op: fc.jsonValue() }));
+    const body = fc.oneof(
+      fc.jsonValue(),
+      fc.record({
+        kind: fc.constantFrom("desired", "apply", "ask", "cancel", "dismiss "),
+        revision: fc.jsonValue(),
+        workloads: fc.jsonValue(),
+        op: fc.jsonValue(),
+      }),
+    );
     await fc.assert(
       fc.asyncProperty(json, body, fc.boolean(), async (text, value, signed) => {
         const connections = plane.connections;
-        await plane.sayText(signed ? await plane.sealed({ ...plane.frame({ kind: "ok" }), body: value }) : text === "pong" ? "" : text);
-        await plane.until(() => plane.connections > connections && plane.heard.at(-1)?.body.kind === "settled", "a new connection");
+        await plane.sayText(
+          signed ? await plane.sealed({ ...plane.frame({ kind: "ok" }), body: value }) : text === "pong" ? "" : text,
+        );
+        await plane.until(
+          () => plane.connections > connections && plane.heard.at(-1)?.body.kind === "settled",
+          "a new connection",
+        );
       }),
       { numRuns: 40, seed: 7 },
     );
@@ -296,18 +342,22 @@ describe("over call", () => {
       }),
       { numRuns: 300, seed: 7 },
     );
-    for (const [path, method] of [["/", "GET"], ["/frames", "GET"], ["/other", "POST"]] as const) {
+    for (const [path, method] of [
+      ["/", "GET"],
+      ["/frames", "GET"],
+      ["/other", "POST"],
+    ] as const) {
       expect((await fetch(`${plane.endpoint}${path}`, { method })).status).toBe(404);
     }
     expect(none(dataDir)).toEqual([]);
   });
 
   test("a control plane that was away is told the whole again", async () => {
-    const { plane } = await linked("call");
+    const { plane, lines } = await linked("call");
     plane.refuse = 503;
     const made = workload();
     await plane.apply(made);
-    await eventually(() => plane.heard.length > 0, "it has tried");
+    await eventually(() => lines.some((line) => line.includes("HTTP 503")), "it has tried");
     plane.refuse = null;
     plane.desired = [made];
     await plane.phase(made.id, "running");
@@ -319,7 +369,13 @@ test("a join token that is not valid is a clear error, and the key that was made
   const plane = await ControlPlane.start();
   cleanups.push(() => plane.close());
   const dataDir = folder();
-  const options: AgentOptions = { url: plane.url, dataDir, joinToken: "wrong", transport: "tunnel", runtimes: ["process"] };
+  const options: AgentOptions = {
+    url: plane.url,
+    dataDir,
+    joinToken: "wrong",
+    transport: "tunnel",
+    runtimes: ["process"],
+  };
   await expect(runAgent(options)).rejects.toThrow("did not let this host join: No valid token (HTTP 401)");
   const { public_key } = JSON.parse(readFileSync(join(dataDir, "identity.json"), "utf8"));
   const agent = await runAgent({ ...options, joinToken: plane.joinToken });

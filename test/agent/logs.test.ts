@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { LogQuery } from "../../contract/frame.ts";
 import { Folders } from "../../agent/process/folder.ts";
 import { readLogs } from "../../agent/process/logs.ts";
+import type { LogQuery } from "../../contract/frame.ts";
 import { linesOf, startDriver } from "./process-driver.ts";
 import { eventually, folder, sh, workload } from "./workload.ts";
 
@@ -33,7 +33,22 @@ async function read(folders: Folders, over: Partial<LogQuery> = {}, signal = nev
 
 describe("reading", () => {
   const folders = () =>
-    written({ 1: { 3: [[1000, "a"], [1001, "b"]], 4: [[1002, "c"]] }, 2: { 1: [[2000, "d"], [2001, "e"]] }, 3: { 1: [[3000, "f"]] } });
+    written({
+      1: {
+        3: [
+          [1000, "a"],
+          [1001, "b"],
+        ],
+        4: [[1002, "c"]],
+      },
+      2: {
+        1: [
+          [2000, "d"],
+          [2001, "e"],
+        ],
+      },
+      3: { 1: [[3000, "f"]] },
+    });
 
   test.each([
     [{}, ["a", "b", "c", "d", "e"]],
@@ -55,8 +70,19 @@ describe("reading", () => {
 
   test("lines longer than what is read at once, text that is not UTF-8, and no last newline", async () => {
     const long = "x".repeat(200_000);
-    const folders = written({ 1: { 1: [[1, "a"], [2, long], [3, "b"]] } });
-    writeFileSync(join(folders.logs(ID, 1), "00000002.log"), Buffer.concat([Buffer.from("4 o "), Buffer.of(0xff, 0x00, 10), Buffer.from("5 o half")]));
+    const folders = written({
+      1: {
+        1: [
+          [1, "a"],
+          [2, long],
+          [3, "b"],
+        ],
+      },
+    });
+    writeFileSync(
+      join(folders.logs(ID, 1), "00000002.log"),
+      Buffer.concat([Buffer.from("4 o "), Buffer.of(0xff, 0x00, 10), Buffer.from("5 o half")]),
+    );
     expect(await read(folders)).toEqual(["a", long, "b", "\ufffd\u0000"]);
     expect(await read(folders, { tail: 3 })).toEqual([long, "b", "\ufffd\u0000"]);
   });
@@ -65,14 +91,24 @@ describe("reading", () => {
 describe("of a program", () => {
   test("each line has its stream, its moment and its level", async () => {
     const { driver } = await startDriver(folder());
-    const made = workload({ spec: { command: sh("echo one; echo 'WARN two' >&2; printf 'three\\r\\nERROR: no newline'") } });
+    const made = workload({
+      spec: { command: sh("echo one; echo 'WARN two' >&2; printf 'three\\r\\nERROR: no newline'") },
+    });
     const from = Date.now();
     await driver.apply(made, never);
     onTestFinished(() => driver.remove(made.id, 1, 0));
     await eventually(async () => (await linesOf(driver, made.id)).length === 4, "all is written");
     const lines = await linesOf(driver, made.id);
-    expect(lines.filter((line) => line.stream === "stdout").map((line) => line.message)).toEqual(["one", "three", "ERROR: no newline"]);
-    expect(lines.find((line) => line.stream === "stderr")).toMatchObject({ message: "WARN two", level: "warning", instance: `${made.id}-g1` });
+    expect(lines.filter((line) => line.stream === "stdout").map((line) => line.message)).toEqual([
+      "one",
+      "three",
+      "ERROR: no newline",
+    ]);
+    expect(lines.find((line) => line.stream === "stderr")).toMatchObject({
+      message: "WARN two",
+      level: "warning",
+      instance: `${made.id}-g1`,
+    });
     for (const line of lines) expect(Date.parse(line.timestamp)).toBeGreaterThanOrEqual(from);
   });
 
@@ -81,7 +117,9 @@ describe("of a program", () => {
     const { driver } = await startDriver(dataDir);
     // 60 MB: twice what is kept.
     const script = "for (let i = 0; i < 60000; i++) require('fs').writeSync(1, i + ' ' + 'x'.repeat(1000) + '\\n')";
-    const made = workload({ spec: { command: [process.execPath, "-e", `setTimeout(() => { ${script} }, 200); setTimeout(() => {}, 1e6)`] } });
+    const made = workload({
+      spec: { command: [process.execPath, "-e", `setTimeout(() => { ${script} }, 200); setTimeout(() => {}, 1e6)`] },
+    });
     await driver.apply(made, never);
     onTestFinished(() => driver.remove(made.id, 1, 0));
     const abort = new AbortController();
@@ -103,7 +141,11 @@ describe("of a program", () => {
     expect(bytes).toBeLessThan(31 * 1024 ** 2);
     expect(bytes).toBeGreaterThan(19 * 1024 ** 2);
     expect(kept.at(-1)?.message.startsWith("59999 ")).toBe(true);
-    expect((await linesOf(driver, made.id, { tail: 3 })).map((line) => line.message.slice(0, 5))).toEqual(["59997", "59998", "59999"]);
+    expect((await linesOf(driver, made.id, { tail: 3 })).map((line) => line.message.slice(0, 5))).toEqual([
+      "59997",
+      "59998",
+      "59999",
+    ]);
   });
 
   test("follow gives each line within moments, and ends when the instance is removed", async () => {

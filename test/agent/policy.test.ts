@@ -6,7 +6,13 @@ import type { Mount, WorkloadSpec } from "../../contract/workload.ts";
 import { folder, workload } from "./workload.ts";
 
 const PATH = "/etc/lamplighter/policy.json";
-const bind = (source: string): Mount => ({ type: "bind", source, destination: "/data", driver: "local", permission: "rw" });
+const bind = (source: string): Mount => ({
+  type: "bind",
+  source,
+  destination: "/data",
+  driver: "local",
+  permission: "rw",
+});
 const docker = { runtime: "docker" as const, image: "nginx" };
 
 const judge = (spec: Partial<WorkloadSpec>, policy: Partial<PolicyFile> = {}) =>
@@ -15,7 +21,12 @@ const judge = (spec: Partial<WorkloadSpec>, policy: Partial<PolicyFile> = {}) =>
 test.each<[string, Partial<WorkloadSpec>, Partial<PolicyFile>, string | null]>([
   ["nothing special", {}, {}, null],
   ["privileged", { ...docker, user: { id: null, group: null, privileged: true } }, {}, "privileged"],
-  ["privileged, permitted", { ...docker, user: { id: null, group: null, privileged: true } }, { privileged: true }, null],
+  [
+    "privileged, permitted",
+    { ...docker, user: { id: null, group: null, privileged: true } },
+    { privileged: true },
+    null,
+  ],
   ["a process of user 0", { user: { id: 0, group: null, privileged: false } }, {}, "privileged"],
   ["a process of group 0", { user: { id: 1000, group: 0, privileged: false } }, {}, "privileged"],
   ["a process of user 0, permitted", { user: { id: 0, group: 0, privileged: false } }, { privileged: true }, null],
@@ -27,11 +38,21 @@ test.each<[string, Partial<WorkloadSpec>, Partial<PolicyFile>, string | null]>([
   ["an image, listed", docker, { images: ["ghcr.io/acme", "nginx"] }, null],
   ["a mount, none listed", { ...docker, mounts: [bind("/srv")] }, {}, "host_mounts"],
   ["a mount, listed", { ...docker, mounts: [bind("/srv/data")] }, { host_mounts: ["/srv"] }, null],
-  ["a mount beside a listed one", { ...docker, mounts: [bind("/srv-secret")] }, { host_mounts: ["/srv"] }, "host_mounts"],
+  [
+    "a mount beside a listed one",
+    { ...docker, mounts: [bind("/srv-secret")] },
+    { host_mounts: ["/srv"] },
+    "host_mounts",
+  ],
   ["a mount above a listed one", { ...docker, mounts: [bind("/")] }, { host_mounts: ["/srv"] }, "host_mounts"],
   ["a way out by dots", { ...docker, mounts: [bind("/srv/../etc")] }, { host_mounts: ["/srv"] }, "host_mounts"],
   ["a relative mount", { ...docker, mounts: [bind("srv")] }, { host_mounts: ["/"] }, "host_mounts"],
-  ["the second of two mounts", { ...docker, mounts: [bind("/srv/a"), bind("/etc")] }, { host_mounts: ["/srv/"] }, "host_mounts"],
+  [
+    "the second of two mounts",
+    { ...docker, mounts: [bind("/srv/a"), bind("/etc")] },
+    { host_mounts: ["/srv/"] },
+    "host_mounts",
+  ],
   ["a volume", { ...docker, mounts: [{ ...bind("data"), type: "volume" }] }, {}, null],
 ])("%s", async (_, spec, policy, key) => {
   const verdict = await judge(spec, policy);
@@ -53,8 +74,13 @@ test("symbolic links are followed, also when the end of the path does not exist,
     expect(await judge({ ...docker, mounts: [bind(join(root, path))] }, policy)).toMatchObject({ permitted: false });
   }
   const verdict = await judge({ ...docker, mounts: [bind(join(root, "alias", "new"))] }, policy);
-  expect(verdict).toMatchObject({ permitted: true, workload: { spec: { mounts: [{ source: join(root, "open", "new") }] } } });
-  expect(await judge({ ...docker, mounts: [bind(join(root, "open", "x"))] }, { host_mounts: [join(root, "alias")] })).toMatchObject({ permitted: true });
+  expect(verdict).toMatchObject({
+    permitted: true,
+    workload: { spec: { mounts: [{ source: join(root, "open", "new") }] } },
+  });
+  expect(
+    await judge({ ...docker, mounts: [bind(join(root, "open", "x"))] }, { host_mounts: [join(root, "alias")] }),
+  ).toMatchObject({ permitted: true });
 });
 
 test.each([

@@ -12,7 +12,8 @@ class Model implements Driver {
   readonly runtime = "process";
   readonly there = new Set<string>();
   readonly calls: string[] = [];
-  applied: (workload: Workload, abort: AbortSignal) => Promise<Observation> = async ({ id, generation }) => running(id, generation);
+  applied: (workload: Workload, abort: AbortSignal) => Promise<Observation> = async ({ id, generation }) =>
+    running(id, generation);
   removing: () => Promise<void> = async () => {};
   readonly #busy = new Set<string>();
 
@@ -71,7 +72,8 @@ function make(dataDir = folder(), over: Partial<ReconcilerOptions> = {}) {
     ledger,
     driver: () => model,
     permit: async (made) => ({ permitted: true, workload: made }),
-    changed: (id) => reports.push(`${id} ${reconciler.observation(id)?.phase} ${reconciler.observation(id)?.generation}`),
+    changed: (id) =>
+      reports.push(`${id} ${reconciler.observation(id)?.phase} ${reconciler.observation(id)?.generation}`),
     settled: (revision) => settled.push(revision),
     log: (line) => lines.push(line),
     ...over,
@@ -121,7 +123,8 @@ test("the same again does nothing; older is refused and logged, before and after
 
 test("gone while an apply is under way breaks it off, and what it made is removed", async () => {
   const { model, reconciler, sees, reports } = make();
-  model.applied = (made, abort) => new Promise((resolve) => abort.addEventListener("abort", () => resolve(running(made.id, made.generation))));
+  model.applied = (made, abort) =>
+    new Promise((resolve) => abort.addEventListener("abort", () => resolve(running(made.id, made.generation))));
   const one = workload();
   reconciler.accept([one]);
   await eventually(() => model.calls.length === 1, "apply is called");
@@ -134,7 +137,9 @@ test("gone while an apply is under way breaks it off, and what it made is remove
 test("a newer generation while an apply is under way takes its place", async () => {
   const { model, reconciler, sees } = make();
   model.applied = (made, abort) =>
-    made.generation > 1 ? Promise.resolve(running(made.id, made.generation)) : new Promise((resolve) => abort.addEventListener("abort", () => resolve(running(made.id, 1))));
+    made.generation > 1
+      ? Promise.resolve(running(made.id, made.generation))
+      : new Promise((resolve) => abort.addEventListener("abort", () => resolve(running(made.id, 1))));
   const one = workload();
   reconciler.accept([one]);
   await eventually(() => model.calls.length === 1, "apply is called");
@@ -151,7 +156,9 @@ test("a failure is told, what is half made is removed, and it is not tried again
   reconciler.accept([one]);
   await sees(one.id, "failed");
   await eventually(() => model.there.size === 0, "nothing is there");
-  expect(reconciler.observation(one.id)).toMatchObject({ failure: { reason: "driver_error", message: "no space for [hidden] left" } });
+  expect(reconciler.observation(one.id)).toMatchObject({
+    failure: { reason: "driver_error", message: "no space for [hidden] left" },
+  });
   expect(model.calls).toEqual(["apply 1", "remove 1"]);
   close();
 
@@ -213,7 +220,9 @@ test("a full set sends away what it does not name, and is settled only when that
   const [kept, left, update] = [workload(), workload(), workload()];
   reconciler.accept([kept, left, update]);
   for (const { id } of [kept, left, update]) await sees(id, "running");
-  reconciler.adopt("process", [{ id: "dep_unknown-0", generation: 4, owner: "x", observation: running("dep_unknown-0", 4) }]);
+  reconciler.adopt("process", [
+    { id: "dep_unknown-0", generation: 4, owner: "x", observation: running("dep_unknown-0", 4) },
+  ]);
   model.there.add("dep_unknown-0 4");
 
   let letGo = (): void => {};
@@ -223,7 +232,10 @@ test("a full set sends away what it does not name, and is settled only when that
   model.removing = () => held;
   model.applied = () => new Promise(() => {});
   reconciler.acceptAll(7, [kept, { ...update, generation: 2 }]);
-  await eventually(() => model.calls.filter((call) => call.startsWith("remove")).length === 3, "three are being removed");
+  await eventually(
+    () => model.calls.filter((call) => call.startsWith("remove")).length === 3,
+    "three are being removed",
+  );
   expect(settled).toEqual([]);
   letGo();
   await eventually(() => settled.length > 0, "it is settled");

@@ -36,9 +36,14 @@ describe("every route", () => {
     expect(walk).toHaveLength(ROUTES.length * 2);
     expect(open.map(name).sort()).toEqual(
       PREFIXES.flatMap((prefix) =>
-        ["GET /healthz", "GET /openapi.json", "GET /docs", "GET /problems/not_found", "GET /hosts/host/tunnel", "POST /hosts/host/frames"].map((line) =>
-          line.replace(" ", ` ${prefix}`),
-        ),
+        [
+          "GET /healthz",
+          "GET /openapi.json",
+          "GET /docs",
+          "GET /problems/not_found",
+          "GET /hosts/host/tunnel",
+          "POST /hosts/host/frames",
+        ].map((line) => line.replace(" ", ` ${prefix}`)),
       ).sort(),
     );
   });
@@ -71,20 +76,36 @@ describe("every route", () => {
     const answers = new Set<string>();
     for (const walked of guarded) {
       for (const [kind, token] of Object.entries(wrong)) {
-        const answer = await request(walked.method, walked.path, { token, body: exampleOf(walked), headers: { "x-request-id": "same" } });
+        const answer = await request(walked.method, walked.path, {
+          token,
+          body: exampleOf(walked),
+          headers: { "x-request-id": "same" },
+        });
         expect(answer.status, `${name(walked)} with ${kind}`).toBe(401);
         expect(answer.headers.get("www-authenticate")).toMatch(/^Bearer /);
         answers.add(answer.text);
       }
-      const basic = await request(walked.method, walked.path, { token: null, headers: { authorization: `Basic ${btoa("a:b")}` }, body: exampleOf(walked) });
+      const basic = await request(walked.method, walked.path, {
+        token: null,
+        headers: { authorization: `Basic ${btoa("a:b")}` },
+        body: exampleOf(walked),
+      });
       expect(basic.status, `${name(walked)} with Basic`).toBe(401);
     }
     expect(answers.size).toBe(1);
   });
 
   it("refuses each scope but its own, and names the one that it needs", async () => {
-    const tokens = await Promise.all(SCOPES.filter((scope) => scope !== "hosts:join").map(async (scope) => ({ scope: scope as string, token: (await makeToken([scope])).token })));
-    tokens.push({ scope: "hosts:join", token: (await request<{ token: string }>("POST", "/join-tokens", { body: {} })).body.token });
+    const tokens = await Promise.all(
+      SCOPES.filter((scope) => scope !== "hosts:join").map(async (scope) => ({
+        scope: scope as string,
+        token: (await makeToken([scope])).token,
+      })),
+    );
+    tokens.push({
+      scope: "hosts:join",
+      token: (await request<{ token: string }>("POST", "/join-tokens", { body: {} })).body.token,
+    });
     for (const walked of guarded) {
       const needed = walked.operation["x-scope"];
       for (const { scope, token } of tokens) {
@@ -92,7 +113,11 @@ describe("every route", () => {
         const holds = needed === "any" || scope === needed || (scope === "admin" && needed !== "hosts:join");
         if (holds) continue;
         const answer = await request(walked.method, walked.path, { token, body: exampleOf(walked) });
-        expect([answer.status, answer.body.code, answer.body.required_scope], `${name(walked)} with ${scope}`).toEqual([403, "insufficient_scope", needed]);
+        expect([answer.status, answer.body.code, answer.body.required_scope], `${name(walked)} with ${scope}`).toEqual([
+          403,
+          "insufficient_scope",
+          needed,
+        ]);
       }
       expect(walked.operation.security).toEqual([{ token: needed === "any" ? [] : [needed] }]);
     }
@@ -100,7 +125,11 @@ describe("every route", () => {
 
   it("that is about one resource answers 404 for an id that is none, and for one that does not exist", async () => {
     for (const walked of guarded.filter(({ path }) => /_[0-9a-z]{26}/.test(path))) {
-      for (const path of [walked.path, walked.path.replace(/_[0-9a-z]{26}/, "_x"), walked.path.replace(/[a-z]+_[0-9a-z]{26}/, encodeURIComponent("../x"))]) {
+      for (const path of [
+        walked.path,
+        walked.path.replace(/_[0-9a-z]{26}/, "_x"),
+        walked.path.replace(/[a-z]+_[0-9a-z]{26}/, encodeURIComponent("../x")),
+      ]) {
         const answer = await request(walked.method, path, { body: exampleOf(walked) });
         expect([answer.status, answer.body.code], `${walked.method} ${path}`).toEqual([404, "not_found"]);
       }
@@ -113,7 +142,11 @@ describe("every route", () => {
       expect([answer.status, answer.body.code], path).toEqual([404, "not_found"]);
     }
     const put = await request("PUT", "/v1/deployments", { token: null });
-    expect([put.status, put.body.code, put.headers.get("allow")]).toEqual([405, "method_not_allowed", "POST, GET, HEAD"]);
+    expect([put.status, put.body.code, put.headers.get("allow")]).toEqual([
+      405,
+      "method_not_allowed",
+      "POST, GET, HEAD",
+    ]);
     for (const { path } of walk) expect((await request("PATCH", path, { token: null })).status, path).toBe(405);
   });
 
@@ -129,10 +162,14 @@ describe("a token that is for some namespaces", () => {
   it("sees nothing of the others, and changes nothing there", async () => {
     const mine = fresh("mine");
     const other = fresh("other");
-    const bound = (await makeToken(["deployments:read", "deployments:write", "audit:read"], { namespaces: [mine] })).token;
+    const bound = (await makeToken(["deployments:read", "deployments:write", "audit:read"], { namespaces: [mine] }))
+      .token;
     const made = await request<{ id: string }>("POST", "/deployments", { body: sleeper({ namespace: other }) });
     const { id } = made.body;
-    const own = await request<{ id: string }>("POST", "/deployments", { token: bound, body: sleeper({ namespace: mine }) });
+    const own = await request<{ id: string }>("POST", "/deployments", {
+      token: bound,
+      body: sleeper({ namespace: mine }),
+    });
     expect([made.status, own.status]).toEqual([201, 201]);
 
     for (const walked of guarded.filter(({ path }) => path.includes("/deployments/"))) {
@@ -142,9 +179,15 @@ describe("a token that is for some namespaces", () => {
     }
     expect((await request("GET", `/deployments/${id}`)).body.status).not.toBe("deleted");
 
-    const refused = await request("POST", "/deployments", { token: bound, body: { namespace: other, replicas: "many" } });
+    const refused = await request("POST", "/deployments", {
+      token: bound,
+      body: { namespace: other, replicas: "many" },
+    });
     expect([refused.status, refused.body.code]).toEqual([403, "namespace_not_permitted"]);
-    const dry = await request("POST", "/deployments?dry_run=true", { token: bound, body: sleeper({ namespace: other }) });
+    const dry = await request("POST", "/deployments?dry_run=true", {
+      token: bound,
+      body: sleeper({ namespace: other }),
+    });
     expect(dry.status).toBe(403);
     // The default namespace is a namespace like any other.
     expect((await request("POST", "/deployments", { token: bound, body: sleeper() })).status).toBe(403);
@@ -152,7 +195,9 @@ describe("a token that is for some namespaces", () => {
     await vi.waitFor(async () => {
       const list = await request<{ id: string }[]>("GET", "/deployments", { token: bound });
       expect(list.body.map((one) => one.id)).toEqual([own.body.id]);
-      const both = await request<{ id: string }[]>("GET", `/deployments?namespace=${mine}&namespace[]=${other}`, { token: bound });
+      const both = await request<{ id: string }[]>("GET", `/deployments?namespace=${mine}&namespace[]=${other}`, {
+        token: bound,
+      });
       expect(both.body.map((one) => one.id)).toEqual([own.body.id]);
       expect((await request("GET", `/deployments?namespace=${other}`, { token: bound })).text).toBe("[]");
       const trail = await request<{ namespace: string }[]>("GET", "/audit?limit=1000", { token: bound });

@@ -12,7 +12,11 @@ export type Sent = { token?: string | null; body?: unknown; headers?: Record<str
 export type Got<T = Record<string, unknown>> = { status: number; headers: Headers; text: string; body: T };
 
 /** One request to the Worker. The root token, unless another one or (null) none is given. */
-export async function request<T = Record<string, unknown>>(method: string, path: string, sent: Sent = {}): Promise<Got<T>> {
+export async function request<T = Record<string, unknown>>(
+  method: string,
+  path: string,
+  sent: Sent = {},
+): Promise<Got<T>> {
   const { token = ROOT, body, headers = {}, raw } = sent;
   const response = await exports.default.fetch(`http://lamplighter${path}`, {
     method,
@@ -30,12 +34,27 @@ export async function request<T = Record<string, unknown>>(method: string, path:
 
 let last = 0;
 /** A name that no other test uses. */
-export const fresh = (stem: string): string => `${stem}-${Date.now().toString(36)}-${(last++).toString(36)}-${crypto.randomUUID().slice(0, 6)}`;
+export const fresh = (stem: string): string =>
+  `${stem}-${Date.now().toString(36)}-${(last++).toString(36)}-${crypto.randomUUID().slice(0, 6)}`;
 
-export type TokenAnswer = { id: string; token: string; token_prefix: string; revision: number; uses_left: number | null; expire_at: string | null };
+export type TokenAnswer = {
+  id: string;
+  token: string;
+  token_prefix: string;
+  revision: number;
+  uses_left: number | null;
+  expire_at: string | null;
+};
 
-export async function makeToken(scopes: string[], rest: Record<string, unknown> = {}, by: string = ROOT): Promise<TokenAnswer> {
-  const made = await request<TokenAnswer>("POST", "/tokens", { token: by, body: { name: fresh("t"), scopes, ...rest } });
+export async function makeToken(
+  scopes: string[],
+  rest: Record<string, unknown> = {},
+  by: string = ROOT,
+): Promise<TokenAnswer> {
+  const made = await request<TokenAnswer>("POST", "/tokens", {
+    token: by,
+    body: { name: fresh("t"), scopes, ...rest },
+  });
   if (made.status !== 201) throw new Error(`token not made: ${made.text}`);
   return made.body;
 }

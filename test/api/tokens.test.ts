@@ -1,5 +1,5 @@
-import { env } from "cloudflare:workers";
 import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { generateKeyPair, importPrivateKey, toBase64Url } from "../../contract/envelope.ts";
 import { enrolProofText } from "../../contract/frame.ts";
@@ -15,11 +15,20 @@ const whoami = async (token: string) => (await request("GET", "/whoami", { token
 describe("a token", () => {
   it("is answered once, with what it may do", async () => {
     const name = fresh("ci");
-    const made = await request("POST", "/v1/tokens", { body: { name, scopes: ["deployments:read"], namespaces: ["shop"], expire_at: "2100-02-01T00:00:00+02:00" } });
+    const made = await request("POST", "/v1/tokens", {
+      body: { name, scopes: ["deployments:read"], namespaces: ["shop"], expire_at: "2100-02-01T00:00:00+02:00" },
+    });
     expect(made.status).toBe(201);
     const { token, ...view } = TokenCreated.parse(made.body);
     expect(token).toMatch(/^lamp_[0-9a-z]{26}_[\w-]{43}$/);
-    expect(view).toMatchObject({ name, scopes: ["deployments:read"], namespaces: ["shop"], expire_at: "2100-01-31T22:00:00.000Z", last_used_at: null, revision: 1 });
+    expect(view).toMatchObject({
+      name,
+      scopes: ["deployments:read"],
+      namespaces: ["shop"],
+      expire_at: "2100-01-31T22:00:00.000Z",
+      last_used_at: null,
+      revision: 1,
+    });
     expect(made.headers.get("location")).toBe(`/v1/tokens/${view.id}`);
     const read = await request("GET", `/tokens/${view.id}`);
     expect(read.text).not.toContain(token.slice(-43));
@@ -30,12 +39,17 @@ describe("a token", () => {
 
   it("leaves nothing of its secret in the storage, with an Idempotency-Key neither", async () => {
     const key = crypto.randomUUID();
-    const { body } = await request<TokenAnswer>("POST", "/tokens", { body: { name: "kept", scopes: ["admin"] }, headers: { "idempotency-key": key } });
+    const { body } = await request<TokenAnswer>("POST", "/tokens", {
+      body: { name: "kept", scopes: ["admin"] },
+      headers: { "idempotency-key": key },
+    });
     const secret = body.token.slice(-43);
     for (const name of [body.id, "root"]) {
       const dump = await runInDurableObject(env.TOKEN.getByName(name), (_, state) =>
         state.storage.sql
-          .exec<{ name: string }>("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'")
+          .exec<{ name: string }>(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'",
+          )
           .toArray()
           .map(({ name: table }) => JSON.stringify(state.storage.sql.exec(`SELECT * FROM ${table}`).toArray()))
           .join("\n"),
@@ -48,7 +62,9 @@ describe("a token", () => {
   it("is made once for one Idempotency-Key, and answered alike each time", async () => {
     const headers = { "idempotency-key": crypto.randomUUID() };
     const body = { name: "twice", scopes: ["deployments:read"] };
-    const all = await Promise.all(Array.from({ length: 5 }, () => request<TokenAnswer>("POST", "/tokens", { body, headers })));
+    const all = await Promise.all(
+      Array.from({ length: 5 }, () => request<TokenAnswer>("POST", "/tokens", { body, headers })),
+    );
     expect(new Set(all.map(({ text }) => text)).size).toBe(1);
     expect(all.every(({ status }) => status === 201)).toBe(true);
     expect(await whoami((all[0] as { body: TokenAnswer }).body.token)).toBe(200);
@@ -71,7 +87,10 @@ describe("a token", () => {
 
   it("drops the encrypted secret after a day", async () => {
     const headers = { "idempotency-key": crypto.randomUUID() };
-    const { body } = await request<TokenAnswer>("POST", "/tokens", { body: { name: "day", scopes: ["admin"] }, headers });
+    const { body } = await request<TokenAnswer>("POST", "/tokens", {
+      body: { name: "day", scopes: ["admin"] },
+      headers,
+    });
     const stub = env.TOKEN.getByName(body.id);
     vi.setSystemTime(NOW + 86_400_001);
     await runInDurableObject(stub, async (token, state) => {
@@ -120,7 +139,12 @@ describe("a token", () => {
     expect(await whoami(token)).toBe(200);
     // As if another isolate had revoked it.
     const mutation = { actor: "root", request_id: "r", if_match: null, idempotency: null };
-    await env.TOKEN.getByName(id).revoke(mutation, { token_id: "root", name: "root", scopes: ["admin"], namespaces: [] });
+    await env.TOKEN.getByName(id).revoke(mutation, {
+      token_id: "root",
+      name: "root",
+      scopes: ["admin"],
+      namespaces: [],
+    });
     vi.setSystemTime(NOW + 4_999);
     expect(await whoami(token)).toBe(200);
     vi.setSystemTime(NOW + 5_000);
@@ -129,10 +153,13 @@ describe("a token", () => {
 
   it("notes its last use, to the minute and at most once a minute", async () => {
     const { id, token } = await makeToken(["deployments:read"]);
-    const used = async () => (await request<{ last_used_at: string | null; revision: number }>("GET", `/tokens/${id}`)).body;
+    const used = async () =>
+      (await request<{ last_used_at: string | null; revision: number }>("GET", `/tokens/${id}`)).body;
     vi.setSystemTime(NOW + 90_000);
     await whoami(token);
-    await vi.waitFor(async () => expect(await used()).toMatchObject({ last_used_at: "2100-01-01T00:01:00.000Z", revision: 1 }));
+    await vi.waitFor(async () =>
+      expect(await used()).toMatchObject({ last_used_at: "2100-01-01T00:01:00.000Z", revision: 1 }),
+    );
     vi.setSystemTime(NOW + 140_000);
     await whoami(token);
     expect((await used()).last_used_at).toBe("2100-01-01T00:01:00.000Z");
@@ -142,9 +169,13 @@ describe("a token", () => {
   });
 
   it("tells every violation at once, by the codes of the reference", async () => {
-    const { status, body } = await request<{ violations: { property_path: string; code: string; message: string }[] }>("POST", "/tokens", {
-      body: { name: "-", scopes: ["deployments:raed"], expire_at: "soon", namespace: ["x"] },
-    });
+    const { status, body } = await request<{ violations: { property_path: string; code: string; message: string }[] }>(
+      "POST",
+      "/tokens",
+      {
+        body: { name: "-", scopes: ["deployments:raed"], expire_at: "soon", namespace: ["x"] },
+      },
+    );
     expect(status).toBe(422);
     expect(body.violations.map(({ property_path, code }) => [property_path, code])).toEqual([
       ["name", "token.name.format"],
@@ -153,9 +184,13 @@ describe("a token", () => {
       ["namespace", "unknown_field"],
     ]);
     expect(body.violations[3]?.message).toBe('unknown field; did you mean "namespaces"?');
-    const empty = await request<{ violations: unknown[] }>("POST", "/tokens", { body: { name: "x", scopes: [], expire_at: "2099-12-31T23:59:59Z" } });
+    const empty = await request<{ violations: unknown[] }>("POST", "/tokens", {
+      body: { name: "x", scopes: [], expire_at: "2099-12-31T23:59:59Z" },
+    });
     expect(empty.body.violations).toMatchObject([{ property_path: "scopes", code: "token.scopes.empty" }]);
-    const past = await request<{ violations: unknown[] }>("POST", "/tokens", { body: { name: "x", scopes: ["hosts:join"], expire_at: "2099-12-31T23:59:59Z" } });
+    const past = await request<{ violations: unknown[] }>("POST", "/tokens", {
+      body: { name: "x", scopes: ["hosts:join"], expire_at: "2099-12-31T23:59:59Z" },
+    });
     expect(past.body.violations).toMatchObject([{ code: "token.scopes.join" }, { code: "token.expire_at.past" }]);
   });
 });
@@ -164,7 +199,10 @@ describe("nobody hands out more than they have", () => {
   it("neither scopes nor namespaces", async () => {
     const maker = await makeToken(["tokens:write", "tokens:read", "deployments:read"], { namespaces: ["shop", "lab"] });
     const make = async (scopes: string[], namespaces?: string[]) => {
-      const made = await request("POST", "/tokens", { token: maker.token, body: { name: "x", scopes, ...(namespaces ? { namespaces } : {}) } });
+      const made = await request("POST", "/tokens", {
+        token: maker.token,
+        body: { name: "x", scopes, ...(namespaces ? { namespaces } : {}) },
+      });
       return [made.status, made.body.code ?? "made"];
     };
     expect(await make(["deployments:read"], ["shop"])).toEqual([201, "made"]);
@@ -179,7 +217,11 @@ describe("nobody hands out more than they have", () => {
     const small = await makeToken(["tokens:write", "tokens:read"]);
     const bound = await makeToken(["admin"], { namespaces: ["shop"] });
     const rotate = (token: string) => request("POST", `/tokens/${great.id}/rotate`, { token });
-    expect((await rotate(small.token)).body).toMatchObject({ status: 403, code: "insufficient_scope", required_scope: "admin" });
+    expect((await rotate(small.token)).body).toMatchObject({
+      status: 403,
+      code: "insufficient_scope",
+      required_scope: "admin",
+    });
     expect((await request("DELETE", `/tokens/${great.id}`, { token: small.token })).status).toBe(403);
     expect((await request("GET", `/tokens/${great.id}`, { token: small.token })).status).toBe(200);
     expect((await rotate(bound.token)).status).toBe(404);
@@ -192,7 +234,7 @@ describe("nobody hands out more than they have", () => {
     const bound = await makeToken(["tokens:read"], { namespaces: [space, "other"] });
     const mine: string[] = [];
     for (let i = 0; i < 5; i++) {
-      vi.setSystemTime(NOW + i);
+      vi.setSystemTime(NOW + 1 + i);
       mine.unshift((await makeToken(["deployments:read"], { namespaces: [space] })).id);
       await makeToken(["deployments:read"]);
     }
@@ -212,26 +254,43 @@ describe("a join token", () => {
     const at = Date.now();
     const key = await importPrivateKey(pair.privateKey);
     const signature = await crypto.subtle.sign("Ed25519", key, new TextEncoder().encode(enrolProofText(name, at)));
-    return { name, public_key: pair.publicKey, transport: "tunnel", labels: {}, at, proof: toBase64Url(new Uint8Array(signature)) };
+    return {
+      name,
+      public_key: pair.publicKey,
+      transport: "tunnel",
+      labels: {},
+      at,
+      proof: toBase64Url(new Uint8Array(signature)),
+    };
   };
-  const joinToken = async (body: Record<string, unknown>) => (await request<TokenAnswer>("POST", "/join-tokens", { body })).body;
+  const joinToken = async (body: Record<string, unknown>) =>
+    (await request<TokenAnswer>("POST", "/join-tokens", { body })).body;
 
   it("lives an hour and joins one host when nothing else is said", async () => {
     const made = await joinToken({});
     expect(made).toMatchObject({ scopes: ["hosts:join"], uses_left: 1, expire_at: "2100-01-01T01:00:00.000Z" });
-    const bad = await request<{ violations: unknown[] }>("POST", "/join-tokens", { body: { expires_in: "8d", uses: 0 } });
-    expect(bad.body.violations).toMatchObject([{ property_path: "uses" }, { property_path: "expires_in", code: "token.expires_in.invalid" }]);
+    const bad = await request<{ violations: unknown[] }>("POST", "/join-tokens", {
+      body: { expires_in: "8d", uses: 0 },
+    });
+    expect(bad.body.violations).toMatchObject([
+      { property_path: "uses" },
+      { property_path: "expires_in", code: "token.expires_in.invalid" },
+    ]);
   });
 
   it("with one use joins one of twenty hosts that come at once", async () => {
     const { token, id } = await joinToken({ uses: 1 });
     const hosts = await Promise.all(Array.from({ length: 20 }, (_, i) => keys(`lamp-${i}`)));
-    const answers = await Promise.all(hosts.map((body) => request<{ host_id: string }>("POST", "/hosts", { token, body })));
+    const answers = await Promise.all(
+      hosts.map((body) => request<{ host_id: string }>("POST", "/hosts", { token, body })),
+    );
     const joined = answers.flatMap((answer, i) => (answer.status === 201 ? [i] : []));
     expect(joined).toHaveLength(1);
     expect(answers.filter(({ status }) => status === 401)).toHaveLength(19);
     // The same host asking again is not a second use; neither is it when it asks at the same time.
-    const again = await Promise.all([0, 1, 2].map(() => request("POST", "/hosts", { token, body: hosts[joined[0] as number] })));
+    const again = await Promise.all(
+      [0, 1, 2].map(() => request("POST", "/hosts", { token, body: hosts[joined[0] as number] })),
+    );
     expect(again.map(({ text }) => text)).toEqual(Array(3).fill(answers[joined[0] as number]?.text));
     expect((await request("GET", `/tokens/${id}`)).body).toMatchObject({ uses_left: 0, revision: 2 });
   });
@@ -240,8 +299,12 @@ describe("a join token", () => {
     const { token } = await joinToken({ uses: 2, labels: { zone: "a" } });
     const body = { ...(await keys(fresh("lamp"))), labels: { zone: "b", disk: "ssd" } };
     const { host_id } = (await request<{ host_id: string }>("POST", "/hosts", { token, body })).body;
-    expect((await request("GET", `/hosts/${host_id}`)).body).toMatchObject({ labels: { zone: "a", disk: "ssd" }, status: "joining" });
-    for (const path of ["/hosts", "/deployments", "/tokens", "/audit"]) expect((await request("GET", path, { token })).status).toBe(403);
+    expect((await request("GET", `/hosts/${host_id}`)).body).toMatchObject({
+      labels: { zone: "a", disk: "ssd" },
+      status: "joining",
+    });
+    for (const path of ["/hosts", "/deployments", "/tokens", "/audit"])
+      expect((await request("GET", path, { token })).status).toBe(403);
     expect((await request("POST", "/hosts", { body })).status).toBe(403);
   });
 });
@@ -251,7 +314,9 @@ describe("who is not known", () => {
     const id = ulid(NOW);
     expect(await whoami(`lamp_${id}_${"A".repeat(43)}`)).toBe(401);
     await runInDurableObject(env.TOKEN.getByName(`tok_${id}`), (_, state) => {
-      expect(state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\'").toArray()).toEqual([]);
+      expect(
+        state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\'").toArray(),
+      ).toEqual([]);
     });
   });
 });
