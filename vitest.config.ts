@@ -34,6 +34,8 @@ export default defineConfig({
           include: ["test/end-to-end/**/*.test.ts"],
           sequence: last,
           fileParallelism: false,
+          // The programs that these tests start from here import CommonJS packages as Node itself does.
+          deps: { interopDefault: false },
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

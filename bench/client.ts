@@ -18,12 +18,14 @@ export class Client {
 
   send(method: string, path: string, { body, headers = {} }: Extra = {}): Promise<Answer> {
     return new Promise((done, fail) => {
-      const asked = this.#request(method, path, headers, async (response) => {
+      const asked = this.#request(method, path, headers, (response) => {
         let text = "";
         response.setEncoding("utf8");
         response.on("error", fail);
-        for await (const part of response) text += part;
-        done({ status: response.statusCode ?? 0, headers: response.headers, text });
+        response.on("data", (part: string) => {
+          text += part;
+        });
+        response.on("end", () => done({ status: response.statusCode ?? 0, headers: response.headers, text }));
       });
       asked.on("error", fail);
       asked.end(body === undefined ? undefined : JSON.stringify(body));
@@ -38,7 +40,11 @@ export class Client {
   }
 
   /** Follows a resource's events from `after` on; resolves when the stream is open. */
-  follow(path: string, after: number, heard: (event: JournalEvent, at: number) => void): Promise<{ close: () => void }> {
+  follow(
+    path: string,
+    after: number,
+    heard: (event: JournalEvent, at: number) => void,
+  ): Promise<{ close: () => void }> {
     return new Promise((done, fail) => {
       const parser = createParser({
         onEvent: ({ event, data }) => {
@@ -46,7 +52,7 @@ export class Client {
         },
       });
       const headers = { accept: "text/event-stream" };
-      const asked = this.#request("GET", `${path}?after=${after}`, headers, async (response) => {
+      const asked = this.#request("GET", `${path}?after=${after}`, headers, (response) => {
         if (response.statusCode !== 200) return fail(new Error(`${path} answered ${response.statusCode}`));
         response.setEncoding("utf8");
         response.on("error", () => {});
@@ -62,7 +68,12 @@ export class Client {
     this.#agent.destroy();
   }
 
-  #request(method: string, path: string, headers: Record<string, string>, answered: (response: IncomingMessage) => void) {
+  #request(
+    method: string,
+    path: string,
+    headers: Record<string, string>,
+    answered: (response: IncomingMessage) => void,
+  ) {
     const authorization = `Bearer ${this.token}`;
     const url = this.url + path;
     const all = { authorization, "content-type": "application/json", ...headers };

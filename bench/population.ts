@@ -27,7 +27,9 @@ export async function populate(size: number, say: Setting["say"], register: Sett
   const created = performance.now();
   await untilCounted(site, "running", size);
   const seconds = (from: number, to: number) => `${((to - from) / 1000).toFixed(1)} s`;
-  say(`made ${size} deployments in ${seconds(started, created)}, all listed as running after ${seconds(started, performance.now())}`);
+  say(
+    `made ${size} deployments in ${seconds(started, created)}, all listed as running after ${seconds(started, performance.now())}`,
+  );
   return { site, agent, ids };
 }
 

@@ -62,7 +62,15 @@ export class SimulatedAgent {
     const dataDir = join(site.folder, "simulated-agent");
     mkdirSync(dataDir, { mode: 0o700 });
     const joinToken = await site.joinToken();
-    const identity = await enrol({ dataDir, url, joinToken, name: "simulated", labels: {}, transport: "tunnel", endpoint: null });
+    const identity = await enrol({
+      dataDir,
+      url,
+      joinToken,
+      name: "simulated",
+      labels: {},
+      transport: "tunnel",
+      endpoint: null,
+    });
     const peer: Peer = {
       hostId: identity.host_id,
       bootId: ulid(Date.now()),
@@ -88,7 +96,8 @@ export class SimulatedAgent {
   /** Lets everything run that was held. */
   release(): void {
     this.#becomes = "running";
-    for (const { id, generation, phase } of [...this.#seen.values()]) if (phase === "preparing") this.#see(id, generation);
+    for (const { id, generation, phase } of [...this.#seen.values()])
+      if (phase === "preparing") this.#see(id, generation);
   }
 
   #take(workloads: readonly Workload[]): void {
@@ -102,7 +111,17 @@ export class SimulatedAgent {
   #see(id: string, generation: number): void {
     const at = Date.now();
     if (this.#becomes === "preparing") this.#tell({ id, generation, at, phase: "preparing", message: "held" });
-    else this.#tell({ id, generation, at, phase: "running", started_at: at, address: null, image_digest: null, notes: [] });
+    else
+      this.#tell({
+        id,
+        generation,
+        at,
+        phase: "running",
+        started_at: at,
+        address: null,
+        image_digest: null,
+        notes: [],
+      });
   }
 
   #tell(observation: Observation): void {

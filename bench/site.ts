@@ -2,12 +2,12 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { HostView } from "../contract/host.ts";
-import type { TokenCreated } from "../contract/token.ts";
-import type { Runtime } from "../contract/workload.ts";
 import { CONTROL_PLANE_GRACE_MS, type ControlPlane, startControlPlane } from "../cli/up/control-plane.ts";
 import { AGENT_GRACE_MS, startAgent } from "../cli/up/local-agent.ts";
 import { newRootToken, tokenHash } from "../cli/up/root-token.ts";
+import type { HostView } from "../contract/host.ts";
+import type { TokenCreated } from "../contract/token.ts";
+import type { Runtime } from "../contract/workload.ts";
 import { Client } from "./client.ts";
 import type { Setting } from "./figure.ts";
 

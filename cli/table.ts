@@ -86,7 +86,7 @@ function squeeze<Row>(columns: Sized<Row>[], width: number): Sized<Row>[] {
     const total = columns.reduce((sum, one) => sum + one.width + GAP, -GAP);
     const widest = columns.reduce((a, b) => (b.width > a.width ? b : a));
     if (total <= width || widest.width <= 4) return columns;
-    widest.width -= Math.min(total - width, widest.width - 4);
+    widest.width--;
   }
 }
 

@@ -30,7 +30,10 @@ export function allowedActions<Status extends string, Action extends string>(
   return Object.fromEntries(
     (Object.keys(table) as Action[]).map((action) => {
       const allowed = verdict(table, status, action) === "go";
-      return [action, allowed ? { allowed } : { allowed, code: `status_${status}`, reason: `not possible while ${status}` }];
+      return [
+        action,
+        allowed ? { allowed } : { allowed, code: `status_${status}`, reason: `not possible while ${status}` },
+      ];
     }),
   );
 }

@@ -1,5 +1,12 @@
 import { allowedActions } from "./action.ts";
-import { DEPLOYMENT_ACTION_TABLE, type DeploymentIdentity, type DeploymentState, type DeploymentView, type Instance, type InstanceView } from "./deployment.ts";
+import {
+  DEPLOYMENT_ACTION_TABLE,
+  type DeploymentIdentity,
+  type DeploymentState,
+  type DeploymentView,
+  type Instance,
+  type InstanceView,
+} from "./deployment.ts";
 import { instanceId, workloadId } from "./id.ts";
 
 /** What a view needs beyond identity and state. */
@@ -8,7 +15,9 @@ export type ViewHead = { revision: number; updated_at: number; event_cursor: num
 /** A deployment as the API answers it. The one place that decides what of it is shown; the registry password is not. */
 export function deploymentView(identity: DeploymentIdentity, state: DeploymentState, head: ViewHead): DeploymentView {
   const { manifest } = identity;
-  const digest = state.instances.flatMap((i) => (i.phase === "running" && i.image_digest !== null ? [i.image_digest] : []))[0];
+  const digest = state.instances.flatMap((i) =>
+    i.phase === "running" && i.image_digest !== null ? [i.image_digest] : [],
+  )[0];
   return {
     id: identity.id,
     created_at: iso(identity.created_at),

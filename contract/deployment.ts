@@ -24,12 +24,18 @@ export const DeploymentStatus = z.enum(DEPLOYMENT_STATUSES);
 export type DeploymentStatus = z.infer<typeof DeploymentStatus>;
 
 /** Never reconciled again; left by deletion, or by applying a fixed manifest (which makes a new deployment). */
-export const TERMINAL = ["completed", "failed", "crash_loop_back_off", "insufficient_resources"] as const satisfies readonly DeploymentStatus[];
+export const TERMINAL = [
+  "completed",
+  "failed",
+  "crash_loop_back_off",
+  "insufficient_resources",
+] as const satisfies readonly DeploymentStatus[];
 /** Failures that are tried again, with back-off, until MAX_RESTART_COUNT. */
 export const RETRIED = FAILURE_KINDS satisfies readonly DeploymentStatus[];
 
 export const isTerminal = (status: DeploymentStatus): boolean => (TERMINAL as readonly string[]).includes(status);
-export const isRetried = (status: DeploymentStatus): status is FailureKind => (RETRIED as readonly string[]).includes(status);
+export const isRetried = (status: DeploymentStatus): status is FailureKind =>
+  (RETRIED as readonly string[]).includes(status);
 /** Passing statuses wait for something and always have a deadline; the others rest. `deleted` rests when it has been purged. */
 export const isPassing = (status: DeploymentStatus): boolean => status !== "running" && !isTerminal(status);
 
@@ -38,13 +44,32 @@ export const MAX_RESTART_COUNT = 5;
 /** Seconds before the next attempt, by how many have been counted so far. */
 export const RETRY_DELAY_S = [1, 2, 4, 8, 16] as const;
 
-const fromError = ["creating", "running", ...FAILURE_KINDS, "failed", "crash_loop_back_off", "insufficient_resources", "completed", "deleted"] as const;
-const otherThan = <K extends FailureKind>(kind: K) => fromError.filter((status) => status !== kind) as Exclude<(typeof fromError)[number], K>[];
+const fromError = [
+  "creating",
+  "running",
+  ...FAILURE_KINDS,
+  "failed",
+  "crash_loop_back_off",
+  "insufficient_resources",
+  "completed",
+  "deleted",
+] as const;
+const otherThan = <K extends FailureKind>(kind: K) =>
+  fromError.filter((status) => status !== kind) as Exclude<(typeof fromError)[number], K>[];
 
 /** Every edge that a deployment may take. */
 export const DEPLOYMENT_NEXT = {
   pending: ["creating", "insufficient_resources", "deleted"],
-  creating: ["pending", "running", "completed", "failed", "crash_loop_back_off", "insufficient_resources", ...FAILURE_KINDS, "deleted"],
+  creating: [
+    "pending",
+    "running",
+    "completed",
+    "failed",
+    "crash_loop_back_off",
+    "insufficient_resources",
+    ...FAILURE_KINDS,
+    "deleted",
+  ],
   // Back to pending only when its host is lost or drained and no other host fits: "running" would be untrue.
   running: ["pending", "completed", "failed", "crash_loop_back_off", ...FAILURE_KINDS, "deleted"],
   completed: ["deleted"],
@@ -67,7 +92,10 @@ export type DeploymentAction = (typeof DEPLOYMENT_ACTIONS)[number];
 export const DEPLOYMENT_ACTION_TABLE = {
   apply: { from: DEPLOYMENT_STATUSES, already: [] },
   delete: { from: DEPLOYMENT_STATUSES.filter((status) => status !== "deleted"), already: ["deleted"] },
-} as const satisfies Record<DeploymentAction, { from: readonly DeploymentStatus[]; already: readonly DeploymentStatus[] }>;
+} as const satisfies Record<
+  DeploymentAction,
+  { from: readonly DeploymentStatus[]; already: readonly DeploymentStatus[] }
+>;
 
 const slot = {
   slot: z.int().nonnegative(),
@@ -195,6 +223,8 @@ export const DeploymentView = z.object({
   instances: z.array(InstanceView),
   revision: z.int(),
   allowedActions: AllowedActions,
-  event_cursor: z.int().describe("seq of the newest event; `GET …/events` with `Last-Event-ID` of this continues from here"),
+  event_cursor: z
+    .int()
+    .describe("seq of the newest event; `GET …/events` with `Last-Event-ID` of this continues from here"),
 });
 export type DeploymentView = z.infer<typeof DeploymentView>;

@@ -89,7 +89,11 @@ export const AgentBody = z.discriminatedUnion("kind", [
   /** Runtimes or capacity changed, e.g. a Docker Engine came up. */
   z.object({ kind: z.literal("facts"), runtimes: z.array(HostRuntime), capacity: HostCapacity, policy: HostPolicy }),
   z.object({ kind: z.literal("chunk"), op: z.string(), data: z.unknown() }),
-  z.object({ kind: z.literal("end"), op: z.string(), error: z.object({ code: z.string(), message: z.string() }).nullable() }),
+  z.object({
+    kind: z.literal("end"),
+    op: z.string(),
+    error: z.object({ code: z.string(), message: z.string() }).nullable(),
+  }),
 ]);
 export type AgentBody = z.infer<typeof AgentBody>;
 
@@ -97,7 +101,12 @@ export type AgentBody = z.infer<typeof AgentBody>;
 export const ControlBody = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("challenge"), answers: z.string() }),
   /** All that this host should run, in parts; what is not in it must go. */
-  z.object({ kind: z.literal("desired"), revision: z.int().nonnegative(), workloads: z.array(Workload), last: z.boolean() }),
+  z.object({
+    kind: z.literal("desired"),
+    revision: z.int().nonnegative(),
+    workloads: z.array(Workload),
+    last: z.boolean(),
+  }),
   /** What changed since. */
   z.object({ kind: z.literal("apply"), revision: z.int().nonnegative(), workloads: z.array(Workload) }),
   z.object({ kind: z.literal("ask"), op: z.string(), question: Question }),

@@ -40,7 +40,10 @@ export const newId = (kind: IdKind, now: number): string => `${ID_PREFIX[kind]}_
 const idOf = (kind: IdKind) =>
   z
     .string()
-    .regex(new RegExp(`^${ID_PREFIX[kind]}_[0-9a-hjkmnp-tv-z]{26}$`), `expected an id of the form ${ID_PREFIX[kind]}_…`);
+    .regex(
+      new RegExp(`^${ID_PREFIX[kind]}_[0-9a-hjkmnp-tv-z]{26}$`),
+      `expected an id of the form ${ID_PREFIX[kind]}_…`,
+    );
 
 export const DeploymentId = idOf("deployment");
 export const HostId = idOf("host");

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import type { Violation } from "./problem.ts";
 import { MANIFEST_FIELDS, Manifest } from "./manifest.ts";
+import type { Violation } from "./problem.ts";
 import { parseCpu, parseDuration, parseMemory } from "./quantity.ts";
 import { PullPolicy, RUNTIMES } from "./workload.ts";
 
@@ -21,7 +21,8 @@ const resource = (part: "limits" | "requests", kind: "cpu" | "memory"): Rule => 
   find: (m) => {
     const text = m.resources?.[part]?.[kind];
     const valid = text === undefined || (kind === "cpu" ? parseCpu(text) : parseMemory(text)) !== null;
-    const expected = kind === "cpu" ? '"500m" or a number of cores such as "0.5"' : 'bytes or a size such as "128Mi" or "1.5G"';
+    const expected =
+      kind === "cpu" ? '"500m" or a number of cores such as "0.5"' : 'bytes or a size such as "128Mi" or "1.5G"';
     return when(!valid, `resources.${part}.${kind}`, `expected ${expected}, got "${text}"`);
   },
 });
@@ -29,13 +30,20 @@ const resource = (part: "limits" | "requests", kind: "cpu" | "memory"): Rule => 
 const port = (field: "published" | "target"): Rule => ({
   code: `deployment.ports.${field}.out_of_range`,
   find: (m) =>
-    m.ports.flatMap((p, i) => when(p[field] < 1 || p[field] > 65535, `ports[${i}].${field}`, `expected 1 to 65535, got ${p[field]}`)),
+    m.ports.flatMap((p, i) =>
+      when(p[field] < 1 || p[field] > 65535, `ports[${i}].${field}`, `expected 1 to 65535, got ${p[field]}`),
+    ),
 });
 
 export const MANIFEST_RULES: readonly Rule[] = [
   {
     code: "deployment.runtime.unsupported",
-    find: (m) => when(!RUNTIMES.includes(m.runtime as never), "runtime", `expected one of ${RUNTIMES.join(", ")}, got "${m.runtime}"`),
+    find: (m) =>
+      when(
+        !RUNTIMES.includes(m.runtime as never),
+        "runtime",
+        `expected one of ${RUNTIMES.join(", ")}, got "${m.runtime}"`,
+      ),
   },
   {
     code: "deployment.image.required",
@@ -43,43 +51,76 @@ export const MANIFEST_RULES: readonly Rule[] = [
   },
   {
     code: "deployment.image.process_unsupported",
-    find: (m) => when(m.runtime === "process" && m.image != null, "image", "the process runtime runs a command of the host, not an image"),
+    find: (m) =>
+      when(
+        m.runtime === "process" && m.image != null,
+        "image",
+        "the process runtime runs a command of the host, not an image",
+      ),
   },
   {
     code: "deployment.command.required",
-    find: (m) => when(m.runtime === "process" && m.command.length === 0, "command", "the process runtime needs a command"),
+    find: (m) =>
+      when(m.runtime === "process" && m.command.length === 0, "command", "the process runtime needs a command"),
   },
   {
     code: "deployment.volumes.process_unsupported",
-    find: (m) => when(m.runtime === "process" && m.volumes.length > 0, "volumes", "the process runtime sees the host's own files and mounts nothing"),
+    find: (m) =>
+      when(
+        m.runtime === "process" && m.volumes.length > 0,
+        "volumes",
+        "the process runtime sees the host's own files and mounts nothing",
+      ),
   },
   {
     code: "deployment.network.process_unsupported",
-    find: (m) => when(m.runtime === "process" && m.network != null, "network", "a process is on the host's network; leave `network` out"),
+    find: (m) =>
+      when(
+        m.runtime === "process" && m.network != null,
+        "network",
+        "a process is on the host's network; leave `network` out",
+      ),
   },
   {
     code: "deployment.volumes.source.required",
-    find: (m) => m.volumes.flatMap((v, i) => when(v.source.trim() === "", `volumes[${i}].source`, "source cannot be empty")),
+    find: (m) =>
+      m.volumes.flatMap((v, i) => when(v.source.trim() === "", `volumes[${i}].source`, "source cannot be empty")),
   },
   {
     code: "deployment.volumes.source.not_absolute",
     find: (m) =>
       m.volumes.flatMap((v, i) =>
-        when(v.type === "bind" && v.source.trim() !== "" && !v.source.startsWith("/"), `volumes[${i}].source`, "a bind mount needs an absolute path of the host"),
+        when(
+          v.type === "bind" && v.source.trim() !== "" && !v.source.startsWith("/"),
+          `volumes[${i}].source`,
+          "a bind mount needs an absolute path of the host",
+        ),
       ),
   },
   {
     code: "deployment.volumes.destination.required",
     find: (m) =>
-      m.volumes.flatMap((v, i) => when(!v.destination.startsWith("/"), `volumes[${i}].destination`, "expected an absolute path in the container")),
+      m.volumes.flatMap((v, i) =>
+        when(!v.destination.startsWith("/"), `volumes[${i}].destination`, "expected an absolute path in the container"),
+      ),
   },
   {
     code: "deployment.ports.host_network_conflict",
-    find: (m) => when(hostNetwork(m) && m.ports.length > 0, "ports", "on the host's network nothing is published; leave `ports` out"),
+    find: (m) =>
+      when(
+        hostNetwork(m) && m.ports.length > 0,
+        "ports",
+        "on the host's network nothing is published; leave `ports` out",
+      ),
   },
   {
     code: "deployment.replicas.host_network_conflict",
-    find: (m) => when(hostNetwork(m) && replicated(m), "replicas", "replicas on the host's network would compete for the same ports; expected 1"),
+    find: (m) =>
+      when(
+        hostNetwork(m) && replicated(m),
+        "replicas",
+        "replicas on the host's network would compete for the same ports; expected 1",
+      ),
   },
   port("published"),
   port("target"),
@@ -107,28 +148,43 @@ export const MANIFEST_RULES: readonly Rule[] = [
   },
   {
     code: "deployment.ports.replicas_conflict",
-    find: (m) => when(m.ports.length > 0 && replicated(m), "ports", `one host port cannot be shared by ${m.replicas} replicas; leave \`ports\` out or use 1 replica`),
+    find: (m) =>
+      when(
+        m.ports.length > 0 && replicated(m),
+        "ports",
+        `one host port cannot be shared by ${m.replicas} replicas; leave \`ports\` out or use 1 replica`,
+      ),
   },
   {
     code: "deployment.replicas.ports_conflict",
-    find: (m) => when(m.ports.length > 0 && replicated(m), "replicas", `expected 1 when ports are published, got ${m.replicas}`),
+    find: (m) =>
+      when(m.ports.length > 0 && replicated(m), "replicas", `expected 1 when ports are published, got ${m.replicas}`),
   },
   {
     code: "deployment.volumes.shared_rw_replicas",
     find: (m) =>
       m.volumes.flatMap((v, i) =>
-        when(v.type === "volume" && v.permission === "rw" && replicated(m), `volumes[${i}].permission`, "a writable volume cannot be shared by replicas; use `ro` or 1 replica"),
+        when(
+          v.type === "volume" && v.permission === "rw" && replicated(m),
+          `volumes[${i}].permission`,
+          "a writable volume cannot be shared by replicas; use `ro` or 1 replica",
+        ),
       ),
   },
   {
     code: "deployment.replicas.job_must_be_one",
-    find: (m) => when(m.kind === "job" && m.replicas !== 1, "replicas", `a job runs one instance; expected 1, got ${m.replicas}`),
+    find: (m) =>
+      when(m.kind === "job" && m.replicas !== 1, "replicas", `a job runs one instance; expected 1, got ${m.replicas}`),
   },
   {
     code: "deployment.environment.key.invalid",
     find: (m) =>
       Object.keys(m.environment).flatMap((key) =>
-        when(!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key), `environment.${key}`, "expected letters, digits and `_`, not starting with a digit"),
+        when(
+          !/^[A-Za-z_][A-Za-z0-9_]*$/.test(key),
+          `environment.${key}`,
+          "expected letters, digits and `_`, not starting with a digit",
+        ),
       ),
   },
   resource("limits", "cpu"),
@@ -149,20 +205,32 @@ export const MANIFEST_RULES: readonly Rule[] = [
   {
     code: "deployment.config.credentials.incomplete",
     find: (m) =>
-      when((m.config?.username == null) !== (m.config?.password == null), "config", "a registry needs both `username` and `password`"),
+      when(
+        (m.config?.username == null) !== (m.config?.password == null),
+        "config",
+        "a registry needs both `username` and `password`",
+      ),
   },
   {
     code: "deployment.stop_timeout.invalid",
     find: (m) => {
       const ms = parseDuration(m.stop_timeout);
-      return when(ms === null || ms > 3_600_000, "stop_timeout", `expected a duration up to 1h such as "10s", got "${m.stop_timeout}"`);
+      return when(
+        ms === null || ms > 3_600_000,
+        "stop_timeout",
+        `expected a duration up to 1h such as "10s", got "${m.stop_timeout}"`,
+      );
     },
   },
   {
     code: "deployment.labels.reserved",
     find: (m) =>
       Object.keys(m.labels).flatMap((key) =>
-        when(key.startsWith("lamplighter.") || key === "ring_deployment", `labels.${key}`, "this label is the system's own"),
+        when(
+          key.startsWith("lamplighter.") || key === "ring_deployment",
+          `labels.${key}`,
+          "this label is the system's own",
+        ),
       ),
   },
 ];
@@ -174,7 +242,9 @@ const NOT_CARRIED_OUT: Record<string, string> = {
 };
 
 /** Checks everything about a manifest. Answers it parsed, or every violation at once, each with its path and code. */
-export function checkManifest(body: unknown): { ok: true; manifest: Manifest } | { ok: false; violations: Violation[] } {
+export function checkManifest(
+  body: unknown,
+): { ok: true; manifest: Manifest } | { ok: false; violations: Violation[] } {
   const parsed = Manifest.safeParse(body);
   const violations = parsed.success ? [] : shapeViolations(parsed.error, body);
   const manifest = parsed.success ? parsed.data : salvage(body);
@@ -209,16 +279,26 @@ export function shapeViolations(error: z.ZodError, body: unknown): Violation[] {
         const notCarriedOut = issue.path.length === 0 ? NOT_CARRIED_OUT[key] : undefined;
         return notCarriedOut
           ? { property_path: key, message: notCarriedOut, code: `deployment.${key}.unsupported` }
-          : { property_path: propertyPath([...issue.path, key]), message: `unknown field${suggestion(key, known)}`, code: "unknown_field" };
+          : {
+              property_path: propertyPath([...issue.path, key]),
+              message: `unknown field${suggestion(key, known)}`,
+              code: "unknown_field",
+            };
       });
     }
     const missing = issue.code === "invalid_type" && valueAt(body, issue.path) === undefined;
-    return [{ property_path: path, message: missing ? "required" : issue.message, code: missing ? "required" : issue.code }];
+    return [
+      { property_path: path, message: missing ? "required" : issue.message, code: missing ? "required" : issue.code },
+    ];
   });
 }
 
 export function propertyPath(path: readonly PropertyKey[]): string {
-  return path.reduce<string>((text, part) => (typeof part === "number" ? `${text}[${part}]` : text === "" ? String(part) : `${text}.${String(part)}`), "");
+  return path.reduce<string>(
+    (text, part) =>
+      typeof part === "number" ? `${text}[${part}]` : text === "" ? String(part) : `${text}.${String(part)}`,
+    "",
+  );
 }
 
 function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
@@ -240,7 +320,8 @@ function step(schema: unknown, part: PropertyKey): unknown {
 
 function bare(schema: unknown): unknown {
   let inner = schema;
-  while (inner instanceof z.ZodDefault || inner instanceof z.ZodOptional || inner instanceof z.ZodNullable) inner = inner.unwrap();
+  while (inner instanceof z.ZodDefault || inner instanceof z.ZodOptional || inner instanceof z.ZodNullable)
+    inner = inner.unwrap();
   return inner;
 }
 

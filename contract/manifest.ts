@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { parseCpu, parseDuration, parseMemory } from "./quantity.ts";
-import { Mount, PortMapping, PullPolicy, RUNTIMES, type WorkloadSpec } from "./workload.ts";
+import { Mount, PortMapping, type PullPolicy, RUNTIMES, type WorkloadSpec } from "./workload.ts";
 
 /**
  * A deployment as its user writes it: the body of `POST /deployments`, and an entry of a manifest file. The fields are Ring's, and ours
@@ -9,7 +9,8 @@ import { Mount, PortMapping, PullPolicy, RUNTIMES, type WorkloadSpec } from "./w
 
 /** A DNS label, as in Ring's namespaces, one character allowed. */
 const NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
-export const NAME_MESSAGE = "expected 1 to 63 lower-case letters, digits or `-`, starting and ending with a letter or digit";
+export const NAME_MESSAGE =
+  "expected 1 to 63 lower-case letters, digits or `-`, starting and ending with a letter or digit";
 export const Name = z.string().regex(NAME, NAME_MESSAGE);
 
 const Quantity = z.union([z.string(), z.number()]).transform(String);
@@ -23,11 +24,17 @@ const EnvironmentValue = z.union([z.string(), z.number().transform(String), z.bo
 export const MANIFEST_FIELDS = {
   name: Name,
   namespace: Name.default("default"),
-  runtime: z.string().default("docker").describe(`One of ${RUNTIMES.join(", ")}`),
+  runtime: z
+    .string()
+    .default("docker")
+    .describe(`One of ${RUNTIMES.join(", ")}`),
   kind: z.enum(["worker", "job"]).default("worker"),
   image: z.string().nullish().describe("Required but for the process runtime"),
   replicas: z.int().min(0).max(1000).default(1),
-  command: z.array(z.string()).default([]).describe("Container: replaces CMD. Process: the program and its arguments; required"),
+  command: z
+    .array(z.string())
+    .default([])
+    .describe("Container: replaces CMD. Process: the program and its arguments; required"),
   labels: z.record(z.string(), EnvironmentValue).default({}),
   environment: z.record(z.string(), EnvironmentValue).default({}),
   ports: z.array(PortMapping).default([]),
@@ -39,7 +46,13 @@ export const MANIFEST_FIELDS = {
       server: z.string().nullish(),
       username: z.string().nullish(),
       password: z.string().nullish().describe("Write-only: never answered"),
-      user: z.strictObject({ id: z.int().min(0).nullish(), group: z.int().min(0).nullish(), privileged: z.boolean().default(false) }).nullish(),
+      user: z
+        .strictObject({
+          id: z.int().min(0).nullish(),
+          group: z.int().min(0).nullish(),
+          privileged: z.boolean().default(false),
+        })
+        .nullish(),
     })
     .nullish(),
   network: z.strictObject({ mode: z.enum(["bridge", "host"]).default("bridge") }).nullish(),

@@ -36,13 +36,21 @@ export const PROBLEMS = {
     title: "No such resource",
     help: "Check the id. A resource in a namespace that the token may not see is answered the same way.",
   },
-  method_not_allowed: { status: 405, title: "Method not allowed here", help: "The `Allow` header lists the methods that this path knows." },
+  method_not_allowed: {
+    status: 405,
+    title: "Method not allowed here",
+    help: "The `Allow` header lists the methods that this path knows.",
+  },
   action_not_allowed: {
     status: 409,
     title: "Not allowed in the current status",
     help: "`status` and `allowedActions` in the answer say what the resource is and what it would accept now.",
   },
-  name_taken: { status: 409, title: "The name is taken", help: "Choose another name, or delete the resource that holds it." },
+  name_taken: {
+    status: 409,
+    title: "The name is taken",
+    help: "Choose another name, or delete the resource that holds it.",
+  },
   host_not_empty: {
     status: 409,
     title: "The host still runs workloads",
@@ -63,8 +71,16 @@ export const PROBLEMS = {
     title: "The resource has changed",
     help: "`If-Match` names an older revision. Read the resource again, decide again, and send its new `ETag`.",
   },
-  body_too_large: { status: 413, title: "The body is too large", help: "Bodies are limited to 1 MiB (1,048,576 bytes)." },
-  unsupported_media_type: { status: 415, title: "The body is not JSON", help: "Send `Content-Type: application/json`." },
+  body_too_large: {
+    status: 413,
+    title: "The body is too large",
+    help: "Bodies are limited to 1 MiB (1,048,576 bytes).",
+  },
+  unsupported_media_type: {
+    status: 415,
+    title: "The body is not JSON",
+    help: "Send `Content-Type: application/json`.",
+  },
   validation_failed: {
     status: 422,
     title: "Validation failed",
@@ -119,11 +135,14 @@ export type Refusal = {
   more?: Record<string, unknown>;
 };
 
-
 export type Reply<T> = { ok: true; value: T } | { ok: false; refusal: Refusal };
 
 export const accept = <T>(value: T): Reply<T> => ({ ok: true, value });
-export const refuse = (code: ProblemCode, detail: string, rest: Omit<Refusal, "code" | "detail"> = {}): Reply<never> => ({
+export const refuse = (
+  code: ProblemCode,
+  detail: string,
+  rest: Omit<Refusal, "code" | "detail"> = {},
+): Reply<never> => ({
   ok: false,
   refusal: { code, detail, ...rest },
 });

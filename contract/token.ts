@@ -5,7 +5,9 @@ import { Scope } from "./scope.ts";
 export const TOKEN_PATTERN = /^lamp_([0-9a-z]{26})_([A-Za-z0-9_-]{43})$/;
 
 export const TokenCreate = z.strictObject({
-  name: z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/, "expected 1 to 63 letters, digits, `_`, `.` or `-`"),
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/, "expected 1 to 63 letters, digits, `_`, `.` or `-`"),
   scopes: z.array(Scope).min(1, "expected at least one scope"),
   namespaces: z.array(z.string().min(1)).default([]),
   expire_at: z.iso.datetime({ offset: true }).nullish(),

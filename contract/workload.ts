@@ -117,7 +117,11 @@ export const Observation = z.discriminatedUnion("phase", [
   }),
   /** It ran and ended by itself; an intended stop is never seen as this. */
   z.object({ ...seen, phase: z.literal("exited"), exit: Exit }),
-  z.object({ ...seen, phase: z.literal("failed"), failure: z.object({ kind: FailureKind, reason: z.string(), message: z.string() }) }),
+  z.object({
+    ...seen,
+    phase: z.literal("failed"),
+    failure: z.object({ kind: FailureKind, reason: z.string(), message: z.string() }),
+  }),
   z.object({ ...seen, phase: z.literal("stopping") }),
   /** Nothing of it is left on this host. */
   z.object({ ...seen, phase: z.literal("gone") }),
@@ -146,5 +150,10 @@ export const LogLine = z.object({
 });
 export type LogLine = z.infer<typeof LogLine>;
 
-export const ExecResult = z.object({ exit_code: z.int().nullable(), stdout: z.string(), stderr: z.string(), truncated: z.boolean() });
+export const ExecResult = z.object({
+  exit_code: z.int().nullable(),
+  stdout: z.string(),
+  stderr: z.string(),
+  truncated: z.boolean(),
+});
 export type ExecResult = z.infer<typeof ExecResult>;

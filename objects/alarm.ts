@@ -44,7 +44,9 @@ export function takeDue(sql: SqlStorage, now: number): { name: string; dueAt: nu
 /** When the alarm should ring: the earliest timer or letter, null for a resting object. */
 export function earliest(sql: SqlStorage): number | null {
   return sql
-    .exec<{ at: number | null }>("SELECT min(at) AS at FROM (SELECT min(due_at) AS at FROM timer UNION ALL SELECT min(due_at) FROM outbox)")
+    .exec<{ at: number | null }>(
+      "SELECT min(at) AS at FROM (SELECT min(due_at) AS at FROM timer UNION ALL SELECT min(due_at) FROM outbox)",
+    )
     .one().at;
 }
 

@@ -37,12 +37,18 @@ export const cursor = (sql: SqlStorage): number =>
 /** The newest events first, as JSON texts. */
 export function newest(sql: SqlStorage, level: Level | null, limit: number): string[] {
   return sql
-    .exec<{ body: string }>("SELECT body FROM journal WHERE ?1 IS NULL OR level = ?1 ORDER BY seq DESC LIMIT ?2", level, limit)
+    .exec<{ body: string }>(
+      "SELECT body FROM journal WHERE ?1 IS NULL OR level = ?1 ORDER BY seq DESC LIMIT ?2",
+      level,
+      limit,
+    )
     .toArray()
     .map(({ body }) => body);
 }
 
 /** The events after a seq, oldest first, as JSON texts with their seq: what a stream sends. */
 export function after(sql: SqlStorage, seq: number, limit: number): { seq: number; body: string }[] {
-  return sql.exec<{ seq: number; body: string }>("SELECT seq, body FROM journal WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit).toArray();
+  return sql
+    .exec<{ seq: number; body: string }>("SELECT seq, body FROM journal WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit)
+    .toArray();
 }

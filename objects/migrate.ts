@@ -12,11 +12,14 @@ const MACHINERY: readonly Migration[] = [{ id: "machinery/0001", sql: machinery0
 export function migrate(storage: DurableObjectStorage, own: readonly Migration[]): void {
   const list = [...MACHINERY, ...own];
   storage.transactionSync(() => {
-    storage.sql.exec("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, id TEXT NOT NULL, applied_at INTEGER NOT NULL)");
+    storage.sql.exec(
+      "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, id TEXT NOT NULL, applied_at INTEGER NOT NULL)",
+    );
     const applied = storage.sql.exec<{ id: string }>("SELECT id FROM migration ORDER BY number").toArray();
     const next = list.slice(applied.length);
     applied.forEach(({ id }, i) => {
-      if (list[i]?.id !== id) throw new Error(`migration ${id} was applied as number ${i + 1}, where the list has ${list[i]?.id ?? "none"}`);
+      if (list[i]?.id !== id)
+        throw new Error(`migration ${id} was applied as number ${i + 1}, where the list has ${list[i]?.id ?? "none"}`);
     });
     for (const [i, { id, sql }] of next.entries()) {
       storage.sql.exec(sql);

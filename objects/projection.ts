@@ -28,7 +28,10 @@ export type Projection = { row: IndexRow; audits: AuditEntry[] };
 /** How the rows of namespaces are spread over IndexObjects. Fixed for good: changing it would orphan rows. */
 export const NAMESPACE_SHARDS = 8;
 export const CLUSTER_SHARD = "cluster";
-export const ALL_NAMESPACE_SHARDS: readonly string[] = Array.from({ length: NAMESPACE_SHARDS }, (_, i) => `namespaces-${i}`);
+export const ALL_NAMESPACE_SHARDS: readonly string[] = Array.from(
+  { length: NAMESPACE_SHARDS },
+  (_, i) => `namespaces-${i}`,
+);
 
 /** The IndexObject that lists what belongs to a namespace, or (null) to the cluster. FNV-1a over the name. */
 export function shardOf(namespace: string | null): string {
@@ -44,8 +47,14 @@ export function audit(sql: SqlStorage, entry: AuditEntry): void {
 }
 
 /** Sends the row and the audit entries that wait, then drops those. For an object's "index" letter. */
-export async function project(sql: SqlStorage, index: DurableObjectNamespace<IndexTarget>, row: IndexRow): Promise<void> {
-  const waiting = sql.exec<{ seq: number; body: string }>("SELECT seq, body FROM audit ORDER BY seq LIMIT 500").toArray();
+export async function project(
+  sql: SqlStorage,
+  index: DurableObjectNamespace<IndexTarget>,
+  row: IndexRow,
+): Promise<void> {
+  const waiting = sql
+    .exec<{ seq: number; body: string }>("SELECT seq, body FROM audit ORDER BY seq LIMIT 500")
+    .toArray();
   const audits = waiting.map(({ body }) => JSON.parse(body) as AuditEntry);
   await remote(index, shardOf(row.namespace)).project({ row, audits });
   const last = waiting.at(-1);

@@ -7,5 +7,7 @@ export type Remote<T> = {
  * The object of this name. The cast is sound because every method here takes and answers plain data, which structured clone carries as it
  * is, or a byte stream; the runtime's own stub types drop members that they cannot prove to be so, such as the refusal of a Reply.
  */
-export const remote = <T extends Rpc.DurableObjectBranded>(namespace: DurableObjectNamespace<T>, name: string): Remote<T> =>
-  namespace.getByName(name) as unknown as Remote<T>;
+export const remote = <T extends Rpc.DurableObjectBranded>(
+  namespace: DurableObjectNamespace<T>,
+  name: string,
+): Remote<T> => namespace.getByName(name) as unknown as Remote<T>;

@@ -1,4 +1,4 @@
-import { accept, refuse, type Reply } from "../contract/problem.ts";
+import { accept, type Reply, refuse } from "../contract/problem.ts";
 import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../contract/request.ts";
 
 /**
@@ -9,13 +9,25 @@ export function once(sql: SqlStorage, mutation: Mutation, now: number, work: () 
   if (mutation.idempotency === null) return work();
   const { key, fingerprint } = mutation.idempotency;
   sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
-  const kept = sql.exec<{ fingerprint: string; answer: string }>("SELECT fingerprint, answer FROM request WHERE key = ?", key).toArray()[0];
+  const kept = sql
+    .exec<{ fingerprint: string; answer: string }>("SELECT fingerprint, answer FROM request WHERE key = ?", key)
+    .toArray()[0];
   if (kept && kept.fingerprint !== fingerprint) {
-    return refuse("idempotency_key_reused", `Idempotency-Key "${key}" was used for another request in the last 24 hours.`);
+    return refuse(
+      "idempotency_key_reused",
+      `Idempotency-Key "${key}" was used for another request in the last 24 hours.`,
+    );
   }
   if (kept) return accept(JSON.parse(kept.answer) as Answer);
   const reply = work();
-  if (reply.ok) sql.exec("INSERT INTO request VALUES (?, ?, ?, ?)", key, fingerprint, JSON.stringify(reply.value), now + IDEMPOTENCY_KEPT_MS);
+  if (reply.ok)
+    sql.exec(
+      "INSERT INTO request VALUES (?, ?, ?, ?)",
+      key,
+      fingerprint,
+      JSON.stringify(reply.value),
+      now + IDEMPOTENCY_KEPT_MS,
+    );
   return reply;
 }
 
@@ -23,5 +35,7 @@ export function once(sql: SqlStorage, mutation: Mutation, now: number, work: () 
 export function stale(mutation: Mutation, revision: number): Reply<never> | null {
   return mutation.if_match === null || mutation.if_match === revision
     ? null
-    : refuse("precondition_failed", `If-Match names revision ${mutation.if_match}, the resource is at ${revision}.`, { more: { revision } });
+    : refuse("precondition_failed", `If-Match names revision ${mutation.if_match}, the resource is at ${revision}.`, {
+        more: { revision },
+      });
 }

@@ -2,7 +2,7 @@ import { newId } from "../contract/id.ts";
 import type { Reply } from "../contract/problem.ts";
 import type { Answer, Mutation } from "../contract/request.ts";
 import type { TokenView } from "../contract/token.ts";
-import type { TokenDraft } from "../objects/token/object.ts";
+import type { TokenDraft } from "../objects/token/record.ts";
 import { newSecret, sha256Hex } from "../objects/token/secret.ts";
 import { bearerOf } from "./access.ts";
 import { etag, jsonText } from "./answer.ts";

@@ -70,8 +70,14 @@ const PULL: readonly [RegExp, string, (image: string, said: string) => string][]
   [/invalid reference format|invalid repository name|short-name/i, "image_name_invalid", (image, said) => `'${image}' is not an image name: ${said}`],
 ];
 
-/** What a pull's error says. A name that cannot be looked up is the registry's host, not the image: it is tested before "not found". */
-export function pullFailure(image: string, said: string): Failure {
+/**
+ * What a pull's error says. A name that cannot be looked up is the registry's host, not the image: it is tested before "not found". Docker Hub
+ * answers a mistyped name like a private one; without credentials the mistyped name is the likelier.
+ */
+export function pullFailure(image: string, said: string, signedIn: boolean): Failure {
+  if (!signedIn && /repository does not exist or may require/i.test(said)) {
+    return { kind: "image_pull_back_off", reason: "image_not_found", message: `Image '${image}' not found: ${said}` };
+  }
   if (/no space left on device/i.test(said)) {
     return { kind: "file_system_error", reason: "disk_full", message: `no space left on the host to pull '${image}'` };
   }
@@ -135,7 +141,7 @@ export function networkFailure(error: EngineError, network: string): Failure {
 
 /** `80/tcp`, when the message names a port that the workload publishes; else the bare number it names, else null. */
 function portIn(said: string, ports: readonly PortMapping[]): string | null {
-  const numbers = [...said.matchAll(/[\]\d*]?:(\d{1,5})(?!\d|[:.]\d)/g)].map((match) => Number(match[1]));
+  const numbers = [...said.matchAll(/:(\d{1,5})(?!\d)/g)].map((match) => Number(match[1]));
   const udp = /\budp/i.test(said);
   const named = ports.filter((port) => numbers.includes(port.published));
   const port = named.find((it) => (it.protocol === "udp") === udp) ?? named[0];

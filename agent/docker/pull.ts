@@ -63,13 +63,14 @@ export class Pulls {
       const stream = await engine.call(
         "pull",
         (docker) => {
-          const options = { ...pullTarget(image), abortSignal: job.abort.signal };
-          return auth === null ? docker.createImage(options) : docker.createImage(auth, options);
+          const target = pullTarget(image);
+          return auth === null ? docker.createImage(target) : docker.createImage(auth, target);
         },
         ANSWER_MS,
       );
       const abort = (): void => void (stream as unknown as { destroy: () => void }).destroy();
       job.abort.signal.addEventListener("abort", abort, { once: true });
+      if (job.abort.signal.aborted) abort();
       const lines = new JsonLines<PullEvent>();
       for await (const chunk of stream) {
         for (const { value } of lines.take(chunk as Buffer)) progress.take(value);
@@ -82,8 +83,8 @@ export class Pulls {
     } catch (error) {
       const failed = engineError(error);
       if (failed.status === null) throw new EngineError(`the pull of '${image}' was cut off: ${failed.message}`, null);
-      return pullFailure(image, failed.message);
+      return pullFailure(image, failed.message, auth !== null);
     }
-    return progress.error === null ? null : pullFailure(image, progress.error);
+    return progress.error === null ? null : pullFailure(image, progress.error, auth !== null);
   }
 }

@@ -16,7 +16,10 @@ export type RemovalOptions = {
   removals: Removals;
 };
 
-/** Stops and removes every container of one generation, with its anonymous volumes; named volumes stay. Nothing there is success. */
+/**
+ * Stops and removes every container of one generation, with its anonymous volumes; named volumes stay. Nothing there is
+ * success. Once begun, whatever ends the containers is our doing, also when this fails half-way and is asked for again.
+ */
 export async function removeInstance(
   { hostId, runtime, engine, tracker, removals }: RemovalOptions,
   id: string,
@@ -34,6 +37,7 @@ export async function removeInstance(
     removals.mark(Id);
     const instance = tracker.roster.container(Id);
     if (instance) instance.intended = true;
+    if (State === "paused") await engine().call("unpause container", (docker) => docker.getContainer(Id).unpause()).catch(() => undefined);
     const asleep = State === "exited" || State === "created" || State === "dead";
     // A forced removal kills at once on Docker; on Podman it gives the container the time that it was created with.
     if (!asleep && (stopTimeoutMs > 0 || runtime === "podman")) await stop(engine(), Id, stopTimeoutMs);

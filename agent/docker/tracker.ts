@@ -24,6 +24,7 @@ const INIT_FAILS_WITHIN_MS = 2_000;
 /** After a reconnection, how long the replayed events of a vanished container may take before its end counts as unseen. */
 const REPLAY_MS = 250;
 const INSPECTS_AT_ONCE = 16;
+const ALIVE: ReadonlySet<string> = new Set(["running", "paused", "restarting", "stopping"]);
 
 export type TrackerOptions = {
   hostId: string;
@@ -137,7 +138,7 @@ export class Tracker {
     switch (event.action) {
       case "start":
         if (instance.state === "exited" && event.at <= (instance.exit?.at ?? 0)) return;
-        if (!instance.applying && instance.state !== "running") void this.#tellStarted(instance);
+        if (!instance.applying && instance.state !== "running") void this.#startedAgain(instance);
         return;
       case "kill":
         instance.sent = event.signal;
@@ -178,11 +179,13 @@ export class Tracker {
     if (!instance.intended) this.observe(observation);
   }
 
-  async #tellStarted(instance: Instance): Promise<void> {
+  /** Somebody else started it. What ends it meanwhile finds it running, so it is marked before the engine is asked. */
+  async #startedAgain(instance: Instance): Promise<void> {
+    Object.assign(instance, { state: "running", exit: null, sent: null, oom: false });
     const info = await this.inspect(instance.containerId).catch(() => null);
     if (info === null || standing(info) !== "running" || instance.applying || instance.intended) return;
-    Object.assign(instance, { state: "running", exit: null, sent: null, oom: false });
-    this.observe(await this.stand(instance, info));
+    const observation = await this.stand(instance, info);
+    if (observation.phase === "running") this.observe(observation);
   }
 
   /** A container of ours that another agent process made, or that was made while nobody watched. */
@@ -199,11 +202,11 @@ export class Tracker {
   async compare(): Promise<void> {
     const before = this.roster.all();
     const listed = await this.#list();
-    for (const [containerId, labels] of listed) {
+    for (const [containerId, { labels, alive }] of listed) {
       const instance = this.roster.container(containerId);
       const identity = identityOf(labels, this.#options.hostId, this.#options.runtime);
       if (!instance && identity) await this.#meet(identity, containerId);
-      if (instance && !instance.applying && !instance.intended) await this.#compareOne(instance);
+      if (instance && alive !== (instance.state === "running")) await this.#compareOne(instance);
     }
     const missing = before.filter((it) => !listed.has(it.containerId));
     if (missing.some((it) => it.state !== "exited")) await new Promise((resolve) => setTimeout(resolve, REPLAY_MS));
@@ -216,22 +219,22 @@ export class Tracker {
     const info = await this.inspect(instance.containerId);
     if (info === null || instance.applying || instance.intended) return;
     const now = standing(info);
+    const startedAt = moment(info.State.StartedAt) ?? 0;
     if (now === "exited" && instance.state !== "exited") {
-      instance.startedAt = moment(info.State.StartedAt);
+      instance.startedAt = startedAt;
       instance.state = "exited";
       instance.exit = inspectedExit(info, instance.sent, Date.now());
       await this.#tellEnded(instance);
-    } else if (now === "running" && instance.state !== "running") {
-      const restarted = (moment(info.State.StartedAt) ?? 0) > (instance.exit?.at ?? 0);
-      if (restarted) await this.#tellStarted(instance);
+    } else if (now === "running" && instance.state !== "running" && startedAt > (instance.exit?.at ?? 0)) {
+      await this.#startedAgain(instance);
     }
   }
 
-  async #list(): Promise<Map<string, Record<string, string>>> {
+  async #list(): Promise<Map<string, { labels: Record<string, string>; alive: boolean }>> {
     const { engine, hostId, runtime } = this.#options;
     const filters = { label: [`${LABEL.host}=${hostId}`, `${LABEL.runtime}=${runtime}`] };
     const listed = await engine().call("list containers", (docker) => docker.listContainers({ all: true, filters }));
-    return new Map(listed.map((it) => [it.Id, it.Labels]));
+    return new Map(listed.map((it) => [it.Id, { labels: it.Labels, alive: ALIVE.has(it.State) }]));
   }
 
   /** Asked of the engine once for each image that runs. */

@@ -1,7 +1,5 @@
-import { execFile } from "node:child_process";
 import { chmod, chown, lstat, mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { promisify } from "node:util";
 import type { FailureKind, Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { type Account, accountFor, canReach } from "./account.ts";
 import { type Cgroups, procsOf } from "./cgroup.ts";
@@ -9,8 +7,6 @@ import { type Folders, type Intent, isSafeId, makeFolder, writeWhole } from "./f
 import { MARK } from "./pid.ts";
 import type { Ports } from "./port.ts";
 import { defaultPath, findProgram } from "./program.ts";
-
-const run = promisify(execFile);
 
 export const LOG_FILE_BYTES = 10 * 1024 ** 2;
 export const LOG_FILES = 3;
@@ -96,7 +92,6 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
   await makeFolder(logs, 0o700);
   const cgroup = await cgroups.make(mark, { memoryBytes: spec.memory_limit_bytes, cpuMillis: spec.cpu_limit_millis });
   const homes = cgroup.dirs.length > 0 ? await cgroups.home() : [];
-  await makePipes(folder, account);
 
   const intent: Intent = {
     mark,
@@ -163,24 +158,3 @@ export const workFolders = (folders: Folders, id: string): string[] => [
   folders.work(id),
   join(outsideBase(folders), id),
 ];
-
-/**
- * Named pipes for what the program writes. Not Node's own: those are sockets, and a program cannot open `/dev/stdout` when that is a socket.
- */
-async function makePipes(folder: string, account: Account): Promise<void> {
-  const paths = [join(folder, "out"), join(folder, "err")];
-  try {
-    await run("mkfifo", ["-m", "600", ...paths]);
-  } catch (error) {
-    const made = await Promise.all(
-      paths.map((path) =>
-        stat(path).then(
-          (found) => found.isFIFO(),
-          () => false,
-        ),
-      ),
-    );
-    if (made.includes(false)) throw error;
-  }
-  if (account) await Promise.all(paths.map((path) => chown(path, account.uid, account.gid)));
-}

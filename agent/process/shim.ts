@@ -7,6 +7,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { Socket } from "node:net";
+import { dirname } from "node:path";
 import type { Intent } from "./folder.ts";
 
 const LINE_MOST = 16 * 1024;
@@ -15,6 +16,28 @@ const DRAIN_MS = 250;
 const NEWLINE = 10;
 
 for (const name of ["SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"] as const) process.on(name, () => {});
+
+type Pipe = { reader: Socket; writer: number };
+
+/**
+ * Pipes for what the program writes, opened before there is a program. Not Node's own: those are sockets, and a program cannot open
+ * `/dev/stdout` when that is a socket. Their names are gone before anybody could open them.
+ */
+function makePipes(): { out: Pipe; err: Pipe } {
+  const dir = fs.mkdtempSync(`${dirname(process.argv[1] as string)}/pipes-`);
+  const open = (path: string): Pipe => {
+    const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+    return { reader: new Socket({ fd, readable: true, writable: false }), writer: fs.openSync(path, fs.constants.O_WRONLY) };
+  };
+  try {
+    const paths = [`${dir}/out`, `${dir}/err`] as const;
+    const made = spawnSync("mkfifo", ["-m", "600", ...paths]);
+    if (made.status !== 0) throw new Error(`mkfifo: ${made.error?.message ?? made.stderr}`);
+    return { out: open(paths[0]), err: open(paths[1]) };
+  } finally {
+    fs.rmSync(dir, { recursive: true, force: true });
+  }
+}
 
 function readFolder(): string {
   const chunk = Buffer.alloc(4096);
@@ -27,6 +50,7 @@ function readFolder(): string {
   return text.slice(0, -1);
 }
 
+const { out, err } = makePipes();
 const folder = readFolder();
 fs.closeSync(0);
 // What is opened next must not become a standard stream.
@@ -140,15 +164,6 @@ function pump(stream: Socket, letter: "o" | "e"): Promise<void> {
   });
 }
 
-/** Opens a named pipe: its reading end for us, its writing end for the program. */
-function openPipe(name: string): { reader: Socket; writer: number } {
-  const path = `${folder}/${name}`;
-  const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
-  const writer = fs.openSync(path, fs.constants.O_WRONLY);
-  fs.rmSync(path);
-  return { reader: new Socket({ fd, readable: true, writable: false }), writer };
-}
-
 function enter(procs: string): string | null {
   try {
     fs.writeFileSync(procs, String(process.pid));
@@ -189,8 +204,8 @@ function killRest(child: ChildProcess): void {
 
 function main(): void {
   if (!claim()) return;
-  const out = openPipe("out");
-  const err = openPipe("err");
+  // So that the program's user can open it again, as /dev/stdout.
+  if (intent.uid !== null) for (const { writer } of [out, err]) fs.fchownSync(writer, intent.uid, intent.gid ?? intent.uid);
   const drained = Promise.all([pump(out.reader, "o"), pump(err.reader, "e")]);
 
   // The program is born in its cgroup because its parent is there at that moment; there is no later moment without a gap.

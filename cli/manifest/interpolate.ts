@@ -7,7 +7,7 @@ export type Lookup = (name: string) => string | undefined;
 export function interpolate(text: string, lookup: Lookup): string {
   return text.replaceAll(
     /\$(\$?)(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))/g,
-    (whole, escape: string, braced?: string, plain?: string) =>
-      escape === "$" ? whole.slice(1) : (lookup((braced ?? plain) as string) ?? whole),
+    (whole, doubled: string, braced?: string, plain?: string) =>
+      doubled === "$" ? whole.slice(1) : (lookup((braced ?? plain) as string) ?? whole),
   );
 }

@@ -1,15 +1,22 @@
-import {
-  DEPLOYMENT_NEXT,
-  type DeploymentState,
-  type DeploymentStatus,
-  type Instance,
-  isTerminal,
-  MAX_RESTART_COUNT,
-  RETRY_DELAY_S,
-} from "../../contract/deployment.ts";
+import { DEPLOYMENT_NEXT, type DeploymentState, type DeploymentStatus, isTerminal } from "../../contract/deployment.ts";
 import type { Entry } from "../../contract/event.ts";
-import { type Exit, FAILURE_KINDS, type Observation } from "../../contract/workload.ts";
-import { ASK_AGAIN_MS, type Draft, draftOf, type Facts, leave, type Outcome, placing, replace } from "./draft.ts";
+import { FAILURE_KINDS } from "../../contract/workload.ts";
+import {
+  ASK_AGAIN_MS,
+  askAfter,
+  current,
+  type Draft,
+  draftOf,
+  end,
+  type Facts,
+  leave,
+  note,
+  placing,
+  replace,
+  type SlotGeneration,
+  superseded,
+} from "./draft.ts";
+import { onObserved, type Report } from "./observed.ts";
 import { type Candidate, choose } from "./placement.ts";
 import { statusOf } from "./status.ts";
 
@@ -29,14 +36,17 @@ export type Event =
   /** What was seen on a host. */
   | { type: "observed"; host_id: string; reports: readonly Report[] }
   /** These cannot stay on their host; on a `host_removed` one nothing of them is left to wait for. */
-  | { type: "evicted"; host_id: string; why: "host_lost" | "host_draining" | "host_removed"; slots: readonly SlotGeneration[] }
+  | {
+      type: "evicted";
+      host_id: string;
+      why: "host_lost" | "host_draining" | "host_removed";
+      slots: readonly SlotGeneration[];
+    }
   /** Some host may have room now. */
   | { type: "capacity" }
   /** A deadline of the state is over. */
   | { type: "due" };
 
-export type SlotGeneration = { slot: number; generation: number };
-export type Report = SlotGeneration & { observation: Observation };
 export type Answered = SlotGeneration & ({ accepted: true } | { accepted: false; message: string });
 export type Decision = { state: DeploymentState; generation: number; entries: Entry[] };
 
@@ -59,7 +69,13 @@ export function decide(state: DeploymentState, event: Event, facts: Facts): Deci
       break;
     case "reapplied":
       if (live && draft.restarts > 0) {
-        note(draft, "info", "api", "restart_count_reset", `restart count reset from ${draft.restarts}: the manifest was applied again`);
+        note(
+          draft,
+          "info",
+          "api",
+          "restart_count_reset",
+          `restart count reset from ${draft.restarts}: the manifest was applied again`,
+        );
         draft.restarts = 0;
       }
       break;
@@ -76,7 +92,9 @@ export function decide(state: DeploymentState, event: Event, facts: Facts): Deci
       for (const slot of event.slots) onEvicted(draft, event.host_id, slot, event.why, live);
       break;
     case "capacity":
-      draft.instances = draft.instances.map((i) => (i.phase === "placing" ? { ...i, refused: {}, recheck_at: facts.now + ASK_AGAIN_MS } : i));
+      draft.instances = draft.instances.map((i) =>
+        i.phase === "placing" ? { ...i, refused: {}, recheck_at: facts.now + ASK_AGAIN_MS } : i,
+      );
       break;
     case "due":
       if (live) onDue(draft);
@@ -95,7 +113,8 @@ function onDelete(draft: Draft, entry: Entry): void {
 function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
   const { need, now, jitter } = draft.facts;
   const own = new Map<string, number>();
-  for (const i of draft.instances) if (i.phase !== "placing" && i.phase !== "waiting") own.set(i.host_id, (own.get(i.host_id) ?? 0) + 1);
+  for (const i of draft.instances)
+    if (i.phase !== "placing" && i.phase !== "waiting") own.set(i.host_id, (own.get(i.host_id) ?? 0) + 1);
   // Several replicas are placed in one go: what the first ones take is no longer free for the next.
   const left = new Map(hosts.map((host) => [host.id, { ...host, reserved: { ...host.reserved } }]));
   let impossible: string | null = null;
@@ -110,7 +129,16 @@ function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
         host.reserved.memory_bytes += need.memory_bytes;
         host.reserved.cpu_millis += need.cpu_millis;
       }
-      replace(draft, { phase: "offered", slot, generation, trouble, refused, since: now, host_id: choice.host_id, ask_at: now + ASK_AGAIN_MS });
+      replace(draft, {
+        phase: "offered",
+        slot,
+        generation,
+        trouble,
+        refused,
+        since: now,
+        host_id: choice.host_id,
+        ask_at: now + ASK_AGAIN_MS,
+      });
     } else {
       if (choice.impossible) impossible = choice.message;
       // It is told when a host changes; looking again by itself is the net below that, and the longer it has waited the wider.
@@ -131,120 +159,52 @@ function onAnswered(draft: Draft, hostId: string, answer: Answered): void {
   const { now } = draft.facts;
   if (answer.accepted) {
     superseded(draft, instance);
-    replace(draft, { phase: "starting", slot, generation, trouble, since: now, host_id: hostId, message: "", ask_at: now + askAfter(draft) });
+    replace(draft, {
+      phase: "starting",
+      slot,
+      generation,
+      trouble,
+      since: now,
+      host_id: hostId,
+      message: "",
+      ask_at: now + askAfter(draft),
+    });
   } else {
     const refused = { ...instance.refused, [hostId]: answer.message };
-    replace(draft, { phase: "placing", slot, generation, trouble, since: instance.since, refused, message: "", recheck_at: now + ASK_AGAIN_MS });
+    replace(draft, {
+      phase: "placing",
+      slot,
+      generation,
+      trouble,
+      since: instance.since,
+      refused,
+      message: "",
+      recheck_at: now + ASK_AGAIN_MS,
+    });
   }
 }
 
-function onObserved(draft: Draft, hostId: string, report: Report, live: boolean): void {
-  const { observation: seen } = report;
-  if (seen.phase === "gone") {
-    draft.leaving = draft.leaving.filter((l) => !(l.host_id === hostId && l.slot === report.slot && l.generation <= report.generation));
-  }
-  const instance = current(draft, hostId, report);
-  if (!instance || instance.phase === "placing" || instance.phase === "waiting" || instance.phase === "exited") return;
-  const { slot, generation } = instance;
-  const at = { slot, generation, host_id: hostId };
-  if (seen.phase !== "gone") superseded(draft, instance);
-  switch (seen.phase) {
-    case "preparing":
-      if (live && (instance.phase === "offered" || instance.phase === "starting")) {
-        const since = instance.phase === "starting" ? instance.since : draft.facts.now;
-        replace(draft, { ...at, phase: "starting", since, trouble: instance.trouble, message: seen.message, ask_at: draft.facts.now + askAfter(draft) });
-      }
-      return;
-    case "running":
-      if (instance.phase !== "running") note(draft, "info", "agent", "instance_running", `instance ${slot} runs (generation ${generation})`, at);
-      replace(draft, {
-        ...at,
-        phase: "running",
-        since: instance.phase === "running" ? instance.since : draft.facts.now,
-        started_at: seen.started_at,
-        address: seen.address,
-        image_digest: seen.image_digest,
-        notes: seen.notes,
-      });
-      return;
-    case "exited":
-      return onExit(draft, instance, seen.exit, live);
-    case "gone":
-      // Somebody else removed what should run: the same as a death without evidence.
-      return onExit(draft, instance, { code: null, signal: null, oom: false, at: seen.at, evidence: "lost" }, live);
-    case "failed":
-      return onFailure(draft, instance, seen.failure, live);
-    case "stopping":
-      return;
-  }
-}
-
-/** A host that has taken a generation removes the older ones of the same workload before it starts it; nothing more is said of them. */
-function superseded(draft: Draft, { slot, generation, host_id }: SlotGeneration & { host_id: string }): void {
-  draft.leaving = draft.leaving.filter((l) => !(l.slot === slot && l.host_id === host_id && l.generation < generation));
-}
-
-type Housed = Extract<Instance, { phase: "offered" | "starting" | "running" }>;
-
-function onExit(draft: Draft, instance: Housed, exit: Exit, live: boolean): void {
-  const { slot, generation, host_id } = instance;
-  const how = exitText(exit);
-  const ended: Instance = { phase: "exited", slot, generation, host_id, since: draft.facts.now, message: how, exit };
-  if (!live) return replace(draft, ended);
-  if (draft.facts.kind === "job") {
-    replace(draft, ended);
-    const good = exit.code === 0;
-    note(draft, good ? "info" : "error", "agent", good ? "job_completed" : "job_failed", `the job ${how}`, { exit });
-    if (good) end(draft, { status: "completed", reason: "completed", message: `the job ${how}`, exit });
-    else end(draft, { status: "failed", reason: exit.evidence === "lost" ? "exit_unknown" : "job_failed", message: `the job ${how}` });
-    return;
-  }
-  draft.restarts += 1;
-  note(draft, "warning", "agent", exit.oom ? "instance_oom" : "instance_died", `instance ${slot} ${how}`, { slot, generation, host_id, exit });
-  if (draft.restarts >= MAX_RESTART_COUNT) {
-    replace(draft, ended);
-    return giveUp(draft, `instance ${slot} ${how}`);
-  }
-  const delay = RETRY_DELAY_S[draft.restarts - 1] ?? RETRY_DELAY_S[RETRY_DELAY_S.length - 1] ?? 16;
-  waitForRetry(draft, instance, null, `instance ${slot} ${how}, starts again in ${delay} s`, delay);
-}
-
-function onFailure(draft: Draft, instance: Housed, failure: Extract<Observation, { phase: "failed" }>["failure"], live: boolean): void {
-  const { slot, generation, host_id } = instance;
-  const ended: Instance = { phase: "exited", slot, generation, host_id, since: draft.facts.now, message: failure.message, exit: null };
-  if (!live) return replace(draft, ended);
-  // The first failure enters the status; what counts is a further attempt that fails again.
-  if (!("trouble" in instance) || instance.trouble !== null) draft.restarts += 1;
-  note(draft, "error", "agent", failure.reason, failure.message, { slot, generation, host_id, kind: failure.kind });
-  if (draft.restarts >= MAX_RESTART_COUNT) {
-    replace(draft, ended);
-    return giveUp(draft, failure.message);
-  }
-  const delay = RETRY_DELAY_S[draft.restarts] ?? 16;
-  waitForRetry(draft, instance, failure.kind, `${failure.message}; next attempt in ${delay} s`, delay);
-}
-
-function waitForRetry(draft: Draft, instance: Housed, trouble: Extract<Instance, { phase: "waiting" }>["trouble"], message: string, delayS: number): void {
-  const { slot, generation, host_id } = instance;
-  const { now } = draft.facts;
-  replace(draft, { phase: "waiting", slot, generation, host_id, since: now, trouble, message, retry_at: now + delayS * 1000 });
-}
-
-function giveUp(draft: Draft, last: string): void {
-  const message = `given up after ${MAX_RESTART_COUNT} restarts: ${last}; apply a fixed manifest to start over`;
-  const status = draft.facts.kind === "job" ? "failed" : "crash_loop_back_off";
-  end(draft, { status, reason: status === "failed" ? "retries_exhausted" : "crash_loop_back_off", message });
-}
-
-function onEvicted(draft: Draft, hostId: string, slot: SlotGeneration, why: "host_lost" | "host_draining" | "host_removed", live: boolean): void {
+function onEvicted(
+  draft: Draft,
+  hostId: string,
+  slot: SlotGeneration,
+  why: "host_lost" | "host_draining" | "host_removed",
+  live: boolean,
+): void {
   if (why === "host_removed") {
-    draft.leaving = draft.leaving.filter((l) => !(l.host_id === hostId && l.slot === slot.slot && l.generation <= slot.generation));
+    draft.leaving = draft.leaving.filter(
+      (l) => !(l.host_id === hostId && l.slot === slot.slot && l.generation <= slot.generation),
+    );
   }
   const instance = current(draft, hostId, slot);
   if (!instance || instance.phase === "placing" || instance.phase === "exited") return;
   // A job that runs is left to finish; draining waits for it.
   if (why === "host_draining" && (draft.facts.kind === "job" || instance.phase === "waiting")) return;
-  const text = { host_lost: "the host was lost", host_draining: "the host is drained", host_removed: "the host was removed" }[why];
+  const text = {
+    host_lost: "the host was lost",
+    host_draining: "the host is drained",
+    host_removed: "the host was removed",
+  }[why];
   if (why !== "host_removed") leave(draft, instance);
   if (!live) {
     draft.instances = draft.instances.filter((i) => i.slot !== instance.slot);
@@ -268,42 +228,42 @@ function onDue(draft: Draft): void {
       leave(draft, instance);
       replace(draft, placing(draft, instance.slot, instance.trouble));
     }
-    if (instance.phase === "placing" && instance.recheck_at <= now) replace(draft, { ...instance, recheck_at: now + ASK_AGAIN_MS });
-    if (instance.phase === "offered" && instance.ask_at <= now) replace(draft, { ...instance, ask_at: now + ASK_AGAIN_MS });
-    if (instance.phase === "starting" && instance.ask_at <= now) replace(draft, { ...instance, ask_at: now + askAfter(draft) });
+    if (instance.phase === "placing" && instance.recheck_at <= now)
+      replace(draft, { ...instance, recheck_at: now + ASK_AGAIN_MS });
+    if (instance.phase === "offered" && instance.ask_at <= now)
+      replace(draft, { ...instance, ask_at: now + ASK_AGAIN_MS });
+    if (instance.phase === "starting" && instance.ask_at <= now)
+      replace(draft, { ...instance, ask_at: now + askAfter(draft) });
   }
-}
-
-/** A starting instance is asked after when nothing was heard of it for a while. */
-const askAfter = (draft: Draft): number => Math.round(ASK_AGAIN_MS * (1 + draft.facts.jitter));
-
-const current = (draft: Draft, hostId: string, { slot, generation }: SlotGeneration): Instance | undefined =>
-  draft.instances.find((i) => i.slot === slot && i.generation === generation && i.phase !== "placing" && i.host_id === hostId);
-
-/** Ends the deployment. What runs is left alone; what is on its way to running is taken back. */
-function end(draft: Draft, outcome: Outcome): void {
-  draft.outcome = outcome;
-  for (const instance of draft.instances) if (instance.phase === "offered" || instance.phase === "starting" || instance.phase === "waiting") leave(draft, instance);
-  draft.instances = draft.instances.filter(({ phase }) => phase === "running" || phase === "exited");
 }
 
 /** Makes a state of the draft: fills missing replicas, computes the status, and tells of a change. */
 function settle(draft: Draft, before: DeploymentState | null, due = false): Decision {
   const { facts } = draft;
-  const live = draft.outcome === null && (before === null || !(before.status === "deleted" || isTerminal(before.status)));
+  const live =
+    draft.outcome === null && (before === null || !(before.status === "deleted" || isTerminal(before.status)));
   if (live) {
     for (let slot = 0; slot < facts.replicas; slot++) {
       if (!draft.instances.some((i) => i.slot === slot)) draft.instances.push(placing(draft, slot, null));
     }
   }
-  const state = live ? { ...statusOf(draft, before?.status ?? "pending"), ...moving(draft) } : ended(draft, before, due);
+  const state = live
+    ? { ...statusOf(draft, before?.status ?? "pending"), ...moving(draft) }
+    : ended(draft, before, due);
   let from = before?.status ?? state.status;
   for (const to of route(from, state.status)) {
-    note(draft, WORRYING.has(to) ? "warning" : "info", "scheduler", "state_transition", `Status changed from ${from} to ${to}: ${state.message}`, {
-      old_status: from,
-      new_status: to,
-      restart_count: draft.restarts,
-    });
+    note(
+      draft,
+      WORRYING.has(to) ? "warning" : "info",
+      "scheduler",
+      "state_transition",
+      `Status changed from ${from} to ${to}: ${state.message}`,
+      {
+        old_status: from,
+        new_status: to,
+        restart_count: draft.restarts,
+      },
+    );
     from = to;
   }
   return { state: state as DeploymentState, generation: draft.generation, entries: draft.entries };
@@ -317,13 +277,23 @@ function route(from: DeploymentStatus, to: DeploymentStatus): DeploymentStatus[]
   const next = (status: DeploymentStatus): readonly DeploymentStatus[] => DEPLOYMENT_NEXT[status];
   if (from === to) return [];
   if (next(from).includes(to)) return [to];
-  for (const via of ["creating", "pending"] as const) if (next(from).includes(via) && next(via).includes(to)) return [via, to];
+  for (const via of ["creating", "pending"] as const)
+    if (next(from).includes(via) && next(via).includes(to)) return [via, to];
   throw new Error(`no edge from ${from} to ${to}`);
 }
 
-const WORRYING: ReadonlySet<DeploymentStatus> = new Set(["failed", "crash_loop_back_off", "insufficient_resources", ...FAILURE_KINDS]);
+const WORRYING: ReadonlySet<DeploymentStatus> = new Set([
+  "failed",
+  "crash_loop_back_off",
+  "insufficient_resources",
+  ...FAILURE_KINDS,
+]);
 
-const moving = (draft: Draft) => ({ restart_count: draft.restarts, instances: draft.instances, leaving: draft.leaving });
+const moving = (draft: Draft) => ({
+  restart_count: draft.restarts,
+  instances: draft.instances,
+  leaving: draft.leaving,
+});
 
 function ended(draft: Draft, before: DeploymentState | null, due: boolean): DeploymentState {
   const { now } = draft.facts;
@@ -337,16 +307,4 @@ function ended(draft: Draft, before: DeploymentState | null, due: boolean): Depl
     return { ...before, ...moving(draft), ask_at: due ? now + wait : before.ask_at };
   }
   return { ...(before as DeploymentState), ...moving(draft) };
-}
-
-function note(draft: Draft, level: Entry["level"], component: Entry["component"], reason: string, message: string, data?: Record<string, unknown>): void {
-  draft.entries.push({ level, component, reason, message, ...(data ? { data } : {}) });
-}
-
-/** `exited with code 3`, `was killed by SIGKILL`, …: what follows "the job" or "instance 0". */
-export function exitText(exit: Exit): string {
-  if (exit.oom) return "was killed: out of memory";
-  if (exit.signal !== null) return `was killed by ${exit.signal}`;
-  if (exit.code !== null) return `exited with code ${exit.code}`;
-  return "is gone, and how it ended is not known";
 }

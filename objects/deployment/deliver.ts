@@ -33,10 +33,12 @@ export async function deliver(key: LetterKey, sender: Sender): Promise<void> {
 }
 
 async function place(record: DeploymentRecord, sender: Sender): Promise<void> {
-  const placing = (present: DeploymentRecord | null) => present?.state.instances.some(({ phase }) => phase === "placing") ?? false;
+  const placing = (present: DeploymentRecord | null) =>
+    present?.state.instances.some(({ phase }) => phase === "placing") ?? false;
   if (!placing(record)) return;
   const index = remote(sender.env.INDEX, CLUSTER_SHARD);
-  const look = async () => sender.apply({ type: "hosts", hosts: (await index.hosts()).map((body) => JSON.parse(body) as Candidate) });
+  const look = async () =>
+    sender.apply({ type: "hosts", hosts: (await index.hosts()).map((body) => JSON.parse(body) as Candidate) });
   await look();
   if (!placing(sender.load())) return;
   // Room that came between the look and the registration is seen by the second look; later room is told.
@@ -52,7 +54,11 @@ async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
     sender.apply({
       type: "answered",
       host_id,
-      answers: instances.map(({ slot, generation }, i) => ({ slot, generation, ...(answers[i] ?? { accepted: false, message: "gave no answer" }) })),
+      answers: instances.map(({ slot, generation }, i) => ({
+        slot,
+        generation,
+        ...(answers[i] ?? { accepted: false, message: "gave no answer" }),
+      })),
     });
   });
 }
@@ -60,7 +66,9 @@ async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
 async function ask(record: DeploymentRecord, sender: Sender): Promise<void> {
   const starting = record.state.instances.filter((instance) => instance.phase === "starting");
   await eachHost(starting, async (host_id, instances) => {
-    const known = await remote(sender.env.HOST, host_id).recheck(instances.map(({ slot }) => workloadId(record.identity.id, slot)));
+    const known = await remote(sender.env.HOST, host_id).recheck(
+      instances.map(({ slot }) => workloadId(record.identity.id, slot)),
+    );
     const reports = instances.flatMap(({ slot, generation }, i) => {
       const observation = known[i];
       return observation && observation.generation === generation ? [{ slot, generation, observation }] : [];
@@ -95,7 +103,10 @@ function workloadOf(identity: DeploymentIdentity, instance: Instance): Workload 
 }
 
 /** Asks each host once, all at the same time; one that fails does not keep the answers of the others from being used. */
-async function eachHost<T extends { host_id: string }>(items: readonly T[], ask: (hostId: string, items: T[]) => Promise<void>): Promise<void> {
+async function eachHost<T extends { host_id: string }>(
+  items: readonly T[],
+  ask: (hostId: string, items: T[]) => Promise<void>,
+): Promise<void> {
   const groups = Map.groupBy(items, ({ host_id }) => host_id);
   const outcomes = await Promise.allSettled([...groups].map(([hostId, group]) => ask(hostId, group)));
   const failed = outcomes.find((outcome) => outcome.status === "rejected");

@@ -18,7 +18,11 @@ export type Facts = {
 /** How an event ends the deployment; everything else about its status is computed from its instances. */
 export type Outcome =
   | { status: "completed"; reason: string; message: string; exit: Exit }
-  | { status: "failed" | "crash_loop_back_off" | "insufficient_resources" | "deleted"; reason: string; message: string };
+  | {
+      status: "failed" | "crash_loop_back_off" | "insufficient_resources" | "deleted";
+      reason: string;
+      message: string;
+    };
 
 /** A decision in the making: a copy of the state's moving parts, and what is to be told. */
 export type Draft = {
@@ -31,7 +35,10 @@ export type Draft = {
   outcome: Outcome | null;
 };
 
-export const draftOf = (state: Pick<DeploymentState, "instances" | "leaving" | "restart_count">, facts: Facts): Draft => ({
+export const draftOf = (
+  state: Pick<DeploymentState, "instances" | "leaving" | "restart_count">,
+  facts: Facts,
+): Draft => ({
   facts,
   instances: [...state.instances],
   leaving: [...state.leaving],
@@ -53,11 +60,60 @@ export function leave(draft: Draft, instance: Instance): void {
 }
 
 /** A new generation for a slot, which looks for a host. */
-export function placing(draft: Draft, slot: number, trouble: Extract<Instance, { phase: "placing" }>["trouble"]): Instance {
+export function placing(
+  draft: Draft,
+  slot: number,
+  trouble: Extract<Instance, { phase: "placing" }>["trouble"],
+): Instance {
   draft.generation += 1;
   const { now } = draft.facts;
-  return { phase: "placing", slot, generation: draft.generation, since: now, trouble, refused: {}, message: "", recheck_at: now + ASK_AGAIN_MS };
+  return {
+    phase: "placing",
+    slot,
+    generation: draft.generation,
+    since: now,
+    trouble,
+    refused: {},
+    message: "",
+    recheck_at: now + ASK_AGAIN_MS,
+  };
 }
 
 /** How long an unanswered question stays before it is asked again, ms. */
 export const ASK_AGAIN_MS = 30_000;
+
+/** A starting instance is asked after when nothing was heard of it for a while. */
+export const askAfter = (draft: Draft): number => Math.round(ASK_AGAIN_MS * (1 + draft.facts.jitter));
+
+export type SlotGeneration = { slot: number; generation: number };
+
+/** The instance of this slot, when it is of this generation and on this host. */
+export const current = (draft: Draft, hostId: string, { slot, generation }: SlotGeneration): Instance | undefined =>
+  draft.instances.find(
+    (i) => i.slot === slot && i.generation === generation && i.phase !== "placing" && i.host_id === hostId,
+  );
+
+/** A host that has taken a generation removes the older ones of the same workload before it starts it; nothing more is said of them. */
+export function superseded(draft: Draft, { slot, generation, host_id }: SlotGeneration & { host_id: string }): void {
+  draft.leaving = draft.leaving.filter((l) => !(l.slot === slot && l.host_id === host_id && l.generation < generation));
+}
+
+/** Ends the deployment. What runs is left alone; what is on its way to running is taken back. */
+export function end(draft: Draft, outcome: Outcome): void {
+  draft.outcome = outcome;
+  for (const instance of draft.instances)
+    if (instance.phase === "offered" || instance.phase === "starting" || instance.phase === "waiting")
+      leave(draft, instance);
+  draft.instances = draft.instances.filter(({ phase }) => phase === "running" || phase === "exited");
+}
+
+export function note(
+  draft: Draft,
+  level: Entry["level"],
+  component: Entry["component"],
+  reason: string,
+  message: string,
+  data?: Record<string, unknown>,
+): void {
+  draft.entries.push({ level, component, reason, message, ...(data ? { data } : {}) });
+}

@@ -48,7 +48,12 @@ export function explanation(record: DeploymentRecord, sql: SqlStorage): Record<s
       })),
     ],
     next_deadline_at: deadline === null ? null : iso(deadline),
-    undelivered: letters.map(({ key, due_at, attempts, last_error }) => ({ about: key, attempts, last_error, next_attempt_at: iso(due_at) })),
+    undelivered: letters.map(({ key, due_at, attempts, last_error }) => ({
+      about: key,
+      attempts,
+      last_error,
+      next_attempt_at: iso(due_at),
+    })),
     allowedActions: allowedActions(DEPLOYMENT_ACTION_TABLE, state.status),
   };
 }

@@ -8,7 +8,11 @@ export type LetterKey = "place" | "offer" | "ask" | "withdraw";
  * What must be said because of a change: a phase that is new to a slot is told to whom it concerns, and when a deadline was over it is told
  * again.
  */
-export function lettersFor(before: DeploymentState | null, after: DeploymentState, event: Event["type"] | "created"): Set<LetterKey> {
+export function lettersFor(
+  before: DeploymentState | null,
+  after: DeploymentState,
+  event: Event["type"] | "created",
+): Set<LetterKey> {
   const keys = new Set<LetterKey>();
   const old = new Map(before?.instances.map((instance) => [instance.slot, instance]));
   for (const instance of after.instances) {

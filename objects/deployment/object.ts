@@ -10,13 +10,15 @@ import { after, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
+import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { Watchers } from "../watch.ts";
-import { remote } from "../remote.ts";
-import { type Decision, decide, type Event, initial, type Report, type SlotGeneration } from "./decide.ts";
+import { type Decision, decide, type Event, initial } from "./decide.ts";
 import { deliver } from "./deliver.ts";
+import type { SlotGeneration } from "./draft.ts";
 import { explanation, type Running, running } from "./explain.ts";
 import { isGone, type LetterKey, lettersFor } from "./letters.ts";
+import type { Report } from "./observed.ts";
 import { type DeploymentRecord, factsOf, indexRow, load, save } from "./record.ts";
 
 const MIGRATIONS = [{ id: "deployment/0001", sql: deployment0001 }];
@@ -55,11 +57,19 @@ export class DeploymentObject extends DurableObject<Env> {
       return once(this.#sql, mutation, now, () => {
         const refusal = stale(mutation, revision);
         if (refusal) return refusal;
-        const entry = why ?? { level: "info", component: "api", reason: "deletion_requested", message: "deletion requested" };
+        const entry = why ?? {
+          level: "info",
+          component: "api",
+          reason: "deletion_requested",
+          message: "deletion requested",
+        };
         if (state.status !== "deleted") {
           this.#apply({ type: "delete", entry }, mutation.actor, now);
           post(this.#sql, "release", now);
-          audit(this.#sql, auditEntry(identity, "delete", mutation.actor, mutation.request_id, now, revision, revision + 1));
+          audit(
+            this.#sql,
+            auditEntry(identity, "delete", mutation.actor, mutation.request_id, now, revision, revision + 1),
+          );
         }
         return accept({ status: 204, body: "", revision: load(this.#sql)?.revision ?? revision });
       });
@@ -98,7 +108,11 @@ export class DeploymentObject extends DurableObject<Env> {
   }
 
   /** What applying a manifest must know of the deployment that holds the name. */
-  peek(): { state: Pick<DeploymentState, "status" | "restart_count">; manifest: DeploymentIdentity["manifest"]; revision: number } | null {
+  peek(): {
+    state: Pick<DeploymentState, "status" | "restart_count">;
+    manifest: DeploymentIdentity["manifest"];
+    revision: number;
+  } | null {
     const record = this.#load();
     return record && { state: record.state, manifest: record.identity.manifest, revision: record.revision };
   }
@@ -160,7 +174,9 @@ export class DeploymentObject extends DurableObject<Env> {
 
   /** Purged, and the tombstone has served its time. */
   #forgotten(): boolean {
-    return this.#sql.exec("SELECT 1 FROM tombstone WHERE purged_at <= ?", Date.now() - TOMBSTONE_MS).toArray().length > 0;
+    return (
+      this.#sql.exec("SELECT 1 FROM tombstone WHERE purged_at <= ?", Date.now() - TOMBSTONE_MS).toArray().length > 0
+    );
   }
 
   async #deliver(key: string): Promise<void> {
@@ -187,7 +203,8 @@ export class DeploymentObject extends DurableObject<Env> {
 
   #purge(): void {
     commit(this.ctx.storage, () => {
-      for (const table of ["deployment", "journal", "timer", "outbox", "request", "audit"]) this.#sql.exec(`DELETE FROM ${table}`);
+      for (const table of ["deployment", "journal", "timer", "outbox", "request", "audit"])
+        this.#sql.exec(`DELETE FROM ${table}`);
       this.#sql.exec("INSERT INTO tombstone VALUES (1, ?)", Date.now());
       setTimer(this.#sql, "forget", Date.now() + TOMBSTONE_MS);
     });
@@ -215,8 +232,16 @@ export class DeploymentObject extends DurableObject<Env> {
     this.#write(record.identity, record, decide(record.state, event, facts), event.type, actor, now);
   }
 
-  #write(identity: DeploymentIdentity, before: DeploymentRecord | null, decision: Decision, event: Event["type"] | "created", actor: string, now: number): void {
-    if (save(this.#sql, identity, before, decision, { actor, now })) post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
+  #write(
+    identity: DeploymentIdentity,
+    before: DeploymentRecord | null,
+    decision: Decision,
+    event: Event["type"] | "created",
+    actor: string,
+    now: number,
+  ): void {
+    if (save(this.#sql, identity, before, decision, { actor, now }))
+      post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
     for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.#sql, key, now);
   }
 
@@ -226,12 +251,21 @@ export class DeploymentObject extends DurableObject<Env> {
 
   #visible(namespaces: string[]): Reply<DeploymentRecord> {
     const record = this.#load();
-    if (record && (namespaces.length === 0 || namespaces.includes(record.identity.manifest.namespace))) return accept(record);
+    if (record && (namespaces.length === 0 || namespaces.includes(record.identity.manifest.namespace)))
+      return accept(record);
     return refuse("not_found", `There is no deployment ${this.ctx.id.name}.`);
   }
 }
 
-function auditEntry(identity: DeploymentIdentity, action: string, actor: string, requestId: string, now: number, before: number | null, revision: number): AuditEntry {
+function auditEntry(
+  identity: DeploymentIdentity,
+  action: string,
+  actor: string,
+  requestId: string,
+  now: number,
+  before: number | null,
+  revision: number,
+): AuditEntry {
   return {
     id: `${identity.id}:${action}:${revision}`,
     timestamp: new Date(now).toISOString(),

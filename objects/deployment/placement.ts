@@ -6,7 +6,10 @@ import type { Runtime } from "../../contract/workload.ts";
 export type Need = { runtime: Runtime; labels: Record<string, string>; memory_bytes: number; cpu_millis: number };
 
 /** A host as the index knows it; the host itself has the last word when it is asked to reserve. */
-export type Candidate = Pick<HostView, "id" | "name" | "status" | "scheduling" | "labels" | "runtimes" | "capacity" | "reserved">;
+export type Candidate = Pick<
+  HostView,
+  "id" | "name" | "status" | "scheduling" | "labels" | "runtimes" | "capacity" | "reserved"
+>;
 
 export type Choice =
   | { type: "chosen"; host_id: string }
@@ -19,7 +22,12 @@ export type Choice =
  * @param own how many replicas of the deployment each host has already
  * @param refused hosts that have said no to this replica, and why
  */
-export function choose(hosts: readonly Candidate[], need: Need, own: ReadonlyMap<string, number>, refused: Readonly<Record<string, string>>): Choice {
+export function choose(
+  hosts: readonly Candidate[],
+  need: Need,
+  own: ReadonlyMap<string, number>,
+  refused: Readonly<Record<string, string>>,
+): Choice {
   const obstacles = hosts.map((host) => ({ host, obstacle: obstacle(host, need, refused) }));
   const fitting = obstacles.filter(({ obstacle }) => obstacle === null).map(({ host }) => host);
   if (fitting.length > 0) {
@@ -57,12 +65,18 @@ function obstacle(host: Candidate, need: Need, refused: Readonly<Record<string, 
   if (unsuited !== null) return unsuited;
   const refusal = refused[host.id];
   if (refusal !== undefined) return refusal;
-  if (freeMemory(host) < need.memory_bytes) return `has ${formatBytes(Math.max(0, freeMemory(host)))} of memory free of ${formatBytes(need.memory_bytes)} needed`;
+  if (freeMemory(host) < need.memory_bytes)
+    return `has ${formatBytes(Math.max(0, freeMemory(host)))} of memory free of ${formatBytes(need.memory_bytes)} needed`;
   if (freeCpu(host) < need.cpu_millis) return `has ${freeCpu(host)}m of CPU free of ${need.cpu_millis}m needed`;
   return null;
 }
 
-function explain(obstacles: { host: Candidate; obstacle: string | null }[], need: Need, impossible: boolean, kin: Candidate[]): string {
+function explain(
+  obstacles: { host: Candidate; obstacle: string | null }[],
+  need: Need,
+  impossible: boolean,
+  kin: Candidate[],
+): string {
   if (obstacles.length === 0) return "no host has joined yet: `lamplighter host join-token` makes a token for one";
   if (impossible) {
     const largest = Math.max(...kin.map((host) => host.capacity.memory_bytes));

@@ -71,7 +71,13 @@ export function save(
   const revision = (before?.revision ?? 0) + 1;
   let seq = 0;
   for (const entry of decision.entries) {
-    seq = append(sql, entry, { resourceId: identity.id, actor: head.actor, revision, now: head.now, ...changeOf(entry) });
+    seq = append(sql, entry, {
+      resourceId: identity.id,
+      actor: head.actor,
+      revision,
+      now: head.now,
+      ...changeOf(entry),
+    });
   }
   if (seq === 0) seq = before === null ? 0 : cursorOf(before.view);
   const view = JSON.stringify(deploymentView(identity, state, { revision, updated_at: head.now, event_cursor: seq }));
@@ -102,7 +108,9 @@ export function save(
 
 function changeOf(entry: Entry): { change?: { old_status: string; new_status: string } } {
   const { old_status, new_status } = (entry.data ?? {}) as { old_status?: string; new_status?: string };
-  return entry.reason === "state_transition" && old_status !== undefined && new_status !== undefined ? { change: { old_status, new_status } } : {};
+  return entry.reason === "state_transition" && old_status !== undefined && new_status !== undefined
+    ? { change: { old_status, new_status } }
+    : {};
 }
 
 const cursorOf = (view: string): number => (JSON.parse(view) as DeploymentView).event_cursor;

@@ -42,4 +42,5 @@ export function statusOf(draft: Draft, before: DeploymentState["status"]): Shown
   return { status: "creating", reason: "starting", message: starting ? `${count}; ${messageOf(starting)}` : count };
 }
 
-const messageOf = (instance: object): string => ("message" in instance && typeof instance.message === "string" ? instance.message : "");
+const messageOf = (instance: object): string =>
+  "message" in instance && typeof instance.message === "string" ? instance.message : "";

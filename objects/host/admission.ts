@@ -20,9 +20,11 @@ export function obstacle(spec: WorkloadSpec, books: Books): string | null {
   if (books.scheduling !== "open") return `is ${books.scheduling}`;
   if (!books.runtimes.some(({ runtime }) => runtime === spec.runtime)) return `has no ${spec.runtime} runtime`;
   const memory = books.capacity.memory_bytes - books.reserved.memory_bytes;
-  if (spec.memory_reserved_bytes > memory) return `has ${formatBytes(Math.max(0, memory))} of memory free of ${formatBytes(spec.memory_reserved_bytes)} needed`;
+  if (spec.memory_reserved_bytes > memory)
+    return `has ${formatBytes(Math.max(0, memory))} of memory free of ${formatBytes(spec.memory_reserved_bytes)} needed`;
   const cpu = books.capacity.cpu_millis - books.reserved.cpu_millis;
-  if (spec.cpu_reserved_millis > cpu) return `has ${Math.max(0, cpu)}m of CPU free of ${spec.cpu_reserved_millis}m needed`;
+  if (spec.cpu_reserved_millis > cpu)
+    return `has ${Math.max(0, cpu)}m of CPU free of ${spec.cpu_reserved_millis}m needed`;
   for (const port of portsOf(spec)) {
     const holder = books.holderOf(port);
     if (holder !== null) return `has port ${port} in use by ${holder}`;
@@ -31,4 +33,5 @@ export function obstacle(spec: WorkloadSpec, books: Books): string | null {
 }
 
 /** The host ports that a workload publishes, as "8080/tcp". */
-export const portsOf = (spec: WorkloadSpec): string[] => spec.ports.map(({ published, protocol }) => `${published}/${protocol}`);
+export const portsOf = (spec: WorkloadSpec): string[] =>
+  spec.ports.map(({ published, protocol }) => `${published}/${protocol}`);

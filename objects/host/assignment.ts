@@ -14,9 +14,14 @@ const FENCE_MS = 3_600_000;
 export function assign(sql: SqlStorage, host: HostRecord, workload: Workload, now: number): Assigned {
   const row = one(sql, workload.id);
   if (row && row.generation >= workload.generation) {
-    return row.generation === workload.generation && row.want === "running" ? { accepted: true } : { accepted: false, message: "was told meanwhile that it is not wanted" };
+    return row.generation === workload.generation && row.want === "running"
+      ? { accepted: true }
+      : { accepted: false, message: "was told meanwhile that it is not wanted" };
   }
-  const older = row && row.spec !== null && row.observation?.phase !== "exited" && row.observation?.phase !== "failed" ? row.spec : null;
+  const older =
+    row && row.spec !== null && row.observation?.phase !== "exited" && row.observation?.phase !== "failed"
+      ? row.spec
+      : null;
   const message = obstacle(workload.spec, {
     status: host.state.status,
     scheduling: host.state.scheduling,
@@ -38,7 +43,12 @@ export function assign(sql: SqlStorage, host: HostRecord, workload: Workload, no
  * This generation must be gone. Answers `gone` when nothing of it is here, or a newer one took its place (its agent removes the older one
  * first). One that never came is remembered, so that an offer still under way is refused.
  */
-export function withdraw(sql: SqlStorage, owner: string, { id, generation }: { id: string; generation: number }, now: number): "gone" | "going" {
+export function withdraw(
+  sql: SqlStorage,
+  owner: string,
+  { id, generation }: { id: string; generation: number },
+  now: number,
+): "gone" | "going" {
   const row = one(sql, id);
   if (row === null) {
     sql.exec("DELETE FROM workload WHERE spec IS NULL AND at < ?", now - FENCE_MS);
@@ -50,7 +60,8 @@ export function withdraw(sql: SqlStorage, owner: string, { id, generation }: { i
     put(sql, id, { ...row, generation }, now);
     return "gone";
   }
-  if (row.want === "running" || row.generation < generation) put(sql, id, { ...row, want: "gone", generation, observation: null, unsent: true }, now);
+  if (row.want === "running" || row.generation < generation)
+    put(sql, id, { ...row, want: "gone", generation, observation: null, unsent: true }, now);
   return "going";
 }
 
@@ -82,4 +93,3 @@ export function told(sql: SqlStorage, rows: readonly WorkloadRow[], now: number)
     put(sql, row.id, finished ? null : { ...present, untold: false }, now);
   }
 }
-

@@ -32,17 +32,23 @@ export class Call {
   async accept(request: Request): Promise<Response> {
     const { verify, sign } = await this.#owner.keys();
     const frame = AgentFrame.safeParse(await open(verify, await request.text()));
-    if (!frame.success || frame.data.host_id !== this.#owner.hostId()) return refusal("unauthenticated", "The frame is not signed by this host's key, or does not parse.");
+    if (!frame.success || frame.data.host_id !== this.#owner.hostId())
+      return refusal("unauthenticated", "The frame is not signed by this host's key, or does not parse.");
     const { session, seq, at, nonce, body } = frame.data;
-    if (Math.abs(Date.now() - at) > CLOCK_TOLERANCE_MS) return refusal("unauthenticated", `The host's clock is off by more than ${CLOCK_TOLERANCE_MS / 1000} s.`);
+    if (Math.abs(Date.now() - at) > CLOCK_TOLERANCE_MS)
+      return refusal("unauthenticated", `The host's clock is off by more than ${CLOCK_TOLERANCE_MS / 1000} s.`);
     const boot = body.kind === "hello" ? body.boot_id : this.#owner.bootId();
     if (session !== boot) return refusal("unauthenticated", "The frame is of another boot; say hello first.");
-    if (session === this.#received.boot_id && seq <= this.#received.seq) return refusal("unauthenticated", "The frame was seen before.");
+    if (session === this.#received.boot_id && seq <= this.#received.seq)
+      return refusal("unauthenticated", "The frame was seen before.");
     this.#received = { boot_id: session, seq };
     const answer = merged(this.#owner.receive(body));
-    return new Response(await seal(sign, { host_id: this.#owner.hostId(), session, seq, at: Date.now(), nonce, body: answer }), {
-      headers: { "Content-Type": "application/json" },
-    });
+    return new Response(
+      await seal(sign, { host_id: this.#owner.hostId(), session, seq, at: Date.now(), nonce, body: answer }),
+      {
+        headers: { "Content-Type": "application/json" },
+      },
+    );
   }
 
   /** Sends one frame and hands over each frame of the answer as it comes. Throws when the agent did not take it. */
@@ -52,12 +58,20 @@ export class Call {
     if (session === null) throw new Error("the agent has not said hello yet");
     const nonce = toBase64Url(crypto.getRandomValues(new Uint8Array(12)));
     this.#sent = Math.max(this.#sent + 1, Date.now());
-    const text = await seal(sign, { host_id: this.#owner.hostId(), session, seq: this.#sent, at: Date.now(), nonce, body });
+    const text = await seal(sign, {
+      host_id: this.#owner.hostId(),
+      session,
+      seq: this.#sent,
+      at: Date.now(),
+      nonce,
+      body,
+    });
     const response = await this.#post(text);
     if (!response.ok || !response.body) throw new Error(`the agent answered ${response.status}`);
     for await (const line of lines(response.body)) {
       const frame = AgentFrame.safeParse(await open(verify, line));
-      if (!frame.success || frame.data.nonce !== nonce || frame.data.session !== session) throw new Error("the agent's answer is not signed by its key, or is not the answer");
+      if (!frame.success || frame.data.nonce !== nonce || frame.data.session !== session)
+        throw new Error("the agent's answer is not signed by its key, or is not the answer");
       each(frame.data.body);
     }
   }
@@ -84,7 +98,10 @@ export class Call {
 function merged(bodies: Iterable<ControlBody>): ControlBody {
   let answer: ControlBody = { kind: "ok" };
   for (const body of bodies) {
-    answer = answer.kind === "desired" && body.kind === "desired" ? { ...body, workloads: [...answer.workloads, ...body.workloads] } : body;
+    answer =
+      answer.kind === "desired" && body.kind === "desired"
+        ? { ...body, workloads: [...answer.workloads, ...body.workloads] }
+        : body;
   }
   return answer;
 }

@@ -64,11 +64,17 @@ export function decideHost(state: HostState, event: HostEvent, { now, lost_after
         ? move(state, { ...state, status: "ready", reason: "ready", message: "connected, and runs what it should" })
         : stay(state);
     case "closed":
-      return state.status === "syncing" || state.status === "ready" ? silent(state, now, lost_after, "its connection was closed") : stay(state);
+      return state.status === "syncing" || state.status === "ready"
+        ? silent(state, now, lost_after, "its connection was closed")
+        : stay(state);
     case "scheduling":
       return event.to === state.scheduling ? stay(state) : reschedule(state, event.to);
     case "removed":
-      return move(state, { status: "removed", scheduling: "cordoned", at: now, reason: "removed", message: "removed by request" }, true);
+      return move(
+        state,
+        { status: "removed", scheduling: "cordoned", at: now, reason: "removed", message: "removed by request" },
+        true,
+      );
     case "due":
       return onDue(state, event, now, lost_after);
   }
@@ -89,15 +95,22 @@ export function hostDeadline(state: HostState): number | null {
   }
 }
 
-function onDue(state: HostState, { due_at, last_seen }: Extract<HostEvent, { type: "due" }>, now: number, lostAfter: number): HostDecision {
+function onDue(
+  state: HostState,
+  { due_at, last_seen }: Extract<HostEvent, { type: "due" }>,
+  now: number,
+  lostAfter: number,
+): HostDecision {
   const late = now - due_at > LATE_MS;
   switch (state.status) {
     case "syncing":
     case "ready":
-      if (!late && now - last_seen >= SILENT_AFTER_MS) return silent(state, now, lostAfter, `nothing heard for ${Math.round(SILENT_AFTER_MS / 1000)} s`);
+      if (!late && now - last_seen >= SILENT_AFTER_MS)
+        return silent(state, now, lostAfter, `nothing heard for ${Math.round(SILENT_AFTER_MS / 1000)} s`);
       return { state: { ...state, check_at: now + SILENT_AFTER_MS }, entries: [], evict: false };
     case "unreachable":
-      if (late || now < state.lost_at) return { state: { ...state, lost_at: now + lostAfter }, entries: [], evict: false };
+      if (late || now < state.lost_at)
+        return { state: { ...state, lost_at: now + lostAfter }, entries: [], evict: false };
       return move(
         state,
         {
@@ -115,7 +128,12 @@ function onDue(state: HostState, { due_at, last_seen }: Extract<HostEvent, { typ
   }
 }
 
-function silent(state: Extract<HostState, { boot_id: string }>, now: number, lostAfter: number, why: string): HostDecision {
+function silent(
+  state: Extract<HostState, { boot_id: string }>,
+  now: number,
+  lostAfter: number,
+  why: string,
+): HostDecision {
   return move(state, {
     status: "unreachable",
     scheduling: state.scheduling,
@@ -144,7 +162,8 @@ const stay = (state: HostState): HostDecision => ({ state, entries: [], evict: f
 
 function move(from: HostState, to: HostState, evict = false): HostDecision {
   if (from.status === to.status) return { state: to, entries: [], evict };
-  if (!(HOST_NEXT[from.status] as readonly HostStatus[]).includes(to.status)) throw new Error(`no edge from ${from.status} to ${to.status}`);
+  if (!(HOST_NEXT[from.status] as readonly HostStatus[]).includes(to.status))
+    throw new Error(`no edge from ${from.status} to ${to.status}`);
   return {
     state: to,
     entries: [

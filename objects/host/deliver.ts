@@ -1,6 +1,7 @@
 import type { ControlBody } from "../../contract/frame.ts";
 import { parseWorkloadId } from "../../contract/id.ts";
-import type { Report, SlotGeneration } from "../deployment/decide.ts";
+import type { SlotGeneration } from "../deployment/draft.ts";
+import type { Report } from "../deployment/observed.ts";
 import { remote } from "../remote.ts";
 import { told } from "./assignment.ts";
 import type { HostRecord } from "./record.ts";
@@ -21,14 +22,17 @@ export async function sendCommands(sender: Sender): Promise<void> {
   let sent: WorkloadRow[] = [];
   const done = await sender.send(() => {
     sent = unsent(sender.sql);
-    return sent.length > 0 ? [{ kind: "apply", revision: sender.host.desired_revision, workloads: sent.flatMap(commandOf) }] : [];
+    return sent.length > 0
+      ? [{ kind: "apply", revision: sender.host.desired_revision, workloads: sent.flatMap(commandOf) }]
+      : [];
   });
   if (!done) return;
   sender.change((now) => {
     const present = new Map(unsent(sender.sql).map((row) => [row.id, row]));
     for (const { id, generation, want } of sent) {
       const row = present.get(id);
-      if (row && row.generation === generation && row.want === want) put(sender.sql, id, { ...row, unsent: false }, now);
+      if (row && row.generation === generation && row.want === want)
+        put(sender.sql, id, { ...row, unsent: false }, now);
     }
   });
 }
@@ -38,7 +42,9 @@ export async function tellOwner(owner: string, sender: Sender): Promise<void> {
   const rows = untoldOf(sender.sql, owner);
   const reports = rows.flatMap((row): Report[] => {
     const slot = parseWorkloadId(row.id)?.slot;
-    return slot === undefined || row.observation === null ? [] : [{ slot, generation: row.generation, observation: row.observation }];
+    return slot === undefined || row.observation === null
+      ? []
+      : [{ slot, generation: row.generation, observation: row.observation }];
   });
   if (reports.length > 0) await remote(sender.env.DEPLOYMENT, owner).observe(sender.host.identity.id, reports);
   sender.change((now) => told(sender.sql, rows, now));
@@ -48,9 +54,17 @@ export async function tellOwner(owner: string, sender: Sender): Promise<void> {
 export async function evictOwner(owner: string, sender: Sender): Promise<void> {
   const { state, identity } = sender.host;
   const why =
-    state.status === "removed" ? "host_removed" : state.status === "lost" ? "host_lost" : state.scheduling === "draining" ? "host_draining" : null;
+    state.status === "removed"
+      ? "host_removed"
+      : state.status === "lost"
+        ? "host_lost"
+        : state.scheduling === "draining"
+          ? "host_draining"
+          : null;
   if (why === null) return;
-  const rows = allOf(sender.sql, owner).filter((row) => row.spec !== null && (why === "host_removed" || row.want === "running"));
+  const rows = allOf(sender.sql, owner).filter(
+    (row) => row.spec !== null && (why === "host_removed" || row.want === "running"),
+  );
   const slots = rows.flatMap((row): SlotGeneration[] => {
     const slot = parseWorkloadId(row.id)?.slot;
     return slot === undefined ? [] : [{ slot, generation: row.generation }];

@@ -4,15 +4,26 @@ import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { joining } from "./decide.ts";
 import { type HostIdentity, UNKNOWN_PROFILE } from "./record.ts";
 
-export type Enrolment = { id: string; request: EnrolRequest; labels: Record<string, string>; actor: string; request_id: string };
+export type Enrolment = {
+  id: string;
+  request: EnrolRequest;
+  labels: Record<string, string>;
+  actor: string;
+  request_id: string;
+};
 
 /** Checks that the agent holds the key that it names, and draws the key pair with which this host's object will sign. */
 export async function identify({ id, request, labels }: Enrolment, now: number): Promise<Reply<HostIdentity>> {
   if (Math.abs(now - request.at) > CLOCK_TOLERANCE_MS) {
     const off = Math.round((request.at - now) / 1000);
-    return invalid("at", `expected the present time within ${CLOCK_TOLERANCE_MS / 1000} s; the host's clock is off by ${off} s`, "host.clock_off");
+    return invalid(
+      "at",
+      `expected the present time within ${CLOCK_TOLERANCE_MS / 1000} s; the host's clock is off by ${off} s`,
+      "host.clock_off",
+    );
   }
-  if (request.transport === "call" && request.endpoint == null) return invalid("endpoint", "required with the call transport", "required");
+  if (request.transport === "call" && request.endpoint == null)
+    return invalid("endpoint", "required with the call transport", "required");
   if (!(await proven(request))) return invalid("proof", "expected a signature by public_key", "host.proof_invalid");
   const control = await generateKeyPair();
   return accept({
@@ -32,7 +43,12 @@ export async function identify({ id, request, labels }: Enrolment, now: number):
 async function proven({ public_key, name, at, proof }: EnrolRequest): Promise<boolean> {
   try {
     const key = await importPublicKey(public_key);
-    return await crypto.subtle.verify("Ed25519", key, fromBase64Url(proof), new TextEncoder().encode(enrolProofText(name, at)));
+    return await crypto.subtle.verify(
+      "Ed25519",
+      key,
+      fromBase64Url(proof),
+      new TextEncoder().encode(enrolProofText(name, at)),
+    );
   } catch {
     return false;
   }

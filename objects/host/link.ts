@@ -72,7 +72,9 @@ export class Link {
       return accept(answer);
     }
     this.#questions.end(op, null);
-    return refuse("host_unavailable", `Host ${this.#owner.identity().name} is not connected.`, { more: { retry_after: 5 } });
+    return refuse("host_unavailable", `Host ${this.#owner.identity().name} is not connected.`, {
+      more: { retry_after: 5 },
+    });
   }
 
   /** When the agent last showed life on a tunnel, ms since 1970; 0 when there is none. */
@@ -123,6 +125,7 @@ export class Link {
 
 /** A failed question as a refusal: the agent's code when it is one of ours, else that the host does not answer. */
 export function questionRefusal(error: unknown): Reply<never> {
-  const code = error instanceof QuestionError && error.code in PROBLEMS ? (error.code as ProblemCode) : "host_unavailable";
+  const code =
+    error instanceof QuestionError && error.code in PROBLEMS ? (error.code as ProblemCode) : "host_unavailable";
   return refuse(code, error instanceof Error ? error.message : String(error));
 }

@@ -54,10 +54,16 @@ export class HostObject extends DurableObject<Env> {
     if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
     const reply = this.#change((now): Reply<Answer> => {
       const known = this.#load();
-      if (known && known.identity.public_key !== enrolment.request.public_key) return refuse("name_taken", "This host id is taken by another key.");
+      if (known && known.identity.public_key !== enrolment.request.public_key)
+        return refuse("name_taken", "This host id is taken by another key.");
       if (known) return accept({ status: 201, body: enrolAnswer(known.identity), revision: known.revision });
       insert(this.#sql, identity.value, now);
-      const entry = { level: "info", component: "api", reason: "host_enrolled", message: `enrolled as ${identity.value.name}` } as const;
+      const entry = {
+        level: "info",
+        component: "api",
+        reason: "host_enrolled",
+        message: `enrolled as ${identity.value.name}`,
+      } as const;
       append(this.#sql, entry, { resourceId: identity.value.id, actor: enrolment.actor, revision: 1, now });
       audit(this.#sql, hostAudit(identity.value, "enrol", enrolment, now, null, 1));
       post(this.#sql, "index", now);
@@ -94,7 +100,8 @@ export class HostObject extends DurableObject<Env> {
   recheck(ids: string[]): (Observation | null)[] {
     return this.#change((now) => {
       const rows = ids.map((id) => one(this.#sql, id));
-      for (const row of rows) if (row && row.observation === null) this.#sql.exec("UPDATE workload SET unsent = 1 WHERE id = ?", row.id);
+      for (const row of rows)
+        if (row && row.observation === null) this.#sql.exec("UPDATE workload SET unsent = 1 WHERE id = ?", row.id);
       post(this.#sql, "frames", now);
       return rows.map((row) => row?.observation ?? null);
     });
@@ -116,7 +123,9 @@ export class HostObject extends DurableObject<Env> {
   remove(mutation: Mutation, force: boolean): Reply<Answer> {
     return this.#mutation(mutation, (host, now) => {
       if (host.workloads > 0 && !force) {
-        return refuse("host_not_empty", `${host.workloads} workloads are on host ${host.identity.name}.`, { more: { workloads: host.workloads } });
+        return refuse("host_not_empty", `${host.workloads} workloads are on host ${host.identity.name}.`, {
+          more: { workloads: host.workloads },
+        });
       }
       this.#apply({ type: "removed" }, mutation.actor, now);
       audit(this.#sql, hostAudit(host.identity, "remove", mutation, now, host.revision, host.revision + 1));
@@ -126,7 +135,9 @@ export class HostObject extends DurableObject<Env> {
 
   read(): Reply<Answer> {
     const host = this.#present();
-    return host.ok ? accept({ status: 200, body: JSON.stringify(this.#view(host.value)), revision: host.value.revision }) : host;
+    return host.ok
+      ? accept({ status: 200, body: JSON.stringify(this.#view(host.value)), revision: host.value.revision })
+      : host;
   }
 
   events(level: Level | null, limit: number): Reply<string[]> {
@@ -211,7 +222,11 @@ export class HostObject extends DurableObject<Env> {
   #receive(body: AgentBody): Iterable<ControlBody> {
     return this.#change((now): Iterable<ControlBody> => {
       // A tunnel's signs of life are counted by the platform; those of calls are written, but not each.
-      if (this.#known().identity.transport === "call") this.#sql.exec("INSERT INTO seen VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET at = ?1 WHERE at < ?1 - 5000", now);
+      if (this.#known().identity.transport === "call")
+        this.#sql.exec(
+          "INSERT INTO seen VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET at = ?1 WHERE at < ?1 - 5000",
+          now,
+        );
       switch (body.kind) {
         case "hello":
           this.#profile(body, now);
@@ -222,7 +237,8 @@ export class HostObject extends DurableObject<Env> {
           return [];
         case "inventory":
         case "report":
-          for (const owner of new Set(body.observations.flatMap((seen) => observe(this.#sql, seen, now) ?? []))) post(this.#sql, `owner ${owner}`, now);
+          for (const owner of new Set(body.observations.flatMap((seen) => observe(this.#sql, seen, now) ?? [])))
+            post(this.#sql, `owner ${owner}`, now);
           if (body.observations.length > 0) this.#touch(now);
           return body.kind === "inventory" && body.last ? this.#desired() : [];
         case "settled":
@@ -248,7 +264,13 @@ export class HostObject extends DurableObject<Env> {
   async #deliver(key: string): Promise<void> {
     const host = this.#load();
     if (!host) return;
-    const sender: Sender = { env: this.env, sql: this.#sql, host, change: (work) => this.#change(work), send: (bodies) => this.#link.send(bodies) };
+    const sender: Sender = {
+      env: this.env,
+      sql: this.#sql,
+      host,
+      change: (work) => this.#change(work),
+      send: (bodies) => this.#link.send(bodies),
+    };
     const [what, owner] = key.split(" ") as [string, string];
     switch (what) {
       case "index":
@@ -281,7 +303,10 @@ export class HostObject extends DurableObject<Env> {
 
   #apply(event: HostEvent, actor: string, now: number): void {
     const host = this.#known();
-    const decision = decideHost(host.state, event, { now, lost_after: Number(this.env.LOST_AFTER_MS) || LOST_AFTER_MS });
+    const decision = decideHost(host.state, event, {
+      now,
+      lost_after: Number(this.env.LOST_AFTER_MS) || LOST_AFTER_MS,
+    });
     if (save(this.#sql, host, decision, { actor, now })) this.#touch(now);
     if (decision.evict) for (const owner of owners(this.#sql)) post(this.#sql, `evict ${owner}`, now);
     if (decision.state.status === "removed") post(this.#sql, "dismiss", now);
@@ -326,7 +351,9 @@ export class HostObject extends DurableObject<Env> {
 
   #present(): Reply<HostRecord> {
     const host = this.#load();
-    return host && host.state.status !== "removed" ? accept(host) : refuse("not_found", `There is no host ${this.ctx.id.name}.`);
+    return host && host.state.status !== "removed"
+      ? accept(host)
+      : refuse("not_found", `There is no host ${this.ctx.id.name}.`);
   }
 }
 

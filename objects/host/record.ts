@@ -28,7 +28,12 @@ export const HostProfile = z.object({
 });
 export type HostProfile = z.infer<typeof HostProfile>;
 
-export const UNKNOWN_PROFILE: HostProfile = { agent_version: null, runtimes: [], capacity: { memory_bytes: 0, cpu_millis: 0 }, policy: null };
+export const UNKNOWN_PROFILE: HostProfile = {
+  agent_version: null,
+  runtimes: [],
+  capacity: { memory_bytes: 0, cpu_millis: 0 },
+  policy: null,
+};
 
 export type HostRecord = {
   identity: HostIdentity;
@@ -58,7 +63,9 @@ type Row = {
 /** The host, or null when there is none. */
 export function load(sql: SqlStorage): HostRecord | null {
   const row = sql
-    .exec<Row>("SELECT identity, state, profile, revision, version, memory_reserved, cpu_reserved, workloads, desired_revision, updated_at FROM host")
+    .exec<Row>(
+      "SELECT identity, state, profile, revision, version, memory_reserved, cpu_reserved, workloads, desired_revision, updated_at FROM host",
+    )
     .toArray()[0];
   return row
     ? {
@@ -76,7 +83,12 @@ export function load(sql: SqlStorage): HostRecord | null {
 }
 
 /** Writes what was decided: state, journal, deadline. Answers whether users see a difference. Call it inside `commit`. */
-export function save(sql: SqlStorage, before: HostRecord, decision: HostDecision, head: { actor: string; now: number }): boolean {
+export function save(
+  sql: SqlStorage,
+  before: HostRecord,
+  decision: HostDecision,
+  head: { actor: string; now: number },
+): boolean {
   const { state, entries } = decision;
   const seen = entries.length > 0;
   const revision = before.revision + (seen ? 1 : 0);
@@ -85,7 +97,13 @@ export function save(sql: SqlStorage, before: HostRecord, decision: HostDecision
     const change = old_status !== undefined && new_status !== undefined ? { change: { old_status, new_status } } : {};
     append(sql, entry, { resourceId: before.identity.id, actor: head.actor, revision, now: head.now, ...change });
   }
-  sql.exec("UPDATE host SET status = ?, state = ?, revision = ?, updated_at = ?", state.status, JSON.stringify(state), revision, head.now);
+  sql.exec(
+    "UPDATE host SET status = ?, state = ?, revision = ?, updated_at = ?",
+    state.status,
+    JSON.stringify(state),
+    revision,
+    head.now,
+  );
   setTimer(sql, "deadline", hostDeadline(state));
   return seen;
 }
@@ -118,7 +136,11 @@ export function hostView(sql: SqlStorage, record: HostRecord, lastSeen: number):
       remove:
         record.workloads === 0
           ? { allowed: true }
-          : { allowed: false, code: "host_not_empty", reason: `${record.workloads} workloads are on it; drain it, or remove with force` },
+          : {
+              allowed: false,
+              code: "host_not_empty",
+              reason: `${record.workloads} workloads are on it; drain it, or remove with force`,
+            },
     },
     event_cursor: cursor(sql),
   };

@@ -1,6 +1,13 @@
 import { CLOCK_TOLERANCE_MS, open, seal, toBase64Url } from "../../contract/envelope.ts";
-import { type AgentBody, AgentFrame, Connect, type ControlBody, HEARTBEAT_PING, HEARTBEAT_PONG } from "../../contract/frame.ts";
-import { type ProblemCode, PROBLEMS, problemBody } from "../../contract/problem.ts";
+import {
+  type AgentBody,
+  AgentFrame,
+  Connect,
+  type ControlBody,
+  HEARTBEAT_PING,
+  HEARTBEAT_PONG,
+} from "../../contract/frame.ts";
+import { PROBLEMS, type ProblemCode, problemBody } from "../../contract/problem.ts";
 
 /** What a connection remembers of itself while the object sleeps. `live` once the agent has said hello on it. */
 type Attachment = { session: string; boot_id: string; received: number; sent: number; live: boolean; last: number };
@@ -33,12 +40,20 @@ export class Tunnel {
 
   /** Answers the upgrade request of an agent that proves who it is. */
   async open(request: Request): Promise<Response> {
-    if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return refusal("malformed_query", "This address is for a WebSocket upgrade.");
+    if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket")
+      return refusal("malformed_query", "This address is for a WebSocket upgrade.");
     const { verify } = await this.#owner.keys();
-    const connect = Connect.safeParse(await open(verify, decodeHeader(request.headers.get("Lamplighter-Connect") ?? "")));
-    if (!connect.success || connect.data.host_id !== this.#owner.hostId()) return refusal("unauthenticated", "Lamplighter-Connect is not signed by this host's key.");
+    const connect = Connect.safeParse(
+      await open(verify, decodeHeader(request.headers.get("Lamplighter-Connect") ?? "")),
+    );
+    if (!connect.success || connect.data.host_id !== this.#owner.hostId())
+      return refusal("unauthenticated", "Lamplighter-Connect is not signed by this host's key.");
     const skew = Math.abs(Date.now() - connect.data.at);
-    if (skew > CLOCK_TOLERANCE_MS) return refusal("unauthenticated", `The host's clock is off by ${Math.round(skew / 1000)} s; ${CLOCK_TOLERANCE_MS / 1000} s are tolerated.`);
+    if (skew > CLOCK_TOLERANCE_MS)
+      return refusal(
+        "unauthenticated",
+        `The host's clock is off by ${Math.round(skew / 1000)} s; ${CLOCK_TOLERANCE_MS / 1000} s are tolerated.`,
+      );
     const { 0: client, 1: server } = new WebSocketPair();
     this.#ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(HEARTBEAT_PING, HEARTBEAT_PONG));
     this.#ctx.acceptWebSocket(server);
@@ -117,7 +132,14 @@ export class Tunnel {
       const known = read(socket);
       write(socket, { ...known, sent: known.sent + 1 });
       const nonce = toBase64Url(crypto.getRandomValues(new Uint8Array(12)));
-      const text = await seal(sign, { host_id: this.#owner.hostId(), session: known.session, seq: known.sent + 1, at: Date.now(), nonce, body });
+      const text = await seal(sign, {
+        host_id: this.#owner.hostId(),
+        session: known.session,
+        seq: known.sent + 1,
+        at: Date.now(),
+        nonce,
+        body,
+      });
       if (isOpen(socket)) socket.send(text);
     }
   }
@@ -142,5 +164,8 @@ function decodeHeader(text: string): string {
 }
 
 export function refusal(code: ProblemCode, detail: string): Response {
-  return Response.json(problemBody({ code, detail }), { status: PROBLEMS[code].status, headers: { "Content-Type": "application/problem+json" } });
+  return Response.json(problemBody({ code, detail }), {
+    status: PROBLEMS[code].status,
+    headers: { "Content-Type": "application/problem+json" },
+  });
 }

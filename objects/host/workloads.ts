@@ -13,19 +13,36 @@ export type WorkloadRow = {
   untold: boolean;
 };
 
-type Stored = { id: string; generation: number; owner: string; want: "running" | "gone"; spec: string | null; observation: string | null; unsent: number; untold: number };
+type Stored = {
+  id: string;
+  generation: number;
+  owner: string;
+  want: "running" | "gone";
+  spec: string | null;
+  observation: string | null;
+  unsent: number;
+  untold: number;
+};
 
 const COLUMNS = "id, generation, owner, want, spec, observation, unsent, untold";
 
 export const one = (sql: SqlStorage, id: string): WorkloadRow | null => rows(sql, "WHERE id = ?", id)[0] ?? null;
 export const allOf = (sql: SqlStorage, owner: string): WorkloadRow[] => rows(sql, "WHERE owner = ?", owner);
-export const untoldOf = (sql: SqlStorage, owner: string): WorkloadRow[] => rows(sql, "WHERE owner = ? AND untold = 1", owner);
+export const untoldOf = (sql: SqlStorage, owner: string): WorkloadRow[] =>
+  rows(sql, "WHERE owner = ? AND untold = 1", owner);
 export const unsent = (sql: SqlStorage): WorkloadRow[] => rows(sql, "WHERE unsent = 1");
-export const page = (sql: SqlStorage, afterId: string, limit: number): WorkloadRow[] => rows(sql, "WHERE id > ? ORDER BY id LIMIT ?", afterId, limit);
-export const owners = (sql: SqlStorage): string[] => sql.exec<{ owner: string }>("SELECT DISTINCT owner FROM workload").toArray().map(({ owner }) => owner);
+export const page = (sql: SqlStorage, afterId: string, limit: number): WorkloadRow[] =>
+  rows(sql, "WHERE id > ? ORDER BY id LIMIT ?", afterId, limit);
+export const owners = (sql: SqlStorage): string[] =>
+  sql
+    .exec<{ owner: string }>("SELECT DISTINCT owner FROM workload")
+    .toArray()
+    .map(({ owner }) => owner);
 
 export const holderOf = (sql: SqlStorage, port: string, exceptId: string): string | null =>
-  sql.exec<{ id: string }>("SELECT id FROM workload WHERE ports LIKE ? AND id <> ? LIMIT 1", `% ${port} %`, exceptId).toArray()[0]?.id ?? null;
+  sql
+    .exec<{ id: string }>("SELECT id FROM workload WHERE ports LIKE ? AND id <> ? LIMIT 1", `% ${port} %`, exceptId)
+    .toArray()[0]?.id ?? null;
 
 function rows(sql: SqlStorage, where: string, ...bindings: (string | number)[]): WorkloadRow[] {
   return sql
@@ -90,7 +107,8 @@ function held(row: WorkloadRow): typeof NOTHING {
 }
 
 /** What the agent is sent about a row. A row without a spec is one that must be gone and never came; there is nothing to send. */
-export const commandOf = ({ id, generation, owner, want, spec }: WorkloadRow): Workload[] => (spec === null ? [] : [{ id, generation, owner, want, spec }]);
+export const commandOf = ({ id, generation, owner, want, spec }: WorkloadRow): Workload[] =>
+  spec === null ? [] : [{ id, generation, owner, want, spec }];
 
 /** Whether an observation tells something new about a row; older ones, repeats and those of other generations do not. */
 export function isNews(row: WorkloadRow, seen: Observation): boolean {
@@ -98,8 +116,11 @@ export function isNews(row: WorkloadRow, seen: Observation): boolean {
   const known = row.observation;
   if (known === null) return true;
   if (seen.at < known.at || known.phase === "gone") return false;
-  return JSON.stringify({ ...seen, at: 0, ...sameExit(seen) }) !== JSON.stringify({ ...known, at: 0, ...sameExit(known) });
+  return (
+    JSON.stringify({ ...seen, at: 0, ...sameExit(seen) }) !== JSON.stringify({ ...known, at: 0, ...sameExit(known) })
+  );
 }
 
 /** An exit that is told twice may be told with another time, e.g. by an agent that saw it only after its own restart. */
-const sameExit = (seen: Observation): { exit?: Exit } => (seen.phase === "exited" ? { exit: { ...seen.exit, at: 0 } } : {});
+const sameExit = (seen: Observation): { exit?: Exit } =>
+  seen.phase === "exited" ? { exit: { ...seen.exit, at: 0 } } : {};

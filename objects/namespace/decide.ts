@@ -20,7 +20,9 @@ export type Verdict =
 export function verdictOf(manifest: Manifest, active: Active | null): Verdict {
   if (active === null || active.manifest === null || active.status === "deleted") return { action: "create" };
   const stuck = isTerminal(active.status) || isRetried(active.status);
-  return !stuck && sameManifest(manifest, active.manifest) ? { action: "unchanged", id: active.id } : { action: "replace", id: active.id };
+  return !stuck && sameManifest(manifest, active.manifest)
+    ? { action: "unchanged", id: active.id }
+    : { action: "replace", id: active.id };
 }
 
 /** Both have been parsed by the same schema, so their keys are in the same order but for free-form maps, whose order does not count. */
@@ -29,6 +31,10 @@ export const sameManifest = (a: Manifest, b: Manifest): boolean => canonical(a) 
 const canonical = (value: unknown): string =>
   JSON.stringify(value, (_key, inner: unknown) =>
     typeof inner === "object" && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).filter(([, v]) => v != null).sort(([x], [y]) => (x < y ? -1 : 1)))
+      ? Object.fromEntries(
+          Object.entries(inner)
+            .filter(([, v]) => v != null)
+            .sort(([x], [y]) => (x < y ? -1 : 1)),
+        )
       : inner,
   );

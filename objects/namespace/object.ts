@@ -12,8 +12,8 @@ import { initial } from "../deployment/decide.ts";
 import { factsOf } from "../deployment/record.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
-import { once, stale } from "../request.ts";
 import { remote } from "../remote.ts";
+import { once, stale } from "../request.ts";
 import { type Active, type Verdict, verdictOf } from "./decide.ts";
 
 const MIGRATIONS = [{ id: "namespace/0001", sql: namespace0001 }];
@@ -41,12 +41,22 @@ export class NamespaceObject extends DurableObject<Env> {
       const verdict = verdictOf(manifest, active);
       if (dryRun) {
         const refusal = stale(mutation, active?.revision ?? 0);
-        return refusal ?? accept({ status: 200, revision: active?.revision ?? 0, unchanged: verdict.action === "unchanged", body: dryRunBody(verdict, manifest) });
+        return (
+          refusal ??
+          accept({
+            status: 200,
+            revision: active?.revision ?? 0,
+            unchanged: verdict.action === "unchanged",
+            body: dryRunBody(verdict, manifest),
+          })
+        );
       }
       if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
       // While the holder was asked, another apply may have taken the name.
       const reply = commit(this.ctx.storage, () =>
-        this.#claimOf(manifest.name) === (active?.id ?? null) ? this.#decided(manifest, mutation, active, verdict) : null,
+        this.#claimOf(manifest.name) === (active?.id ?? null)
+          ? this.#decided(manifest, mutation, active, verdict)
+          : null,
       );
       if (reply === null) continue;
       await this.#outbox.drain();
@@ -84,7 +94,8 @@ export class NamespaceObject extends DurableObject<Env> {
     return once(this.#sql, mutation, now, () => {
       const refusal = stale(mutation, active?.revision ?? 0);
       if (refusal) return refusal;
-      if (verdict.action === "unchanged") return accept({ status: 200, body: verdict.id, revision: active?.revision ?? 0 });
+      if (verdict.action === "unchanged")
+        return accept({ status: 200, body: verdict.id, revision: active?.revision ?? 0 });
       const identity: DeploymentIdentity = {
         id: newId("deployment", now),
         created_at: now,
@@ -92,10 +103,22 @@ export class NamespaceObject extends DurableObject<Env> {
         replaces: verdict.action === "replace" ? verdict.id : null,
       };
       this.#sql.exec("INSERT OR REPLACE INTO claim VALUES (?, ?)", manifest.name, identity.id);
-      this.#sql.exec("INSERT INTO creation VALUES (?, ?, ?, ?)", identity.id, JSON.stringify(identity), mutation.actor, mutation.request_id);
+      this.#sql.exec(
+        "INSERT INTO creation VALUES (?, ?, ?, ?)",
+        identity.id,
+        JSON.stringify(identity),
+        mutation.actor,
+        mutation.request_id,
+      );
       post(this.#sql, `create ${identity.id}`, now);
       if (verdict.action === "replace") {
-        this.#sql.exec("INSERT OR REPLACE INTO replacement VALUES (?, ?, ?, ?)", verdict.id, identity.id, mutation.actor, mutation.request_id);
+        this.#sql.exec(
+          "INSERT OR REPLACE INTO replacement VALUES (?, ?, ?, ?)",
+          verdict.id,
+          identity.id,
+          mutation.actor,
+          mutation.request_id,
+        );
         post(this.#sql, `replace ${verdict.id}`, now);
       }
       return accept({ status: 201, body: JSON.stringify(firstView(identity)), revision: 1 });
@@ -106,12 +129,22 @@ export class NamespaceObject extends DurableObject<Env> {
     const [what, id] = key.split(" ") as ["create" | "replace", string];
     const deployment = remote(this.env.DEPLOYMENT, id);
     if (what === "create") {
-      const row = this.#sql.exec<{ identity: string; actor: string; request_id: string }>("SELECT identity, actor, request_id FROM creation WHERE deployment_id = ?", id).toArray()[0];
+      const row = this.#sql
+        .exec<{ identity: string; actor: string; request_id: string }>(
+          "SELECT identity, actor, request_id FROM creation WHERE deployment_id = ?",
+          id,
+        )
+        .toArray()[0];
       if (!row) return;
       await deployment.create(JSON.parse(row.identity) as DeploymentIdentity, row.actor, row.request_id);
       this.#sql.exec("DELETE FROM creation WHERE deployment_id = ?", id);
     } else {
-      const row = this.#sql.exec<{ by_id: string; actor: string; request_id: string }>("SELECT by_id, actor, request_id FROM replacement WHERE deployment_id = ?", id).toArray()[0];
+      const row = this.#sql
+        .exec<{ by_id: string; actor: string; request_id: string }>(
+          "SELECT by_id, actor, request_id FROM replacement WHERE deployment_id = ?",
+          id,
+        )
+        .toArray()[0];
       if (!row) return;
       await deployment.delete({ actor: row.actor, request_id: row.request_id, if_match: null, idempotency: null }, [], {
         level: "warning",
@@ -124,7 +157,10 @@ export class NamespaceObject extends DurableObject<Env> {
   }
 
   #claimOf(name: string): string | null {
-    return this.#sql.exec<{ deployment_id: string }>("SELECT deployment_id FROM claim WHERE name = ?", name).toArray()[0]?.deployment_id ?? null;
+    return (
+      this.#sql.exec<{ deployment_id: string }>("SELECT deployment_id FROM claim WHERE name = ?", name).toArray()[0]
+        ?.deployment_id ?? null
+    );
   }
 
   async #active(name: string): Promise<Active | null> {
@@ -133,20 +169,33 @@ export class NamespaceObject extends DurableObject<Env> {
     const peek = await remote(this.env.DEPLOYMENT, id).peek();
     if (peek) return { id, status: peek.state.status, manifest: peek.manifest, revision: peek.revision };
     // Claimed, but its object does not know it: not made yet, or purged already.
-    const row = this.#sql.exec<{ identity: string }>("SELECT identity FROM creation WHERE deployment_id = ?", id).toArray()[0];
+    const row = this.#sql
+      .exec<{ identity: string }>("SELECT identity FROM creation WHERE deployment_id = ?", id)
+      .toArray()[0];
     const { manifest } = row ? (JSON.parse(row.identity) as DeploymentIdentity) : { manifest: null };
-    return manifest ? { id, status: "pending", manifest, revision: 1 } : { id, status: "deleted", manifest: null, revision: 0 };
+    return manifest
+      ? { id, status: "pending", manifest, revision: 1 }
+      : { id, status: "deleted", manifest: null, revision: 0 };
   }
 }
 
 /** What the DeploymentObject will make of the same identity: so the answer of a creation is known, and kept, before its object is asked. */
 function firstView(identity: DeploymentIdentity): DeploymentView {
   const { state, entries } = initial(factsOf(identity, 0, identity.created_at));
-  return deploymentView(identity, state, { revision: 1, updated_at: identity.created_at, event_cursor: entries.length });
+  return deploymentView(identity, state, {
+    revision: 1,
+    updated_at: identity.created_at,
+    event_cursor: entries.length,
+  });
 }
 
 const dryRunBody = (verdict: Verdict, manifest: Manifest): string =>
-  JSON.stringify({ dry_run: true, action: verdict.action, ...("id" in verdict ? { deployment_id: verdict.id } : {}), manifest: withoutPassword(manifest) });
+  JSON.stringify({
+    dry_run: true,
+    action: verdict.action,
+    ...("id" in verdict ? { deployment_id: verdict.id } : {}),
+    manifest: withoutPassword(manifest),
+  });
 
 const withoutPassword = (manifest: Manifest): Manifest =>
   manifest.config?.password == null ? manifest : { ...manifest, config: { ...manifest.config, password: null } };

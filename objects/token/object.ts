@@ -1,5 +1,4 @@
 import { DurableObject } from "cloudflare:workers";
-import { newId } from "../../contract/id.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
 import type { Principal } from "../../contract/scope.ts";
@@ -11,20 +10,27 @@ import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
 import { once, stale } from "../request.ts";
 import { claim, prune } from "./creation.ts";
-import { auditEntry, covers, exceeds, indexRow, isUsable, load, save, type TokenRecord, view } from "./record.ts";
+import {
+  auditEntry,
+  type By,
+  covers,
+  exceeds,
+  indexRow,
+  isUsable,
+  type Joined,
+  load,
+  save,
+  type TokenDraft,
+  type TokenRecord,
+  type Verified,
+  view,
+} from "./record.ts";
 import { sameHash } from "./secret.ts";
+import { takeUse } from "./uses.ts";
 
 const MIGRATIONS = [{ id: "token/0001", sql: token0001 }];
 const USE_NOTED_EVERY_MS = 60_000;
-
-/** What a new token is; `sealed` is its secret encrypted under what only the caller knows, for a repeated request. */
-export type TokenDraft = Pick<
-  TokenRecord,
-  "name" | "hash" | "scopes" | "namespaces" | "labels" | "expires_at" | "uses_left"
-> & { sealed: string | null };
-
-/** `stale_use`: the moment of its last use has not been noted for a minute. */
-export type Verified = { principal: Principal; expires_at: number | null; stale_use: boolean };
+const UNUSED = { last_used_at: null, revoked_at: null, revision: 1, version: 1 };
 
 /**
  * One token. Named by its id. It also remembers which tokens it created under an Idempotency-Key; the object named `root` does that for the
@@ -73,18 +79,8 @@ export class TokenObject extends DurableObject<Env> {
         // The same creation again, without a key: a call that was repeated because its answer was lost.
         const made = this.#load();
         if (made && made.hash !== draft.hash) return refuse("name_taken", `There is a token ${this.#id} already.`);
-        const token: TokenRecord = made ?? {
-          ...draft,
-          created_at: now,
-          last_used_at: null,
-          revoked_at: null,
-          revision: 1,
-          version: 1,
-        };
-        if (!made) {
-          this.#save(token, now);
-          this.#audit("create", token, null, mutation, now);
-        }
+        const token: TokenRecord = made ?? { ...draft, ...UNUSED, created_at: now };
+        if (!made) this.#save(token, now, { action: "create", before: null, by: mutation });
         return this.#answer(201, token, sealed);
       }),
     );
@@ -98,12 +94,9 @@ export class TokenObject extends DurableObject<Env> {
   /** Ends it. Revoked already: success without work. */
   revoke(mutation: Mutation, by: Principal): Reply<Answer> {
     return this.#changeAs(by, mutation, (token, now) => {
-      const revoked = { ...token, revoked_at: now, revision: token.revision + 1, version: token.version + 1 };
-      if (token.revoked_at === null) {
-        this.#save(revoked, now);
-        this.#audit("revoke", revoked, token.revision, mutation, now);
-      }
-      return accept({ status: 204, body: "", revision: token.revoked_at === null ? revoked.revision : token.revision });
+      const changed = token.revoked_at === null;
+      const revoked = changed ? this.#renew(token, { revoked_at: now }, "revoke", mutation, now) : token;
+      return accept({ status: 204, body: "", revision: revoked.revision });
     });
   }
 
@@ -112,40 +105,23 @@ export class TokenObject extends DurableObject<Env> {
     return this.#changeAs(by, mutation, (token, now) => {
       if (!isUsable(token, now)) {
         const status = token.revoked_at === null ? "expired" : "revoked";
-        return refuse("action_not_allowed", `The token is ${status}; make a new one.`, {
-          more: { status, allowedActions: {} },
-        });
+        const more = { resource_status: status, allowedActions: {} };
+        return refuse("action_not_allowed", `The token is ${status}; make a new one.`, { more });
       }
-      const rotated = { ...token, hash, revision: token.revision + 1, version: token.version + 1 };
-      this.#save(rotated, now);
-      this.#audit("rotate", rotated, token.revision, mutation, now);
-      return this.#answer(201, rotated, sealed);
+      return this.#answer(201, this.#renew(token, { hash }, "rotate", mutation, now), sealed);
     });
   }
 
   /** Takes one use of a join token for a host, and gives the host its id. The same public key again is the same use; a use is never given back. */
-  join(publicKey: string, requestId: string): Reply<{ host_id: string; labels: Record<string, string> }> {
-    return this.#change((now): Reply<{ host_id: string; labels: Record<string, string> }> => {
+  join(publicKey: string, requestId: string): Reply<Joined> {
+    return this.#change((now): Reply<Joined> => {
       const token = this.#load();
-      if (!token || !isUsable(token, now) || token.uses_left === null)
-        return refuse("unauthenticated", "This token joins no hosts.");
-      const known = this.#sql
-        .exec<{ host_id: string }>("SELECT host_id FROM joined WHERE public_key = ?", publicKey)
-        .toArray()[0];
-      if (known) return accept({ host_id: known.host_id, labels: token.labels });
-      if (token.uses_left === 0) return refuse("unauthenticated", "This join token has been used up.");
-      const host_id = newId("host", now);
-      this.#sql.exec("INSERT INTO joined VALUES (?, ?, ?)", publicKey, host_id, now);
-      const used = {
-        ...token,
-        uses_left: token.uses_left - 1,
-        revision: token.revision + 1,
-        version: token.version + 1,
-        last_used_at: now,
-      };
-      this.#save(used, now);
-      this.#audit("use", used, token.revision, { actor: this.#id, request_id: requestId }, now);
-      return accept({ host_id, labels: token.labels });
+      const use = takeUse(this.#sql, token, publicKey, now);
+      if (!use.ok) return use;
+      const { host_id, uses_left } = use.value;
+      const by = { actor: this.#id, request_id: requestId };
+      if (token && uses_left !== null) this.#renew(token, { uses_left, last_used_at: now }, "use", by, now);
+      return accept({ host_id, labels: token?.labels ?? {} });
     });
   }
 
@@ -218,8 +194,16 @@ export class TokenObject extends DurableObject<Env> {
     return reply;
   }
 
-  #save(token: TokenRecord, now: number): void {
+  /** A change that somebody made: another revision, and an entry in the trail. */
+  #renew(old: TokenRecord, change: Partial<TokenRecord>, action: string, by: By, now: number): TokenRecord {
+    const token = { ...old, ...change, revision: old.revision + 1, version: old.version + 1 };
+    this.#save(token, now, { action, before: old.revision, by });
+    return token;
+  }
+
+  #save(token: TokenRecord, now: number, done?: { action: string; before: number | null; by: By }): void {
     save(this.#sql, token);
+    if (done) audit(this.#sql, auditEntry(this.#id, done.action, token, done.before, done.by, now));
     post(this.#sql, "index", now);
   }
 
@@ -230,15 +214,5 @@ export class TokenObject extends DurableObject<Env> {
       body: JSON.stringify(sealed === null ? body : { ...body, sealed }),
       revision: token.revision,
     });
-  }
-
-  #audit(
-    action: string,
-    token: TokenRecord,
-    before: number | null,
-    by: Pick<Mutation, "actor" | "request_id">,
-    now: number,
-  ): void {
-    audit(this.#sql, auditEntry(this.#id, action, token, before, by, now));
   }
 }

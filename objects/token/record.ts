@@ -20,6 +20,19 @@ export type TokenRecord = {
   version: number;
 };
 
+/** What a new token is; `sealed` is its secret encrypted under what only the caller knows, for a repeated request. */
+export type TokenDraft = Pick<
+  TokenRecord,
+  "name" | "hash" | "scopes" | "namespaces" | "labels" | "expires_at" | "uses_left"
+> & { sealed: string | null };
+
+/** `stale_use`: the moment of its last use has not been noted for a minute. */
+export type Verified = { principal: Principal; expires_at: number | null; stale_use: boolean };
+
+/** Who made a change. */
+export type By = Pick<Mutation, "actor" | "request_id">;
+export type Joined = { host_id: string; labels: Record<string, string> };
+
 type Row = Omit<TokenRecord, "scopes" | "namespaces" | "labels"> & {
   scopes: string;
   namespaces: string;
@@ -107,7 +120,7 @@ export function auditEntry(
   action: string,
   token: TokenRecord,
   before: number | null,
-  by: Pick<Mutation, "actor" | "request_id">,
+  by: By,
   now: number,
 ): AuditEntry {
   return {

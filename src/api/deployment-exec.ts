@@ -87,7 +87,7 @@ async function instanceOf(
   const running = unwrap(where).filter(({ instance_id }) => up.has(instance_id));
   if (running.length === 0) {
     fail("action_not_allowed", "No instance is running.", {
-      more: { status: view.status, allowedActions: view.allowedActions },
+      more: { resource_status: view.status, allowedActions: view.allowedActions },
     });
   }
   const { instance } = ask.body;

@@ -160,7 +160,8 @@ export class CuttableProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #cut = false;
-  connections = 0;
+  /** The first words of each request that went through: `POST /containers/create`. */
+  readonly requests: string[] = [];
 
   constructor(target: string, folder: string) {
     this.path = join(folder, `proxy-${randomBytes(4).toString("hex")}.sock`);
@@ -169,7 +170,10 @@ export class CuttableProxy {
         near.destroy();
         return;
       }
-      this.connections++;
+      near.on("data", (chunk: Buffer) => {
+        const request = /^([A-Z]+ [^ ?]+)\S* HTTP\/1\.1\r\n/.exec(chunk.toString("latin1"))?.[1];
+        if (request) this.requests.push(request);
+      });
       const far = connect(target);
       for (const [socket, other] of [
         [near, far],

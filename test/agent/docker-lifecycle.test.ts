@@ -3,7 +3,7 @@ import { creation } from "../../agent/docker/creation.ts";
 import { containerName } from "../../agent/docker/naming.ts";
 import { Removals } from "../../agent/docker/roster.ts";
 import type { Workload } from "../../contract/workload.ts";
-import { engineNames, engineParts, exits, Harness, never, pause, type Running, until } from "./docker-harness.ts";
+import { CuttableProxy, engineNames, engineParts, exits, Harness, never, pause, type Running, until } from "./docker-harness.ts";
 
 describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) => {
   const part = engineParts[runtime];
@@ -134,6 +134,29 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
       await running.driver.remove(workload.id, 1, 0);
       await other;
       expect(await harness.containers(workload)).toEqual([]);
+    });
+
+    test("remove ends what is paused", async () => {
+      const workload = harness.workload();
+      await raise(workload);
+      await harness.engine.getContainer(containerName(workload)).pause();
+      await running.driver.remove(workload.id, 1, 1_000);
+      expect(await harness.containers(workload)).toEqual([]);
+    });
+
+    test("with image and network known, an apply is create, start and one inspect", async () => {
+      const proxy = await new CuttableProxy(harness.socketPath, harness.stateDir).open();
+      const { driver } = await harness.start({ socketPath: proxy.path });
+      await driver.apply(harness.workload(), never);
+      proxy.requests.length = 0;
+      await driver.apply(harness.workload(), never);
+      expect(proxy.requests.map((it) => it.replace(/[0-9a-f]{64}/, "ID"))).toEqual([
+        "POST /containers/create",
+        "POST /containers/ID/start",
+        "GET /containers/ID/json",
+      ]);
+      await driver.close();
+      await proxy.close();
     });
 
     test("remove takes only its own generation", async () => {

@@ -45,13 +45,10 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
     const credentials = (password = registry.password) => ({ server: null, username: registry.username, password });
     const back = (reason: string) => ({ phase: "failed", failure: { kind: "image_pull_back_off", reason } });
 
-    // Podman signs in wherever the registry asks for it, so what it may pull without is not tested there.
-    const open = () => (runtime === "podman" ? { registry: credentials() } : { registry: credentials() });
-
     test("an absent image is pulled, with progress, and its digest is told", async () => {
       const { image, digest } = await registry.publish(harness.engine, name(), "1", 400_000);
       registry.slowness = 1_500;
-      const { workload, seen } = await raise({ image, ...open() });
+      const { workload, seen } = await raise({ image, registry: credentials() });
       registry.slowness = 0;
       expect(seen).toMatchObject({ phase: "running", image_digest: digest });
       const told = running.seen.filter((it) => it.id === workload.id).map((it) => (it.phase === "preparing" ? it.message : it.phase));
@@ -62,11 +59,11 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
 
     test("IfNotPresent asks no registry for what is here; Never neither; Always does", async () => {
       const { image, digest } = await registry.publish(harness.engine, name(), "1");
-      const first = await raise({ image, ...open() });
+      const first = await raise({ image, registry: credentials() });
       expect(first.seen).toMatchObject({ phase: "running", image_digest: digest });
       const newer = await registry.publish(harness.engine, image.slice(registry.host.length + 1, -2), "1");
       const policy = async (image_pull_policy: WorkloadSpec["image_pull_policy"]) =>
-        (await raise({ image, image_pull_policy, ...open() })).seen;
+        (await raise({ image, image_pull_policy, registry: credentials() })).seen;
       expect(await policy("IfNotPresent")).toMatchObject({ image_digest: digest });
       expect(await policy("Never")).toMatchObject({ image_digest: digest });
       expect(await policy("Always")).toMatchObject({ image_digest: newer.digest });
@@ -78,7 +75,7 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
       const { digest, layer } = await registry.publish(harness.engine, at, "1");
       const image = `${registry.host}/${at}@${digest}`;
       for (const image_pull_policy of ["Always", "Always", "IfNotPresent"] as const) {
-        expect((await raise({ image, image_pull_policy, ...open() })).seen).toMatchObject({ phase: "running", image_digest: digest });
+        expect((await raise({ image, image_pull_policy, registry: credentials() })).seen).toMatchObject({ phase: "running", image_digest: digest });
       }
       expect(registry.fetched.get(layer)).toBe(1);
     });
@@ -86,7 +83,7 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
     test("many that want the same image at once share one pull", async () => {
       const { image, layer } = await registry.publish(harness.engine, name(), "1", 100_000);
       registry.slowness = 500;
-      const all = await Promise.all([1, 2, 3].map(() => raise({ image, image_pull_policy: "Always", ...open() })));
+      const all = await Promise.all([1, 2, 3].map(() => raise({ image, image_pull_policy: "Always", registry: credentials() })));
       registry.slowness = 0;
       expect(all.map((it) => it.seen.phase)).toEqual(["running", "running", "running"]);
       expect(registry.fetched.get(layer)).toBe(1);
@@ -97,7 +94,7 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
       registry.slowness = 4_000;
       const abort = new AbortController();
       const begun = Date.now();
-      const raising = raise({ image, ...open() }, abort.signal);
+      const raising = raise({ image, registry: credentials() }, abort.signal);
       await until("the pull", () => running.seen.some((it) => it.phase === "preparing" && it.message.includes(image)));
       await pause(100);
       abort.abort();
@@ -128,7 +125,7 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
 
     test("an image that does not exist", async () => {
       const image = `${registry.host}/${name()}:1`;
-      const { seen } = await raise({ image, ...open() });
+      const { seen } = await raise({ image, registry: credentials() });
       expect(seen).toMatchObject(back("image_not_found"));
       expect(seen).toMatchObject({ failure: { message: expect.stringContaining(`Image '${image}' not found: `) } });
     });

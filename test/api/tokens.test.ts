@@ -110,7 +110,11 @@ describe("a token", () => {
     const list = await request<{ id: string; revoked_at: string | null }[]>("GET", "/tokens?limit=1000");
     expect(list.body.find((one) => one.id === id)?.revoked_at).toBe("2100-01-01T00:00:00.000Z");
     const rotate = await request("POST", `/tokens/${id}/rotate`);
-    expect([rotate.status, rotate.body.code, rotate.body.status]).toEqual([409, "action_not_allowed", 409]);
+    expect([rotate.status, rotate.body.code, rotate.body.resource_status]).toEqual([
+      409,
+      "action_not_allowed",
+      "revoked",
+    ]);
   });
 
   it("has only its new secret when it was rotated", async () => {

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { DEPLOYMENT_NEXT, DEPLOYMENT_STATUSES, type DeploymentState, DeploymentState as Schema, type DeploymentStatus, isPassing, isTerminal } from "../../contract/deployment.ts";
+import {
+  DEPLOYMENT_NEXT,
+  DEPLOYMENT_STATUSES,
+  type DeploymentState,
+  type DeploymentStatus,
+  isPassing,
+  isTerminal,
+  DeploymentState as Schema,
+} from "../../contract/deployment.ts";
 import type { Exit, Observation } from "../../contract/workload.ts";
 import { type Decision, decide, type Event, initial } from "../../objects/deployment/decide.ts";
 import type { Facts } from "../../objects/deployment/draft.ts";
@@ -34,7 +42,12 @@ class Driven {
   readonly #facts: Omit<Facts, "generation" | "now">;
 
   constructor(kind: "worker" | "job" = "worker", replicas = 1, memory = 0) {
-    this.#facts = { kind, replicas, need: { runtime: "docker", labels: {}, memory_bytes: memory, cpu_millis: 0 }, jitter: 0.5 };
+    this.#facts = {
+      kind,
+      replicas,
+      need: { runtime: "docker", labels: {}, memory_bytes: memory, cpu_millis: 0 },
+      jitter: 0.5,
+    };
     const first = initial({ ...this.#facts, generation: 0, now: T0 });
     this.state = first.state;
     this.generation = first.generation;
@@ -42,7 +55,11 @@ class Driven {
   }
 
   do(event: Event): this {
-    const decision: Decision = decide(this.state, event, { ...this.#facts, generation: this.generation, now: this.now });
+    const decision: Decision = decide(this.state, event, {
+      ...this.#facts,
+      generation: this.generation,
+      now: this.now,
+    });
     this.letters = [...lettersFor(this.state, decision.state, event.type)];
     this.moves = decision.entries.flatMap(({ data }) =>
       data && "old_status" in data ? [[data.old_status, data.new_status] as [DeploymentStatus, DeploymentStatus]] : [],
@@ -59,13 +76,23 @@ class Driven {
   accepted(slot = 0): this {
     const instance = this.slot(slot);
     if (instance.phase !== "offered") throw new Error(`slot ${slot} is ${instance.phase}`);
-    return this.do({ type: "answered", host_id: instance.host_id, answers: [{ slot, generation: instance.generation, accepted: true }] });
+    return this.do({
+      type: "answered",
+      host_id: instance.host_id,
+      answers: [{ slot, generation: instance.generation, accepted: true }],
+    });
   }
   seen(observation: Partial<Observation> & { phase: Observation["phase"] }, slot = 0): this {
     const instance = this.slot(slot);
     if (instance.phase === "placing") throw new Error(`slot ${slot} is on no host`);
     const { generation, host_id } = instance;
-    const full = { id: `w-${slot}`, generation, at: this.now, ...defaults[observation.phase], ...observation } as Observation;
+    const full = {
+      id: `w-${slot}`,
+      generation,
+      at: this.now,
+      ...defaults[observation.phase],
+      ...observation,
+    } as Observation;
     return this.do({ type: "observed", host_id, reports: [{ slot, generation, observation: full }] });
   }
   gone(): this {
@@ -92,7 +119,14 @@ class Driven {
   }
 }
 
-const exit = (over: Partial<Exit> = {}): Exit => ({ code: 1, signal: null, oom: false, at: T0, evidence: "kept", ...over });
+const exit = (over: Partial<Exit> = {}): Exit => ({
+  code: 1,
+  signal: null,
+  oom: false,
+  at: T0,
+  evidence: "kept",
+  ...over,
+});
 const defaults: Record<Observation["phase"], object> = {
   preparing: { message: "pulling" },
   running: { started_at: T0, address: "10.0.0.2", image_digest: null, notes: [] },
@@ -122,7 +156,12 @@ describe("a worker", () => {
 
   test("that dies is replaced after 1, 2, 4, 8 s, and given up at the fifth death", () => {
     const it = new Driven().running();
-    for (const [deaths, delay] of [[1, 1], [2, 2], [3, 4], [4, 8]] as const) {
+    for (const [deaths, delay] of [
+      [1, 1],
+      [2, 2],
+      [3, 4],
+      [4, 8],
+    ] as const) {
       const generation = it.slot().generation;
       it.seen({ phase: "exited" });
       expect(it.state).toMatchObject({ status: "running", reason: "restarting", restart_count: deaths });
@@ -147,7 +186,13 @@ describe("a worker", () => {
 
   test("whose image cannot be pulled is retried after 1, 2, 4, 8, 16 s and then given up", () => {
     const it = new Driven().hosts(host("a")).accepted().seen({ phase: "failed" });
-    for (const [count, delay] of [[0, 1], [1, 2], [2, 4], [3, 8], [4, 16]] as const) {
+    for (const [count, delay] of [
+      [0, 1],
+      [1, 2],
+      [2, 4],
+      [3, 8],
+      [4, 16],
+    ] as const) {
       expect(it.state).toMatchObject({ status: "image_pull_back_off", restart_count: count });
       expect(it.slot()).toMatchObject({ phase: "waiting", retry_at: it.now + delay * 1000 });
       it.due().gone().hosts(host("a")).accepted();
@@ -158,7 +203,14 @@ describe("a worker", () => {
   });
 
   test("runs when a retry succeeds, and keeps its count", () => {
-    const it = new Driven().hosts(host("a")).accepted().seen({ phase: "failed" }).due().hosts(host("a")).accepted().seen({ phase: "failed" });
+    const it = new Driven()
+      .hosts(host("a"))
+      .accepted()
+      .seen({ phase: "failed" })
+      .due()
+      .hosts(host("a"))
+      .accepted()
+      .seen({ phase: "failed" });
     expect(it.state.restart_count).toBe(1);
     it.due().running();
     expect(it.state).toMatchObject({ status: "running", restart_count: 1 });
@@ -168,7 +220,10 @@ describe("a worker", () => {
   });
 
   test("that no host fits says why, and looks again when told", () => {
-    const it = new Driven("worker", 1, GIB).hosts(host("a", { scheduling: "cordoned" }), host("b", { reserved: { memory_bytes: 8 * GIB, cpu_millis: 0 } }));
+    const it = new Driven("worker", 1, GIB).hosts(
+      host("a", { scheduling: "cordoned" }),
+      host("b", { reserved: { memory_bytes: 8 * GIB, cpu_millis: 0 } }),
+    );
     expect(it.state).toMatchObject({ status: "pending", reason: "no_host_fits" });
     expect(it.state.message).toBe("no host fits: a is cordoned; b has 0 B of memory free of 1 GiB needed");
     it.do({ type: "capacity" });
@@ -187,11 +242,19 @@ describe("a worker", () => {
   test("that a host refuses is offered to the next, and waits when all refuse", () => {
     const it = new Driven().hosts(host("a"), host("b"));
     expect(it.slot()).toMatchObject({ phase: "offered", host_id: "a" });
-    it.do({ type: "answered", host_id: "a", answers: [{ slot: 0, generation: 1, accepted: false, message: "has port 80/tcp in use by x" }] });
+    it.do({
+      type: "answered",
+      host_id: "a",
+      answers: [{ slot: 0, generation: 1, accepted: false, message: "has port 80/tcp in use by x" }],
+    });
     expect(it.letters).toEqual(["place"]);
     it.hosts(host("a"), host("b"));
     expect(it.slot()).toMatchObject({ phase: "offered", host_id: "b", generation: 1 });
-    it.do({ type: "answered", host_id: "b", answers: [{ slot: 0, generation: 1, accepted: false, message: "is draining" }] });
+    it.do({
+      type: "answered",
+      host_id: "b",
+      answers: [{ slot: 0, generation: 1, accepted: false, message: "is draining" }],
+    });
     it.hosts(host("a"), host("b"));
     expect(it.state.message).toBe("no host fits: a has port 80/tcp in use by x; b is draining");
   });
@@ -238,13 +301,21 @@ describe("a worker", () => {
     const before = it.state;
     const dead: Observation = { phase: "exited", id: "w-0", generation: 1, at: T0, exit: exit() };
     it.do({ type: "observed", host_id: "b", reports: [{ slot: 0, generation: 1, observation: dead }] });
-    it.do({ type: "observed", host_id: "a", reports: [{ slot: 0, generation: 7, observation: { ...dead, generation: 7 } }] });
+    it.do({
+      type: "observed",
+      host_id: "a",
+      reports: [{ slot: 0, generation: 7, observation: { ...dead, generation: 7 } }],
+    });
     it.do({ type: "observed", host_id: "a", reports: [{ slot: 3, generation: 1, observation: dead }] });
     expect(it.state).toEqual(before);
   });
 
   test("is deleted when every host says that it is gone", () => {
-    const it = new Driven("worker", 2).hosts(host("a"), host("b")).accepted(0).accepted(1).seen({ phase: "running" }, 0);
+    const it = new Driven("worker", 2)
+      .hosts(host("a"), host("b"))
+      .accepted(0)
+      .accepted(1)
+      .seen({ phase: "running" }, 0);
     it.do({ type: "delete", entry: { level: "info", component: "api", reason: "deletion_requested", message: "x" } });
     expect(it.state.status).toBe("deleted");
     expect(it.letters).toEqual(["withdraw"]);
@@ -276,7 +347,10 @@ describe("a job", () => {
   });
 
   test("whose exit is the first that is heard of it is completed from creating", () => {
-    const it = new Driven("job").hosts(host("a")).accepted().seen({ phase: "exited", exit: exit({ code: 0 }) });
+    const it = new Driven("job")
+      .hosts(host("a"))
+      .accepted()
+      .seen({ phase: "exited", exit: exit({ code: 0 }) });
     expect(it.state.status).toBe("completed");
   });
 
@@ -329,7 +403,10 @@ describe("random histories", () => {
         if (isPassing(it.state.status) && !isGone(it.state)) expect(deadlineOf(it.state), context).not.toBeNull();
         for (const instance of it.state.instances) {
           if (instance.phase === "placing") drawn.add(instance.generation);
-          expect(it.state.instances.filter((other) => other.slot === instance.slot), context).toHaveLength(1);
+          expect(
+            it.state.instances.filter((other) => other.slot === instance.slot),
+            context,
+          ).toHaveLength(1);
           const twice = it.state.leaving.some((l) => l.slot === instance.slot && l.generation === instance.generation);
           expect(twice, `${context}: generation both here and leaving`).toBe(false);
         }
@@ -352,7 +429,10 @@ function randomEvent(it: Driven, rnd: ReturnType<typeof random>): Event {
       reserved: { memory_bytes: rnd.chance(0.9) ? 0 : 4 * GIB, cpu_millis: 0 },
     }),
   );
-  const instance = rnd.pick(it.state.instances.length > 0 ? it.state.instances : [{ slot: 0, generation: 1, phase: "placing" as const }]);
+  const instance =
+    it.state.instances.length > 0
+      ? rnd.pick(it.state.instances)
+      : { slot: 0, generation: 1, phase: "placing" as const };
   const host_id = "host_id" in instance ? instance.host_id : "a";
   const at = { slot: instance.slot, generation: Math.max(1, instance.generation - (rnd.chance(0.1) ? 1 : 0)) };
   const seen = { id: `w-${at.slot}`, generation: at.generation, at: it.now };
@@ -360,12 +440,18 @@ function randomEvent(it: Driven, rnd: ReturnType<typeof random>): Event {
   const expected = { placing: 1, offered: 2, starting: 4, running: 4, waiting: 9, exited: 0 }[instance.phase];
   switch (rnd.chance(0.6) ? expected : rnd.int(10)) {
     case 0:
-      return rnd.chance(0.1) ? { type: "delete", entry: { level: "info", component: "api", reason: "deletion_requested", message: "" } } : { type: "capacity" };
+      return rnd.chance(0.1)
+        ? { type: "delete", entry: { level: "info", component: "api", reason: "deletion_requested", message: "" } }
+        : { type: "capacity" };
     case 1:
       return { type: "hosts", hosts };
     case 2:
     case 3:
-      return { type: "answered", host_id, answers: [rnd.chance(0.8) ? { ...at, accepted: true } : { ...at, accepted: false, message: "is full" }] };
+      return {
+        type: "answered",
+        host_id,
+        answers: [rnd.chance(0.8) ? { ...at, accepted: true } : { ...at, accepted: false, message: "is full" }],
+      };
     case 4:
     case 5: {
       const phase = rnd.pick(["preparing", "running", "running", "exited", "failed", "gone", "stopping"] as const);
@@ -375,21 +461,38 @@ function randomEvent(it: Driven, rnd: ReturnType<typeof random>): Event {
         ...(phase === "failed"
           ? {
               failure: {
-                kind: rnd.pick(["image_pull_back_off", "create_container_error", "network_error", "config_error", "file_system_error", "error"]),
+                kind: rnd.pick([
+                  "image_pull_back_off",
+                  "create_container_error",
+                  "network_error",
+                  "config_error",
+                  "file_system_error",
+                  "error",
+                ]),
                 reason: "x",
                 message: "x",
               },
             }
           : {}),
       };
-      return { type: "observed", host_id, reports: [{ ...at, observation: { ...seen, phase, ...details } as Observation }] };
+      return {
+        type: "observed",
+        host_id,
+        reports: [{ ...at, observation: { ...seen, phase, ...details } as Observation }],
+      };
     }
     case 6:
-      return rnd.chance(0.3) ? { type: "evicted", host_id, why: rnd.pick(["host_lost", "host_draining", "host_removed"]), slots: [at] } : { type: "reapplied" };
+      return rnd.chance(0.3)
+        ? { type: "evicted", host_id, why: rnd.pick(["host_lost", "host_draining", "host_removed"]), slots: [at] }
+        : { type: "reapplied" };
     case 7: {
       const leaving = rnd.pick(it.state.leaving.length > 0 ? it.state.leaving : [{ ...at, host_id }]);
       const observation: Observation = { phase: "gone", id: "w", generation: leaving.generation, at: it.now };
-      return { type: "observed", host_id: leaving.host_id, reports: [{ slot: leaving.slot, generation: leaving.generation, observation }] };
+      return {
+        type: "observed",
+        host_id: leaving.host_id,
+        reports: [{ slot: leaving.slot, generation: leaving.generation, observation }],
+      };
     }
     default: {
       const deadline = deadlineOf(it.state);

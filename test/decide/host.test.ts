@@ -1,15 +1,23 @@
 import { describe, expect, test } from "vitest";
 import { HOST_NEXT, HOST_STATUSES } from "../../contract/host.ts";
-import { decideHost, type HostEvent, HostState, hostDeadline, joining, SILENT_AFTER_MS } from "../../objects/host/decide.ts";
+import {
+  decideHost,
+  type HostEvent,
+  HostState,
+  hostDeadline,
+  joining,
+  SILENT_AFTER_MS,
+} from "../../objects/host/decide.ts";
 import { random } from "../random.ts";
 
 const T0 = Date.UTC(2100, 0, 1);
 const LOST_AFTER = 60_000;
 
-const after = (state: HostState, event: HostEvent, now: number) => decideHost(state, event, { now, lost_after: LOST_AFTER }).state;
-const hello = (now = T0) => after(joining(), { type: "hello", boot_id: "b1" }, now);
-const ready = (now = T0) => after(hello(now), { type: "settled" }, now);
-const unreachable = (now = T0) => after(ready(now), { type: "closed" }, now);
+const next = (state: HostState, event: HostEvent, now: number) =>
+  decideHost(state, event, { now, lost_after: LOST_AFTER }).state;
+const hello = (now = T0) => next(joining(), { type: "hello", boot_id: "b1" }, now);
+const ready = (now = T0) => next(hello(now), { type: "settled" }, now);
+const unreachable = (now = T0) => next(ready(now), { type: "closed" }, now);
 
 describe("a host", () => {
   test("joins, syncs, and is ready once nothing stale is left", () => {
@@ -28,20 +36,30 @@ describe("a host", () => {
 
   test("that is heard stays ready, one that is silent becomes unreachable", () => {
     const at = T0 + SILENT_AFTER_MS;
-    expect(after(ready(), { type: "due", due_at: at, last_seen: at - 9000 }, at)).toMatchObject({ status: "ready", check_at: at + SILENT_AFTER_MS });
-    expect(after(ready(), { type: "due", due_at: at, last_seen: T0 - 1 }, at).status).toBe("unreachable");
+    expect(next(ready(), { type: "due", due_at: at, last_seen: at - 9000 }, at)).toMatchObject({
+      status: "ready",
+      check_at: at + SILENT_AFTER_MS,
+    });
+    expect(next(ready(), { type: "due", due_at: at, last_seen: T0 - 1 }, at).status).toBe("unreachable");
   });
 
   test("is not judged for a time in which nobody listened", () => {
     // The control plane was down for an hour: its deadlines come late, and the agents have not had the time to dial again.
     const hour = T0 + 3_600_000;
-    expect(after(ready(), { type: "due", due_at: T0 + SILENT_AFTER_MS, last_seen: 0 }, hour)).toMatchObject({ status: "ready", check_at: hour + SILENT_AFTER_MS });
-    expect(after(unreachable(), { type: "due", due_at: T0 + LOST_AFTER, last_seen: 0 }, hour)).toMatchObject({ status: "unreachable", lost_at: hour + LOST_AFTER });
+    expect(next(ready(), { type: "due", due_at: T0 + SILENT_AFTER_MS, last_seen: 0 }, hour)).toMatchObject({
+      status: "ready",
+      check_at: hour + SILENT_AFTER_MS,
+    });
+    expect(next(unreachable(), { type: "due", due_at: T0 + LOST_AFTER, last_seen: 0 }, hour)).toMatchObject({
+      status: "unreachable",
+      lost_at: hour + LOST_AFTER,
+    });
   });
 
   test("that comes back syncs first, from every silence", () => {
-    const lost = after(unreachable(), { type: "due", due_at: T0 + LOST_AFTER, last_seen: 0 }, T0 + LOST_AFTER);
-    for (const state of [unreachable(), lost, ready()]) expect(after(state, { type: "hello", boot_id: "b2" }, T0).status).toBe("syncing");
+    const lost = next(unreachable(), { type: "due", due_at: T0 + LOST_AFTER, last_seen: 0 }, T0 + LOST_AFTER);
+    for (const state of [unreachable(), lost, ready()])
+      expect(next(state, { type: "hello", boot_id: "b2" }, T0).status).toBe("syncing");
   });
 
   test("that drains tells its owners; cordon and uncordon do not", () => {
@@ -52,10 +70,15 @@ describe("a host", () => {
   });
 
   test("that was removed stays removed", () => {
-    const removed = after(ready(), { type: "removed" }, T0);
+    const removed = next(ready(), { type: "removed" }, T0);
     expect(removed.status).toBe("removed");
-    for (const event of [{ type: "hello", boot_id: "b" }, { type: "settled" }, { type: "closed" }, { type: "scheduling", to: "open" }] as HostEvent[]) {
-      expect(after(removed, event, T0)).toBe(removed);
+    for (const event of [
+      { type: "hello", boot_id: "b" },
+      { type: "settled" },
+      { type: "closed" },
+      { type: "scheduling", to: "open" },
+    ] as HostEvent[]) {
+      expect(next(removed, event, T0)).toBe(removed);
     }
   });
 });
@@ -79,7 +102,11 @@ test("100,000 random events: only listed edges, every edge, a deadline in every 
       ]);
       if (event.type === "due" && deadline !== null && rnd.chance(0.7)) now = Math.max(now, deadline);
       const before = state;
-      const decision = decideHost(state, event.type === "due" ? { ...event, due_at: rnd.chance(0.8) ? now : event.due_at } : event, { now, lost_after: LOST_AFTER });
+      const decision = decideHost(
+        state,
+        event.type === "due" ? { ...event, due_at: rnd.chance(0.8) ? now : event.due_at } : event,
+        { now, lost_after: LOST_AFTER },
+      );
       state = decision.state;
       if (before.status !== state.status) {
         expect(HOST_NEXT[before.status]).toContain(state.status);

@@ -12,27 +12,78 @@ const BROKEN: Record<string, [manifest: Record<string, unknown>, path: string]> 
   "deployment.image.required": [{ name: "web", runtime: "docker" }, "image"],
   "deployment.image.process_unsupported": [{ ...process, image: "nginx" }, "image"],
   "deployment.command.required": [{ name: "web", runtime: "process" }, "command"],
-  "deployment.volumes.process_unsupported": [{ ...process, volumes: [{ type: "volume", source: "v", destination: "/v" }] }, "volumes"],
+  "deployment.volumes.process_unsupported": [
+    { ...process, volumes: [{ type: "volume", source: "v", destination: "/v" }] },
+    "volumes",
+  ],
   "deployment.network.process_unsupported": [{ ...process, network: { mode: "host" } }, "network"],
-  "deployment.volumes.source.required": [{ ...docker, volumes: [{ type: "volume", source: " ", destination: "/v" }] }, "volumes[0].source"],
-  "deployment.volumes.source.not_absolute": [{ ...docker, volumes: [{ type: "bind", source: "etc", destination: "/v" }] }, "volumes[0].source"],
-  "deployment.volumes.destination.required": [{ ...docker, volumes: [{ type: "volume", source: "v", destination: "v" }] }, "volumes[0].destination"],
-  "deployment.ports.host_network_conflict": [{ ...docker, network: { mode: "host" }, ports: [{ published: 80, target: 80 }] }, "ports"],
+  "deployment.volumes.source.required": [
+    { ...docker, volumes: [{ type: "volume", source: " ", destination: "/v" }] },
+    "volumes[0].source",
+  ],
+  "deployment.volumes.source.not_absolute": [
+    { ...docker, volumes: [{ type: "bind", source: "etc", destination: "/v" }] },
+    "volumes[0].source",
+  ],
+  "deployment.volumes.destination.required": [
+    { ...docker, volumes: [{ type: "volume", source: "v", destination: "v" }] },
+    "volumes[0].destination",
+  ],
+  "deployment.ports.host_network_conflict": [
+    { ...docker, network: { mode: "host" }, ports: [{ published: 80, target: 80 }] },
+    "ports",
+  ],
   "deployment.replicas.host_network_conflict": [{ ...docker, network: { mode: "host" }, replicas: 2 }, "replicas"],
-  "deployment.ports.published.out_of_range": [{ ...docker, ports: [{ published: 0, target: 80 }] }, "ports[0].published"],
+  "deployment.ports.published.out_of_range": [
+    { ...docker, ports: [{ published: 0, target: 80 }] },
+    "ports[0].published",
+  ],
   "deployment.ports.target.out_of_range": [{ ...docker, ports: [{ published: 80, target: 70000 }] }, "ports[0].target"],
-  "deployment.ports.host_ip.invalid": [{ ...docker, ports: [{ published: 80, target: 80, host_ip: "localhost" }] }, "ports[0].host_ip"],
-  "deployment.ports.published.duplicate": [{ ...docker, ports: [{ published: 80, target: 80 }, { published: 80, target: 81, host_ip: "10.0.0.1" }] }, "ports[1].published"],
+  "deployment.ports.host_ip.invalid": [
+    { ...docker, ports: [{ published: 80, target: 80, host_ip: "localhost" }] },
+    "ports[0].host_ip",
+  ],
+  "deployment.ports.published.duplicate": [
+    {
+      ...docker,
+      ports: [
+        { published: 80, target: 80 },
+        { published: 80, target: 81, host_ip: "10.0.0.1" },
+      ],
+    },
+    "ports[1].published",
+  ],
   "deployment.ports.replicas_conflict": [{ ...docker, ports: [{ published: 80, target: 80 }], replicas: 2 }, "ports"],
-  "deployment.replicas.ports_conflict": [{ ...docker, ports: [{ published: 80, target: 80 }], replicas: 2 }, "replicas"],
-  "deployment.volumes.shared_rw_replicas": [{ ...docker, replicas: 2, volumes: [{ type: "volume", source: "v", destination: "/v" }] }, "volumes[0].permission"],
+  "deployment.replicas.ports_conflict": [
+    { ...docker, ports: [{ published: 80, target: 80 }], replicas: 2 },
+    "replicas",
+  ],
+  "deployment.volumes.shared_rw_replicas": [
+    { ...docker, replicas: 2, volumes: [{ type: "volume", source: "v", destination: "/v" }] },
+    "volumes[0].permission",
+  ],
   "deployment.replicas.job_must_be_one": [{ ...docker, kind: "job", replicas: 2 }, "replicas"],
   "deployment.environment.key.invalid": [{ ...docker, environment: { "1BAD": "x" } }, "environment.1BAD"],
-  "deployment.resources.limits.cpu.invalid": [{ ...docker, resources: { limits: { cpu: "lots" } } }, "resources.limits.cpu"],
-  "deployment.resources.limits.memory.invalid": [{ ...docker, resources: { limits: { memory: "12 MB" } } }, "resources.limits.memory"],
-  "deployment.resources.requests.cpu.invalid": [{ ...docker, resources: { requests: { cpu: "-1" } } }, "resources.requests.cpu"],
-  "deployment.resources.requests.memory.invalid": [{ ...docker, resources: { requests: { memory: "0" } } }, "resources.requests.memory"],
-  "deployment.config.image_pull_policy.unsupported": [{ ...docker, config: { image_pull_policy: "Sometimes" } }, "config.image_pull_policy"],
+  "deployment.resources.limits.cpu.invalid": [
+    { ...docker, resources: { limits: { cpu: "lots" } } },
+    "resources.limits.cpu",
+  ],
+  "deployment.resources.limits.memory.invalid": [
+    { ...docker, resources: { limits: { memory: "12 MB" } } },
+    "resources.limits.memory",
+  ],
+  "deployment.resources.requests.cpu.invalid": [
+    { ...docker, resources: { requests: { cpu: "-1" } } },
+    "resources.requests.cpu",
+  ],
+  "deployment.resources.requests.memory.invalid": [
+    { ...docker, resources: { requests: { memory: "0" } } },
+    "resources.requests.memory",
+  ],
+  "deployment.config.image_pull_policy.unsupported": [
+    { ...docker, config: { image_pull_policy: "Sometimes" } },
+    "config.image_pull_policy",
+  ],
   "deployment.config.credentials.incomplete": [{ ...docker, config: { username: "u" } }, "config"],
   "deployment.stop_timeout.invalid": [{ ...docker, stop_timeout: "soon" }, "stop_timeout"],
   "deployment.labels.reserved": [{ ...docker, labels: { ring_deployment: "x" } }, "labels.ring_deployment"],
@@ -43,19 +94,35 @@ describe("manifest rules", () => {
     const broken = BROKEN[code];
     if (!broken) throw new Error(`no manifest here breaks ${code}`);
     const result = checkManifest(broken[0]);
-    expect(result.ok ? [] : result.violations).toContainEqual({ code, property_path: broken[1], message: expect.stringMatching(/\S/) });
+    expect(result.ok ? [] : result.violations).toContainEqual({
+      code,
+      property_path: broken[1],
+      message: expect.stringMatching(/\S/),
+    });
   });
 
   test("valid ones pass, with their defaults", () => {
     for (const body of [docker, process]) {
       const result = checkManifest(body);
-      expect(result).toMatchObject({ ok: true, manifest: { namespace: "default", kind: "worker", replicas: 1, stop_timeout: "10s" } });
+      expect(result).toMatchObject({
+        ok: true,
+        manifest: { namespace: "default", kind: "worker", replicas: 1, stop_timeout: "10s" },
+      });
     }
   });
 
   test("types, unknown fields and rules are told at once", () => {
-    const result = checkManifest({ ...docker, replica: 3, replicas: "two", ports: [{ published: 0, target: 80, protcol: "tcp" }], kind: "cron", health_checks: [] });
-    expect(result.ok ? [] : result.violations.map(({ property_path, code, message }) => [property_path, code, message])).toEqual(
+    const result = checkManifest({
+      ...docker,
+      replica: 3,
+      replicas: "two",
+      ports: [{ published: 0, target: 80, protcol: "tcp" }],
+      kind: "cron",
+      health_checks: [],
+    });
+    expect(
+      result.ok ? [] : result.violations.map(({ property_path, code, message }) => [property_path, code, message]),
+    ).toEqual(
       expect.arrayContaining([
         ["replica", "unknown_field", 'unknown field; did you mean "replicas"?'],
         ["replicas", "invalid_type", expect.stringContaining("expected number")],
@@ -71,7 +138,10 @@ describe("manifest rules", () => {
   });
 
   test("a missing name is required, not a type error", () => {
-    expect(checkManifest({ runtime: "process", command: ["true"] })).toEqual({ ok: false, violations: [{ property_path: "name", message: "required", code: "required" }] });
+    expect(checkManifest({ runtime: "process", command: ["true"] })).toEqual({
+      ok: false,
+      violations: [{ property_path: "name", message: "required", code: "required" }],
+    });
   });
 });
 
@@ -82,9 +152,26 @@ test.each([
 ])("the nearest name to %s", (word, known, text) => expect(suggestion(word, known)).toBe(text));
 
 test("quantities", () => {
-  expect([parseCpu("500m"), parseCpu("0.5"), parseCpu("2"), parseCpu("0"), parseCpu("x")]).toEqual([500, 500, 2000, null, null]);
-  expect([parseMemory("128Mi"), parseMemory("1.5G"), parseMemory("1024"), parseMemory("1 Mi"), parseMemory("")]).toEqual([134217728, 1.5e9, 1024, null, null]);
-  expect([parseDuration("500ms"), parseDuration("10s"), parseDuration("5m"), parseDuration("10")]).toEqual([500, 10_000, 300_000, null]);
+  expect([parseCpu("500m"), parseCpu("0.5"), parseCpu("2"), parseCpu("0"), parseCpu("x")]).toEqual([
+    500,
+    500,
+    2000,
+    null,
+    null,
+  ]);
+  expect([
+    parseMemory("128Mi"),
+    parseMemory("1.5G"),
+    parseMemory("1024"),
+    parseMemory("1 Mi"),
+    parseMemory(""),
+  ]).toEqual([134217728, 1.5e9, 1024, null, null]);
+  expect([parseDuration("500ms"), parseDuration("10s"), parseDuration("5m"), parseDuration("10")]).toEqual([
+    500,
+    10_000,
+    300_000,
+    null,
+  ]);
 });
 
 describe("applying", () => {
@@ -109,7 +196,9 @@ describe("applying", () => {
     expect(verdictOf(manifest, { id: "dep", status, manifest, revision: 1 }).action).toBe(action);
   });
   test("another manifest replaces, none creates", () => {
-    expect(verdictOf(parse({ ...docker, image: "nginx:2" }), { id: "dep", status: "running", manifest, revision: 1 }).action).toBe("replace");
+    expect(
+      verdictOf(parse({ ...docker, image: "nginx:2" }), { id: "dep", status: "running", manifest, revision: 1 }).action,
+    ).toBe("replace");
     expect(verdictOf(manifest, null).action).toBe("create");
   });
   test("the order of free-form keys does not count", () => {

@@ -11,7 +11,13 @@ import { CLUSTER_SHARD, shardOf } from "../../objects/projection.ts";
 import { remote } from "../../objects/remote.ts";
 import { running, SimulatedAgent } from "./simulated-agent.ts";
 
-const mutation = (over: Partial<Mutation> = {}): Mutation => ({ actor: "tok_test", request_id: "req_test", if_match: null, idempotency: null, ...over });
+const mutation = (over: Partial<Mutation> = {}): Mutation => ({
+  actor: "tok_test",
+  request_id: "req_test",
+  if_match: null,
+  idempotency: null,
+  ...over,
+});
 
 let agent: SimulatedAgent;
 const label = crypto.randomUUID();
@@ -62,7 +68,8 @@ async function view(id: string): Promise<DeploymentView | null> {
   const reply = await deployment(id).read([]);
   return reply.ok ? JSON.parse(reply.value.body) : null;
 }
-const reaches = (id: string, status: string) => until(async () => (await view(id))?.status === status, `${id} ${status}`);
+const reaches = (id: string, status: string) =>
+  until(async () => (await view(id))?.status === status, `${id} ${status}`);
 const stub = (id: string) => env.DEPLOYMENT.getByName(id);
 
 async function seqs(id: string): Promise<number[]> {
@@ -85,7 +92,15 @@ describe("a deployment", () => {
     await until(async () => (await everythingRests(id)).letters.length === 0);
     expect(await everythingRests(id)).toEqual({ alarm: null, timers: [], letters: [] });
     expect((await seqs(id)).every((seq, i) => seq === i + 1)).toBe(true);
-    const listed = await remote<IndexObject>(env.INDEX, shardOf("objects")).list({ kind: "deployment", namespaces: ["objects"], statuses: [], types: [], labels: [], before: null, limit: 1000 });
+    const listed = await remote<IndexObject>(env.INDEX, shardOf("objects")).list({
+      kind: "deployment",
+      namespaces: ["objects"],
+      statuses: [],
+      types: [],
+      labels: [],
+      before: null,
+      limit: 1000,
+    });
     const row = listed.bodies.map((body) => JSON.parse(body) as DeploymentView).find((other) => other.id === id);
     expect(row).toEqual(await view(id));
   });
@@ -134,7 +149,13 @@ describe("a deployment", () => {
   });
 
   test("is healed by the index when its alarm is lost for good", async () => {
-    agent.behaviour = ({ id, generation }) => ({ phase: "failed", id, generation, at: Date.now(), failure: { kind: "config_error", reason: "x", message: "no config" } });
+    agent.behaviour = ({ id, generation }) => ({
+      phase: "failed",
+      id,
+      generation,
+      at: Date.now(),
+      failure: { kind: "config_error", reason: "x", message: "no config" },
+    });
     const { id } = await apply();
     await reaches(id, "config_error");
     await until(async () => (await everythingRests(id)).letters.length === 0);
@@ -143,7 +164,8 @@ describe("a deployment", () => {
       const [row] = state.storage.sql.exec<{ state: string }>("SELECT state FROM deployment").toArray();
       state.storage.sql.exec("UPDATE deployment SET state = 'not json'");
       state.storage.sql.exec("UPDATE timer SET due_at = 1");
-      for (let attempt = 0; attempt < 7; attempt++) await expect((_object as DeploymentObject).alarm()).rejects.toThrow();
+      for (let attempt = 0; attempt < 7; attempt++)
+        await expect((_object as DeploymentObject).alarm()).rejects.toThrow();
       state.storage.sql.exec("UPDATE deployment SET state = ?", row?.state);
       await state.storage.deleteAlarm();
     });
@@ -176,7 +198,11 @@ describe("a deployment", () => {
       return claims;
     };
     await until(async () => (await listed()).letters === 0, "namespace's letters sent");
-    for (const { deployment_id } of (await listed()).claims) await until(async () => ["running", "config_error"].includes((await view(deployment_id))?.status ?? ""), deployment_id);
+    for (const { deployment_id } of (await listed()).claims)
+      await until(
+        async () => ["running", "config_error"].includes((await view(deployment_id))?.status ?? ""),
+        deployment_id,
+      );
   });
 });
 
@@ -184,19 +210,30 @@ describe("applying", () => {
   test("the same key answers the same body, and makes one deployment", async () => {
     const body = manifest();
     const by = mutation({ idempotency: { key: crypto.randomUUID(), fingerprint: "f" } });
-    const replies = await Promise.all(Array.from({ length: 10 }, () => namespace().apply({ manifest: body, mutation: by, dryRun: false })));
+    const replies = await Promise.all(
+      Array.from({ length: 10 }, () => namespace().apply({ manifest: body, mutation: by, dryRun: false })),
+    );
     expect(new Set(replies.map((reply) => JSON.stringify(reply))).size).toBe(1);
-    const other = await namespace().apply({ manifest: body, mutation: { ...by, idempotency: { key: by.idempotency?.key ?? "", fingerprint: "g" } }, dryRun: false });
+    const other = await namespace().apply({
+      manifest: body,
+      mutation: { ...by, idempotency: { key: by.idempotency?.key ?? "", fingerprint: "g" } },
+      dryRun: false,
+    });
     expect(other).toMatchObject({ ok: false, refusal: { code: "idempotency_key_reused" } });
   });
 
   test("twenty at once to one name leave one deployment alive", async () => {
     const name = `n-${crypto.randomUUID()}`.slice(0, 30);
-    const views = await Promise.all(Array.from({ length: 20 }, (_, i) => apply({ name, environment: { V: String(i % 4) } })));
+    const views = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => apply({ name, environment: { V: String(i % 4) } })),
+    );
     const ids = [...new Set(views.map(({ id }) => id))];
     await until(async () => {
       const statuses = await Promise.all(ids.map(async (id) => (await view(id))?.status ?? "purged"));
-      return statuses.filter((status) => status === "running").length === 1 && statuses.every((status) => status === "running" || status === "purged");
+      return (
+        statuses.filter((status) => status === "running").length === 1 &&
+        statuses.every((status) => status === "running" || status === "purged")
+      );
     }, "one left");
   });
 
@@ -216,9 +253,16 @@ describe("applying", () => {
     const name = `n-${crypto.randomUUID()}`.slice(0, 30);
     const { id } = await apply({ name });
     await reaches(id, "running");
-    const reply = await namespace().apply({ manifest: manifest({ name, replicas: 2 }), mutation: mutation({ if_match: 1 }), dryRun: false });
+    const reply = await namespace().apply({
+      manifest: manifest({ name, replicas: 2 }),
+      mutation: mutation({ if_match: 1 }),
+      dryRun: false,
+    });
     expect(reply).toMatchObject({ ok: false, refusal: { code: "precondition_failed" } });
-    expect(await deployment(id).delete(mutation({ if_match: 1 }), [])).toMatchObject({ ok: false, refusal: { code: "precondition_failed" } });
+    expect(await deployment(id).delete(mutation({ if_match: 1 }), [])).toMatchObject({
+      ok: false,
+      refusal: { code: "precondition_failed" },
+    });
     expect((await view(id))?.status).toBe("running");
   });
 });
@@ -227,11 +271,16 @@ describe("reading", () => {
   test("an unknown id, or one of a namespace out of sight, is not found and writes nothing", async () => {
     const { id } = await apply();
     expect(await deployment(id).read(["other"])).toMatchObject({ ok: false, refusal: { code: "not_found" } });
-    expect(await deployment(id).delete(mutation(), ["other"])).toMatchObject({ ok: false, refusal: { code: "not_found" } });
+    expect(await deployment(id).delete(mutation(), ["other"])).toMatchObject({
+      ok: false,
+      refusal: { code: "not_found" },
+    });
     const nobody = env.DEPLOYMENT.getByName("dep_00000000000000000000000000");
     expect(await nobody.read([])).toMatchObject({ ok: false });
     const tables = await runInDurableObject(nobody, (_object, state) =>
-      state.storage.sql.exec<{ name: string }>("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\'").toArray(),
+      state.storage.sql
+        .exec<{ name: string }>("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\'")
+        .toArray(),
     );
     expect(tables).toEqual([]);
   });

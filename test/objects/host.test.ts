@@ -3,8 +3,8 @@ import { env } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
 import type { HostView } from "../../contract/host.ts";
 import { newId, workloadId } from "../../contract/id.ts";
-import { checkManifest } from "../../contract/manifest-rules.ts";
 import { workloadSpec } from "../../contract/manifest.ts";
+import { checkManifest } from "../../contract/manifest-rules.ts";
 import type { Mutation } from "../../contract/request.ts";
 import type { Workload } from "../../contract/workload.ts";
 import { random } from "../random.ts";
@@ -33,9 +33,15 @@ async function until(condition: () => Promise<boolean> | boolean, what: string):
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
-const reaches = (agent: SimulatedAgent, status: string) => until(async () => (await view(agent)).status === status, status);
+const reaches = (agent: SimulatedAgent, status: string) =>
+  until(async () => (await view(agent)).status === status, status);
 
-function workload(over: Record<string, unknown> = {}, generation = 1, owner = newId("deployment", Date.now()), slot = 0): Workload {
+function workload(
+  over: Record<string, unknown> = {},
+  generation = 1,
+  owner = newId("deployment", Date.now()),
+  slot = 0,
+): Workload {
   const result = checkManifest({ name: "w", runtime: "process", command: ["true"], ...over });
   if (!result.ok) throw new Error(JSON.stringify(result.violations));
   return { id: workloadId(owner, slot), generation, owner, want: "running", spec: workloadSpec(result.manifest) };
@@ -47,7 +53,9 @@ describe("a tunnel", () => {
     const agent = await joined();
     const other = await SimulatedAgent.enrol();
     const tunnel = (header: string) =>
-      env.HOST.getByName(agent.id).fetch(`http://control/hosts/${agent.id}/tunnel`, { headers: { Upgrade: "websocket", "Lamplighter-Connect": header } });
+      env.HOST.getByName(agent.id).fetch(`http://control/hosts/${agent.id}/tunnel`, {
+        headers: { Upgrade: "websocket", "Lamplighter-Connect": header },
+      });
     for (const header of ["", "garbage", btoa(JSON.stringify({ p: "{}", s: "" }))]) {
       const response = await tunnel(header);
       expect([response.status, response.headers.get("Content-Type")]).toEqual([401, "application/problem+json"]);
@@ -92,7 +100,9 @@ describe("assigning", () => {
     ]);
     expect(await agent.host.assign([first])).toEqual([{ accepted: true }]);
     expect((await view(agent)).reserved.memory_bytes).toBe(6 * 1024 * MIB);
-    expect(await agent.host.assign([workload({ runtime: "docker", image: "x", command: [] })])).toMatchObject([{ message: "has no docker runtime" }]);
+    expect(await agent.host.assign([workload({ runtime: "docker", image: "x", command: [] })])).toMatchObject([
+      { message: "has no docker runtime" },
+    ]);
     await agent.host.act("cordon", mutation());
     expect(await agent.host.assign([workload()])).toMatchObject([{ message: "is cordoned" }]);
   });
@@ -102,7 +112,9 @@ describe("assigning", () => {
     const ports = { ports: [{ published: 8080, target: 80 }] };
     const owner = newId("deployment", Date.now());
     expect(await agent.host.assign([workload(ports, 1, owner)])).toEqual([{ accepted: true }]);
-    expect(await agent.host.assign([workload(ports)])).toMatchObject([{ accepted: false, message: expect.stringContaining("port 8080/tcp") }]);
+    expect(await agent.host.assign([workload(ports)])).toMatchObject([
+      { accepted: false, message: expect.stringContaining("port 8080/tcp") },
+    ]);
     expect(await agent.host.assign([workload(ports, 2, owner)])).toEqual([{ accepted: true }]);
   });
 
@@ -138,7 +150,10 @@ describe("removing", () => {
     const mine = workload();
     await agent.host.assign([mine]);
     await until(() => agent.workloads.has(mine.id), "applied");
-    expect(await agent.host.remove(mutation(), false)).toMatchObject({ ok: false, refusal: { code: "host_not_empty" } });
+    expect(await agent.host.remove(mutation(), false)).toMatchObject({
+      ok: false,
+      refusal: { code: "host_not_empty" },
+    });
     expect(await agent.host.remove(mutation(), true)).toMatchObject({ ok: true, value: { status: 204 } });
     await until(() => agent.received.includes("dismiss"), "dismissed");
     expect((await agent.connect()).status).toBe(410);
@@ -151,7 +166,10 @@ test("questions reach the agent, and fail at once when it is away", async () => 
   const agent = await joined();
   agent.disconnect();
   await reaches(agent, "unreachable");
-  expect(await agent.host.ask({ verb: "stats", workload_ids: [] })).toMatchObject({ ok: false, refusal: { code: "host_unavailable" } });
+  expect(await agent.host.ask({ verb: "stats", workload_ids: [] })).toMatchObject({
+    ok: false,
+    refusal: { code: "host_unavailable" },
+  });
 });
 
 test("the books are the sums of the rows after any history", async () => {
@@ -167,13 +185,18 @@ test("the books are the sums of the rows after any history", async () => {
     if (kind === 0) {
       generation += 1;
       await agent.host.assign([workload(needs(`${rnd.int(900) + 1}Mi`), generation, owner)]);
-    } else if (kind === 1) await agent.host.withdraw(owner, [{ id: workloadId(owner, 0), generation: rnd.int(generation + 1) + 1 }]);
+    } else if (kind === 1)
+      await agent.host.withdraw(owner, [{ id: workloadId(owner, 0), generation: rnd.int(generation + 1) + 1 }]);
     else if (known && kind === 2) await agent.report(running(known.workload));
     else if (known) await agent.exit(known.workload.id, 0);
     const { books, sums } = await runInDurableObject(env.HOST.getByName(agent.id), (_object, state) => ({
-      books: state.storage.sql.exec("SELECT memory_reserved AS memory, cpu_reserved AS cpu, workloads AS count FROM host").one(),
+      books: state.storage.sql
+        .exec("SELECT memory_reserved AS memory, cpu_reserved AS cpu, workloads AS count FROM host")
+        .one(),
       sums: state.storage.sql
-        .exec("SELECT coalesce(sum(memory), 0) AS memory, coalesce(sum(cpu), 0) AS cpu, count(*) FILTER (WHERE spec IS NOT NULL AND coalesce(json_extract(observation, '$.phase'), '') <> 'gone') AS count FROM workload")
+        .exec(
+          "SELECT coalesce(sum(memory), 0) AS memory, coalesce(sum(cpu), 0) AS cpu, count(*) FILTER (WHERE spec IS NOT NULL AND coalesce(json_extract(observation, '$.phase'), '') <> 'gone') AS count FROM workload",
+        )
         .one(),
     }));
     expect(books, `step ${step}`).toEqual(sums);

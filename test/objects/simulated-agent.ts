@@ -1,5 +1,12 @@
 import { env } from "cloudflare:workers";
-import { generateKeyPair, importPrivateKey, importPublicKey, open, seal, toBase64Url } from "../../contract/envelope.ts";
+import {
+  generateKeyPair,
+  importPrivateKey,
+  importPublicKey,
+  open,
+  seal,
+  toBase64Url,
+} from "../../contract/envelope.ts";
 import { type AgentBody, ControlFrame, enrolProofText } from "../../contract/frame.ts";
 import { newId } from "../../contract/id.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
@@ -42,8 +49,21 @@ export class SimulatedAgent {
     const at = Date.now();
     const proof = await crypto.subtle.sign("Ed25519", sign, new TextEncoder().encode(enrolProofText(name, at)));
     const id = newId("host", at);
-    const request = { name, public_key: keys.publicKey, transport: "tunnel" as const, labels: {}, at, proof: toBase64Url(new Uint8Array(proof)) };
-    const reply = await remote<HostObject>(env.HOST, id).enrol({ id, request, labels, actor: "tok_test", request_id: "req_test" });
+    const request = {
+      name,
+      public_key: keys.publicKey,
+      transport: "tunnel" as const,
+      labels: {},
+      at,
+      proof: toBase64Url(new Uint8Array(proof)),
+    };
+    const reply = await remote<HostObject>(env.HOST, id).enrol({
+      id,
+      request,
+      labels,
+      actor: "tok_test",
+      request_id: "req_test",
+    });
     if (!reply.ok) throw new Error(reply.refusal.detail);
     const { control_public_key } = JSON.parse(reply.value.body) as { control_public_key: string };
     return new SimulatedAgent(id, sign, await importPublicKey(control_public_key));
@@ -53,7 +73,13 @@ export class SimulatedAgent {
   async connect(): Promise<Response> {
     this.#boots += 1;
     this.#boot = `boot-${this.#boots}`;
-    const connect = { kind: "connect", host_id: this.id, boot_id: this.#boot, at: Date.now(), nonce: crypto.randomUUID() };
+    const connect = {
+      kind: "connect",
+      host_id: this.id,
+      boot_id: this.#boot,
+      at: Date.now(),
+      nonce: crypto.randomUUID(),
+    };
     const header = btoa(await seal(this.#sign, connect));
     const response = await env.HOST.getByName(this.id).fetch(`http://control/hosts/${this.id}/tunnel`, {
       headers: { Upgrade: "websocket", "Lamplighter-Connect": header },
@@ -74,14 +100,33 @@ export class SimulatedAgent {
     await challenged;
     const capacity = { memory_bytes: 8 * 1024 ** 3, cpu_millis: 4000 };
     const policy = { privileged: false, host_network: false, host_mounts: [], images: [] };
-    await this.send({ kind: "hello", protocol: 1, boot_id: this.#boot, agent_version: "sim", runtimes: [{ runtime: "process", version: "1" }], capacity, policy });
-    await this.send({ kind: "inventory", observations: [...this.workloads.values()].map(({ observation }) => observation), last: true });
+    await this.send({
+      kind: "hello",
+      protocol: 1,
+      boot_id: this.#boot,
+      agent_version: "sim",
+      runtimes: [{ runtime: "process", version: "1" }],
+      capacity,
+      policy,
+    });
+    await this.send({
+      kind: "inventory",
+      observations: [...this.workloads.values()].map(({ observation }) => observation),
+      last: true,
+    });
     return response;
   }
 
   async send(body: AgentBody, over: { seq?: number; session?: string } = {}): Promise<void> {
     this.#sent += 1;
-    const frame = { host_id: this.id, session: over.session ?? this.#session, seq: over.seq ?? this.#sent, at: Date.now(), nonce: crypto.randomUUID(), body };
+    const frame = {
+      host_id: this.id,
+      session: over.session ?? this.#session,
+      seq: over.seq ?? this.#sent,
+      at: Date.now(),
+      nonce: crypto.randomUUID(),
+      body,
+    };
     this.#socket?.send(await seal(this.#sign, frame));
   }
 
@@ -134,7 +179,13 @@ export class SimulatedAgent {
     }
     if (known?.workload.generation === workload.generation) return [known.observation];
     const observation = this.behaviour(workload);
-    const seen: Observation = observation ?? { phase: "preparing", id: workload.id, generation: workload.generation, at: Date.now(), message: "" };
+    const seen: Observation = observation ?? {
+      phase: "preparing",
+      id: workload.id,
+      generation: workload.generation,
+      at: Date.now(),
+      message: "",
+    };
     this.workloads.set(workload.id, { workload, observation: seen });
     return observation ? [observation] : [];
   }

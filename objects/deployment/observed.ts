@@ -1,0 +1,167 @@
+import { type Instance, MAX_RESTART_COUNT, RETRY_DELAY_S } from "../../contract/deployment.ts";
+import type { Exit, Observation } from "../../contract/workload.ts";
+import { askAfter, current, type Draft, end, note, replace, type SlotGeneration, superseded } from "./draft.ts";
+
+/** What was seen of an instance on its host, and what the deployment makes of it: the counting of deaths and failures is here. */
+export type Report = SlotGeneration & { observation: Observation };
+
+/** @param live whether the deployment is still reconciled; of one that is not, only the facts are noted */
+export function onObserved(draft: Draft, hostId: string, report: Report, live: boolean): void {
+  const { observation: seen } = report;
+  if (seen.phase === "gone") {
+    draft.leaving = draft.leaving.filter(
+      (l) => !(l.host_id === hostId && l.slot === report.slot && l.generation <= report.generation),
+    );
+  }
+  const instance = current(draft, hostId, report);
+  if (!instance || instance.phase === "placing" || instance.phase === "waiting" || instance.phase === "exited") return;
+  const { slot, generation } = instance;
+  const at = { slot, generation, host_id: hostId };
+  if (seen.phase !== "gone") superseded(draft, instance);
+  switch (seen.phase) {
+    case "preparing":
+      if (live && (instance.phase === "offered" || instance.phase === "starting")) {
+        const since = instance.phase === "starting" ? instance.since : draft.facts.now;
+        replace(draft, {
+          ...at,
+          phase: "starting",
+          since,
+          trouble: instance.trouble,
+          message: seen.message,
+          ask_at: draft.facts.now + askAfter(draft),
+        });
+      }
+      return;
+    case "running":
+      if (instance.phase !== "running")
+        note(draft, "info", "agent", "instance_running", `instance ${slot} runs (generation ${generation})`, at);
+      replace(draft, {
+        ...at,
+        phase: "running",
+        since: instance.phase === "running" ? instance.since : draft.facts.now,
+        started_at: seen.started_at,
+        address: seen.address,
+        image_digest: seen.image_digest,
+        notes: seen.notes,
+      });
+      return;
+    case "exited":
+      onExit(draft, instance, seen.exit, live);
+      return;
+    case "gone":
+      // Somebody else removed what should run: the same as a death without evidence.
+      onExit(draft, instance, { code: null, signal: null, oom: false, at: seen.at, evidence: "lost" }, live);
+      return;
+    case "failed":
+      onFailure(draft, instance, seen.failure, live);
+      return;
+    case "stopping":
+      return;
+  }
+}
+
+type Housed = Extract<Instance, { phase: "offered" | "starting" | "running" }>;
+
+function onExit(draft: Draft, instance: Housed, exit: Exit, live: boolean): void {
+  const { slot, generation, host_id } = instance;
+  const how = exitText(exit);
+  const ended: Instance = { phase: "exited", slot, generation, host_id, since: draft.facts.now, message: how, exit };
+  if (!live) {
+    replace(draft, ended);
+    return;
+  }
+  if (draft.facts.kind === "job") {
+    replace(draft, ended);
+    const good = exit.code === 0;
+    note(draft, good ? "info" : "error", "agent", good ? "job_completed" : "job_failed", `the job ${how}`, { exit });
+    if (good) end(draft, { status: "completed", reason: "completed", message: `the job ${how}`, exit });
+    else
+      end(draft, {
+        status: "failed",
+        reason: exit.evidence === "lost" ? "exit_unknown" : "job_failed",
+        message: `the job ${how}`,
+      });
+    return;
+  }
+  draft.restarts += 1;
+  note(draft, "warning", "agent", exit.oom ? "instance_oom" : "instance_died", `instance ${slot} ${how}`, {
+    slot,
+    generation,
+    host_id,
+    exit,
+  });
+  if (draft.restarts >= MAX_RESTART_COUNT) {
+    replace(draft, ended);
+    giveUp(draft, `instance ${slot} ${how}`);
+    return;
+  }
+  const delay = RETRY_DELAY_S[draft.restarts - 1] ?? RETRY_DELAY_S[RETRY_DELAY_S.length - 1] ?? 16;
+  waitForRetry(draft, instance, null, `instance ${slot} ${how}, starts again in ${delay} s`, delay);
+}
+
+function onFailure(
+  draft: Draft,
+  instance: Housed,
+  failure: Extract<Observation, { phase: "failed" }>["failure"],
+  live: boolean,
+): void {
+  const { slot, generation, host_id } = instance;
+  const ended: Instance = {
+    phase: "exited",
+    slot,
+    generation,
+    host_id,
+    since: draft.facts.now,
+    message: failure.message,
+    exit: null,
+  };
+  if (!live) {
+    replace(draft, ended);
+    return;
+  }
+  // The first failure enters the status; what counts is a further attempt that fails again.
+  if (!("trouble" in instance) || instance.trouble !== null) draft.restarts += 1;
+  note(draft, "error", "agent", failure.reason, failure.message, { slot, generation, host_id, kind: failure.kind });
+  if (draft.restarts >= MAX_RESTART_COUNT) {
+    replace(draft, ended);
+    giveUp(draft, failure.message);
+    return;
+  }
+  const delay = RETRY_DELAY_S[draft.restarts] ?? 16;
+  waitForRetry(draft, instance, failure.kind, `${failure.message}; next attempt in ${delay} s`, delay);
+}
+
+function waitForRetry(
+  draft: Draft,
+  instance: Housed,
+  trouble: Extract<Instance, { phase: "waiting" }>["trouble"],
+  message: string,
+  delayS: number,
+): void {
+  const { slot, generation, host_id } = instance;
+  const { now } = draft.facts;
+  replace(draft, {
+    phase: "waiting",
+    slot,
+    generation,
+    host_id,
+    since: now,
+    trouble,
+    message,
+    retry_at: now + delayS * 1000,
+  });
+}
+
+function giveUp(draft: Draft, last: string): void {
+  const message = `given up after ${MAX_RESTART_COUNT} restarts: ${last}; apply a fixed manifest to start over`;
+  const status = draft.facts.kind === "job" ? "failed" : "crash_loop_back_off";
+  end(draft, { status, reason: status === "failed" ? "retries_exhausted" : "crash_loop_back_off", message });
+}
+
+/** `exited with code 3`, `was killed by SIGKILL`, …: what follows "the job" or "instance 0". */
+export function exitText(exit: Exit): string {
+  if (exit.oom) return "was killed: out of memory";
+  if (exit.signal !== null) return `was killed by ${exit.signal}`;
+  if (exit.code !== null) return `exited with code ${exit.code}`;
+  return "is gone, and how it ended is not known";
+}

@@ -1,0 +1,38 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import picocolors from "picocolors";
+import { run } from "../../cli/run.ts";
+import { Interrupt, type Surroundings } from "../../cli/session.ts";
+
+export type Captured = { code: number; out: string; err: string };
+type Given = { env?: Record<string, string>; stdin?: string; width?: number | null; color?: boolean; now?: number; interrupt?: Interrupt };
+
+/** An environment whose context file nobody else has. */
+export const freshEnv = (more: Record<string, string> = {}): Record<string, string> => ({
+  XDG_CONFIG_HOME: mkdtempSync(join(tmpdir(), "lamplighter-cli-")),
+  ...more,
+});
+
+/** Runs one command line in this process and answers what it printed. */
+export async function lamplighter(argv: readonly string[], given: Given = {}): Promise<Captured> {
+  let out = "";
+  let err = "";
+  const colors = picocolors.createColors(given.color === true);
+  const around: Surroundings = {
+    env: given.env ?? freshEnv(),
+    terminal: {
+      out: (text) => void (out += text),
+      err: (text) => void (err += text),
+      width: given.width ?? null,
+      live: null,
+      color: colors,
+      errColor: colors,
+    },
+    now: () => given.now ?? Date.now(),
+    readStdin: async () => given.stdin ?? "",
+    interrupt: given.interrupt ?? new Interrupt(),
+  };
+  const code = await run(argv, around);
+  return { code, out, err };
+}
