@@ -227,11 +227,11 @@ export class Reconciler {
           changedAt: kept.changedAt,
         });
       }
-      for (const { id, generation, runtime, stopTimeoutMs } of presences) {
-        if (id === entry.id) entry.present.set(generation, { runtime, stopTimeoutMs });
-      }
-      this.#hurry(entry);
     }
+    for (const { id, generation, runtime, stopTimeoutMs } of presences) {
+      this.#entries.get(id)?.present.set(generation, { runtime, stopTimeoutMs });
+    }
+    for (const id of changes.keys()) this.#hurry(this.#entries.get(id) as Entry);
     return accepted;
   }
 

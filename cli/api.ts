@@ -129,7 +129,7 @@ export class Api {
 
 /** Worth asking again: the answer may be another one in a moment. */
 function isPassing(failure: Failure, reached: boolean): boolean {
-  if (failure instanceof Unreachable) return reached || !neverThere(failure.cause);
+  if (failure instanceof Unreachable) return reached || wasCut(failure.cause);
   if (!(failure instanceof Refused)) return false;
   const { status, code } = failure.problem;
   return (
@@ -144,8 +144,9 @@ const codeOf = (error: unknown): string => {
   return cause?.code ?? cause?.errors?.[0]?.code ?? "";
 };
 
-const neverThere = (error: unknown): boolean =>
-  ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "ERR_INVALID_URL"].includes(codeOf(error));
+/** Something was there and broke off. Whatever else prevents a connection (no one listens, no such name) will still be so in a moment. */
+const wasCut = (error: unknown): boolean =>
+  ["ECONNRESET", "EPIPE", "ETIMEDOUT", "UND_ERR_SOCKET"].includes(codeOf(error));
 
 const TROUBLE: Record<string, string> = {
   ECONNREFUSED: "connection refused",

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rmdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -14,6 +14,10 @@ type Controller = (typeof CONTROLLERS)[number];
 const CPU_PERIOD_US = 100_000;
 /** The kernel's least quota. */
 const CPU_QUOTA_LEAST_US = 1_000;
+
+/** The cgroup of all shims. */
+const SHIMS = "shims";
+const LEFT_AFTER_MS = 3600_000;
 
 export type Limits = { memoryBytes: number | null; cpuMillis: number | null };
 
@@ -99,8 +103,24 @@ export class Cgroups {
 
   /** By which files a process leaves an instance's cgroup again: where all shims are kept. */
   async home(): Promise<string[]> {
-    const dirs = (await this.make("shims", { memoryBytes: null, cpuMillis: null })).dirs;
+    const dirs = (await this.make(SHIMS, { memoryBytes: null, cpuMillis: null })).dirs;
     return dirs.map(procsOf);
+  }
+
+  /** Takes away what was left behind when the folder of an agent was deleted under it: empty cgroups, long after they were made. */
+  async sweep(now: number = Date.now()): Promise<void> {
+    for (const base of new Set(Object.values(this.#bases?.of ?? {}))) {
+      for (const entry of await readdir(base, { withFileTypes: true }).catch(() => [])) {
+        if (!entry.isDirectory() || entry.name === SHIMS) continue;
+        const dir = join(base, entry.name);
+        const isOld = await stat(dir).then(
+          ({ mtimeMs }) => now - mtimeMs > LEFT_AFTER_MS,
+          () => false,
+        );
+        // The kernel keeps one in which something runs.
+        if (isOld) await rmdir(dir).catch(() => {});
+      }
+    }
   }
 
   /** The file that counts the kills for want of memory in a cgroup. */

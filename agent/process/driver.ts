@@ -63,6 +63,7 @@ export class ProcessDriver implements Driver {
     this.#meter = new Meter(this.#cgroups);
     if (this.#cgroups.unavailable) this.#options.log(`process: limits are not enforced, ${this.#cgroups.unavailable}`);
     this.#shims = new SpareShim({ script: await shimScript(this.#folders.root), log: this.#options.log });
+    await this.#cgroups.sweep();
     const found: Found[] = [];
     for (const { id, generation } of await this.#folders.list()) {
       const instance = this.#instance(id, generation);
@@ -81,6 +82,7 @@ export class ProcessDriver implements Driver {
     const { id, generation } = workload;
     const fail = (fault: Fault): Observation => ({ id, generation, at: Date.now(), phase: "failed", failure: fault });
     if (!this.#cgroups || !this.#shims) throw new Error("the process driver was not started");
+    let isShimOver = false;
     let instance = this.#instances.get(keyOf(id, generation));
     if (instance === undefined || (await instance.look()).phase === "preparing") {
       const written = instance ? await readInstance(instance.folder) : null;
@@ -89,19 +91,21 @@ export class ProcessDriver implements Driver {
         const intent = await prepare(workload, { folders: this.#folders, cgroups: this.#cgroups, ports: this.#ports });
         if ("reason" in intent) return fail(intent);
         instance = this.#instance(id, generation);
-        instance.watch();
         const touched = instance;
-        this.#shims.use(instance.folder, () => touched.touch());
+        touched.watch();
+        this.#shims.use(touched.folder, () => {
+          isShimOver = true;
+          touched.touch();
+        });
       }
     }
     const made = instance as Instance;
-    const seen = await made.until((observation) => observation.phase !== "preparing", START_MS, abort);
-    if (abort.aborted || seen.phase !== "preparing") return seen;
-    return fail({
-      kind: "error",
-      reason: "start_timeout",
-      message: `the program was not started within ${START_MS / 1000} s`,
-    });
+    const isUp = (observation: Observation): boolean => observation.phase !== "preparing";
+    await made.until((observation) => isUp(observation) || isShimOver, START_MS, abort);
+    const seen = await made.look();
+    if (abort.aborted || isUp(seen)) return seen;
+    const message = isShimOver ? "its shim ended by itself" : `it was not started within ${START_MS / 1000} s`;
+    return fail({ kind: "error", reason: "start_failed", message: `The program was not started: ${message}.` });
   }
 
   async remove(id: string, generation: number, stopTimeoutMs: number): Promise<void> {

@@ -16,6 +16,10 @@ export async function shimScript(folder: string): Promise<string> {
   const source = await readFile(SOURCE, "utf8");
   const name = `shim-${createHash("sha256").update(source).digest("hex").slice(0, 12)}.mjs`;
   const path = join(folder, name);
+  // Of shims that were killed while they made their pipes.
+  for (const left of await readdir(folder)) {
+    if (left.startsWith("pipes-")) await rm(join(folder, left), { recursive: true, force: true });
+  }
   const isThere = await access(path).then(
     () => true,
     () => false,

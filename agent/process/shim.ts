@@ -27,7 +27,10 @@ function makePipes(): { out: Pipe; err: Pipe } {
   const dir = fs.mkdtempSync(`${dirname(process.argv[1] as string)}/pipes-`);
   const open = (path: string): Pipe => {
     const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
-    return { reader: new Socket({ fd, readable: true, writable: false }), writer: fs.openSync(path, fs.constants.O_WRONLY) };
+    return {
+      reader: new Socket({ fd, readable: true, writable: false }),
+      writer: fs.openSync(path, fs.constants.O_WRONLY),
+    };
   };
   try {
     const paths = [`${dir}/out`, `${dir}/err`] as const;
@@ -205,7 +208,8 @@ function killRest(child: ChildProcess): void {
 function main(): void {
   if (!claim()) return;
   // So that the program's user can open it again, as /dev/stdout.
-  if (intent.uid !== null) for (const { writer } of [out, err]) fs.fchownSync(writer, intent.uid, intent.gid ?? intent.uid);
+  if (intent.uid !== null)
+    for (const { writer } of [out, err]) fs.fchownSync(writer, intent.uid, intent.gid ?? intent.uid);
   const drained = Promise.all([pump(out.reader, "o"), pump(err.reader, "e")]);
 
   // The program is born in its cgroup because its parent is there at that moment; there is no later moment without a gap.

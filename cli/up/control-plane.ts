@@ -1,12 +1,15 @@
+import { createRequire } from "node:module";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import workerd from "workerd";
 import { Failure } from "../failure.ts";
 import { bundleWorker } from "./bundle.ts";
 import { type Child, endedText, startChild } from "./child.ts";
 import { serveConfig } from "./serve-config.ts";
+
+/** The package is CommonJS, and what it exports as its default is the path of the program for this platform. */
+const { default: workerd } = createRequire(import.meta.url)("workerd") as { default: string };
 
 export type ControlPlaneSettings = {
   /** Holds the bundle, the configuration, the log, and under `state` everything that is to be kept. */
@@ -58,7 +61,7 @@ export async function startControlPlane(settings: ControlPlaneSettings): Promise
   const child = startChild(
     {
       command: "/bin/sh",
-      args: ["-c", WITH_OPEN_FILES, workerd.default, "serve", "--control-fd=3", config],
+      args: ["-c", WITH_OPEN_FILES, workerd, "serve", "--control-fd=3", config],
       cwd: dataDir,
       logPath: join(dataDir, "logs", "control-plane.log"),
     },

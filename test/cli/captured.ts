@@ -6,7 +6,14 @@ import { run } from "../../cli/run.ts";
 import { Interrupt, type Surroundings } from "../../cli/session.ts";
 
 export type Captured = { code: number; out: string; err: string };
-type Given = { env?: Record<string, string>; stdin?: string; width?: number | null; color?: boolean; now?: number; interrupt?: Interrupt };
+type Given = {
+  env?: Record<string, string>;
+  stdin?: string;
+  width?: number | null;
+  color?: boolean;
+  now?: number;
+  interrupt?: Interrupt;
+};
 
 /** An environment whose context file nobody else has. */
 export const freshEnv = (more: Record<string, string> = {}): Record<string, string> => ({
@@ -22,8 +29,12 @@ export async function lamplighter(argv: readonly string[], given: Given = {}): P
   const around: Surroundings = {
     env: given.env ?? freshEnv(),
     terminal: {
-      out: (text) => void (out += text),
-      err: (text) => void (err += text),
+      out: (text) => {
+        out += text;
+      },
+      err: (text) => {
+        err += text;
+      },
       width: given.width ?? null,
       live: null,
       color: colors,

@@ -17,7 +17,14 @@ async function serve(handler: Handler) {
 const ID = "dep_01m7yqnzfte3sgj7encys0py57";
 const view = (more: object = {}) => ({
   ...{ id: ID, name: "web", namespace: "default", status: "running", message: "", revision: 1, event_cursor: 1 },
-  ...{ kind: "worker", replicas: 0, instances: [], created_at: "2026-11-21T09:00:00Z", restart_count: 0, runtime: "docker" },
+  ...{
+    kind: "worker",
+    replicas: 0,
+    instances: [],
+    created_at: "2026-11-21T09:00:00Z",
+    restart_count: 0,
+    runtime: "docker",
+  },
   ...{ image: "nginx", command: [] },
   ...more,
 });
@@ -40,15 +47,20 @@ describe("the exit code says what kind of trouble it was", () => {
   });
 
   test("3 when nobody answers, in one line and at once", async () => {
+    const { url, close } = await scriptedServer(() => {});
+    close();
     const started = Date.now();
-    const answer = await lamplighter(["deployment", "list", "--url", "http://127.0.0.1:1"]);
+    const answer = await lamplighter(["deployment", "list", "--url", url]);
     expect(answer.code).toBe(3);
-    expect(answer.err).toMatch(/^error: cannot reach the server at http:\/\/127\.0\.0\.1:1: connection refused\n/);
+    expect(answer.err).toMatch(new RegExp(`^error: cannot reach the server at ${url}: connection refused\n`));
     expect(Date.now() - started).toBeLessThan(2000);
   });
 
   test("1 for a wrong command line", async () => {
-    expect(await lamplighter(["deployment", "lst"])).toMatchObject({ code: 1, err: expect.stringContaining("unknown command 'lst'") });
+    expect(await lamplighter(["deployment", "lst"])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("unknown command 'lst'"),
+    });
     expect((await lamplighter(["deployment", "list", "-s", "runing"])).err).toContain("unknown status 'runing'");
     expect(await lamplighter(["--help"])).toMatchObject({ code: 0, err: "" });
   });
@@ -59,14 +71,24 @@ describe("the exit code says what kind of trouble it was", () => {
       if (seen.method === "POST") return json(response, 201, view({ status: "creating" }));
       interrupt.controller.abort("SIGINT");
     });
-    const answer = await lamplighter(["apply", "-f", "-", "--wait"], { env, interrupt, stdin: "name: web\nimage: nginx\n" });
+    const answer = await lamplighter(["apply", "-f", "-", "--wait"], {
+      env,
+      interrupt,
+      stdin: "name: web\nimage: nginx\n",
+    });
     expect(answer.code).toBe(130);
     expect(answer.err).toMatch(/Interrupted\. What was applied goes on in the background/);
   });
 
   test("the command's own after exec", async () => {
-    const { env } = await serve((_seen, response) => json(response, 200, { exit_code: 7, stdout: "o", stderr: "e", truncated: false }));
-    expect(await lamplighter(["deployment", "exec", ID, "--", "ls", "-l"], { env })).toEqual({ code: 7, out: "o", err: "e" });
+    const { env } = await serve((_seen, response) =>
+      json(response, 200, { exit_code: 7, stdout: "o", stderr: "e", truncated: false }),
+    );
+    expect(await lamplighter(["deployment", "exec", ID, "--", "ls", "-l"], { env })).toEqual({
+      code: 7,
+      out: "o",
+      err: "e",
+    });
   });
 });
 
@@ -126,7 +148,9 @@ describe("what is sent", () => {
   test("nothing at all when one document of many is wrong", async () => {
     const { env, seen } = await serve((_one, response) => json(response, 201, view()));
     const answer = await lamplighter(["apply", "-f", "-"], { env, stdin: "name: a\nimage: x\n---\nname: b\n" });
-    expect(answer.err).toBe("error: 1 problem in <stdin>; nothing was applied\n  * <stdin>:4:1 image: the docker runtime needs an image\n");
+    expect(answer.err).toBe(
+      "error: 1 problem in <stdin>; nothing was applied\n  * <stdin>:4:1 image: the docker runtime needs an image\n",
+    );
     expect(seen).toEqual([]);
   });
 
@@ -136,14 +160,18 @@ describe("what is sent", () => {
         ? problem(response, 403, "namespace_not_permitted", "Not for you")
         : json(response, 200, { dry_run: true, action: "create" }),
     );
-    const answer = await lamplighter(["apply", "-f", "-"], { env, stdin: "name: a\nimage: x\n---\nname: b\nimage: x\n" });
+    const answer = await lamplighter(["apply", "-f", "-"], {
+      env,
+      stdin: "name: a\nimage: x\n---\nname: b\nimage: x\n",
+    });
     expect(answer.code).toBe(2);
     expect(seen.map((one) => one.url)).toEqual(["/deployments?dry_run=true", "/deployments?dry_run=true"]);
   });
 });
 
 describe("lists", () => {
-  const rows = (from: number, count: number) => Array.from({ length: count }, (_, i) => `{"id":"${from + i}",  "odd":1.0}`);
+  const rows = (from: number, count: number) =>
+    Array.from({ length: count }, (_, i) => `{"id":"${from + i}",  "odd":1.0}`);
 
   test("json is the server's body as it came", async () => {
     const body = `[${rows(1, 2).join(",\n ")}]`;
@@ -154,9 +182,17 @@ describe("lists", () => {
   test("pages are followed to the end, filters repeated", async () => {
     const { env, seen } = await serve((one, response) => {
       const second = one.url.includes("cursor=c%2F1");
-      json(response, 200, `[${rows(second ? 3 : 1, 2).join(",")}]`, second ? {} : { link: '</v1/deployments?limit=1000&cursor=c%2F1>; rel="next"' });
+      json(
+        response,
+        200,
+        `[${rows(second ? 3 : 1, 2).join(",")}]`,
+        second ? {} : { link: '</v1/deployments?limit=1000&cursor=c%2F1>; rel="next"' },
+      );
     });
-    const answer = await lamplighter(["deployment", "list", "-s", "failed", "-s", "running", "-n", "a", "-l", "k=v", "-o", "json"], { env });
+    const answer = await lamplighter(
+      ["deployment", "list", "-s", "failed", "-s", "running", "-n", "a", "-l", "k=v", "-o", "json"],
+      { env },
+    );
     expect(answer.out).toBe(`[${rows(1, 4).join(",")}]\n`);
     expect(seen[0]?.url).toBe("/deployments?status=failed&status=running&namespace=a&label=k%3Dv&limit=1000");
     expect(seen[1]?.url).toContain("&cursor=c%2F1");
@@ -172,7 +208,12 @@ describe("names", () => {
   ];
   const listing: Handler = (one, response) => {
     const namespace = new URL(one.url, "http://x").searchParams.get("namespace");
-    if (one.url.startsWith("/deployments?")) return json(response, 200, all.filter((row) => namespace === null || row.namespace === namespace));
+    if (one.url.startsWith("/deployments?"))
+      return json(
+        response,
+        200,
+        all.filter((row) => namespace === null || row.namespace === namespace),
+      );
     json(response, 200, []);
   };
   const asked = (seen: Seen[]) => seen.at(-1)?.url;
@@ -200,11 +241,17 @@ describe("names", () => {
 
   test("no such name is 4", async () => {
     const { env } = await serve(listing);
-    expect(await lamplighter(["deployment", "inspect", "nobody"], { env })).toEqual({ code: 4, out: "", err: "error: deployment 'nobody' not found\n" });
+    expect(await lamplighter(["deployment", "inspect", "nobody"], { env })).toEqual({
+      code: 4,
+      out: "",
+      err: "error: deployment 'nobody' not found\n",
+    });
   });
 
   test("of several to delete, the others still are when one is not there", async () => {
-    const { env, seen } = await serve((one, response) => (one.method === "DELETE" ? response.writeHead(204).end() : listing(one, response)));
+    const { env, seen } = await serve((one, response) =>
+      one.method === "DELETE" ? void response.writeHead(204).end() : listing(one, response),
+    );
     const answer = await lamplighter(["deployment", "delete", "nobody", "mail"], { env });
     expect(answer).toMatchObject({ code: 4, out: "deployment mail deleted\n" });
     expect(seen.at(-1)).toMatchObject({ method: "DELETE", url: `/deployments/dep_${"c".repeat(26)}` });
@@ -212,7 +259,15 @@ describe("names", () => {
 });
 
 describe("streams go on where they were cut", () => {
-  const event = (seq: number) => ({ id: `${ID}:${seq}`, seq, timestamp: "2026-11-21T09:00:00Z", level: "info", component: "api", reason: `r${seq}`, message: "m" });
+  const event = (seq: number) => ({
+    id: `${ID}:${seq}`,
+    seq,
+    timestamp: "2026-11-21T09:00:00Z",
+    level: "info",
+    component: "api",
+    reason: `r${seq}`,
+    message: "m",
+  });
   const sse = (seq: number) => `id: ${seq}\ndata: ${JSON.stringify(event(seq))}\n\n`;
 
   test("events, by Last-Event-ID", async () => {
@@ -232,17 +287,30 @@ describe("streams go on where they were cut", () => {
   });
 
   test("logs, by time, with no line twice", async () => {
-    const line = (second: number, message: string) => JSON.stringify({ instance: `${ID}-0-g1`, stream: "stdout", message, level: "info", timestamp: `2026-11-21T09:00:0${second}Z` });
+    const line = (second: number, message: string) =>
+      JSON.stringify({
+        instance: `${ID}-0-g1`,
+        stream: "stdout",
+        message,
+        level: "info",
+        timestamp: `2026-11-21T09:00:0${second}Z`,
+      });
     const since: (string | null)[] = [];
     const { env } = await serve((one, response) => {
       since.push(new URL(one.url, "http://x").searchParams.get("since"));
       response.writeHead(200, { "content-type": "text/event-stream" });
-      if (since.length > 1) return void response.end(`data: ${line(2, "b")}\n\ndata: ${line(2, "c")}\n\ndata: ${line(3, "d")}\n\n`);
+      if (since.length > 1)
+        return void response.end(`data: ${line(2, "b")}\n\ndata: ${line(2, "c")}\n\ndata: ${line(3, "d")}\n\n`);
       response.write(`data: ${line(1, "a")}\n\ndata: ${line(2, "b")}\n\n`);
       setTimeout(() => response.destroy(), 30);
     });
     const answer = await lamplighter(["deployment", "logs", ID, "-f"], { env });
-    expect(answer.out.trim().split("\n").map((one) => one.slice(-5))).toEqual(["-g1 a", "-g1 b", "-g1 c", "-g1 d"].map((text) => text.slice(-5)));
+    expect(
+      answer.out
+        .trim()
+        .split("\n")
+        .map((one) => one.slice(-5)),
+    ).toEqual(["-g1 a", "-g1 b", "-g1 c", "-g1 d"].map((text) => text.slice(-5)));
     expect(since).toEqual([null, "2026-11-21T09:00:02Z"]);
   });
 });

@@ -50,7 +50,9 @@ deployments:
   });
 
   test("labels as a list of single-entry maps, and fields without a value, as Ring has them", () => {
-    const { deployments } = read("name: web\nimage: a\nlabels:\n  - team: web\n  - tier: front\nenvironment:\nports:\n");
+    const { deployments } = read(
+      "name: web\nimage: a\nlabels:\n  - team: web\n  - tier: front\nenvironment:\nports:\n",
+    );
     expect(deployments[0]?.body).toEqual({ name: "web", image: "a", labels: { team: "web", tier: "front" } });
   });
 
@@ -141,7 +143,11 @@ image: a
   });
 
   test("below an alias, the place is where the value stands", () => {
-    expect(details("deployments:\n  a:\n    name: a\n    image: x\n    resources: &r\n      limits: { cpu: fast }\n  b: { name: b, image: x, resources: *r }\n")).toEqual([
+    expect(
+      details(
+        "deployments:\n  a:\n    name: a\n    image: x\n    resources: &r\n      limits: { cpu: fast }\n  b: { name: b, image: x, resources: *r }\n",
+      ),
+    ).toEqual([
       'app.yaml:6:22 deployments.a.resources.limits.cpu: expected "500m" or a number of cores such as "0.5", got "fast"',
       'app.yaml:6:22 deployments.b.resources.limits.cpu: expected "500m" or a number of cores such as "0.5", got "fast"',
     ]);
@@ -161,7 +167,10 @@ describe("interpolation", () => {
   });
 
   test("in values only, and a value stays text", () => {
-    const { deployments } = read("name: web\nimage: nginx:$TAG\nenvironment:\n  $TAG: ${TAG}\n  V: $TAG\n".replace("  $TAG: ${TAG}\n", ""), { TAG: "1.10" });
+    const { deployments } = read(
+      "name: web\nimage: nginx:$TAG\nenvironment:\n  $TAG: ${TAG}\n  V: $TAG\n".replace("  $TAG: ${TAG}\n", ""),
+      { TAG: "1.10" },
+    );
     expect(deployments[0]?.body).toEqual({ name: "web", image: "nginx:1.10", environment: { V: "1.10" } });
   });
 

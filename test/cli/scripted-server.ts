@@ -9,7 +9,12 @@ export type Handler = (seen: Seen, response: ServerResponse) => void | Promise<v
 export async function scriptedServer(handler: Handler): Promise<{ url: string; seen: Seen[]; close: () => void }> {
   const seen: Seen[] = [];
   const server = createServer(async (request, response) => {
-    const one = { method: request.method ?? "", url: request.url ?? "", headers: request.headers, body: await text(request) };
+    const one = {
+      method: request.method ?? "",
+      url: request.url ?? "",
+      headers: request.headers,
+      body: await text(request),
+    };
     seen.push(one);
     await handler(one, response);
   });
@@ -21,10 +26,21 @@ export async function scriptedServer(handler: Handler): Promise<{ url: string; s
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen, close };
 }
 
-export const json = (response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void => {
+export const json = (
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void => {
   response.writeHead(status, { "content-type": "application/json", ...headers });
   response.end(typeof body === "string" ? body : JSON.stringify(body));
 };
 
-export const problem = (response: ServerResponse, status: number, code: string, title: string, detail = title, more: object = {}): void =>
-  json(response, status, { type: `/problems/${code}`, title, status, code, detail, violations: [], ...more });
+export const problem = (
+  response: ServerResponse,
+  status: number,
+  code: string,
+  title: string,
+  detail = title,
+  more: object = {},
+): void => json(response, status, { type: `/problems/${code}`, title, status, code, detail, violations: [], ...more });

@@ -6,8 +6,18 @@ import { oneLine } from "../../cli/terminal.ts";
 
 type Row = { id: string; name: string; status: string; image: string };
 const rows: Row[] = [
-  { id: "dep_01m7yqnzfte3sgj7encys0py57", name: "web", status: "running", image: "registry.example.com/team/web:1.24.3" },
-  { id: "dep_01m7yqp15v0ezeqx7ztnzdzwne", name: "a-rather-long-name-for-a-deployment", status: "crash_loop_back_off", image: "nginx" },
+  {
+    id: "dep_01m7yqnzfte3sgj7encys0py57",
+    name: "web",
+    status: "running",
+    image: "registry.example.com/team/web:1.24.3",
+  },
+  {
+    id: "dep_01m7yqp15v0ezeqx7ztnzdzwne",
+    name: "a-rather-long-name-for-a-deployment",
+    status: "crash_loop_back_off",
+    image: "nginx",
+  },
 ];
 const columns: Column<Row>[] = [
   { title: "id", value: (row) => row.id, weight: 1 },

@@ -1,0 +1,27 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { COMPATIBILITY_DATE, OBJECTS, serveConfig } from "../../cli/up/serve-config.ts";
+
+const wrangler = readFileSync(join(import.meta.dirname, "../../wrangler.toml"), "utf8");
+
+test("`up` and `wrangler deploy` run the same Worker: date, objects and their names", () => {
+  expect(/^compatibility_date = "(.*)"$/m.exec(wrangler)?.[1]).toBe(COMPATIBILITY_DATE);
+  const bindings = [...wrangler.matchAll(/\{ name = "(\w+)", class_name = "(\w+)" \}/g)].map(([, name, className]) => [
+    name,
+    className,
+  ]);
+  expect(bindings).toEqual(Object.entries(OBJECTS));
+});
+
+test("settings are quoted, and an IPv6 address is in brackets", () => {
+  const text = serveConfig({
+    modulePath: "index.js",
+    stateDir: '/a "b"/state',
+    host: "::1",
+    port: 80,
+    tokenHash: "00",
+  });
+  expect(text).toContain('disk = (path = "/a \\"b\\"/state", writable = true)');
+  expect(text).toContain('address = "[::1]:80"');
+});
