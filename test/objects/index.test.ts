@@ -83,7 +83,13 @@ describe("a projection", () => {
     await index.project({ row: row("dep_a", { version: 5, passing: true }), audits: [] });
     expect(await bodies(index)).toEqual([]);
     expect(await alarmOf(index)).toBeNull();
-    const kept = () => runInDurableObject(index, (_, state) => state.storage.sql.exec("SELECT id FROM entry").toArray().map(({ id }) => id));
+    const kept = () =>
+      runInDurableObject(index, (_, state) =>
+        state.storage.sql
+          .exec("SELECT id FROM entry")
+          .toArray()
+          .map(({ id }) => id),
+      );
     vi.setSystemTime(NOW + 1440 * MINUTE - 1);
     await index.project({ row: row("dep_b"), audits: [] });
     expect(await kept()).toEqual(["dep_a", "dep_b"]);
@@ -98,9 +104,12 @@ describe("a projection", () => {
       const id = `dep_${round}`;
       const versions = Array.from({ length: 1 + Math.floor(Math.random() * 6) }, (_, i) => i + 1);
       const sent = [...versions, ...versions].sort(() => Math.random() - 0.5);
-      for (const version of sent) await index.project({ row: row(id, { version, passing: version % 2 === 1 }), audits: [] });
+      for (const version of sent)
+        await index.project({ row: row(id, { version, passing: version % 2 === 1 }), audits: [] });
       const newest = versions.length;
-      expect((await bodies(index, { limit: 1, before: `${id}~`, labels: [] }))[0]).toBe(JSON.stringify({ id, version: newest }));
+      expect((await bodies(index, { limit: 1, before: `${id}~`, labels: [] }))[0]).toBe(
+        JSON.stringify({ id, version: newest }),
+      );
     }
   });
 
@@ -118,7 +127,10 @@ describe("a projection", () => {
       before_revision: null,
       after_revision: 1,
     });
-    const trail = async () => (await index.audits({ namespaces: [], resource_id: null, actor: null, before: null, limit: 10 })).bodies.map((body) => (JSON.parse(body) as AuditEntry).id);
+    const trail = async () =>
+      (await index.audits({ namespaces: [], resource_id: null, actor: null, before: null, limit: 10 })).bodies.map(
+        (body) => (JSON.parse(body) as AuditEntry).id,
+      );
     await index.project({ row: row("dep_a"), audits: [entry("1", NOW), entry("2", NOW)] });
     await index.project({ row: row("dep_a"), audits: [entry("2", NOW), entry("3", NOW + 1)] });
     expect(await trail()).toEqual(["3", "2", "1"]);
@@ -137,18 +149,42 @@ describe("a list", () => {
     const statuses = ["running", "failed", "pending"];
     const labels = [{}, { tier: "front" }, { tier: "back", 'q"uote': "x" }, { tier: "front", canary: "" }];
     const rows = Array.from({ length: 300 }, (_, i) =>
-      row(`dep_${String(i).padStart(4, "0")}`, { namespace: pick(namespaces), status: pick(statuses), type: pick(["worker", "job"]), labels: pick(labels), ...(Math.random() < 0.1 ? { body: null } : {}) }),
+      row(`dep_${String(i).padStart(4, "0")}`, {
+        namespace: pick(namespaces),
+        status: pick(statuses),
+        type: pick(["worker", "job"]),
+        labels: pick(labels),
+        ...(Math.random() < 0.1 ? { body: null } : {}),
+      }),
     );
     for (const one of [...rows].sort(() => Math.random() - 0.5)) await index.project({ row: one, audits: [] });
-    const wanted: [string, string | null][] = [["tier", null], ["tier", "front"], ["canary", null], ['q"uote', "x"], ["nothing", null], ["tier", "fron"]];
+    const wanted: [string, string | null][] = [
+      ["tier", null],
+      ["tier", "front"],
+      ["canary", null],
+      ['q"uote', "x"],
+      ["nothing", null],
+      ["tier", "fron"],
+    ];
     for (let i = 0; i < 200; i++) {
-      const asked = query({ namespaces: some(namespaces), statuses: some(statuses), types: some(["worker", "job"]), labels: some(wanted), limit: pick([1, 3, 50, 1000]), before: Math.random() < 0.5 ? null : pick(rows).id });
+      const asked = query({
+        namespaces: some(namespaces),
+        statuses: some(statuses),
+        types: some(["worker", "job"]),
+        labels: some(wanted),
+        limit: pick([1, 3, 50, 1000]),
+        before: Math.random() < 0.5 ? null : pick(rows).id,
+      });
       const fits = rows
         .filter((one) => one.body !== null)
         .filter((one) => asked.namespaces.length === 0 || asked.namespaces.includes(one.namespace as string))
         .filter((one) => asked.statuses.length === 0 || asked.statuses.includes(one.status))
         .filter((one) => asked.types.length === 0 || asked.types.includes(one.type))
-        .filter((one) => asked.labels.every(([key, value]) => (value === null ? one.labels[key] !== undefined : one.labels[key] === value)))
+        .filter((one) =>
+          asked.labels.every(([key, value]) =>
+            value === null ? one.labels[key] !== undefined : one.labels[key] === value,
+          ),
+        )
         .filter((one) => asked.before === null || one.id < asked.before)
         .reverse();
       const slice = await index.list(asked);
@@ -215,7 +251,8 @@ describe("the sweep", () => {
     vi.setSystemTime(NOW + 2 * MINUTE);
     await runDurableObjectAlarm(index);
     expect(heard.poked).toHaveLength(1);
-    const [missed, other] = heard.poked[0] === "dep_a" ? (["host_b", "dep_a"] as const) : (["dep_a", "host_b"] as const);
+    const [missed, other] =
+      heard.poked[0] === "dep_a" ? (["host_b", "dep_a"] as const) : (["dep_a", "host_b"] as const);
     expect(heard.poked).toEqual([other]);
     vi.setSystemTime(NOW + 2 * MINUTE + 1000);
     if (missed === "dep_a") await index.project({ row: row("dep_a", { version: 2 }), audits: [] });
@@ -258,8 +295,28 @@ describe("room on a host", () => {
     ["has more CPU and less memory", room(), room({ reserved: { memory_bytes: 600, cpu_millis: 400 } }), true],
     ["has grown", room(), room({ capacity: { memory_bytes: 2000, cpu_millis: 1000 } }), true],
     ["runs fewer", room(), room({ workloads: 2 }), true],
-    ["got another runtime", room(), room({ runtimes: [{ runtime: "process", version: "1" }, { runtime: "docker", version: "20" }] }), true],
-    ["lost a runtime", room({ runtimes: [{ runtime: "process", version: "1" }, { runtime: "docker", version: "20" }] }), room(), false],
+    [
+      "got another runtime",
+      room(),
+      room({
+        runtimes: [
+          { runtime: "process", version: "1" },
+          { runtime: "docker", version: "20" },
+        ],
+      }),
+      true,
+    ],
+    [
+      "lost a runtime",
+      room({
+        runtimes: [
+          { runtime: "process", version: "1" },
+          { runtime: "docker", version: "20" },
+        ],
+      }),
+      room(),
+      false,
+    ],
     ["has another label", room(), room({ labels: { zone: "b" } }), true],
     ["has room, but is unreachable", room(), room({ status: "unreachable", workloads: 0 }), false],
   ];
@@ -268,7 +325,12 @@ describe("room on a host", () => {
   });
 
   const hostRow = (version: number, view: Partial<HostView>): IndexRow =>
-    row("host_a", { kind: "host", namespace: null, version, body: JSON.stringify({ ...room(), id: "host_a", ...view }) });
+    row("host_a", {
+      kind: "host",
+      namespace: null,
+      version,
+      body: JSON.stringify({ ...room(), id: "host_a", ...view }),
+    });
 
   it("calls the oldest that wait, each once, fifty at a time", async () => {
     const index = fresh();
