@@ -100,7 +100,12 @@ async function* watch(
     for (let view = first; ; ) {
       const steadying: boolean = isFine(view) && view.kind === "worker" && !steady;
       if ((isSettled(view) && !steadying) || around.now() > deadline) return;
-      if (!changed) await pause(steadying ? STEADY_MS : READ_ANYWAY_MS, (done) => (wake = done), signal);
+      if (!changed)
+        await pause(
+          Math.min(steadying ? STEADY_MS : READ_ANYWAY_MS, deadline - around.now()),
+          (done) => (wake = done),
+          signal,
+        );
       // Nothing happened to it for a moment.
       steady = steadying && !changed;
       changed = false;

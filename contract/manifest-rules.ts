@@ -14,6 +14,7 @@ type Finding = readonly [path: string, message: string];
 
 const when = (broken: boolean, path: string, message: string): Finding[] => (broken ? [[path, message]] : []);
 const replicated = (m: Manifest) => m.replicas > 1;
+const container = (m: Manifest) => m.runtime === "docker" || m.runtime === "podman";
 const hostNetwork = (m: Manifest) => m.network?.mode === "host";
 
 const resource = (part: "limits" | "requests", kind: "cpu" | "memory"): Rule => ({
@@ -47,7 +48,7 @@ export const MANIFEST_RULES: readonly Rule[] = [
   },
   {
     code: "deployment.image.required",
-    find: (m) => when(m.runtime !== "process" && !m.image?.trim(), "image", `the ${m.runtime} runtime needs an image`),
+    find: (m) => when(container(m) && !m.image?.trim(), "image", `the ${m.runtime} runtime needs an image`),
   },
   {
     code: "deployment.image.process_unsupported",

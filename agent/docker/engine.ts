@@ -84,7 +84,10 @@ export function engineError(error: unknown): EngineError {
   if (typeof raw.statusCode === "number") {
     const said = (raw.json as { message?: unknown } | null | undefined)?.message;
     const fallback = (raw.message ?? "").replace(/^\(HTTP code \d+\) [^-]* - /, "");
-    return new EngineError((typeof said === "string" ? said : fallback).trim(), raw.statusCode);
+    const message = (typeof said === "string" ? said : fallback).trim();
+    // Podman answers 500 for a container that goes while it looks.
+    const isAbsent = raw.statusCode === 500 && /no such container/i.test(message);
+    return new EngineError(message, isAbsent ? 404 : raw.statusCode);
   }
   return new EngineError(raw.message || raw.code || String(error), null);
 }
@@ -92,7 +95,7 @@ export function engineError(error: unknown): EngineError {
 export type EngineVersion = { version: string; podman: boolean };
 
 /** The version of the engine and whether it is Podman; null when it does not answer in time. */
-export async function engineVersion(engine: Engine, timeoutMs = 3_000): Promise<EngineVersion | null> {
+export async function engineVersion(engine: Engine, timeoutMs = 10_000): Promise<EngineVersion | null> {
   try {
     const answer = await engine.call("version", (docker) => docker.version(), timeoutMs);
     const podman = (answer.Components ?? []).find((it) => it.Name === "Podman Engine");

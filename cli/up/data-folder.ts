@@ -21,10 +21,16 @@ export function makeDataFolder(dataDir: string): void {
   }
 }
 
-export type Held = { release: () => void };
+export type Held = {
+  /** Says that it will be free soon, to whoever waits for it. */
+  stopping(): void;
+  release(): void;
+};
 
-/** A moment's patience: an earlier run may be putting its things away. */
-const PATIENCE_MS = 4_000;
+type Holder = { pid: number; url: string; stopping: boolean };
+
+/** How long a holder may take that is stopping, and one of which that will be seen in a moment, ms. */
+const PATIENCE_MS = { stopping: 15_000, running: 700 };
 
 /**
  * Takes the data folder for this process. The lock is SQLite's, which is the operating system's: it ends with the process, however that
@@ -33,31 +39,39 @@ const PATIENCE_MS = 4_000;
 export async function holdDataFolder(dataDir: string, url: string): Promise<Held> {
   const holderPath = join(dataDir, "up.json");
   const database = new DatabaseSync(join(dataDir, "up.lock"));
-  for (const deadline = Date.now() + PATIENCE_MS; ; await sleep(100)) {
-    try {
-      database.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;");
-      break;
-    } catch (error) {
-      if ((error as { errcode?: number }).errcode !== 5) throw error;
-      if (Date.now() < deadline) continue;
-      const holder = readHolder(holderPath);
-      throw new Failure(
-        `a \`lamplighter up\` is already running on ${dataDir}${holder === null ? "" : `: process ${holder.pid}, ${holder.url}`}`,
-        {
-          hint: "Use that one, stop it with Ctrl-C, or give this one another folder with --data.",
-        },
-      );
+  const since = Date.now();
+  while (!locks(database)) {
+    const holder = readHolder(holderPath);
+    if (Date.now() - since > PATIENCE_MS[holder?.stopping === true ? "stopping" : "running"]) {
+      const who = holder === null ? "" : `: process ${holder.pid}, ${holder.url}`;
+      throw new Failure(`a \`lamplighter up\` is already running on ${dataDir}${who}`, {
+        hint: "Use that one, stop it with Ctrl-C, or give this one another folder with --data.",
+      });
     }
+    await sleep(50);
   }
-  writeFileSync(holderPath, `${JSON.stringify({ pid: process.pid, url, since: new Date().toISOString() })}\n`, {
-    mode: 0o600,
-  });
-  return { release: () => database.close() };
+  const write = (stopping: boolean) =>
+    writeFileSync(holderPath, `${JSON.stringify({ pid: process.pid, url, stopping } satisfies Holder)}\n`, {
+      mode: 0o600,
+    });
+  write(false);
+  return { stopping: () => write(true), release: () => database.close() };
 }
 
-function readHolder(path: string): { pid: number; url: string } | null {
+function locks(database: DatabaseSync): boolean {
   try {
-    return JSON.parse(readFileSync(path, "utf8")) as { pid: number; url: string };
+    database.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;");
+    return true;
+  } catch (error) {
+    const SQLITE_BUSY = 5;
+    if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error;
+    return false;
+  }
+}
+
+function readHolder(path: string): Holder | null {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as Holder;
   } catch {
     return null;
   }

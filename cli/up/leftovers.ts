@@ -24,7 +24,7 @@ export async function stopLeftovers(dataDir: string, agentDir: string): Promise<
   const pids = found.map((one) => one.pid);
   for (const signal of ["SIGTERM", "SIGKILL"] as const) {
     for (const { pid } of byPid(pids)) send(pid, signal);
-    for (let waited = 0; waited < 3000 && byPid(pids).length > 0; waited += 50) await sleep(50);
+    for (let waited = 0; waited < 1500 && byPid(pids).length > 0; waited += 50) await sleep(50);
   }
   return found.length;
 }

@@ -90,6 +90,7 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
   } finally {
     progress.clear();
     ending.abort();
+    held.stopping();
     for (const stop of stops) await stop();
     held.release();
   }

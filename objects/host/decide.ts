@@ -16,7 +16,8 @@ export const HostState = z.discriminatedUnion("status", [
   z.object({ ...common, status: z.literal("ready"), boot_id: z.string(), check_at: z.int() }),
   z.object({ ...common, status: z.literal("unreachable"), boot_id: z.string(), since: z.int(), lost_at: z.int() }),
   z.object({ ...common, status: z.literal("lost"), boot_id: z.string(), since: z.int() }),
-  z.object({ ...common, status: z.literal("removed"), at: z.int() }),
+  /** `boot_id`: the agent to dismiss; null when none ever connected. */
+  z.object({ ...common, status: z.literal("removed"), boot_id: z.string().nullable(), at: z.int() }),
 ]);
 export type HostState = z.infer<typeof HostState>;
 
@@ -72,7 +73,14 @@ export function decideHost(state: HostState, event: HostEvent, { now, lost_after
     case "removed":
       return move(
         state,
-        { status: "removed", scheduling: "cordoned", at: now, reason: "removed", message: "removed by request" },
+        {
+          status: "removed",
+          scheduling: "cordoned",
+          boot_id: "boot_id" in state ? state.boot_id : null,
+          at: now,
+          reason: "removed",
+          message: "removed by request",
+        },
         true,
       );
     case "due":
@@ -129,7 +137,7 @@ function onDue(
 }
 
 function silent(
-  state: Extract<HostState, { boot_id: string }>,
+  state: Extract<HostState, { status: "syncing" | "ready" | "unreachable" }>,
   now: number,
   lostAfter: number,
   why: string,

@@ -15,6 +15,8 @@ import { deploymentStub } from "./deployments.ts";
 
 /** Lines of several instances are put into order of time over this long, ms. */
 const ORDERED_OVER_MS = 100;
+/** With so many lines not sent yet, agents are not read any further until the reader of the stream has taken some. */
+const WAITING_AT_MOST = 2_000;
 
 const Since = z.string().transform((text, context) => {
   const ago = /^\d+[smhd]$/.test(text) ? parseDuration(text) : null;
@@ -93,10 +95,20 @@ async function followLogs(ask: LogAsk, first: Source[], send: Send, signal: Abor
   const open = new Map<string, Promise<void>>();
   const seen = new Set<string>();
   let waiting: LogLine[] = [];
+  let soon: Promise<void> | null = null;
   const flush = async () => {
     const lines = byTime(waiting);
     waiting = [];
     if (lines.length > 0) await send(lines.map((line) => message(JSON.stringify(line))).join(""));
+  };
+  const flushSoon = (): Promise<void> => {
+    soon ??= pause(ORDERED_OVER_MS)
+      .then(flush)
+      .catch(() => undefined)
+      .finally(() => {
+        soon = null;
+      });
+    return soon;
   };
   const start = (source: Source, from: { tail: number | null; since: number | null }) => {
     if (seen.has(source.instance_id)) return;
@@ -104,8 +116,8 @@ async function followLogs(ask: LogAsk, first: Source[], send: Send, signal: Abor
     const run = async () => {
       for await (const portion of linesOf(ask.env, source, { ...from, follow: true }, signal)) {
         waiting.push(...portion);
-        await pause(ORDERED_OVER_MS);
-        await flush();
+        const sent = flushSoon();
+        if (waiting.length >= WAITING_AT_MOST) await sent;
       }
     };
     open.set(

@@ -3,7 +3,7 @@ import { creation } from "../../agent/docker/creation.ts";
 import { containerName } from "../../agent/docker/naming.ts";
 import { Removals } from "../../agent/docker/roster.ts";
 import type { Workload } from "../../contract/workload.ts";
-import { CuttableProxy, engineNames, engineParts, exits, Harness, never, pause, type Running, until } from "./docker-harness.ts";
+import { CuttableProxy, engineNames, engineParts, exits, freePort, Harness, never, pause, type Running, until } from "./docker-harness.ts";
 
 describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) => {
   const part = engineParts[runtime];
@@ -146,15 +146,19 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
 
     test("with image and network known, an apply is create, start and one inspect", async () => {
       const proxy = await new CuttableProxy(harness.socketPath, harness.stateDir).open();
-      const { driver } = await harness.start({ socketPath: proxy.path });
-      await driver.apply(harness.workload(), never);
+      // A host of its own, because events of the other tests' containers make a driver ask about them.
+      const hostId = `${harness.hostId}-counted`;
+      const { driver } = await harness.start({ socketPath: proxy.path, hostId, stateDir: `${harness.stateDir}/counted` });
+      const [first, second] = [harness.workload(), harness.workload()];
+      await driver.apply(first, never);
       proxy.requests.length = 0;
-      await driver.apply(harness.workload(), never);
+      await driver.apply(second, never);
       expect(proxy.requests.map((it) => it.replace(/[0-9a-f]{64}/, "ID"))).toEqual([
         "POST /containers/create",
         "POST /containers/ID/start",
         "GET /containers/ID/json",
       ]);
+      for (const { id } of [first, second]) await driver.remove(id, 1, 0);
       await driver.close();
       await proxy.close();
     });
@@ -227,8 +231,9 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
       });
 
       test("after a start that failed, the failure is found again and the container goes", async () => {
-        const workload = harness.workload({ ports: [{ published: 18_431, target: 80, protocol: "tcp" }] });
-        const holder = harness.workload({ ports: [{ published: 18_431, target: 80, protocol: "tcp" }] });
+        const ports = [{ published: await freePort(), target: 80, protocol: "tcp" as const, host_ip: "127.0.0.1" }];
+        const workload = harness.workload({ ports });
+        const holder = harness.workload({ ports });
         await raise(holder);
         await (await create(workload)).start().catch(() => undefined);
         expect(await harness.containers(workload)).toHaveLength(1);

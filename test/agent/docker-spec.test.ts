@@ -1,6 +1,5 @@
 import { createSocket } from "node:dgram";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -8,7 +7,7 @@ import { creation } from "../../agent/docker/creation.ts";
 import { containerName, networkName, volumeName } from "../../agent/docker/naming.ts";
 import type { Mount, Observation, Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { testImage } from "../docker-image.ts";
-import { engineNames, engineParts, Harness, never, type Running, until } from "./docker-harness.ts";
+import { engineNames, engineParts, freePort, Harness, never, type Running, until } from "./docker-harness.ts";
 
 describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, (runtime) => {
   const part = engineParts[runtime];
@@ -271,15 +270,6 @@ describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, 
     });
   });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 function udpBindable(port: number): Promise<boolean> {
   return new Promise((resolve) => {

@@ -75,6 +75,15 @@ describe("a revision", () => {
   it("guards a change, and saves a read", async () => {
     const { body } = await apply(sleeper());
     const path = `/deployments/${body.id}`;
+    // Until it has been looked at where it could run.
+    await vi.waitFor(async () => {
+      const before = await request("GET", path);
+      await scheduler.wait(60);
+      expect([before.body.reason, (await request("GET", path)).body.revision]).toEqual([
+        "no_host_fits",
+        before.body.revision,
+      ]);
+    });
     const etag = (await request("GET", path)).headers.get("etag") as string;
     const same = await request("GET", path, { headers: { "if-none-match": `"r0", W/${etag}` } });
     expect([same.status, same.text, same.headers.get("etag")]).toEqual([304, "", etag]);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { PROBLEMS, Problem } from "../../contract/problem.ts";
 import checkedIn from "../../docs/openapi.json";
+import problems from "../../docs/problems.md?raw";
 import { ROUTES } from "../../src/api/routes.ts";
 import { documentOf, problemsOf } from "../../src/openapi-document.ts";
 import { problemsMarkdown } from "../../src/problem-page.ts";
@@ -68,13 +69,13 @@ describe("the pages", () => {
   });
 
   it("have one for each problem, which is also in docs/problems.md", async () => {
-    const markdown = problemsMarkdown();
+    expect(problemsMarkdown()).toBe(problems);
     for (const [code, { status, title }] of Object.entries(PROBLEMS)) {
       const page = await request("GET", `/v1/problems/${code}`, { token: null });
       expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
       expect(page.text).toContain(title);
       expect(page.text).toContain(String(status));
-      expect(markdown).toContain(`## ${code}\n`);
+      expect(problems).toContain(`## ${code}\n`);
     }
     expect((await request("GET", "/problems/none", { token: null })).body.code).toBe("not_found");
   });

@@ -159,19 +159,21 @@ describe("interpolation", () => {
 
   test.each([
     ["$FOO/$FOOBAR", "foo/$FOOBAR"],
-    ["a${FOO}b ${UNKNOWN} $UNKNOWN", "afoob ${UNKNOWN} $UNKNOWN"],
-    ["$$FOO $${FOO} $$ $1 costs $5", "$FOO ${FOO} $$ $1 costs $5"],
+    [`a\${FOO}b \${UNKNOWN} $UNKNOWN`, `afoob \${UNKNOWN} $UNKNOWN`],
+    [`$$FOO $\${FOO} $$ $1 costs $5`, `$FOO \${FOO} $$ $1 costs $5`],
     ["[$EMPTY]", "[]"],
   ])("%s", (text, expected) => {
     expect(interpolate(text, lookup)).toBe(expected);
   });
 
   test("in values only, and a value stays text", () => {
-    const { deployments } = read(
-      "name: web\nimage: nginx:$TAG\nenvironment:\n  $TAG: ${TAG}\n  V: $TAG\n".replace("  $TAG: ${TAG}\n", ""),
-      { TAG: "1.10" },
-    );
-    expect(deployments[0]?.body).toEqual({ name: "web", image: "nginx:1.10", environment: { V: "1.10" } });
+    const { deployments } = read("name: web\nimage: nginx:$TAG\nlabels:\n  $TAG: $TAG\nenvironment:\n  V: $TAG\n", {
+      TAG: "1.10",
+    });
+    expect(deployments[0]?.body).toEqual({
+      ...{ name: "web", image: "nginx:1.10" },
+      ...{ labels: { $TAG: "1.10" }, environment: { V: "1.10" } },
+    });
   });
 
   test("an inserted value is not read as YAML, and not interpolated again", () => {
