@@ -10,6 +10,8 @@ import { commit } from "./alarm.ts";
 const SAFETY_NET_MS = 2_000;
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 300_000;
+/** A delivery that takes longer counts as failed, ms: whether it landed is not known, and it is said again. */
+const DELIVERY_TIMEOUT_MS = 30_000;
 /** The platform gives six connections at a time; one is left for others. */
 const AT_ONCE = 5;
 
@@ -75,13 +77,20 @@ export class Outbox {
   }
 
   async #send(letter: Letter): Promise<string | null> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const timeout = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error("not delivered in time")), DELIVERY_TIMEOUT_MS);
+    });
     try {
-      await this.#deliver(letter.key);
+      await Promise.race([this.#deliver(letter.key), timeout]);
       return null;
     } catch (error) {
       const text = String(error).slice(0, 500);
       if (letter.attempts === 0) console.warn(`delivery ${letter.key} failed, will be tried again: ${text}`);
       return text;
+    } finally {
+      // A pending timer would keep the object awake.
+      clearTimeout(timer);
     }
   }
 

@@ -3,18 +3,12 @@ import type { Reply } from "../contract/problem.ts";
 import type { LogLine } from "../contract/workload.ts";
 import type { HostObject } from "../objects/host/object.ts";
 import { call } from "./stub.ts";
-import { within } from "./within.ts";
-
-/** How long a host may take to begin to answer, ms. */
-export const HOST_ANSWERS_IN_MS = 10_000;
+import { HOST_ANSWERS_IN_MS, within } from "./within.ts";
 
 /** An instance whose lines are wanted. */
 export type Source = { instance_id: string; host_id: string; workload_id: string; generation: number };
 
-/**
- * The lines of one instance, in the portions in which its agent reads them. A host that cannot be asked, or that goes away in the middle,
- * gives a line that says so in place of its lines.
- */
+/** The lines of one instance, in the portions in which its agent reads them. Throws when its host cannot be asked, or goes away in the middle. */
 export async function* linesOf(
   env: Env,
   source: Source,
@@ -31,7 +25,7 @@ export async function* linesOf(
       HOST_ANSWERS_IN_MS,
       call(() => env.HOST.getByName(host_id), ask),
     );
-    if (!reply.ok) return yield [unavailable(source, reply.refusal.detail)];
+    if (!reply.ok) throw new Error(reply.refusal.detail);
     reader = reply.value.getReader();
     signal.addEventListener("abort", stop);
     const decoder = new TextDecoder();
@@ -47,18 +41,17 @@ export async function* linesOf(
           instance: source.instance_id,
         }));
     }
-  } catch (error) {
-    yield [unavailable(source, error instanceof Error ? error.message : String(error))];
   } finally {
     signal.removeEventListener("abort", stop);
     stop();
   }
 }
 
-const unavailable = ({ instance_id, host_id }: Source, why: string): LogLine => ({
+/** What stands in place of the lines of an instance that could not be read. */
+export const unavailable = ({ instance_id, host_id }: Source, error: unknown): LogLine => ({
   instance: instance_id,
   stream: "stderr",
   level: "warning",
   timestamp: new Date().toISOString(),
-  message: `[lamplighter] the logs of this instance could not be read from ${host_id}: ${why}`,
+  message: `[lamplighter] the logs of this instance could not be read from ${host_id}: ${error instanceof Error ? error.message : String(error)}`,
 });

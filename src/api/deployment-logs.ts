@@ -1,22 +1,17 @@
 import { z } from "zod";
-import { type DeploymentView, isTerminal } from "../../contract/deployment.ts";
+import type { DeploymentView } from "../../contract/deployment.ts";
 import { DeploymentId } from "../../contract/id.ts";
 import { parseDuration } from "../../contract/quantity.ts";
 import { LogLine } from "../../contract/workload.ts";
 import { jsonText } from "../answer.ts";
-import { eventStream, KEEP_ALIVE_MS, message, type Send } from "../event-stream.ts";
 import { LOG_LINE } from "../example.ts";
-import { linesOf, type Source } from "../log-source.ts";
-import { unwrap } from "../problem.ts";
+import { byTime, followLogs, type Readable } from "../followed-logs.ts";
+import { linesOf, unavailable } from "../log-source.ts";
+import { ProblemError, unwrap } from "../problem.ts";
 import { flag, limit } from "../query.ts";
 import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
 import { deploymentStub } from "./deployments.ts";
-
-/** Lines of several instances are put into order of time over this long, ms. */
-const ORDERED_OVER_MS = 100;
-/** With so many lines not sent yet, agents are not read any further until the reader of the stream has taken some. */
-const WAITING_AT_MOST = 2_000;
 
 const Since = z.string().transform((text, context) => {
   const ago = /^\d+[smhd]$/.test(text) ? parseDuration(text) : null;
@@ -56,96 +51,59 @@ export const DEPLOYMENT_LOGS = [
       },
     },
     handle: async (ask) => {
-      const sources = await sourcesOf(ask, ask.query.container);
-      return ask.query.follow
-        ? eventStream((send, signal) => followLogs(ask, sources, send, signal))
-        : snapshot(ask, sources);
+      if (!ask.query.follow) return snapshot(ask);
+      const first = await readable(ask);
+      const { tail, since = null } = ask.query;
+      return followLogs(first, { tail, since }, { env: ask.env, next: (seq, waitMs) => next(ask, seq, waitMs) });
     },
   }),
 ];
 
 type LogAsk = Ask<z.output<typeof Query>>;
 
-async function sourcesOf(ask: Ask, part: string | undefined): Promise<Source[]> {
-  const running = unwrap(await call(deploymentStub(ask), (deployment) => deployment.running(ask.principal.namespaces)));
-  return part === undefined ? running : running.filter(({ instance_id }) => instance_id.includes(part));
+/** What can be read: instances that a host has, or had last. */
+async function readable(ask: LogAsk): Promise<Readable> {
+  const { namespaces } = ask.principal;
+  const { container = "" } = ask.query;
+  const [read, running] = await Promise.all([
+    call(deploymentStub(ask), (deployment) => deployment.read(namespaces)),
+    call(deploymentStub(ask), (deployment) => deployment.running(namespaces)),
+  ]);
+  const view = JSON.parse(unwrap(read).body) as DeploymentView;
+  const offered = new Set(view.instances.filter(({ phase }) => phase === "offered").map(({ id }) => id));
+  const sources = unwrap(running).filter((one) => !offered.has(one.instance_id) && one.instance_id.includes(container));
+  return { view, sources };
 }
 
-async function snapshot(ask: LogAsk, sources: Source[]): Promise<Response> {
+async function snapshot(ask: LogAsk): Promise<Response> {
   const { tail, since = null } = ask.query;
+  const { sources } = await readable(ask);
   const signal = new AbortController().signal;
   const all = await Promise.all(
     sources.map(async (source) => {
       const lines: LogLine[] = [];
-      for await (const portion of linesOf(ask.env, source, { tail, since, follow: false }, signal))
-        lines.push(...portion);
+      try {
+        for await (const portion of linesOf(ask.env, source, { tail, since, follow: false }, signal))
+          lines.push(...portion);
+      } catch (error) {
+        lines.push(unavailable(source, error));
+      }
       return lines;
     }),
   );
   return jsonText(JSON.stringify(byTime(all.flat()).slice(-tail)));
 }
 
-const byTime = (lines: LogLine[]): LogLine[] =>
-  lines.sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
-
-/** Follows the instances that are there, and those that come, until the deployment is gone or has ended and every line was sent. */
-async function followLogs(ask: LogAsk, first: Source[], send: Send, signal: AbortSignal): Promise<void> {
-  const { tail, since = null, container } = ask.query;
-  const { namespaces } = ask.principal;
-  const open = new Map<string, Promise<void>>();
-  const seen = new Set<string>();
-  let waiting: LogLine[] = [];
-  let soon: Promise<void> | null = null;
-  const flush = async () => {
-    const lines = byTime(waiting);
-    waiting = [];
-    if (lines.length > 0) await send(lines.map((line) => message(JSON.stringify(line))).join(""));
-  };
-  const flushSoon = (): Promise<void> => {
-    soon ??= pause(ORDERED_OVER_MS)
-      .then(flush)
-      .catch(() => undefined)
-      .finally(() => {
-        soon = null;
-      });
-    return soon;
-  };
-  const start = (source: Source, from: { tail: number | null; since: number | null }) => {
-    if (seen.has(source.instance_id)) return;
-    seen.add(source.instance_id);
-    const run = async () => {
-      for await (const portion of linesOf(ask.env, source, { ...from, follow: true }, signal)) {
-        waiting.push(...portion);
-        const sent = flushSoon();
-        if (waiting.length >= WAITING_AT_MOST) await sent;
-      }
-    };
-    open.set(
-      source.instance_id,
-      run()
-        .catch(() => undefined)
-        .finally(() => open.delete(source.instance_id)),
-    );
-  };
-  for (const source of first) start(source, { tail, since });
-  let seq = 0;
-  while (!signal.aborted) {
-    const present = await call(deploymentStub(ask), (deployment) => deployment.read(namespaces));
-    if (!present.ok) break;
-    const { status, event_cursor } = JSON.parse(present.value.body) as DeploymentView;
-    seq = Math.max(seq, event_cursor);
-    for (const source of await sourcesOf(ask, container).catch(() => [])) start(source, { tail: null, since: null });
-    if (isTerminal(status) || status === "deleted") {
-      await Promise.race([Promise.all(open.values()), pause(KEEP_ALIVE_MS)]);
-      if (open.size === 0) break;
-      continue;
-    }
-    const news = await call(deploymentStub(ask), (deployment) => deployment.follow(namespaces, seq, KEEP_ALIVE_MS));
-    if (!news.ok) break;
-    seq = news.value.at(-1)?.seq ?? seq;
+/** What there is after the next change, or after a while; null when the deployment is gone. */
+async function next(ask: LogAsk, seq: number, waitMs: number): Promise<Readable | null> {
+  const news = await call(deploymentStub(ask), (deployment) =>
+    deployment.follow(ask.principal.namespaces, seq, waitMs),
+  );
+  if (!news.ok) return null;
+  try {
+    return await readable(ask);
+  } catch (error) {
+    if (error instanceof ProblemError && error.refusal.code === "not_found") return null;
+    throw error;
   }
-  await flush();
-  await send(message('{"reason":"ended"}', { event: "end" }));
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -7,10 +7,8 @@ import { jsonText } from "../answer.ts";
 import { unwrap } from "../problem.ts";
 import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
-import { within } from "../within.ts";
+import { HOST_ANSWERS_IN_MS, within } from "../within.ts";
 import { deploymentStub } from "./deployments.ts";
-
-const HOST_ANSWERS_IN_MS = 5_000;
 
 const DeploymentMetrics = z.object({
   deployment_id: z.string(),

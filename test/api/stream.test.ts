@@ -166,7 +166,7 @@ describe("logs", () => {
     const { path, bindings } = world({ lines, silent: true });
     const all = (await (await get(`${path}/logs`, {}, bindings)).json()) as { message: string }[];
     expect(
-      all.map(({ message }) => message).filter((message) => message.includes("no answer within 10 s")),
+      all.map(({ message }) => message).filter((message) => message.includes("no answer within 5 s")),
     ).toHaveLength(1);
     expect(all).toHaveLength(5);
   });
