@@ -15,9 +15,11 @@ export type CreationContext = {
 export function refusal(spec: WorkloadSpec): Failure | null {
   const config = (reason: string, message: string): Failure => ({ kind: "config_error", reason, message });
   if (spec.image === null) return config("image_missing", "a container needs an image");
-  if (spec.user.group !== null && spec.user.id === null) return config("group_without_user", "user.group needs user.id");
+  if (spec.user.group !== null && spec.user.id === null)
+    return config("group_without_user", "user.group needs user.id");
   const name = Object.keys(spec.environment).find((key) => key === "" || key.includes("=") || key.includes("\0"));
-  if (name !== undefined) return config("environment_name_invalid", `'${name}' cannot be the name of an environment variable`);
+  if (name !== undefined)
+    return config("environment_name_invalid", `'${name}' cannot be the name of an environment variable`);
   if (Object.values(spec.environment).some((value) => value.includes("\0"))) {
     return config("environment_value_invalid", "an environment value contains a NUL character");
   }
@@ -28,10 +30,13 @@ export function refusal(spec: WorkloadSpec): Failure | null {
       `with network 'host' the program's own port is the host's: ${moved.published}:${moved.target} cannot be mapped`,
     );
   }
-  const nfs = spec.mounts.find((mount) => mount.driver === "nfs" && (mount.type !== "volume" || !/^[^:]+:\/./.test(mount.source)));
+  const nfs = spec.mounts.find(
+    (mount) => mount.driver === "nfs" && (mount.type !== "volume" || !/^[^:]+:\/./.test(mount.source)),
+  );
   if (nfs) return config("nfs_source_invalid", `an nfs volume's source must be 'server:/path', not '${nfs.source}'`);
   const relative = spec.mounts.find((mount) => !mount.destination.startsWith("/"));
-  if (relative) return config("mount_destination_invalid", `mount destination '${relative.destination}' must be an absolute path`);
+  if (relative)
+    return config("mount_destination_invalid", `mount destination '${relative.destination}' must be an absolute path`);
   return null;
 }
 
@@ -51,7 +56,9 @@ export function creation(workload: Workload, context: CreationContext): Docker.C
     Env: Object.entries(spec.environment).map(([key, value]) => `${key}=${value}`),
     ...(spec.command.length > 0 && { Cmd: spec.command }),
     ...(spec.working_dir !== null && { WorkingDir: spec.working_dir }),
-    ...(spec.user.id !== null && { User: spec.user.group === null ? `${spec.user.id}` : `${spec.user.id}:${spec.user.group}` }),
+    ...(spec.user.id !== null && {
+      User: spec.user.group === null ? `${spec.user.id}` : `${spec.user.id}:${spec.user.group}`,
+    }),
     ExposedPorts: exposed,
     StopTimeout: Math.ceil(spec.stop_timeout_ms / 1000),
     HostConfig: {
@@ -65,7 +72,10 @@ export function creation(workload: Workload, context: CreationContext): Docker.C
       ...(limit !== null && { Memory: limit, MemorySwap: limit }),
       ...(reserved > 0 && (limit === null || reserved < limit) && { MemoryReservation: reserved }),
       RestartPolicy: { Name: "no" },
-      LogConfig: { Type: "json-file", Config: { "max-size": "10m", ...(context.runtime === "docker" && { "max-file": "3" }) } },
+      LogConfig: {
+        Type: "json-file",
+        Config: { "max-size": "10m", ...(context.runtime === "docker" && { "max-file": "3" }) },
+      },
     },
     ...(bridged && {
       NetworkingConfig: { EndpointsConfig: { [network]: { Aliases: [...new Set([spec.name, name])] } } },
@@ -89,7 +99,10 @@ function labels(workload: Workload, context: CreationContext): Record<string, st
 
 type PortBinding = { HostIp: string; HostPort: string };
 
-function portMaps(ports: readonly PortMapping[]): { exposed: Record<string, object>; bindings: Record<string, PortBinding[]> } {
+function portMaps(ports: readonly PortMapping[]): {
+  exposed: Record<string, object>;
+  bindings: Record<string, PortBinding[]>;
+} {
   const exposed: Record<string, object> = {};
   const bindings: Record<string, PortBinding[]> = {};
   for (const { published, target, host_ip, protocol } of ports) {

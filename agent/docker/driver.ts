@@ -45,7 +45,9 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
 
   const engine = (): Engine => {
     // Before any engine was found, calls go to where one would be and fail with why.
-    found ??= new Engine(socketPath === undefined ? (process.env.DOCKER_HOST ?? "unix:///var/run/docker.sock") : `unix://${socketPath}`);
+    found ??= new Engine(
+      socketPath === undefined ? (process.env.DOCKER_HOST ?? "unix:///var/run/docker.sock") : `unix://${socketPath}`,
+    );
     return found;
   };
   const seek = async (): Promise<{ engine: Engine; version: string } | null> => {

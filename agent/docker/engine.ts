@@ -39,7 +39,8 @@ export class Engine {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
-        () => reject(new EngineError(`the engine did not answer '${what}' within ${Math.round(timeoutMs / 1000)} s`, null)),
+        () =>
+          reject(new EngineError(`the engine did not answer '${what}' within ${Math.round(timeoutMs / 1000)} s`, null)),
         timeoutMs,
       );
     });
@@ -56,15 +57,29 @@ export class Engine {
 /** Connection options that say everything: what is left out, docker-modem takes from DOCKER_HOST, which would win over a socket path. */
 function connection(address: EngineAddress): Docker.DockerOptions {
   const socketPath = socketPathOf(address);
-  const none = { host: undefined, port: undefined, username: undefined, ca: undefined, cert: undefined, key: undefined };
+  const none = {
+    host: undefined,
+    port: undefined,
+    username: undefined,
+    ca: undefined,
+    cert: undefined,
+    key: undefined,
+  };
   if (socketPath !== null) return { ...none, protocol: "http", socketPath } as unknown as Docker.DockerOptions;
   const url = new URL(address);
   if (url.protocol === "ssh:") {
-    return { ...none, protocol: "ssh", host: url.hostname, port: url.port || 22, username: url.username } as unknown as Docker.DockerOptions;
+    return {
+      ...none,
+      protocol: "ssh",
+      host: url.hostname,
+      port: url.port || 22,
+      username: url.username,
+    } as unknown as Docker.DockerOptions;
   }
   const folder = process.env.DOCKER_CERT_PATH;
   const tls = url.protocol === "https:" || url.port === "2376" || Boolean(process.env.DOCKER_TLS_VERIFY);
-  const keys = tls && folder ? { ca: read(folder, "ca.pem"), cert: read(folder, "cert.pem"), key: read(folder, "key.pem") } : {};
+  const keys =
+    tls && folder ? { ca: read(folder, "ca.pem"), cert: read(folder, "cert.pem"), key: read(folder, "key.pem") } : {};
   return {
     ...none,
     ...keys,

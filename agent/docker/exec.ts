@@ -34,7 +34,11 @@ export async function execute(
     const made = await engine().call("create exec", (docker) =>
       docker.getContainer(instance.containerId).exec({ Cmd: command, AttachStdout: true, AttachStderr: true }),
     );
-    const stream = await engine().call("start exec", () => made.start({ Detach: false } as never), Math.max(1, timeoutMs));
+    const stream = await engine().call(
+      "start exec",
+      () => made.start({ Detach: false } as never),
+      Math.max(1, timeoutMs),
+    );
     const ended = await drain(stream, stdout, stderr, until - Date.now());
     const state = await engine().call("inspect exec", () => made.inspect());
     if (ended && state.ExitCode !== null) return result(state.ExitCode);
@@ -53,16 +57,25 @@ export async function execute(
 }
 
 /** Reads to the end; false when the time was over first. */
-async function drain(stream: NodeJS.ReadableStream, stdout: BoundedText, stderr: BoundedText, timeoutMs: number): Promise<boolean> {
+async function drain(
+  stream: NodeJS.ReadableStream,
+  stdout: BoundedText,
+  stderr: BoundedText,
+  timeoutMs: number,
+): Promise<boolean> {
   const demultiplexer = new Demultiplexer();
   let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    (stream as unknown as { destroy: () => void }).destroy();
-  }, Math.max(0, timeoutMs));
+  const timer = setTimeout(
+    () => {
+      late = true;
+      (stream as unknown as { destroy: () => void }).destroy();
+    },
+    Math.max(0, timeoutMs),
+  );
   try {
     for await (const chunk of stream) {
-      for (const frame of demultiplexer.take(chunk as Buffer)) (frame.stream === "stderr" ? stderr : stdout).add(frame.bytes);
+      for (const frame of demultiplexer.take(chunk as Buffer))
+        (frame.stream === "stderr" ? stderr : stdout).add(frame.bytes);
     }
   } catch (error) {
     if (!late) throw error;

@@ -32,7 +32,11 @@ export function neverPulls(image: string): Failure {
 }
 
 export function bindSourceMissing(source: string): Failure {
-  return { kind: "create_container_error", reason: "bind_source_missing", message: `the host has no '${source}' to mount` };
+  return {
+    kind: "create_container_error",
+    reason: "bind_source_missing",
+    message: `the host has no '${source}' to mount`,
+  };
 }
 
 export function foreignCredentials(image: string, server: string): Failure {
@@ -67,7 +71,11 @@ const PULL: readonly [RegExp, string, (image: string, said: string) => string][]
     "registry_unreachable",
     (image, said) => `cannot reach the registry for '${image}' — ${said}`,
   ],
-  [/invalid reference format|invalid repository name|short-name/i, "image_name_invalid", (image, said) => `'${image}' is not an image name: ${said}`],
+  [
+    /invalid reference format|invalid repository name|short-name/i,
+    "image_name_invalid",
+    (image, said) => `'${image}' is not an image name: ${said}`,
+  ],
 ];
 
 /**
@@ -93,12 +101,17 @@ const rejected = (reason: string, message: string): Failure => ({ kind: "create_
 /** What the engine's refusal to create or start a container means for its user. */
 export function containerFailure(error: EngineError, spec: WorkloadSpec): Failure {
   const said = error.message;
-  if (isUnreachable(error)) return { kind: "error", reason: "engine_unreachable", message: `the container engine does not answer: ${said}` };
-  if (/no space left on device/i.test(said)) return { kind: "file_system_error", reason: "disk_full", message: `no space left on the host: ${said}` };
+  if (isUnreachable(error))
+    return { kind: "error", reason: "engine_unreachable", message: `the container engine does not answer: ${said}` };
+  if (/no space left on device/i.test(said))
+    return { kind: "file_system_error", reason: "disk_full", message: `no space left on the host: ${said}` };
 
   if (/port is already allocated|address already in use|port .*already (in use|bound)/i.test(said)) {
     const port = portIn(said, spec.ports);
-    return rejected("port_taken", port === null ? `a published port is taken on this host: ${said}` : `port ${port} is taken on this host`);
+    return rejected(
+      "port_taken",
+      port === null ? `a published port is taken on this host: ${said}` : `port ${port} is taken on this host`,
+    );
   }
   if (/(bind|rootlessport|listen).*(permission denied|cannot expose privileged port)/i.test(said)) {
     return rejected("port_not_permitted", `the engine may not publish a port: ${said}`);
@@ -106,7 +119,11 @@ export function containerFailure(error: EngineError, spec: WorkloadSpec): Failur
 
   const source = /bind source path does not exist: (\S+)/.exec(said)?.[1];
   if (source) return bindSourceMissing(source);
-  if (/error while mounting volume|failed to mount local volume|error mounting volume|mounting volume|create volume|VolumeDriver/i.test(said)) {
+  if (
+    /error while mounting volume|failed to mount local volume|error mounting volume|mounting volume|create volume|VolumeDriver/i.test(
+      said,
+    )
+  ) {
     return { kind: "file_system_error", reason: "volume_mount_failed", message: `a volume cannot be mounted: ${said}` };
   }
   if (/executable file not found|exec: .*no such file or directory|command that was not found/i.test(said)) {
@@ -118,25 +135,44 @@ export function containerFailure(error: EngineError, spec: WorkloadSpec): Failur
   if (/unable to find (user|group)|no matching entries in (passwd|group)/i.test(said)) {
     return rejected("user_not_found", `the image does not know the user: ${said}`);
   }
-  if (/mount.*(not a directory|no such file)|error mounting|invalid mount|statfs .*no such file|duplicate mount (point|destination)/i.test(said)) {
+  if (
+    /mount.*(not a directory|no such file)|error mounting|invalid mount|statfs .*no such file|duplicate mount (point|destination)/i.test(
+      said,
+    )
+  ) {
     return rejected("mount_invalid", `a mount cannot be made: ${said}`);
   }
   if (/\bnetwork\b|failed to create endpoint|sandbox|netavark|\bcni\b/i.test(said)) {
-    return { kind: "network_error", reason: "network_connect_failed", message: `the container cannot be put on its network: ${said}` };
+    return {
+      kind: "network_error",
+      reason: "network_connect_failed",
+      message: `the container cannot be put on its network: ${said}`,
+    };
   }
-  if (error.status !== null && error.status < 500) return rejected("create_rejected", `the engine refuses the container: ${said}`);
-  if (/OCI|runc|crun|shim|container process/i.test(said)) return rejected("start_failed", `the container cannot be started: ${said}`);
+  if (error.status !== null && error.status < 500)
+    return rejected("create_rejected", `the engine refuses the container: ${said}`);
+  if (/OCI|runc|crun|shim|container process/i.test(said))
+    return rejected("start_failed", `the container cannot be started: ${said}`);
   return { kind: "error", reason: "engine_error", message: `the container engine failed: ${said}` };
 }
 
 /** What the engine's refusal to make a network means. */
 export function networkFailure(error: EngineError, network: string): Failure {
-  if (isUnreachable(error)) return { kind: "error", reason: "engine_unreachable", message: `the container engine does not answer: ${error.message}` };
+  if (isUnreachable(error))
+    return {
+      kind: "error",
+      reason: "engine_unreachable",
+      message: `the container engine does not answer: ${error.message}`,
+    };
   if (/non-overlapping|address pool|no free (subnet|private)|could not find free subnet/i.test(error.message)) {
     const message = `no addresses are left for network '${network}': widen default-address-pools in the engine's configuration, or remove unused networks`;
     return { kind: "network_error", reason: "network_pool_exhausted", message };
   }
-  return { kind: "network_error", reason: "network_create_failed", message: `network '${network}' cannot be made: ${error.message}` };
+  return {
+    kind: "network_error",
+    reason: "network_create_failed",
+    message: `network '${network}' cannot be made: ${error.message}`,
+  };
 }
 
 /** `80/tcp`, when the message names a port that the workload publishes; else the bare number it names, else null. */
@@ -149,7 +185,8 @@ function portIn(said: string, ports: readonly PortMapping[]): string | null {
   return numbers.length > 0 ? String(numbers.at(-1)) : null;
 }
 
-const INIT_FAILED = /^(?:\[FATAL tini \(\d+\)\] exec (.+) failed: (.+)|ERROR \(catatonit:\d+\): failed to exec pid1: (.+))$/;
+const INIT_FAILED =
+  /^(?:\[FATAL tini \(\d+\)\] exec (.+) failed: (.+)|ERROR \(catatonit:\d+\): failed to exec pid1: (.+))$/;
 
 /**
  * With an init as PID 1 the engine starts the container before anyone knows whether its command exists; the init then says so in its last line. Null
@@ -160,6 +197,7 @@ export function initFailure(line: string, command: readonly string[]): Failure |
   if (!match) return null;
   const program = match[1] ?? command[0] ?? "the image's command";
   const why = match[2] ?? match[3] ?? "";
-  if (/permission denied|exec format/i.test(why)) return rejected("command_not_executable", `'${program}' cannot be executed: ${why}`);
+  if (/permission denied|exec format/i.test(why))
+    return rejected("command_not_executable", `'${program}' cannot be executed: ${why}`);
   return rejected("command_not_found", `the image has no command '${program}': ${why}`);
 }

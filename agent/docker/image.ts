@@ -26,7 +26,10 @@ const HUB = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.h
 /** The registry's host in one spelling: no scheme, no path, Docker Hub under one name. */
 export function registryHost(server: string | null): string {
   if (server === null) return "docker.io";
-  const host = server.replace(/^https?:\/\//, "").replace(/\/.*$/, "").toLowerCase();
+  const host = server
+    .replace(/^https?:\/\//, "")
+    .replace(/\/.*$/, "")
+    .toLowerCase();
   return HUB.includes(host) ? "docker.io" : host;
 }
 

@@ -40,7 +40,8 @@ export async function* readLogs(
     } catch (error) {
       const failed = engineError(error);
       if (failed.status === 404 || over.aborted) return;
-      if (failed.status !== null || !query.follow) throw new Error(`the logs of ${instance.name} cannot be read: ${failed.message}`);
+      if (failed.status !== null || !query.follow)
+        throw new Error(`the logs of ${instance.name} cannot be read: ${failed.message}`);
     }
   }
 }
@@ -54,14 +55,16 @@ async function* attend(
   over: AbortSignal,
 ): AsyncGenerator<StampedLine[]> {
   const since = resumeAt ?? (query.since === null ? null : (query.since / 1000).toFixed(3));
-  const stream = await engine.call("logs", () => openLogs(engine, instance.containerId, {
-    follow: query.follow,
-    stdout: true,
-    stderr: true,
-    timestamps: true,
-    ...(since !== null && { since }),
-    ...(resumeAt === null && query.tail !== null && { tail: query.tail }),
-  }));
+  const stream = await engine.call("logs", () =>
+    openLogs(engine, instance.containerId, {
+      follow: query.follow,
+      stdout: true,
+      stderr: true,
+      timestamps: true,
+      ...(since !== null && { since }),
+      ...(resumeAt === null && query.tail !== null && { tail: query.tail }),
+    }),
+  );
   const destroy = (): void => void stream.destroy();
   over.addEventListener("abort", destroy, { once: true });
   if (over.aborted) destroy();
@@ -81,7 +84,11 @@ async function* attend(
 }
 
 /** dockerode's own call gives a stream only when it follows, and else holds the whole log in memory. */
-function openLogs(engine: Engine, containerId: string, options: object): Promise<NodeJS.ReadableStream & { destroy: () => void }> {
+function openLogs(
+  engine: Engine,
+  containerId: string,
+  options: object,
+): Promise<NodeJS.ReadableStream & { destroy: () => void }> {
   return new Promise((resolve, reject) => {
     const request = {
       path: `/containers/${containerId}/logs?`,

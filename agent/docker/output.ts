@@ -21,7 +21,10 @@ export class Demultiplexer {
       const length = bytes.readUInt32BE(at + 4);
       this.#needed = HEADER + length;
       if (bytes.length - at < this.#needed) break;
-      frames.push({ stream: bytes[at] === 2 ? "stderr" : "stdout", bytes: bytes.subarray(at + HEADER, at + this.#needed) });
+      frames.push({
+        stream: bytes[at] === 2 ? "stderr" : "stdout",
+        bytes: bytes.subarray(at + HEADER, at + this.#needed),
+      });
       at += this.#needed;
       this.#needed = HEADER;
     }
@@ -44,7 +47,10 @@ const STAMP = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) /;
  * stamps inside a line are taken out, the first one stays. Text is decoded only when the line is whole, so a character that two pieces share is kept.
  */
 export class LineAssembler {
-  readonly #open = { stdout: { stamp: "", parts: [] as Buffer[], size: 0 }, stderr: { stamp: "", parts: [] as Buffer[], size: 0 } };
+  readonly #open = {
+    stdout: { stamp: "", parts: [] as Buffer[], size: 0 },
+    stderr: { stamp: "", parts: [] as Buffer[], size: 0 },
+  };
 
   take({ stream, bytes }: Frame): StampedLine[] {
     const lines: StampedLine[] = [];

@@ -21,7 +21,13 @@ export class Pulls {
    * Answers null when the image is here, else why it is not. Throws an `EngineError` when the engine went away in the middle.
    * @param told hears how far it is, at once and then on every change
    */
-  async pull(engine: Engine, image: string, auth: RegistryAuth | null, signal: AbortSignal, told: Told): Promise<Failure | null> {
+  async pull(
+    engine: Engine,
+    image: string,
+    auth: RegistryAuth | null,
+    signal: AbortSignal,
+    told: Told,
+  ): Promise<Failure | null> {
     const key = `${image} ${auth === null ? "" : createHash("sha256").update(JSON.stringify(auth)).digest("hex")}`;
     const job = this.#jobs.get(key) ?? this.#begin(engine, image, auth, key);
     // A set tells equal functions apart only by identity, and each waiter needs its own place in it.

@@ -122,7 +122,9 @@ export class Raising {
         } else if (isNetworkMissing(failed)) {
           this.#options.networks.forget(workload.spec.namespace);
         } else if (this.#init && isInitMissing(failed)) {
-          this.#options.log("this engine has no init program: containers run without one, and a program that ignores SIGTERM as PID 1 is killed");
+          this.#options.log(
+            "this engine has no init program: containers run without one, and a program that ignores SIGTERM as PID 1 is killed",
+          );
           this.#init = false;
         } else {
           throw failed;
@@ -191,7 +193,11 @@ export class Raising {
   async #create(workload: Workload, signal: AbortSignal): Promise<Observation> {
     const { hostId, runtime, engine, tracker } = this.#options;
     const options = creation(workload, { hostId, runtime, init: this.#init });
-    const made = (await engine().call("create container", (docker) => docker.createContainer(options), CREATE_MS)) as unknown as {
+    const made = (await engine().call(
+      "create container",
+      (docker) => docker.createContainer(options),
+      CREATE_MS,
+    )) as unknown as {
       id: string;
       Warnings?: string[];
     };
@@ -199,7 +205,14 @@ export class Raising {
     instance.command = workload.spec.command;
     instance.notes = [
       ...notesOf(made.Warnings),
-      ...(this.#init ? [] : [{ code: "no_init", message: "the engine has no init program; the command is PID 1 and must handle SIGTERM itself" }]),
+      ...(this.#init
+        ? []
+        : [
+            {
+              code: "no_init",
+              message: "the engine has no init program; the command is PID 1 and must handle SIGTERM itself",
+            },
+          ]),
     ];
     return this.#start(workload, instance, signal);
   }
@@ -262,7 +275,9 @@ export class Raising {
       const failed = engineError(error);
       if (!(error instanceof Refused) && isUnreachable(failed)) throw failed;
       await this.#discard(instance);
-      throw error instanceof Refused || isInitMissing(failed) ? error : new Refused(containerFailure(failed, workload.spec));
+      throw error instanceof Refused || isInitMissing(failed)
+        ? error
+        : new Refused(containerFailure(failed, workload.spec));
     }
   }
 
@@ -272,7 +287,9 @@ export class Raising {
     try {
       await this.#options
         .engine()
-        .call("remove container", (docker) => docker.getContainer(instance.containerId).remove({ force: true, v: true }));
+        .call("remove container", (docker) =>
+          docker.getContainer(instance.containerId).remove({ force: true, v: true }),
+        );
       this.#options.tracker.roster.drop(instance);
     } catch (error) {
       const failed = engineError(error);

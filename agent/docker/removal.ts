@@ -32,12 +32,17 @@ export async function removeInstance(
     `${LABEL.workload}=${id}`,
     `${LABEL.generation}=${generation}`,
   ];
-  const listed = await engine().call("list containers", (docker) => docker.listContainers({ all: true, filters: { label } }));
+  const listed = await engine().call("list containers", (docker) =>
+    docker.listContainers({ all: true, filters: { label } }),
+  );
   for (const { Id, State } of listed) {
     removals.mark(Id);
     const instance = tracker.roster.container(Id);
     if (instance) instance.intended = true;
-    if (State === "paused") await engine().call("unpause container", (docker) => docker.getContainer(Id).unpause()).catch(() => undefined);
+    if (State === "paused")
+      await engine()
+        .call("unpause container", (docker) => docker.getContainer(Id).unpause())
+        .catch(() => undefined);
     const asleep = State === "exited" || State === "created" || State === "dead";
     // A forced removal kills at once on Docker; on Podman it gives the container the time that it was created with.
     if (!asleep && (stopTimeoutMs > 0 || runtime === "podman")) await stop(engine(), Id, stopTimeoutMs);
@@ -53,7 +58,11 @@ export async function removeInstance(
 async function stop(engine: Engine, containerId: string, stopTimeoutMs: number): Promise<void> {
   const t = Math.ceil(stopTimeoutMs / 1000);
   try {
-    await engine.call("stop container", (docker) => docker.getContainer(containerId).stop({ t }), stopTimeoutMs + REMOVE_MS);
+    await engine.call(
+      "stop container",
+      (docker) => docker.getContainer(containerId).stop({ t }),
+      stopTimeoutMs + REMOVE_MS,
+    );
   } catch (error) {
     const failed = engineError(error);
     // Not running any more, not there any more, or paused and the like: the forced removal that follows deals with each.
@@ -76,7 +85,11 @@ async function erase(engine: () => Engine, containerId: string): Promise<void> {
       const failed = engineError(error);
       if (failed.status === 404) return;
       const underWay = failed.status === 409 && /removal|in progress/i.test(failed.message);
-      if (!underWay && ++failures >= RETRIES) throw new EngineError(`container ${containerId.slice(0, 12)} cannot be removed: ${failed.message}`, failed.status);
+      if (!underWay && ++failures >= RETRIES)
+        throw new EngineError(
+          `container ${containerId.slice(0, 12)} cannot be removed: ${failed.message}`,
+          failed.status,
+        );
       if (Date.now() > until) throw failed;
       await pause(delay, new AbortController().signal);
     }

@@ -29,7 +29,11 @@ type RawEvent = {
 };
 
 /** The instance that the labels name; null when they are not those of this host and runtime. */
-export function identityOf(labels: Record<string, string> | null | undefined, hostId: string, runtime: string): Identity | null {
+export function identityOf(
+  labels: Record<string, string> | null | undefined,
+  hostId: string,
+  runtime: string,
+): Identity | null {
   if (!labels || labels[LABEL.host] !== hostId || (labels[LABEL.runtime] ?? runtime) !== runtime) return null;
   const id = labels[LABEL.workload];
   const generation = Number(labels[LABEL.generation]);
@@ -69,7 +73,8 @@ export function engineEvent(raw: unknown, text: string, hostId: string, runtime:
   };
 }
 
-const integer = (text: string | undefined): number | null => (text !== undefined && /^-?\d+$/.test(text) ? Number(text) : null);
+const integer = (text: string | undefined): number | null =>
+  text !== undefined && /^-?\d+$/.test(text) ? Number(text) : null;
 
 const SIGNALS: Record<number, string> = {
   1: "SIGHUP",
@@ -99,7 +104,10 @@ export function exitOf(code: number | null, oom: boolean, sent: number | null, a
 
 /** The parts of an inspected container that the driver reads. */
 export type Inspected = Pick<Docker.ContainerInspectInfo, "Id" | "Name" | "Image" | "Created"> & {
-  State: Pick<Docker.ContainerInspectInfo["State"], "Status" | "Running" | "Paused" | "OOMKilled" | "ExitCode" | "StartedAt" | "FinishedAt">;
+  State: Pick<
+    Docker.ContainerInspectInfo["State"],
+    "Status" | "Running" | "Paused" | "OOMKilled" | "ExitCode" | "StartedAt" | "FinishedAt"
+  >;
   Config: { Labels: Record<string, string>; Image: string; Cmd?: string[] | null };
   HostConfig: { NetworkMode?: string };
   NetworkSettings: { Networks?: Record<string, { IPAddress?: string; GlobalIPv6Address?: string } | undefined> | null };
@@ -129,10 +137,25 @@ export function addressOf(info: Inspected): string | null {
   return own?.IPAddress || own?.GlobalIPv6Address || null;
 }
 
-export function runningObservation(identity: Identity, info: Inspected, digest: string | null, notes: Note[], now: number): Observation {
+export function runningObservation(
+  identity: Identity,
+  info: Inspected,
+  digest: string | null,
+  notes: Note[],
+  now: number,
+): Observation {
   const { id, generation } = identity;
   const started_at = moment(info.State.StartedAt) ?? now;
-  return { id, generation, at: now, phase: "running", started_at, address: addressOf(info), image_digest: digest, notes };
+  return {
+    id,
+    generation,
+    at: now,
+    phase: "running",
+    started_at,
+    address: addressOf(info),
+    image_digest: digest,
+    notes,
+  };
 }
 
 /** The exit that an inspected container shows. */
@@ -144,7 +167,11 @@ export function inspectedExit(info: Inspected, sent: number | null, now: number)
 export function notesOf(warnings: readonly string[] | null | undefined): Note[] {
   return (warnings ?? []).flatMap((message) => {
     if (/swap/i.test(message) && !/memory limit.*discarded/i.test(message)) return [];
-    const code = /memory/i.test(message) ? "memory_unenforced" : /cpu/i.test(message) ? "cpu_unenforced" : "engine_warning";
+    const code = /memory/i.test(message)
+      ? "memory_unenforced"
+      : /cpu/i.test(message)
+        ? "cpu_unenforced"
+        : "engine_warning";
     return [{ code, message }];
   });
 }

@@ -15,7 +15,9 @@ export function engineAddresses(runtime: "docker" | "podman", env: Environment, 
     if (env.DOCKER_HOST) return [normal(env.DOCKER_HOST)];
     return [LOCAL_DOCKER, ...(env.HOME ? [`unix://${env.HOME}/.docker/run/docker.sock`] : [])];
   }
-  const named = [env.LAMPLIGHTER_PODMAN_HOST, env.CONTAINER_HOST, env.DOCKER_HOST].filter((it) => it !== undefined && it !== "");
+  const named = [env.LAMPLIGHTER_PODMAN_HOST, env.CONTAINER_HOST, env.DOCKER_HOST].filter(
+    (it) => it !== undefined && it !== "",
+  );
   const sockets = [
     ...(env.XDG_RUNTIME_DIR ? [`unix://${env.XDG_RUNTIME_DIR}/podman/podman.sock`] : []),
     ...(uid === null ? [] : [`unix:///run/user/${uid}/podman/podman.sock`]),

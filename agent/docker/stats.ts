@@ -16,7 +16,10 @@ export type RawStats = {
 /** CPU time used up to a moment, ns and ms. */
 export type CpuMark = { used: number; at: number };
 
-export const cpuMark = (raw: RawStats): CpuMark => ({ used: raw.cpu_stats?.cpu_usage?.total_usage ?? 0, at: Date.parse(raw.read) });
+export const cpuMark = (raw: RawStats): CpuMark => ({
+  used: raw.cpu_stats?.cpu_usage?.total_usage ?? 0,
+  at: Date.parse(raw.read),
+});
 
 /** Of one core, between two marks; 0 when they are not apart. */
 export function cpuPercent(before: CpuMark, after: CpuMark): number {
@@ -31,7 +34,11 @@ function memoryInUse({ usage = 0, stats = {} }: NonNullable<RawStats["memory_sta
   return cache < usage ? usage - cache : usage;
 }
 
-export function instanceStats(instance: Pick<Instance, "id" | "generation" | "name">, raw: RawStats, cpu: number): InstanceStats {
+export function instanceStats(
+  instance: Pick<Instance, "id" | "generation" | "name">,
+  raw: RawStats,
+  cpu: number,
+): InstanceStats {
   const usage = memoryInUse(raw.memory_stats ?? {});
   const limit = raw.memory_stats?.limit ?? 0;
   const network = { rx_bytes: 0, tx_bytes: 0, rx_packets: 0, tx_packets: 0 };
@@ -42,13 +49,20 @@ export function instanceStats(instance: Pick<Instance, "id" | "generation" | "na
     network.tx_packets += card.tx_packets ?? 0;
   }
   const moved = (op: string): number =>
-    (raw.blkio_stats?.io_service_bytes_recursive ?? []).reduce((sum, it) => sum + (it.op.toLowerCase() === op ? it.value : 0), 0);
+    (raw.blkio_stats?.io_service_bytes_recursive ?? []).reduce(
+      (sum, it) => sum + (it.op.toLowerCase() === op ? it.value : 0),
+      0,
+    );
   const pids = raw.pids_stats ?? {};
   return {
     instance_id: instanceId(instance.id, instance.generation),
     instance_name: instance.name,
     cpu_usage_percent: cpu,
-    memory: { usage_bytes: usage, limit_bytes: limit, usage_percent: limit > 0 ? Math.round((usage / limit) * 10_000) / 100 : 0 },
+    memory: {
+      usage_bytes: usage,
+      limit_bytes: limit,
+      usage_percent: limit > 0 ? Math.round((usage / limit) * 10_000) / 100 : 0,
+    },
     network,
     disk_io: { read_bytes: moved("read"), write_bytes: moved("write") },
     // "No limit" comes as nothing, as 0, or as the largest number.

@@ -11,8 +11,8 @@ import {
   type EngineEvent,
   exitOf,
   type Identity,
-  identityOf,
   type Inspected,
+  identityOf,
   inspectedExit,
   moment,
   runningObservation,
@@ -74,7 +74,9 @@ export class Tracker {
   /** The container as the engine has it now; null when it is not there. */
   async inspect(container: string): Promise<Inspected | null> {
     try {
-      return (await this.#options.engine().call("inspect", (docker) => docker.getContainer(container).inspect())) as unknown as Inspected;
+      return (await this.#options
+        .engine()
+        .call("inspect", (docker) => docker.getContainer(container).inspect())) as unknown as Inspected;
     } catch (error) {
       const failed = engineError(error);
       if (failed.status === 404) return null;
@@ -120,7 +122,9 @@ export class Tracker {
     const bytes = await this.#options
       .engine()
       .call("logs", (docker) =>
-        docker.getContainer(instance.containerId).logs({ follow: false, stdout: true, stderr: true, timestamps: true, tail: 2 }),
+        docker
+          .getContainer(instance.containerId)
+          .logs({ follow: false, stdout: true, stderr: true, timestamps: true, tail: 2 }),
       );
     const assembler = new LineAssembler();
     const lines = new Demultiplexer().take(bytes as unknown as Buffer).flatMap((frame) => assembler.take(frame));
@@ -211,7 +215,8 @@ export class Tracker {
     const missing = before.filter((it) => !listed.has(it.containerId));
     if (missing.some((it) => it.state !== "exited")) await new Promise((resolve) => setTimeout(resolve, REPLAY_MS));
     for (const instance of missing) {
-      if (!instance.applying && (await this.inspect(instance.containerId)) === null) this.#vanished(instance, Date.now());
+      if (!instance.applying && (await this.inspect(instance.containerId)) === null)
+        this.#vanished(instance, Date.now());
     }
   }
 
@@ -243,7 +248,9 @@ export class Tracker {
     const known = this.#digests.get(key);
     if (known !== undefined) return known;
     try {
-      const image = await this.#options.engine().call("inspect image", (docker) => docker.getImage(info.Image).inspect());
+      const image = await this.#options
+        .engine()
+        .call("inspect image", (docker) => docker.getImage(info.Image).inspect());
       const digest = digestOf(info.Config.Image, image.RepoDigests);
       this.#digests.set(key, digest);
       return digest;

@@ -1,7 +1,7 @@
 import type { Engine } from "./engine.ts";
+import { LABEL } from "./naming.ts";
 import { JsonLines } from "./progress.ts";
 import { type EngineEvent, engineEvent } from "./sighting.ts";
-import { LABEL } from "./naming.ts";
 
 const FIRST_DELAY_MS = 50;
 const LONGEST_DELAY_MS = 5_000;
@@ -63,8 +63,7 @@ export class Watch {
     const since = this.#since as unknown as number;
     const stream = await engine.call(
       "events",
-      (docker) =>
-        docker.getEvents({ since, filters: { type: ["container"], label: [`${LABEL.host}=${hostId}`] } }),
+      (docker) => docker.getEvents({ since, filters: { type: ["container"], label: [`${LABEL.host}=${hostId}`] } }),
       10_000,
     );
     // Without an event of our own to resume from, the moment before this connection is where the next one has to begin.
@@ -109,7 +108,8 @@ export class Watch {
           break;
         } catch (error) {
           this.#stream?.destroy();
-          if (delay === LONGEST_DELAY_MS) this.#options.log(`the engine cannot be watched: ${(error as Error).message}`);
+          if (delay === LONGEST_DELAY_MS)
+            this.#options.log(`the engine cannot be watched: ${(error as Error).message}`);
         }
       }
       if (signal.aborted) this.#stream?.destroy();

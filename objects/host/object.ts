@@ -237,9 +237,7 @@ export class HostObject extends DurableObject<Env> {
           return [];
         case "inventory":
         case "report":
-          for (const owner of new Set(body.observations.flatMap((seen) => observe(this.#sql, seen, now) ?? [])))
-            post(this.#sql, `owner ${owner}`, now);
-          if (body.observations.length > 0) this.#touch(now);
+          this.#observed(body.observations, now);
           return body.kind === "inventory" && body.last ? this.#desired() : [];
         case "settled":
           this.#apply({ type: "settled" }, "agent", now);
@@ -248,6 +246,12 @@ export class HostObject extends DurableObject<Env> {
           return [];
       }
     });
+  }
+
+  #observed(observations: readonly Observation[], now: number): void {
+    const news = new Set(observations.flatMap((seen) => observe(this.#sql, seen, now) ?? []));
+    for (const owner of news) post(this.#sql, `owner ${owner}`, now);
+    if (news.size > 0) this.#touch(now);
   }
 
   #desired(): Iterable<ControlBody> {

@@ -69,7 +69,9 @@ describe.each(engineNames)("events of %s", { concurrent: true }, (runtime) => {
     test("cut again and again while containers end, nothing is missed and nothing told twice", async () => {
       const proxy = await new CuttableProxy(harness.socketPath, harness.stateDir).open();
       const { driver, seen } = await harness.start({ socketPath: proxy.path });
-      const workloads = [1, 2, 3, 4, 5, 6].map((it) => harness.workload({ command: ["sh", "-c", `sleep 1.${it}; exit ${it}`] }));
+      const workloads = [1, 2, 3, 4, 5, 6].map((it) =>
+        harness.workload({ command: ["sh", "-c", `sleep 1.${it}; exit ${it}`] }),
+      );
       await Promise.all(workloads.map((workload) => driver.apply(workload, never)));
       for (let cut = 0; cut < 6; cut++) {
         proxy.cut();
@@ -79,9 +81,9 @@ describe.each(engineNames)("events of %s", { concurrent: true }, (runtime) => {
       }
       for (const workload of workloads) await until("its exit", () => exits(seen, workload)[0]);
       await pause(400);
-      expect(workloads.map((workload) => exits(seen, workload).map((it) => it.phase === "exited" && it.exit.code))).toEqual(
-        [1, 2, 3, 4, 5, 6].map((code) => [code]),
-      );
+      expect(
+        workloads.map((workload) => exits(seen, workload).map((it) => it.phase === "exited" && it.exit.code)),
+      ).toEqual([1, 2, 3, 4, 5, 6].map((code) => [code]));
       await driver.close();
       await proxy.close();
     });
@@ -112,7 +114,9 @@ describe.each(engineNames)("events of %s", { concurrent: true }, (runtime) => {
     test("a removal during a cut is not an exit", async () => {
       const proxy = await new CuttableProxy(harness.socketPath, harness.stateDir).open();
       const { driver, seen } = await harness.start({ socketPath: proxy.path });
-      const workload = harness.workload({ command: ["sh", "-c", "trap 'sleep 0.3; exit 0' TERM; while true; do sleep 0.05; done"] });
+      const workload = harness.workload({
+        command: ["sh", "-c", "trap 'sleep 0.3; exit 0' TERM; while true; do sleep 0.05; done"],
+      });
       await driver.apply(workload, never);
       const removing = driver.remove(workload.id, 1, 5_000).catch(() => "failed");
       await pause(100);
@@ -166,12 +170,15 @@ describe.each(engineNames)("events of %s", { concurrent: true }, (runtime) => {
     test("another host's containers on the same engine are not ours", async () => {
       const { driver, seen } = await harness.start();
       const workload = harness.workload({ command: ["true"] });
-      const other = await harness.engine.createContainer(
-        creation(workload, { hostId: `${harness.hostId}-other`, runtime, init: true }),
-      ).catch((error: unknown) => error as Error);
+      const other = await harness.engine
+        .createContainer(creation(workload, { hostId: `${harness.hostId}-other`, runtime, init: true }))
+        .catch((error: unknown) => error as Error);
       if (other instanceof Error) throw other;
       try {
-        const stranger = await harness.start({ hostId: `${harness.hostId}-else`, stateDir: `${harness.stateDir}/else` });
+        const stranger = await harness.start({
+          hostId: `${harness.hostId}-else`,
+          stateDir: `${harness.stateDir}/else`,
+        });
         expect(stranger.found).toEqual([]);
         await stranger.driver.remove(workload.id, 1, 0);
         await driver.remove(workload.id, 1, 0);

@@ -52,7 +52,9 @@ export class Harness {
   }
 
   /** A driver that was not started. */
-  driver(options: { socketPath?: string; hostId?: string; stateDir?: string; log?: (line: string) => void } = {}): Driver {
+  driver(
+    options: { socketPath?: string; hostId?: string; stateDir?: string; log?: (line: string) => void } = {},
+  ): Driver {
     const { runtime, hostId, socketPath, stateDir } = this;
     const driver = dockerDriver({ runtime, hostId, socketPath, stateDir, ...options });
     this.#drivers.push(driver);
@@ -114,17 +116,28 @@ export class Harness {
   }
 
   async sweep(): Promise<void> {
-    for (const { Id } of await this.containers()) await this.engine.getContainer(Id).remove({ force: true, v: true }).catch(() => undefined);
+    for (const { Id } of await this.containers())
+      await this.engine
+        .getContainer(Id)
+        .remove({ force: true, v: true })
+        .catch(() => undefined);
   }
 
   async close(): Promise<void> {
     for (const driver of this.#drivers) await driver.close();
     await this.sweep();
     for (const namespace of this.#namespaces) {
-      await this.engine.getNetwork(`lamplighter_${namespace}`).remove().catch(() => undefined);
+      await this.engine
+        .getNetwork(`lamplighter_${namespace}`)
+        .remove()
+        .catch(() => undefined);
       const { Volumes } = await this.engine.listVolumes();
       for (const { Name } of Volumes ?? []) {
-        if (Name.startsWith(`${namespace}_`)) await this.engine.getVolume(Name).remove().catch(() => undefined);
+        if (Name.startsWith(`${namespace}_`))
+          await this.engine
+            .getVolume(Name)
+            .remove()
+            .catch(() => undefined);
       }
     }
     await this.#podman?.stop();
@@ -132,7 +145,10 @@ export class Harness {
   }
 }
 
-export const engineParts: Record<EngineName, Part> = { docker: await requires("docker"), podman: await requires("podman") };
+export const engineParts: Record<EngineName, Part> = {
+  docker: await requires("docker"),
+  podman: await requires("podman"),
+};
 
 export async function until<T>(what: string, look: () => T | Promise<T>, ms = 10_000): Promise<NonNullable<T>> {
   for (const deadline = Date.now() + ms; ; ) {
@@ -155,7 +171,9 @@ export function freePort(): Promise<number> {
 }
 
 export const exits = (seen: Observation[], workload: Workload) =>
-  seen.filter((it) => it.phase === "exited").filter((it) => it.id === workload.id && it.generation === workload.generation);
+  seen
+    .filter((it) => it.phase === "exited")
+    .filter((it) => it.id === workload.id && it.generation === workload.generation);
 
 export async function lines(batches: AsyncIterable<LogLine[]>): Promise<LogLine[]> {
   const all: LogLine[] = [];

@@ -3,7 +3,18 @@ import { creation } from "../../agent/docker/creation.ts";
 import { containerName } from "../../agent/docker/naming.ts";
 import { Removals } from "../../agent/docker/roster.ts";
 import type { Workload } from "../../contract/workload.ts";
-import { CuttableProxy, engineNames, engineParts, exits, freePort, Harness, never, pause, type Running, until } from "./docker-harness.ts";
+import {
+  CuttableProxy,
+  engineNames,
+  engineParts,
+  exits,
+  freePort,
+  Harness,
+  never,
+  pause,
+  type Running,
+  until,
+} from "./docker-harness.ts";
 
 describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) => {
   const part = engineParts[runtime];
@@ -81,7 +92,9 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
       const workload = harness.workload();
       await raise(workload);
       await harness.engine.getContainer(containerName(workload)).kill({ signal: "SIGKILL" });
-      const [exit] = await until("the exit", () => (exits(running.seen, workload).length > 0 ? exits(running.seen, workload) : null));
+      const [exit] = await until("the exit", () =>
+        exits(running.seen, workload).length > 0 ? exits(running.seen, workload) : null,
+      );
       expect(exit).toMatchObject({ exit: { code: 137, oom: false, evidence: "kept" } });
       if (runtime === "docker") expect(exit).toMatchObject({ exit: { signal: "SIGKILL" } });
     });
@@ -130,7 +143,10 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
     test("remove is content when someone else is removing the same", async () => {
       const workload = harness.workload();
       await raise(workload);
-      const other = harness.engine.getContainer(containerName(workload)).remove({ force: true, v: true }).catch(() => undefined);
+      const other = harness.engine
+        .getContainer(containerName(workload))
+        .remove({ force: true, v: true })
+        .catch(() => undefined);
       await running.driver.remove(workload.id, 1, 0);
       await other;
       expect(await harness.containers(workload)).toEqual([]);
@@ -148,7 +164,11 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
       const proxy = await new CuttableProxy(harness.socketPath, harness.stateDir).open();
       // A host of its own, because events of the other tests' containers make a driver ask about them.
       const hostId = `${harness.hostId}-counted`;
-      const { driver } = await harness.start({ socketPath: proxy.path, hostId, stateDir: `${harness.stateDir}/counted` });
+      const { driver } = await harness.start({
+        socketPath: proxy.path,
+        hostId,
+        stateDir: `${harness.stateDir}/counted`,
+      });
       const [first, second] = [harness.workload(), harness.workload()];
       await driver.apply(first, never);
       proxy.requests.length = 0;
@@ -182,7 +202,11 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
         const workload = harness.workload();
         await create(workload);
         const { driver, of } = await fresh();
-        expect(of(workload)).toMatchObject({ generation: 1, owner: workload.owner, observation: { phase: "preparing" } });
+        expect(of(workload)).toMatchObject({
+          generation: 1,
+          owner: workload.owner,
+          observation: { phase: "preparing" },
+        });
         expect(await driver.apply(workload, never)).toMatchObject({ phase: "running" });
         expect(await harness.containers(workload)).toHaveLength(1);
         await driver.close();
@@ -200,7 +224,10 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
         const { driver, of } = await fresh();
         expect(of(workload)).toMatchObject({ observation: { phase: "running" } });
         const { StartedAt } = (await harness.inspect(workload)).State;
-        expect(await driver.apply(workload, never)).toMatchObject({ phase: "running", started_at: Date.parse(StartedAt) });
+        expect(await driver.apply(workload, never)).toMatchObject({
+          phase: "running",
+          started_at: Date.parse(StartedAt),
+        });
         await driver.close();
       });
 

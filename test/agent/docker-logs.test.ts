@@ -1,7 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LogQuery } from "../../contract/frame.ts";
 import type { LogLine, Workload } from "../../contract/workload.ts";
-import { CuttableProxy, engineNames, engineParts, exits, Harness, lines, never, pause, type Running, until } from "./docker-harness.ts";
+import {
+  CuttableProxy,
+  engineNames,
+  engineParts,
+  exits,
+  Harness,
+  lines,
+  never,
+  pause,
+  type Running,
+  until,
+} from "./docker-harness.ts";
 
 describe.each(engineNames)("logs of %s", { concurrent: true }, (runtime) => {
   const part = engineParts[runtime];
@@ -60,7 +71,9 @@ describe.each(engineNames)("logs of %s", { concurrent: true }, (runtime) => {
     });
 
     test("a line longer than the engine's pieces comes as one, whole characters and all", async () => {
-      const workload = await ran("i=0; while [ $i -lt 3000 ]; do printf 'grüße €𝄞 '; i=$((i+1)); done; echo end; echo next");
+      const workload = await ran(
+        "i=0; while [ $i -lt 3000 ]; do printf 'grüße €𝄞 '; i=$((i+1)); done; echo end; echo next",
+      );
       const all = await read(workload);
       expect(texts(all)).toEqual([`${"grüße €𝄞 ".repeat(3000)}end`, "next"]);
     });
@@ -85,7 +98,8 @@ describe.each(engineNames)("logs of %s", { concurrent: true }, (runtime) => {
       const got: string[] = [];
       let over = false;
       const reading = (async () => {
-        for await (const batch of running.driver.logs(query(workload, { follow: true }), never)) got.push(...texts(batch));
+        for await (const batch of running.driver.logs(query(workload, { follow: true }), never))
+          got.push(...texts(batch));
         over = true;
       })();
       await until("the first line", () => got.includes("first"));
@@ -117,7 +131,8 @@ describe.each(engineNames)("logs of %s", { concurrent: true }, (runtime) => {
       const abort = new AbortController();
       const got: string[] = [];
       const reading = (async () => {
-        for await (const batch of running.driver.logs(query(workload, { follow: true, tail: 0 }), abort.signal)) got.push(...texts(batch));
+        for await (const batch of running.driver.logs(query(workload, { follow: true, tail: 0 }), abort.signal))
+          got.push(...texts(batch));
       })();
       await until("the new line", () => got.includes("new"));
       abort.abort();
@@ -128,13 +143,15 @@ describe.each(engineNames)("logs of %s", { concurrent: true }, (runtime) => {
     test("a cut while following loses nothing and repeats nothing", async () => {
       const proxy = await new CuttableProxy(harness.socketPath, harness.stateDir).open();
       const { driver } = await harness.start({ socketPath: proxy.path });
-      const script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; echo line $i; sleep 0.02; done; sleep 1000";
+      const script =
+        "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; echo line $i; sleep 0.02; done; sleep 1000";
       const workload = harness.workload({ command: ["sh", "-c", script] });
       await driver.apply(workload, never);
       const got: string[] = [];
       const abort = new AbortController();
       const reading = (async () => {
-        for await (const batch of driver.logs(query(workload, { follow: true }), abort.signal)) got.push(...texts(batch));
+        for await (const batch of driver.logs(query(workload, { follow: true }), abort.signal))
+          got.push(...texts(batch));
       })();
       for (const at of [10, 40]) {
         await until(`line ${at}`, () => got.includes(`line ${at}`));

@@ -41,9 +41,23 @@ const spec = (of: Partial<WorkloadSpec> = {}): WorkloadSpec => ({
   ...of,
 });
 const owner = "dep_01m7yr28zsdt975km1jz8a85m3";
-const workload = (of: Partial<WorkloadSpec> = {}): Workload => ({ id: `${owner}-2`, generation: 7, owner, want: "running", spec: spec(of) });
-const made = (of: Partial<WorkloadSpec> = {}) => creation(workload(of), { hostId: "host_a", runtime: "docker", init: true });
-const mount = (of: Partial<Mount>): Mount => ({ type: "volume", source: "data", destination: "/data", driver: "local", permission: "rw", ...of });
+const workload = (of: Partial<WorkloadSpec> = {}): Workload => ({
+  id: `${owner}-2`,
+  generation: 7,
+  owner,
+  want: "running",
+  spec: spec(of),
+});
+const made = (of: Partial<WorkloadSpec> = {}) =>
+  creation(workload(of), { hostId: "host_a", runtime: "docker", init: true });
+const mount = (of: Partial<Mount>): Mount => ({
+  type: "volume",
+  source: "data",
+  destination: "/data",
+  driver: "local",
+  permission: "rw",
+  ...of,
+});
 
 describe("names", () => {
   test.each([
@@ -100,9 +114,17 @@ describe("creation", () => {
     ["root", { user: { id: 0, group: 0, privileged: true } }, { User: "0:0", HostConfig: { Privileged: true } }],
     ["stop time", { stop_timeout_ms: 1_001 }, { StopTimeout: 2 }],
     ["cpu", { cpu_limit_millis: 1500 }, { HostConfig: { NanoCpus: 1_500_000_000 } }],
-    ["memory", { memory_limit_bytes: 100, memory_reserved_bytes: 100 }, { HostConfig: { Memory: 100, MemorySwap: 100 } }],
+    [
+      "memory",
+      { memory_limit_bytes: 100, memory_reserved_bytes: 100 },
+      { HostConfig: { Memory: 100, MemorySwap: 100 } },
+    ],
     ["request", { memory_reserved_bytes: 50 }, { HostConfig: { MemoryReservation: 50 } }],
-    ["host network", { network: "host", ports: [{ published: 80, target: 80, protocol: "tcp" }] }, { HostConfig: { NetworkMode: "host", PortBindings: {} }, ExposedPorts: {} }],
+    [
+      "host network",
+      { network: "host", ports: [{ published: 80, target: 80, protocol: "tcp" }] },
+      { HostConfig: { NetworkMode: "host", PortBindings: {} }, ExposedPorts: {} },
+    ],
     [
       "ports",
       {
@@ -131,7 +153,13 @@ describe("creation", () => {
       {
         HostConfig: {
           Mounts: [
-            { Type: "volume", Source: "prod_data", Target: "/data", ReadOnly: true, VolumeOptions: { Labels: { "lamplighter.namespace": "prod" } } },
+            {
+              Type: "volume",
+              Source: "prod_data",
+              Target: "/data",
+              ReadOnly: true,
+              VolumeOptions: { Labels: { "lamplighter.namespace": "prod" } },
+            },
             { Type: "bind", Source: "/srv", Target: "/srv", ReadOnly: false },
           ],
         },
@@ -145,7 +173,9 @@ describe("creation", () => {
           Mounts: [
             {
               Source: expect.stringMatching(/^prod_nas--export-a-[0-9a-f]{8}$/),
-              VolumeOptions: { DriverConfig: { Name: "local", Options: { type: "nfs", o: "addr=nas,rw", device: ":/export/a" } } },
+              VolumeOptions: {
+                DriverConfig: { Name: "local", Options: { type: "nfs", o: "addr=nas,rw", device: ":/export/a" } },
+              },
             },
           ],
         },
@@ -154,7 +184,13 @@ describe("creation", () => {
   ])("%s", (_, of, options) => expect(made(of)).toMatchObject(options));
 
   test("a user's label cannot take the place of ours", () => {
-    const labels = { "lamplighter.host": "x", "lamplighter.workload": "x", "lamplighter.runtime": "x", ring_deployment: "x", mine: "y" };
+    const labels = {
+      "lamplighter.host": "x",
+      "lamplighter.workload": "x",
+      "lamplighter.runtime": "x",
+      ring_deployment: "x",
+      mine: "y",
+    };
     expect(made({ labels }).Labels).toEqual({ ...made().Labels, mine: "y" });
   });
 
@@ -166,8 +202,16 @@ describe("creation", () => {
     ["NUL", { environment: { A: "a\0b" } }, "environment_value_invalid"],
     ["nfs source", { mounts: [mount({ driver: "nfs" })] }, "nfs_source_invalid"],
     ["relative destination", { mounts: [mount({ destination: "data" })] }, "mount_destination_invalid"],
-    ["same port on the host's network", { network: "host", ports: [{ published: 80, target: 80, protocol: "tcp" }] }, undefined],
-    ["other port on the host's network", { network: "host", ports: [{ published: 81, target: 80, protocol: "tcp" }] }, "port_mapping_on_host_network"],
+    [
+      "same port on the host's network",
+      { network: "host", ports: [{ published: 80, target: 80, protocol: "tcp" }] },
+      undefined,
+    ],
+    [
+      "other port on the host's network",
+      { network: "host", ports: [{ published: 81, target: 80, protocol: "tcp" }] },
+      "port_mapping_on_host_network",
+    ],
   ])("refusal: %s", (_, of, reason) => expect(refusal(spec(of))?.reason).toBe(reason));
 });
 
@@ -175,9 +219,21 @@ describe("images", () => {
   test.each([
     ["nginx", { domain: null, path: "nginx", tag: null, digest: null }, { fromImage: "nginx", tag: "latest" }],
     ["a/b:1", { domain: null, path: "a/b", tag: "1", digest: null }, { fromImage: "a/b", tag: "1" }],
-    ["localhost/b", { domain: "localhost", path: "b", tag: null, digest: null }, { fromImage: "localhost/b", tag: "latest" }],
-    ["r.io:5000/a/b:2", { domain: "r.io:5000", path: "a/b", tag: "2", digest: null }, { fromImage: "r.io:5000/a/b", tag: "2" }],
-    ["r.io:5000/b", { domain: "r.io:5000", path: "b", tag: null, digest: null }, { fromImage: "r.io:5000/b", tag: "latest" }],
+    [
+      "localhost/b",
+      { domain: "localhost", path: "b", tag: null, digest: null },
+      { fromImage: "localhost/b", tag: "latest" },
+    ],
+    [
+      "r.io:5000/a/b:2",
+      { domain: "r.io:5000", path: "a/b", tag: "2", digest: null },
+      { fromImage: "r.io:5000/a/b", tag: "2" },
+    ],
+    [
+      "r.io:5000/b",
+      { domain: "r.io:5000", path: "b", tag: null, digest: null },
+      { fromImage: "r.io:5000/b", tag: "latest" },
+    ],
     ["a:1@sha256:ff", { domain: null, path: "a", tag: "1", digest: "sha256:ff" }, { fromImage: "a", tag: "sha256:ff" }],
   ])("%s", (image, reference, target) => {
     expect(parseImage(image)).toEqual(reference);
@@ -215,14 +271,26 @@ describe("what engines answer", () => {
     expect(isImageMissing(error(404, "No such image: nope:1"))).toBe(true);
     expect(isImageMissing(error(404, "no such image: docker.io/nope:1: image not known"))).toBe(true);
     expect(isImageMissing(error(404, "No such container: x"))).toBe(false);
-    expect(isNameTaken(error(409, 'Conflict. The container name "/p2" is already in use by container "02"'))).toBe(true);
-    expect(isNameTaken(error(500, 'creating container storage: the container name "p2" is already in use by 02'))).toBe(true);
+    expect(isNameTaken(error(409, 'Conflict. The container name "/p2" is already in use by container "02"'))).toBe(
+      true,
+    );
+    expect(isNameTaken(error(500, 'creating container storage: the container name "p2" is already in use by 02'))).toBe(
+      true,
+    );
     expect(isNameTaken(error(500, "address already in use"))).toBe(false);
     expect(isNetworkMissing(error(404, "network lamplighter_x not found"))).toBe(true);
-    expect(isNetworkMissing(error(404, "failed to set up container networking: network lamplighter_x not found"))).toBe(true);
-    expect(isNetworkMissing(error(500, "container create: unable to find network with name or ID lamplighter_x: network not found"))).toBe(true);
+    expect(isNetworkMissing(error(404, "failed to set up container networking: network lamplighter_x not found"))).toBe(
+      true,
+    );
+    expect(
+      isNetworkMissing(
+        error(500, "container create: unable to find network with name or ID lamplighter_x: network not found"),
+      ),
+    ).toBe(true);
     expect(isNetworkMissing(error(404, "No such container: x"))).toBe(false);
-    expect(isInitMissing(error(500, "container-init binary not found on the host: stat /usr/libexec/podman/catatonit"))).toBe(true);
+    expect(
+      isInitMissing(error(500, "container-init binary not found on the host: stat /usr/libexec/podman/catatonit")),
+    ).toBe(true);
   });
 
   const ports: WorkloadSpec["ports"] = [
@@ -231,26 +299,96 @@ describe("what engines answer", () => {
     { published: 53, target: 53, protocol: "tcp" },
   ];
   test.each<[number | null, string, string, string]>([
-    [500, "driver failed programming external connectivity on endpoint p7 (e969adf7): Bind for 127.0.0.1:8080 failed: port is already allocated", "create_container_error", "port_taken"],
-    [500, "driver failed programming external connectivity on endpoint x: Error starting userland proxy: listen tcp4 127.0.0.1:8080: bind: address already in use", "create_container_error", "port_taken"],
-    [500, "failed to set up container networking: driver failed programming: failed to bind host port 0.0.0.0:8080/tcp: address already in use", "create_container_error", "port_taken"],
-    [500, "cannot listen on the TCP port: listen tcp4 127.0.0.1:8080: bind: address already in use", "create_container_error", "port_taken"],
+    [
+      500,
+      "driver failed programming external connectivity on endpoint p7 (e969adf7): Bind for 127.0.0.1:8080 failed: port is already allocated",
+      "create_container_error",
+      "port_taken",
+    ],
+    [
+      500,
+      "driver failed programming external connectivity on endpoint x: Error starting userland proxy: listen tcp4 127.0.0.1:8080: bind: address already in use",
+      "create_container_error",
+      "port_taken",
+    ],
+    [
+      500,
+      "failed to set up container networking: driver failed programming: failed to bind host port 0.0.0.0:8080/tcp: address already in use",
+      "create_container_error",
+      "port_taken",
+    ],
+    [
+      500,
+      "cannot listen on the TCP port: listen tcp4 127.0.0.1:8080: bind: address already in use",
+      "create_container_error",
+      "port_taken",
+    ],
     [500, "rootlessport cannot expose privileged port 80", "create_container_error", "port_not_permitted"],
-    [400, 'invalid mount config for type "bind": bind source path does not exist: /nope/x', "create_container_error", "bind_source_missing"],
+    [
+      400,
+      'invalid mount config for type "bind": bind source path does not exist: /nope/x',
+      "create_container_error",
+      "bind_source_missing",
+    ],
     [400, "Duplicate mount point: /x", "create_container_error", "mount_invalid"],
     [500, "fill out specgen: /x: duplicate mount destination", "create_container_error", "mount_invalid"],
-    [500, 'error while mounting volume \'/var/lib/docker/volumes/p_d/_data\': failed to mount local volume: mount :/e:/v, flags: 0x1: connection refused', "file_system_error", "volume_mount_failed"],
+    [
+      500,
+      "error while mounting volume '/var/lib/docker/volumes/p_d/_data': failed to mount local volume: mount :/e:/v, flags: 0x1: connection refused",
+      "file_system_error",
+      "volume_mount_failed",
+    ],
     [500, "mkdir /var/lib/docker/overlay2/x: no space left on device", "file_system_error", "disk_full"],
-    [400, 'failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "nope": executable file not found in $PATH: unknown', "create_container_error", "command_not_found"],
-    [400, 'OCI runtime create failed: runc create failed: unable to start container process: exec: "/nope": stat /nope: no such file or directory: unknown', "create_container_error", "command_not_found"],
-    [500, 'runc: runc create failed: unable to start container process: exec: "/nope": stat /nope: no such file or directory: OCI runtime attempted to invoke a command that was not found', "create_container_error", "command_not_found"],
-    [400, 'OCI runtime create failed: unable to start container process: exec: "/etc/passwd": permission denied: unknown', "create_container_error", "command_not_executable"],
+    [
+      400,
+      'failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "nope": executable file not found in $PATH: unknown',
+      "create_container_error",
+      "command_not_found",
+    ],
+    [
+      400,
+      'OCI runtime create failed: runc create failed: unable to start container process: exec: "/nope": stat /nope: no such file or directory: unknown',
+      "create_container_error",
+      "command_not_found",
+    ],
+    [
+      500,
+      'runc: runc create failed: unable to start container process: exec: "/nope": stat /nope: no such file or directory: OCI runtime attempted to invoke a command that was not found',
+      "create_container_error",
+      "command_not_found",
+    ],
+    [
+      400,
+      'OCI runtime create failed: unable to start container process: exec: "/etc/passwd": permission denied: unknown',
+      "create_container_error",
+      "command_not_executable",
+    ],
     [400, "unable to find user nope: no matching entries in passwd file", "create_container_error", "user_not_found"],
-    [400, "the working directory 'rel' is invalid, it needs to be an absolute path", "create_container_error", "create_rejected"],
+    [
+      400,
+      "the working directory 'rel' is invalid, it needs to be an absolute path",
+      "create_container_error",
+      "create_rejected",
+    ],
     [400, "Minimum memory limit allowed is 6MB", "create_container_error", "create_rejected"],
-    [400, "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available", "create_container_error", "create_rejected"],
-    [500, "runc: runc create failed: Cwd must be an absolute path: OCI runtime error", "create_container_error", "start_failed"],
-    [500, "failed to create endpoint x on network y: adding interface to bridge failed", "network_error", "network_connect_failed"],
+    [
+      400,
+      "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available",
+      "create_container_error",
+      "create_rejected",
+    ],
+    [
+      500,
+      "runc: runc create failed: Cwd must be an absolute path: OCI runtime error",
+      "create_container_error",
+      "start_failed",
+    ],
+    [
+      500,
+      "failed to create endpoint x on network y: adding interface to bridge failed",
+      "network_error",
+      "network_connect_failed",
+    ],
     [500, "something else", "error", "engine_error"],
     [null, "connect ENOENT /var/run/docker.sock", "error", "engine_unreachable"],
   ])("%i %s", (status, said, kind, reason) => {
@@ -266,7 +404,10 @@ describe("what engines answer", () => {
   ])("%s", (said, message) => expect(containerFailure(error(500, said), spec({ ports })).message).toBe(message));
 
   test.each([
-    ["could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network", "network_pool_exhausted"],
+    [
+      "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+      "network_pool_exhausted",
+    ],
     ["permission denied", "network_create_failed"],
   ])("network: %s", (said, reason) => {
     expect(networkFailure(error(500, said), "lamplighter_x")).toMatchObject({ kind: "network_error", reason });
@@ -274,14 +415,26 @@ describe("what engines answer", () => {
 
   test.each([
     ['Get "http://127.0.0.1:5999/v2/": dial tcp 127.0.0.1:5999: connect: connection refused', "registry_unreachable"],
-    ['Get "https://registry.invalid/v2/": dial tcp: lookup registry.invalid on 10.0.0.1:53: no such host', "registry_unreachable"],
-    ["Get https://r.io/v2/: net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)", "registry_unreachable"],
+    [
+      'Get "https://registry.invalid/v2/": dial tcp: lookup registry.invalid on 10.0.0.1:53: no such host',
+      "registry_unreachable",
+    ],
+    [
+      "Get https://r.io/v2/: net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+      "registry_unreachable",
+    ],
     ['Get "https://r.io/v2/": x509: certificate signed by unknown authority', "registry_unreachable"],
     ['Get "https://127.0.0.1:5/v2/": http: server gave HTTP response to HTTPS client', "registry_unreachable"],
-    ["initializing source docker://x:1: pinging container registry r.io: Get: dial tcp: lookup r.io: no such host", "registry_unreachable"],
+    [
+      "initializing source docker://x:1: pinging container registry r.io: Get: dial tcp: lookup r.io: no such host",
+      "registry_unreachable",
+    ],
     ['Head "http://r.io/v2/a/manifests/1": no basic auth credentials', "registry_auth_failed"],
     ["unauthorized: authentication required", "registry_auth_failed"],
-    ["initializing source: unable to retrieve auth token: invalid username/password: unauthorized", "registry_auth_failed"],
+    [
+      "initializing source: unable to retrieve auth token: invalid username/password: unauthorized",
+      "registry_auth_failed",
+    ],
     ["manifest for r.io/a:1 not found: manifest unknown: manifest unknown", "image_not_found"],
     ["initializing source docker://r.io/a:1: reading manifest 1 in r.io/a: manifest unknown", "image_not_found"],
     ["no matching manifest for linux/arm64/v8 in the manifest list entries", "image_platform_missing"],
@@ -291,7 +444,8 @@ describe("what engines answer", () => {
   ])("pull: %s", (said, reason) => expect(pullFailure("r.io/a:1", said, true).reason).toBe(reason));
 
   test("a mistyped name on Docker Hub is not found, unless somebody signed in", () => {
-    const said = "pull access denied for ngnix, repository does not exist or may require 'docker login': denied: requested access to the resource is denied";
+    const said =
+      "pull access denied for ngnix, repository does not exist or may require 'docker login': denied: requested access to the resource is denied";
     expect(pullFailure("ngnix", said, false).reason).toBe("image_not_found");
     expect(pullFailure("ngnix", said, true).reason).toBe("registry_auth_failed");
   });
@@ -315,9 +469,20 @@ describe("where engines are", () => {
     ["podman", {}, 7, ["unix:///run/user/7/podman/podman.sock", "unix:///run/podman/podman.sock"]],
     [
       "podman",
-      { LAMPLIGHTER_PODMAN_HOST: "unix:///l", CONTAINER_HOST: "unix:///c", DOCKER_HOST: "unix:///d", XDG_RUNTIME_DIR: "/run/user/7" },
+      {
+        LAMPLIGHTER_PODMAN_HOST: "unix:///l",
+        CONTAINER_HOST: "unix:///c",
+        DOCKER_HOST: "unix:///d",
+        XDG_RUNTIME_DIR: "/run/user/7",
+      },
       7,
-      ["unix:///l", "unix:///c", "unix:///d", "unix:///run/user/7/podman/podman.sock", "unix:///run/podman/podman.sock"],
+      [
+        "unix:///l",
+        "unix:///c",
+        "unix:///d",
+        "unix:///run/user/7/podman/podman.sock",
+        "unix:///run/podman/podman.sock",
+      ],
     ],
   ])("%s %j", (runtime, env, uid, addresses) => expect(engineAddresses(runtime, env, uid)).toEqual(addresses));
 

@@ -30,14 +30,20 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
         const names = [...(RepoTags ?? []), ...(RepoDigests ?? [])];
         if (!names.some((name) => name.startsWith(registry.host))) continue;
         await harness.sweep();
-        await harness.engine.getImage(Id).remove({ force: true }).catch(() => undefined);
+        await harness.engine
+          .getImage(Id)
+          .remove({ force: true })
+          .catch(() => undefined);
       }
       await harness?.close();
       await registry?.close();
       rmSync(folder, { recursive: true, force: true });
     });
 
-    const raise = async (spec: Partial<WorkloadSpec>, signal = never): Promise<{ workload: Workload; seen: Observation }> => {
+    const raise = async (
+      spec: Partial<WorkloadSpec>,
+      signal = never,
+    ): Promise<{ workload: Workload; seen: Observation }> => {
       const workload = harness.workload(spec);
       return { workload, seen: await running.driver.apply(workload, signal) };
     };
@@ -51,7 +57,9 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
       const { workload, seen } = await raise({ image, registry: credentials() });
       registry.slowness = 0;
       expect(seen).toMatchObject({ phase: "running", image_digest: digest });
-      const told = running.seen.filter((it) => it.id === workload.id).map((it) => (it.phase === "preparing" ? it.message : it.phase));
+      const told = running.seen
+        .filter((it) => it.id === workload.id)
+        .map((it) => (it.phase === "preparing" ? it.message : it.phase));
       expect(told[0]).toBe(`pulling ${image}`);
       expect(told.length).toBeLessThan(8);
       if (runtime === "docker") expect(told.some((it) => /^pulling .* \d+ %$/.test(it))).toBe(true);
@@ -75,7 +83,10 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
       const { digest, layer } = await registry.publish(harness.engine, at, "1");
       const image = `${registry.host}/${at}@${digest}`;
       for (const image_pull_policy of ["Always", "Always", "IfNotPresent"] as const) {
-        expect((await raise({ image, image_pull_policy, registry: credentials() })).seen).toMatchObject({ phase: "running", image_digest: digest });
+        expect((await raise({ image, image_pull_policy, registry: credentials() })).seen).toMatchObject({
+          phase: "running",
+          image_digest: digest,
+        });
       }
       expect(registry.fetched.get(layer)).toBe(1);
     });
@@ -83,7 +94,9 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
     test("many that want the same image at once share one pull", async () => {
       const { image, layer } = await registry.publish(harness.engine, name(), "1", 100_000);
       registry.slowness = 500;
-      const all = await Promise.all([1, 2, 3].map(() => raise({ image, image_pull_policy: "Always", registry: credentials() })));
+      const all = await Promise.all(
+        [1, 2, 3].map(() => raise({ image, image_pull_policy: "Always", registry: credentials() })),
+      );
       registry.slowness = 0;
       expect(all.map((it) => it.seen.phase)).toEqual(["running", "running", "running"]);
       expect(registry.fetched.get(layer)).toBe(1);
@@ -110,7 +123,9 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
       for (const wrong of [null, credentials("wrong-password")]) {
         const { seen } = await raise({ image, registry: wrong });
         expect(seen).toMatchObject(back("registry_auth_failed"));
-        expect(seen).toMatchObject({ failure: { message: expect.stringMatching(/^registry authentication failed for '/) } });
+        expect(seen).toMatchObject({
+          failure: { message: expect.stringMatching(/^registry authentication failed for '/) },
+        });
         expect(JSON.stringify([seen, running.log])).not.toContain("wrong-password");
       }
       const { seen } = await raise({ image, registry: credentials() });
@@ -119,7 +134,10 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
     });
 
     test("credentials for one registry are not sent to another", async () => {
-      const { seen } = await raise({ image: `${registry.host}/public/x:1`, registry: { ...credentials(), server: "registry.example.com" } });
+      const { seen } = await raise({
+        image: `${registry.host}/public/x:1`,
+        registry: { ...credentials(), server: "registry.example.com" },
+      });
       expect(seen).toMatchObject({ phase: "failed", failure: { kind: "config_error", reason: "registry_mismatch" } });
     });
 
@@ -134,14 +152,18 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
       const image = `${registry.host}/${name()}:1`;
       const { seen } = await raise({ image, image_pull_policy: "Never" });
       expect(seen).toMatchObject(back("image_not_present"));
-      expect(seen).toMatchObject({ failure: { message: `image_pull_policy=Never forbids pulling '${image}', which is not on this host` } });
+      expect(seen).toMatchObject({
+        failure: { message: `image_pull_policy=Never forbids pulling '${image}', which is not on this host` },
+      });
     });
 
     test("a registry that nobody answers for", async () => {
       const image = "127.0.0.1:9/no/registry:1";
       const { seen } = await raise({ image });
       expect(seen).toMatchObject(back("registry_unreachable"));
-      expect(seen).toMatchObject({ failure: { message: expect.stringContaining(`cannot reach the registry for '${image}' — `) } });
+      expect(seen).toMatchObject({
+        failure: { message: expect.stringContaining(`cannot reach the registry for '${image}' — `) },
+      });
     });
   });
 });

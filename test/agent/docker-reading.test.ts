@@ -3,7 +3,15 @@ import { describe, expect, test } from "vitest";
 import { stampSeconds } from "../../agent/docker/logs.ts";
 import { BoundedText, Demultiplexer, type Frame, LineAssembler } from "../../agent/docker/output.ts";
 import { JsonLines, PullProgress } from "../../agent/docker/progress.ts";
-import { addressOf, engineEvent, exitOf, identityOf, type Inspected, notesOf, standing } from "../../agent/docker/sighting.ts";
+import {
+  addressOf,
+  engineEvent,
+  exitOf,
+  type Inspected,
+  identityOf,
+  notesOf,
+  standing,
+} from "../../agent/docker/sighting.ts";
 import { cpuMark, cpuPercent, instanceStats } from "../../agent/docker/stats.ts";
 
 const labels = {
@@ -44,8 +52,9 @@ describe("events", () => {
     ["died", "die"],
   ])("%s is %s", (action, is) => expect(read(line(action))?.action).toBe(is));
 
-  test.each(["create", "exec_create: /bin/sh", "cleanup", "attach", "top", "health_status: healthy"])("%s says nothing", (action) =>
-    expect(read(line(action))).toBeNull(),
+  test.each(["create", "exec_create: /bin/sh", "cleanup", "attach", "top", "health_status: healthy"])(
+    "%s says nothing",
+    (action) => expect(read(line(action))).toBeNull(),
   );
 
   test("what is not ours says nothing", () => {
@@ -71,12 +80,18 @@ describe("exits", () => {
     [137, true, null, { code: 137, signal: "SIGKILL", oom: true }],
     [1, true, null, { code: 1, signal: null, oom: true }],
     [null, false, null, { code: null, evidence: "lost" }],
-  ])("code %s, oom %s, sent %s", (code, oom, sent, exit) => expect(exitOf(code, oom, sent, 5)).toMatchObject({ ...exit, at: 5 }));
+  ])("code %s, oom %s, sent %s", (code, oom, sent, exit) =>
+    expect(exitOf(code, oom, sent, 5)).toMatchObject({ ...exit, at: 5 }),
+  );
 });
 
 describe("inspected containers", () => {
   const info = (State: object, Networks: object = {}): Inspected =>
-    ({ Config: { Labels: { "lamplighter.namespace": "a" } }, State, NetworkSettings: { Networks } }) as unknown as Inspected;
+    ({
+      Config: { Labels: { "lamplighter.namespace": "a" } },
+      State,
+      NetworkSettings: { Networks },
+    }) as unknown as Inspected;
 
   test.each([
     [{ Running: false, StartedAt: "0001-01-01T00:00:00Z" }, "created"],
@@ -94,8 +109,16 @@ describe("inspected containers", () => {
   ])("%j answers at %s", (networks, address) => expect(addressOf(info({}, networks))).toBe(address));
 
   test.each([
-    [["Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded."], ["memory_unenforced"]],
-    [["Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."], []],
+    [
+      ["Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded."],
+      ["memory_unenforced"],
+    ],
+    [
+      [
+        "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.",
+      ],
+      [],
+    ],
     [["Your kernel does not support CPU cfs quota. Quota discarded."], ["cpu_unenforced"]],
     [["Something new"], ["engine_warning"]],
     [null, []],
@@ -131,7 +154,9 @@ describe("output", () => {
   const err = (text: string): Frame => ({ stream: "stderr", bytes: Buffer.from(text) });
   const assemble = (frames: Frame[]) => {
     const assembler = new LineAssembler();
-    return [...frames.flatMap((it) => assembler.take(it)), ...assembler.flush()].map((it) => `${it.stamp.slice(17, 19)} ${it.stream} ${it.message}`);
+    return [...frames.flatMap((it) => assembler.take(it)), ...assembler.flush()].map(
+      (it) => `${it.stamp.slice(17, 19)} ${it.stream} ${it.message}`,
+    );
   };
 
   test.each<[string, Frame[], string[]]>([
@@ -140,7 +165,11 @@ describe("output", () => {
     ["two in one frame", [out(`${at(1)} a\n${at(2)} b\n`)], ["01 stdout a", "02 stdout b"]],
     ["pieces of one line", [out(`${at(1)} a`), out(`${at(2)} b`), out(`${at(3)} c\n`)], ["01 stdout abc"]],
     ["an end on its own", [out(`${at(1)} a`), out(`${at(2)} \n`)], ["01 stdout a"]],
-    ["the other stream in between", [out(`${at(1)} a`), err(`${at(2)} x\n`), out(`${at(3)} b\n`)], ["02 stderr x", "01 stdout ab"]],
+    [
+      "the other stream in between",
+      [out(`${at(1)} a`), err(`${at(2)} x\n`), out(`${at(3)} b\n`)],
+      ["02 stderr x", "01 stdout ab"],
+    ],
     ["no end", [out(`${at(1)} a`)], ["01 stdout a"]],
     ["a program's own timestamp", [out(`${at(1)} ${at(5)} a\n`)], [`01 stdout ${at(5)} a`]],
     ["an offset", [out("2026-01-01T02:00:07+02:00 a\n")], ["07 stdout a"]],
@@ -148,9 +177,12 @@ describe("output", () => {
 
   test("a character that two pieces share", () => {
     const bytes = Buffer.from("x€y");
-    expect(assemble([out(Buffer.concat([Buffer.from(`${at(1)} `), bytes.subarray(0, 2)])), out(Buffer.concat([Buffer.from(`${at(2)} `), bytes.subarray(2), Buffer.from("\n")]))])).toEqual([
-      "01 stdout x€y",
-    ]);
+    expect(
+      assemble([
+        out(Buffer.concat([Buffer.from(`${at(1)} `), bytes.subarray(0, 2)])),
+        out(Buffer.concat([Buffer.from(`${at(2)} `), bytes.subarray(2), Buffer.from("\n")])),
+      ]),
+    ).toEqual(["01 stdout x€y"]);
   });
 
   test("a line without end is cut between characters and loses nothing", () => {
@@ -159,7 +191,9 @@ describe("output", () => {
     const bytes = Buffer.from(text);
     const lines = [];
     for (let from = 0; from < bytes.length; from += 16_384) {
-      lines.push(...assembler.take(out(Buffer.concat([Buffer.from(`${at(1)} `), bytes.subarray(from, from + 16_384)]))));
+      lines.push(
+        ...assembler.take(out(Buffer.concat([Buffer.from(`${at(1)} `), bytes.subarray(from, from + 16_384)]))),
+      );
     }
     lines.push(...assembler.flush());
     expect(lines.length).toBeGreaterThan(1);
@@ -188,14 +222,22 @@ describe("streams of JSON", () => {
     const bytes = Buffer.from('{"a":"ü"}\r\n{"a":{}}\n\nnot json\n{"a":3}');
     for (const chunks of cuts(bytes)) {
       const lines = new JsonLines<{ a: unknown }>();
-      expect(chunks.flatMap((chunk) => lines.take(chunk)).map((it) => it.value)).toEqual([{ a: "ü" }, { a: {} }, { a: 3 }]);
+      expect(chunks.flatMap((chunk) => lines.take(chunk)).map((it) => it.value)).toEqual([
+        { a: "ü" },
+        { a: {} },
+        { a: 3 },
+      ]);
     }
   });
 
   test("progress is over all layers, and complete layers stay complete", () => {
     const progress = new PullProgress();
     const take = (id: string, status: string, current?: number, total?: number) => {
-      progress.take({ id, status, progressDetail: { ...(current !== undefined && { current }), ...(total !== undefined && { total }) } });
+      progress.take({
+        id,
+        status,
+        progressDetail: { ...(current !== undefined && { current }), ...(total !== undefined && { total }) },
+      });
       return progress.percent();
     };
     expect(take("a", "Pulling fs layer")).toBeNull();
@@ -247,7 +289,13 @@ describe("statistics", () => {
   });
 
   test("what an engine leaves out is nothing", () => {
-    expect(instanceStats({ id: "w-0", generation: 2, name: "n" }, { read: "", networks: null, blkio_stats: { io_service_bytes_recursive: null } }, 0)).toMatchObject({
+    expect(
+      instanceStats(
+        { id: "w-0", generation: 2, name: "n" },
+        { read: "", networks: null, blkio_stats: { io_service_bytes_recursive: null } },
+        0,
+      ),
+    ).toMatchObject({
       memory: { usage_bytes: 0, limit_bytes: 0, usage_percent: 0 },
       network: { rx_bytes: 0 },
     });

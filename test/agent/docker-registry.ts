@@ -25,7 +25,9 @@ export class Registry {
   slowness = 0;
 
   constructor() {
-    this.#server = createServer((request, response) => void this.#answer(request, response).catch(() => response.destroy()));
+    this.#server = createServer(
+      (request, response) => void this.#answer(request, response).catch(() => response.destroy()),
+    );
   }
 
   async open(): Promise<this> {
@@ -38,7 +40,12 @@ export class Registry {
   }
 
   /** Puts the test image under a name, with one more layer of random bytes, so that no two are the same. Answers its digest. */
-  async publish(engine: Docker, name: string, tag: string, size = 0): Promise<{ image: string; digest: string; layer: string }> {
+  async publish(
+    engine: Docker,
+    name: string,
+    tag: string,
+    size = 0,
+  ): Promise<{ image: string; digest: string; layer: string }> {
     const base = await rootfs(engine);
     const layers = [base, tarOf("random", randomBytes(Math.max(size, 16)))];
     const zipped = layers.map((tar) => gzipSync(tar, { level: 1 }));
@@ -54,7 +61,12 @@ export class Registry {
     const of = (mediaType: string, bytes: Buffer) => ({ mediaType, size: bytes.length, digest: sha256(bytes) });
     for (const blob of [config, ...zipped]) this.#blobs.set(sha256(blob), blob);
     const manifest = Buffer.from(
-      JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, config: of(CONFIG, config), layers: zipped.map((it) => of(LAYER, it)) }),
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: MANIFEST,
+        config: of(CONFIG, config),
+        layers: zipped.map((it) => of(LAYER, it)),
+      }),
     );
     const digest = sha256(manifest);
     this.#manifests.set(`${name}:${tag}`, manifest);
@@ -92,7 +104,11 @@ export class Registry {
       return;
     }
     const type = kind === "manifests" ? MANIFEST : "application/octet-stream";
-    response.writeHead(200, { "content-type": type, "content-length": bytes.length, "docker-content-digest": sha256(bytes) });
+    response.writeHead(200, {
+      "content-type": type,
+      "content-length": bytes.length,
+      "docker-content-digest": sha256(bytes),
+    });
     if (request.method === "HEAD") {
       response.end();
       return;

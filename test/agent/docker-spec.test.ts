@@ -22,7 +22,9 @@ describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, 
     afterAll(() => harness?.close());
 
     const raise = (workload: Workload) => running.driver.apply(workload, never);
-    const up = async (spec: Partial<WorkloadSpec>): Promise<{ workload: Workload; seen: Observation & { phase: "running" } }> => {
+    const up = async (
+      spec: Partial<WorkloadSpec>,
+    ): Promise<{ workload: Workload; seen: Observation & { phase: "running" } }> => {
       const workload = harness.workload(spec);
       const seen = await raise(workload);
       if (seen.phase !== "running") throw new Error(JSON.stringify(seen));
@@ -45,7 +47,11 @@ describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, 
     });
 
     test("limits are the engine's, without swap; a smaller request is a reservation", async () => {
-      const { workload } = await up({ cpu_limit_millis: 250, memory_limit_bytes: 64 << 20, memory_reserved_bytes: 16 << 20 });
+      const { workload } = await up({
+        cpu_limit_millis: 250,
+        memory_limit_bytes: 64 << 20,
+        memory_reserved_bytes: 16 << 20,
+      });
       const { HostConfig } = await harness.inspect(workload);
       expect(HostConfig).toMatchObject({ Memory: 64 << 20, MemorySwap: 64 << 20, MemoryReservation: 16 << 20 });
       const cpu = HostConfig.NanoCpus || ((HostConfig.CpuQuota ?? 0) * 1e9) / (HostConfig.CpuPeriod || 100_000);
@@ -71,7 +77,11 @@ describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, 
           { published: echo, target: 7777, protocol: "udp", host_ip: "127.0.0.1" },
         ],
       });
-      const fetched = (address: string) => fetch(`http://${address}/`).then((it) => it.text(), () => "");
+      const fetched = (address: string) =>
+        fetch(`http://${address}/`).then(
+          (it) => it.text(),
+          () => "",
+        );
       expect(await until("the web server", () => fetched(`127.0.0.1:${web}`))).toContain("lamplighter");
       expect(await fetched(seen.address ?? "")).toContain("lamplighter");
       const { Ports } = (await harness.inspect(workload)).NetworkSettings;
@@ -86,7 +96,10 @@ describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, 
       await up({ ports });
       const second = harness.workload({ ports });
       const answer = await raise(second);
-      expect(answer).toMatchObject({ phase: "failed", failure: { kind: "create_container_error", reason: "port_taken" } });
+      expect(answer).toMatchObject({
+        phase: "failed",
+        failure: { kind: "create_container_error", reason: "port_taken" },
+      });
       if (answer.phase === "failed") expect(answer.failure.message).toContain(`port ${published}/${protocol}`);
       expect(await harness.containers(second)).toEqual([]);
     });
@@ -117,7 +130,9 @@ describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, 
     });
 
     test("a named volume outlives its containers and belongs to its namespace", async () => {
-      const mounts: Mount[] = [{ type: "volume", source: "data", destination: "/data", driver: "local", permission: "rw" }];
+      const mounts: Mount[] = [
+        { type: "volume", source: "data", destination: "/data", driver: "local", permission: "rw" },
+      ];
       const { workload } = await up({ mounts });
       await run(workload, "sh", "-c", "echo kept > /data/file");
       await running.driver.remove(workload.id, 1, 0);
@@ -137,7 +152,8 @@ describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, 
       await container.remove();
       try {
         const { workload } = await up({ image: tag });
-        const volume = (await harness.inspect(workload)).Mounts.find((it) => it.Destination === "/anonymous")?.Name ?? "";
+        const volume =
+          (await harness.inspect(workload)).Mounts.find((it) => it.Destination === "/anonymous")?.Name ?? "";
         await harness.engine.getVolume(volume).inspect();
         await running.driver.remove(workload.id, 1, 0);
         await expect(harness.engine.getVolume(volume).inspect()).rejects.toMatchObject({ statusCode: 404 });
@@ -147,11 +163,17 @@ describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, 
     });
 
     test("a namespace's workloads reach each other; another namespace's do not reach them", async () => {
-      const { workload: backend, seen } = await up({ name: "backend", command: ["httpd", "-f", "-p", "80", "-h", "/www"] });
+      const { workload: backend, seen } = await up({
+        name: "backend",
+        command: ["httpd", "-f", "-p", "80", "-h", "/www"],
+      });
       const { workload: neighbour } = await up({});
       const { workload: stranger } = await up({ namespace: `${harness.namespace}-c` });
-      const get = (from: Workload, host: string) => run(from, "sh", "-c", `printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 2 ${host} 80`);
-      await until("the neighbour", async () => (await get(neighbour, seen.address ?? "")).stdout.includes("lamplighter"));
+      const get = (from: Workload, host: string) =>
+        run(from, "sh", "-c", `printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 2 ${host} 80`);
+      await until("the neighbour", async () =>
+        (await get(neighbour, seen.address ?? "")).stdout.includes("lamplighter"),
+      );
       expect((await get(stranger, seen.address ?? "")).stdout).toBe("");
       // Podman needs a DNS plugin for names, which not every host has.
       if (runtime === "podman") return;
@@ -186,30 +208,60 @@ describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, 
     type Case = [string, Partial<WorkloadSpec>, { kind: string; reason: string }];
     const failures: Case[] = [
       ["no image", { image: null }, { kind: "config_error", reason: "image_missing" }],
-      ["a command that does not exist", { command: ["/nope"] }, { kind: "create_container_error", reason: "command_not_found" }],
+      [
+        "a command that does not exist",
+        { command: ["/nope"] },
+        { kind: "create_container_error", reason: "command_not_found" },
+      ],
       ["a command not in PATH", { command: ["nope"] }, { kind: "create_container_error", reason: "command_not_found" }],
-      ["a file that is no program", { command: ["/etc/passwd"] }, { kind: "create_container_error", reason: "command_not_executable" }],
-      ["a relative folder", { working_dir: "tmp" }, { kind: "create_container_error", reason: runtime === "docker" ? "create_rejected" : "start_failed" }],
+      [
+        "a file that is no program",
+        { command: ["/etc/passwd"] },
+        { kind: "create_container_error", reason: "command_not_executable" },
+      ],
+      [
+        "a relative folder",
+        { working_dir: "tmp" },
+        { kind: "create_container_error", reason: runtime === "docker" ? "create_rejected" : "start_failed" },
+      ],
       [
         "a missing bind source",
-        { mounts: [{ type: "bind", source: "/nope/never/made", destination: "/x", driver: "local", permission: "rw" }] },
+        {
+          mounts: [{ type: "bind", source: "/nope/never/made", destination: "/x", driver: "local", permission: "rw" }],
+        },
         { kind: "create_container_error", reason: "bind_source_missing" },
       ],
       [
         "two mounts at one place",
         {
-          mounts: ["one", "two"].map((source) => ({ type: "volume", source, destination: "/x", driver: "local", permission: "rw" })),
+          mounts: ["one", "two"].map((source) => ({
+            type: "volume",
+            source,
+            destination: "/x",
+            driver: "local",
+            permission: "rw",
+          })),
         },
         { kind: "create_container_error", reason: "mount_invalid" },
       ],
-      ["a mapping on the host's network", { network: "host", ports: [{ published: 1, target: 2, protocol: "tcp" }] }, { kind: "config_error", reason: "port_mapping_on_host_network" }],
-      ["a variable without a name", { environment: { "": "hunter2hunter2" } }, { kind: "config_error", reason: "environment_name_invalid" }],
+      [
+        "a mapping on the host's network",
+        { network: "host", ports: [{ published: 1, target: 2, protocol: "tcp" }] },
+        { kind: "config_error", reason: "port_mapping_on_host_network" },
+      ],
+      [
+        "a variable without a name",
+        { environment: { "": "hunter2hunter2" } },
+        { kind: "config_error", reason: "environment_name_invalid" },
+      ],
     ];
     test.each(failures)("%s is said, and leaves nothing behind", async (_, spec, failure) => {
       const workload = harness.workload({ environment: { SECRET: "hunter2hunter2" }, ...spec });
       let answer = await raise(workload);
       if (answer.phase === "running") {
-        answer = await until("the failure", () => running.seen.find((it) => it.id === workload.id && it.phase === "failed"));
+        answer = await until("the failure", () =>
+          running.seen.find((it) => it.id === workload.id && it.phase === "failed"),
+        );
       }
       expect(answer).toMatchObject({ phase: "failed", failure });
       expect(JSON.stringify([answer, running.log])).not.toContain("hunter2");
