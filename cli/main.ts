@@ -4,11 +4,16 @@ import { run } from "./run.ts";
 import { Interrupt } from "./session.ts";
 import { processTerminal } from "./terminal.ts";
 
+/** npm and the terminal may both deliver one Ctrl-C; only a later one is a second one. */
+const SAME_PRESS_MS = 700;
+
 const interrupt = new Interrupt();
+let pressedAt = 0;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     // The second time means it: whatever is being put away stays as it is.
-    if (interrupt.signal.aborted && signal === "SIGINT") process.exit(EXIT.interrupted);
+    if (pressedAt > 0 && signal === "SIGINT" && Date.now() - pressedAt > SAME_PRESS_MS) process.exit(EXIT.interrupted);
+    pressedAt ||= Date.now();
     interrupt.controller.abort(signal);
   });
 }

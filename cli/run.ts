@@ -3,6 +3,7 @@ import { agentCommand } from "./agent.ts";
 import { applyCommand } from "./apply.ts";
 import { auditCommand } from "./audit.ts";
 import { addServerOptions } from "./command.ts";
+import { completionsCommand } from "./completions.ts";
 import { contextCommands } from "./context/commands.ts";
 import { demoCommand } from "./demo/command.ts";
 import { deploymentCommands } from "./deployment/commands.ts";
@@ -76,6 +77,7 @@ export function program(around: Surroundings): Command {
   tokenCommands(root, around);
   auditCommand(root, around);
   contextCommands(root, around);
+  completionsCommand(root, around);
   addServerOptions(root);
   return root;
 }

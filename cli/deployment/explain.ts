@@ -14,6 +14,7 @@ type Explanation = Pick<DeploymentView, "status" | "reason" | "message" | "resta
   terminal: boolean;
   restarts_left: number;
   waiting_for: Wait[];
+  hosts: { id: string; name: string; status: string; message: string }[];
 };
 
 /** Both `lamplighter deployment explain` and, because it is what people reach for when they are stuck, `lamplighter explain`. */
@@ -30,7 +31,8 @@ async function explain(session: Session, _options: SessionOptions, reference: st
 }
 
 function describe(answer: Explanation, { terminal: { color, width }, around }: Session): string {
-  const { status, reason, message, terminal, restart_count, restarts_left, waiting_for, allowedActions } = answer;
+  const { status, reason, message, terminal, restart_count, restarts_left, waiting_for, hosts, allowedActions } =
+    answer;
   const possible = Object.entries(allowedActions).flatMap(([action, { allowed }]) => (allowed ? [action] : []));
   return sheet(color, width, [
     ["Status", `${paintStatus(status, status, color)}  ${color.dim(oneLine(reason))}`],
@@ -38,6 +40,12 @@ function describe(answer: Explanation, { terminal: { color, width }, around }: S
     ["Ahead", terminal ? "nothing: it stays like this until it is deleted, or a mended manifest is applied" : ""],
     ["Restarts", `${restart_count} counted, ${restarts_left} left`],
     ["Waits for", waiting_for.map((wait) => waitText(wait, around.now()))],
+    [
+      "Hosts",
+      hosts
+        .filter(({ status }) => status !== "ready")
+        .map((host) => oneLine(`${host.name} is ${host.status}: ${host.message}`)),
+    ],
     ["Possible", possible.join(", ")],
   ]);
 }

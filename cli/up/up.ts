@@ -1,4 +1,3 @@
-import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HostView } from "../../contract/host.ts";
@@ -14,7 +13,7 @@ import type { Child } from "./child.ts";
 import { CONTROL_PLANE_GRACE_MS, startControlPlane } from "./control-plane.ts";
 import { agentDir, holdDataFolder, makeDataFolder, tokenPath } from "./data-folder.ts";
 import { watchHost } from "./host-watch.ts";
-import { joinTokenOf } from "./join.ts";
+import { joinTokenFor } from "./join.ts";
 import { stopLeftovers } from "./leftovers.ts";
 import { AGENT_GRACE_MS, startAgent } from "./local-agent.ts";
 import { parentDied } from "./parent.ts";
@@ -37,6 +36,7 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
   const say = (line: string) =>
     progress.note(`${terminal.errColor.dim(new Date(around.now()).toTimeString().slice(0, 8))} ${line}`);
   const stops: (() => Promise<void>)[] = [];
+  let began = false;
   const ending = new AbortController();
   const signal = AbortSignal.any([interrupt.signal, ending.signal]);
   const over = Promise.race([aborted(interrupt.signal), parentDied(signal)]);
@@ -84,7 +84,7 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
         ),
       );
       if (host !== null) void watchHost(api, host, say, signal);
-      interrupt.handled = true;
+      began = true;
       await over;
     }
   } finally {
@@ -93,8 +93,10 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     held.stopping();
     for (const stop of stops) await stop();
     held.release();
+    interrupt.handled = true;
+    if (began || interrupt.signal.aborted)
+      terminal.err("Stopped. Workloads go on running; `up` takes them up again.\n");
   }
-  terminal.err(`Stopped. Workloads go on running; \`up\` takes them up again.\n`);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
@@ -112,7 +114,7 @@ async function superviseAgent(
 ): Promise<Supervised> {
   const folder = agentDir(dataDir);
   const start = async (): Promise<Child> => {
-    const joinToken = isJoined(folder) ? undefined : await joinTokenOf(api);
+    const joinToken = await joinTokenFor(folder, api, say);
     return startAgent({
       url: api.url,
       dataDir: folder,
@@ -123,11 +125,6 @@ async function superviseAgent(
     });
   };
   return supervise({ name: "agent", first: await start(), start, say, isFinal: ({ code }) => code === 0 });
-}
-
-function isJoined(folder: string): boolean {
-  const path = join(folder, "identity.json");
-  return existsSync(path) && (JSON.parse(readFileSync(path, "utf8")) as { state?: string }).state === "joined";
 }
 
 /** Waits until the agent has joined, has put away what should not run here, and is ready for more. */

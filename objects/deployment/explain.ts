@@ -2,6 +2,7 @@ import { allowedActions } from "../../contract/action.ts";
 import { DEPLOYMENT_ACTION_TABLE, type Instance, isTerminal, MAX_RESTART_COUNT } from "../../contract/deployment.ts";
 import { instanceId, workloadId } from "../../contract/id.ts";
 import { deadlineOf } from "./letters.ts";
+import type { Candidate } from "./placement.ts";
 import type { DeploymentRecord } from "./record.ts";
 
 /** Which instance runs, or ran, where: what logs, metrics and exec ask the hosts about. */
@@ -16,11 +17,20 @@ export function running(record: DeploymentRecord): Running[] {
   });
 }
 
-/** Why this status, what is waited for, which deadline comes next, and what could not be delivered yet. */
-export function explanation(record: DeploymentRecord, sql: SqlStorage): Record<string, unknown> {
+/**
+ * Why this status, what is waited for, which deadline comes next, what could not be delivered yet, and how the hosts that it is on are:
+ * an instance of a silent host is as it was last seen.
+ * @param hosts every host, as the index knows it
+ */
+export function explanation(
+  record: DeploymentRecord,
+  sql: SqlStorage,
+  hosts: readonly Told[],
+): Record<string, unknown> {
   const { state, identity, revision } = record;
   const id = (slot: number, generation: number) => instanceId(workloadId(identity.id, slot), generation);
   const deadline = deadlineOf(state);
+  const housed = new Set([...state.instances, ...state.leaving].flatMap((i) => ("host_id" in i ? [i.host_id] : [])));
   const letters = sql
     .exec<{ key: string; due_at: number; attempts: number; last_error: string | null }>(
       "SELECT key, due_at, attempts, last_error FROM outbox ORDER BY due_at",
@@ -47,6 +57,9 @@ export function explanation(record: DeploymentRecord, sql: SqlStorage): Record<s
         until: null,
       })),
     ],
+    hosts: hosts
+      .filter((host) => housed.has(host.id))
+      .map(({ id, name, status, message, last_seen_at }) => ({ id, name, status, message, last_seen_at })),
     next_deadline_at: deadline === null ? null : iso(deadline),
     undelivered: letters.map(({ key, due_at, attempts, last_error }) => ({
       about: key,
@@ -57,6 +70,9 @@ export function explanation(record: DeploymentRecord, sql: SqlStorage): Record<s
     allowedActions: allowedActions(DEPLOYMENT_ACTION_TABLE, state.status),
   };
 }
+
+/** What is told of a host. */
+export type Told = Pick<Candidate, "id" | "name" | "status"> & { message: string; last_seen_at: string | null };
 
 /** `until`: when it is looked at again if nothing is heard. */
 function waitsFor(instance: Instance): { for: string; message: string; until: string } | null {

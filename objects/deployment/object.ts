@@ -9,14 +9,14 @@ import { isBorn } from "../born.ts";
 import { after, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
-import { audit, project } from "../projection.ts";
+import { audit, CLUSTER_SHARD, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { Watchers } from "../watch.ts";
 import { type Decision, decide, type Event, initial } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import type { SlotGeneration } from "./draft.ts";
-import { explanation, type Running, running } from "./explain.ts";
+import { explanation, type Running, running, type Told } from "./explain.ts";
 import { isGone, type LetterKey, lettersFor } from "./letters.ts";
 import type { Report } from "./observed.ts";
 import { type DeploymentRecord, factsOf, indexRow, load, save } from "./record.ts";
@@ -149,9 +149,11 @@ export class DeploymentObject extends DurableObject<Env> {
   }
 
   /** Why it is as it is, what it waits for, and what comes next. */
-  explain(namespaces: string[]): Reply<string> {
+  async explain(namespaces: string[]): Promise<Reply<string>> {
     const record = this.#visible(namespaces);
-    return record.ok ? accept(JSON.stringify(explanation(record.value, this.#sql))) : record;
+    if (!record.ok) return record;
+    const hosts = (await remote(this.env.INDEX, CLUSTER_SHARD).hosts()).map((body) => JSON.parse(body) as Told);
+    return accept(JSON.stringify(explanation(record.value, this.#sql, hosts)));
   }
 
   override async alarm(): Promise<void> {

@@ -43,8 +43,10 @@ export class Call {
       return refusal("unauthenticated", "The frame was seen before.");
     this.#received = { boot_id: session, seq };
     const answer = merged(this.#owner.receive(body));
+    // In one row with what is sent: by it the agent tells a set of workloads that was overtaken.
+    const own = this.#next();
     return new Response(
-      await seal(sign, { host_id: this.#owner.hostId(), session, seq, at: Date.now(), nonce, body: answer }),
+      await seal(sign, { host_id: this.#owner.hostId(), session, seq: own, at: Date.now(), nonce, body: answer }),
       {
         headers: { "Content-Type": "application/json" },
       },
@@ -57,11 +59,10 @@ export class Call {
     const session = this.#owner.bootId();
     if (session === null) throw new Error("the agent has not said hello yet");
     const nonce = toBase64Url(crypto.getRandomValues(new Uint8Array(12)));
-    this.#sent = Math.max(this.#sent + 1, Date.now());
     const text = await seal(sign, {
       host_id: this.#owner.hostId(),
       session,
-      seq: this.#sent,
+      seq: this.#next(),
       at: Date.now(),
       nonce,
       body,
@@ -74,6 +75,12 @@ export class Call {
         throw new Error("the agent's answer is not signed by its key, or is not the answer");
       each(frame.data.body);
     }
+  }
+
+  /** Rises over evictions too, of which this object remembers nothing. */
+  #next(): number {
+    this.#sent = Math.max(this.#sent + 1, Date.now());
+    return this.#sent;
   }
 
   async #post(text: string): Promise<Response> {

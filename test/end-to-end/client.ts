@@ -101,7 +101,7 @@ function parsed<T>({ status, text }: Answer, what: string): T {
 }
 
 /** Looks until there is something; says after `withinMs` what was still missing. */
-export async function until<T>(missing: () => string, look: () => Promise<T | null | false> | T | null | false, withinMs = 60_000): Promise<T> {
+export async function until<T>(missing: () => string, look: () => Promise<T | null | false> | T | null | false, withinMs = Number(process.env.LAMPLIGHTER_PATIENCE_MS ?? 60_000)): Promise<T> {
   for (const deadline = Date.now() + withinMs; ; await sleep(20)) {
     const found = await look();
     if (found !== null && found !== false) return found;

@@ -15,7 +15,7 @@ export type Expected = {
 };
 
 /** Waits until everything is as it should be; then checks each journal. Answers what lives, by deployment. */
-export async function settled(cluster: Cluster, expected: readonly Expected[], withinMs = 60_000): Promise<Map<string, Live[]>> {
+export async function settled(cluster: Cluster, expected: readonly Expected[], withinMs?: number): Promise<Map<string, Live[]>> {
   let wrong: string[] = [];
   let live: Live[] = [];
   await until(
