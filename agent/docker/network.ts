@@ -20,7 +20,7 @@ export class Networks {
   /** Concurrent calls are one call; a failure is not remembered. */
   ensure(engine: Engine, namespace: string): Promise<void> {
     const known = this.#known.get(namespace);
-    if (known) return known;
+    if (known !== undefined) return known;
     const made = this.#make(engine, namespace).catch((error: unknown) => {
       this.#known.delete(namespace);
       throw error;

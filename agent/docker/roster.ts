@@ -9,7 +9,6 @@ export type Instance = Identity & {
   readonly name: string;
   state: "created" | "running" | "exited";
   exit: Exit | null;
-  startedAt: number | null;
   /** An apply is at work on it and will answer what became of it, so nothing else tells. */
   applying: boolean;
   /** We are removing it: whatever happens to it now is our doing. */
@@ -39,7 +38,6 @@ export class Roster {
       name,
       state,
       exit: null,
-      startedAt: null,
       applying: false,
       intended: false,
       sent: null,

@@ -19,8 +19,6 @@ import {
   standing,
 } from "./sighting.ts";
 
-/** A start that fails in the init program ends the container this soon. */
-const INIT_FAILS_WITHIN_MS = 2_000;
 /** After a reconnection, how long the replayed events of a vanished container may take before its end counts as unseen. */
 const REPLAY_MS = 250;
 const INSPECTS_AT_ONCE = 16;
@@ -88,7 +86,6 @@ export class Tracker {
   async stand(instance: Instance, info: Inspected): Promise<Observation> {
     const { id, generation } = instance;
     const now = Date.now();
-    instance.startedAt = moment(info.State.StartedAt);
     instance.command = info.Config.Cmd ?? [];
     switch (standing(info)) {
       case "created":
@@ -111,14 +108,14 @@ export class Tracker {
   async conclude(instance: Instance): Promise<Observation> {
     const { id, generation } = instance;
     const exit = instance.exit ?? exitOf(null, false, null, Date.now());
-    const failure = await this.#initFailure(instance, exit.code, exit.at).catch(() => null);
+    const failure = await this.#initFailure(instance, exit.code).catch(() => null);
     if (failure) return { id, generation, at: Date.now(), phase: "failed", failure };
     return { id, generation, at: Date.now(), phase: "exited", exit };
   }
 
-  async #initFailure(instance: Instance, code: number | null, at: number): Promise<Failure | null> {
+  async #initFailure(instance: Instance, code: number | null): Promise<Failure | null> {
     const suspicious = code === 127 || code === 126 || (code === 1 && this.#options.runtime === "podman");
-    if (!suspicious || (instance.startedAt !== null && at - instance.startedAt > INIT_FAILS_WITHIN_MS)) return null;
+    if (!suspicious) return null;
     const bytes = await this.#options
       .engine()
       .call("logs", (docker) =>
@@ -226,7 +223,6 @@ export class Tracker {
     const now = standing(info);
     const startedAt = moment(info.State.StartedAt) ?? 0;
     if (now === "exited" && instance.state !== "exited") {
-      instance.startedAt = startedAt;
       instance.state = "exited";
       instance.exit = inspectedExit(info, instance.sent, Date.now());
       await this.#tellEnded(instance);

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from "node:fs";
+import { closeSync, copyFileSync, fstatSync, mkdirSync, openSync, readFileSync, statSync, truncateSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Readable } from "node:stream";
 
@@ -32,8 +32,7 @@ const LOG_KEPT_BYTES = 8 * 1024 * 1024;
  */
 export function startChild(spec: ChildSpec, control?: (stream: Readable) => void): Child {
   mkdirSync(dirname(spec.logPath), { recursive: true, mode: 0o700 });
-  if ((statSync(spec.logPath, { throwIfNoEntry: false })?.size ?? 0) > LOG_KEPT_BYTES)
-    renameSync(spec.logPath, `${spec.logPath}.1`);
+  turnLog(spec.logPath);
   const log = openSync(spec.logPath, "a", 0o600);
   const before = fstatSync(log).size;
   const child = spawn(spec.command, spec.args, {
@@ -51,6 +50,8 @@ export function startChild(spec: ChildSpec, control?: (stream: Readable) => void
     });
     child.on("exit", (code, signal) => done({ code, signal }));
   });
+  const turning = setInterval(() => turnLog(spec.logPath), 30_000).unref();
+  void exited.then(() => clearInterval(turning));
   if (control !== undefined) control(child.stdio[3] as Readable);
   const kill = (signal: NodeJS.Signals) => void child.kill(signal);
   return {
@@ -68,6 +69,13 @@ export function startChild(spec: ChildSpec, control?: (stream: Readable) => void
       clearTimeout(timer);
     },
   };
+}
+
+/** Puts a log that has grown long aside, and empties it in place: the child appends to the file that it has open. */
+function turnLog(path: string): void {
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= LOG_KEPT_BYTES) return;
+  copyFileSync(path, `${path}.1`);
+  truncateSync(path);
 }
 
 export const endedText = ({ code, signal }: Ended): string =>

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure } from "../failure.ts";
+import type { Failure } from "../failure.ts";
 import { type Child, type Ended, endedText } from "./child.ts";
 
 export type Supervised = { stop(graceMs: number): Promise<void>; child(): Child };
@@ -38,8 +38,9 @@ export function supervise({ name, first, start, say, isFinal = () => false }: Ca
         child = await start();
         say(`the ${name} is back (process ${child.pid})`);
       } catch (error) {
-        if (!(error instanceof Failure)) throw error;
-        say([error.message, ...error.details].join("\n  "));
+        if (stopping.signal.aborted) return;
+        const { message, details = [] } = error as Partial<Failure>;
+        say([message ?? String(error), ...details].join("\n  "));
       }
     }
   })();

@@ -299,6 +299,8 @@ export class HostObject extends DurableObject<Env> {
   }
 
   #change<T>(work: (now: number) => T): T {
+    // Nobody is here: there is nothing to write, and no table to write it to.
+    if (!isBorn(this.#sql)) return work(Date.now());
     const result = commit(this.ctx.storage, () => work(Date.now()));
     this.#watchers.notify();
     this.ctx.waitUntil(this.#outbox.drain());

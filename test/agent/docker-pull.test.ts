@@ -20,12 +20,12 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
       // Docker trusts a registry on loopback without TLS; Podman has to be told.
       const file = join(folder, "registries.conf");
       writeFileSync(file, `[[registry]]\nlocation = "${registry.host}"\ninsecure = true\n`);
-      process.env["CONTAINERS_REGISTRIES_CONF"] = file;
+      process.env.CONTAINERS_REGISTRIES_CONF = file;
       harness = await Harness.open(runtime, part);
       running = await harness.start();
     });
     afterAll(async () => {
-      delete process.env["CONTAINERS_REGISTRIES_CONF"];
+      delete process.env.CONTAINERS_REGISTRIES_CONF;
       for (const { Id, RepoTags, RepoDigests } of (await harness?.engine.listImages()) ?? []) {
         const names = [...(RepoTags ?? []), ...(RepoDigests ?? [])];
         if (!names.some((name) => name.startsWith(registry.host))) continue;

@@ -265,7 +265,7 @@ describe("statistics", () => {
         { op: "Total", value: 99 },
       ],
     },
-    pids_stats: { current: 3, limit: 18446744073709551615 },
+    pids_stats: { current: 3, limit: 2 ** 64 },
   };
 
   test("cpu is of one core", () => {
