@@ -23,6 +23,7 @@ export default defineConfig({
           sequence: first,
           // A new workerd per file costs over a second each. Tests name their objects with random ids instead.
           isolate: false,
+          testTimeout: 30_000,
           provide: { rootToken },
         },
       },

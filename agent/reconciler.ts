@@ -289,6 +289,7 @@ export class Reconciler {
   async #perform(entry: Entry, step: Exclude<Step, { do: "rest" }>): Promise<boolean> {
     if (step.do === "apply") return this.#apply(entry, step.workload);
     if (step.do === "gone") {
+      if (this.#isWaiting(entry)) return this.#wait(entry, "process", "forget");
       await this.#forgetTraces(entry);
       // What has been accepted meanwhile is looked at again.
       if (nextStep(entry).do !== "gone") return true;
@@ -360,7 +361,7 @@ export class Reconciler {
     return true;
   }
 
-  #wait(entry: Entry, runtime: Runtime, verb: "start" | "remove"): false {
+  #wait(entry: Entry, runtime: Runtime, verb: "start" | "remove" | "forget"): false {
     const message = `waiting for ${runtime} to answer on this host`;
     this.#options.log(`${entry.id}: cannot ${verb} it, ${message}`);
     if (verb === "start")
@@ -370,8 +371,11 @@ export class Reconciler {
 
   #isWaiting(entry: Entry): boolean {
     const step = nextStep(entry);
-    const runtime = step.do === "remove" ? step.runtime : step.do === "apply" ? step.workload.spec.runtime : null;
-    if (runtime === null) return false;
+    if (step.do === "rest") return false;
+    // Traces are kept by the process runtime only, and it may come up after another one.
+    const last = entry.spec?.runtime ?? "process";
+    const runtime = step.do === "apply" ? step.workload.spec.runtime : step.do === "remove" ? step.runtime : last;
+    if (step.do === "gone" && runtime !== "process") return false;
     const driver = this.#options.driver(runtime);
     return driver === "waiting" || (driver === "disabled" && step.do === "remove");
   }

@@ -92,17 +92,10 @@ async function serve(
   }
 }
 
-const given = new WeakMap<Request, string>();
-
-/** The caller's `X-Request-Id` when it is a plain one, else a new id; the same for the whole request. */
+/** The caller's `X-Request-Id` when it is a plain one, else a new id. */
 function requestIdOf(request: Request): string {
-  let id = given.get(request);
-  if (id === undefined) {
-    const own = request.headers.get("x-request-id");
-    id = own !== null && /^[\w.:-]{1,128}$/.test(own) ? own : newId("request", Date.now());
-    given.set(request, id);
-  }
-  return id;
+  const own = request.headers.get("x-request-id");
+  return own !== null && /^[\w.:-]{1,128}$/.test(own) ? own : newId("request", Date.now());
 }
 
 function targetOf(request: Request, prefix: string): string {

@@ -206,7 +206,8 @@ function killRest(child: ChildProcess): void {
 }
 
 function main(): void {
-  if (!claim()) return;
+  // The open pipes would keep it alive.
+  if (!claim()) process.exit(0);
   // So that the program's user can open it again, as /dev/stdout.
   if (intent.uid !== null)
     for (const { writer } of [out, err]) fs.fchownSync(writer, intent.uid, intent.gid ?? intent.uid);

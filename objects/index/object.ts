@@ -24,11 +24,13 @@ const NOTHING: Slice = { keys: [], bodies: [], more: false };
  */
 export class IndexObject extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    if (isBorn(this.#sql)) migrate(ctx.storage, MIGRATIONS);
+    this.#born = isBorn(this.#sql);
+    if (this.#born) migrate(ctx.storage, MIGRATIONS);
   }
 
   /** Takes what an object tells of itself. What is older than what is known here changes nothing. */
@@ -53,16 +55,16 @@ export class IndexObject extends DurableObject<Env> {
   }
 
   list(query: ListQuery): Slice {
-    return isBorn(this.#sql) ? listRows(this.#sql, query) : NOTHING;
+    return this.#born ? listRows(this.#sql, query) : NOTHING;
   }
 
   audits(query: TrailQuery): Slice {
-    return isBorn(this.#sql) ? listTrail(this.#sql, query) : NOTHING;
+    return this.#born ? listTrail(this.#sql, query) : NOTHING;
   }
 
   /** Every host, as JSON: what placement chooses from. */
   hosts(): string[] {
-    if (!isBorn(this.#sql)) return [];
+    if (!this.#born) return [];
     return this.#sql
       .exec<{ body: string }>("SELECT body FROM entry WHERE kind = 'host' AND gone_at IS NULL ORDER BY id")
       .toArray()
@@ -77,7 +79,7 @@ export class IndexObject extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    if (!isBorn(this.#sql)) return;
+    if (!this.#born) return;
     try {
       while (this.#commit((now) => this.#tick(now)));
       await this.#outbox.drain();
@@ -137,7 +139,8 @@ export class IndexObject extends DurableObject<Env> {
   }
 
   #change<T>(work: (now: number) => T): T {
-    if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
+    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
+    this.#born = true;
     const result = this.#commit(work);
     this.ctx.waitUntil(this.#sent());
     return result;

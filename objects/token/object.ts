@@ -38,11 +38,13 @@ const UNUSED = { last_used_at: null, revoked_at: null, revision: 1, version: 1 }
  */
 export class TokenObject extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, () => this.#project());
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    if (isBorn(this.#sql)) migrate(ctx.storage, MIGRATIONS);
+    this.#born = isBorn(this.#sql);
+    if (this.#born) migrate(ctx.storage, MIGRATIONS);
   }
 
   /** Who presents this secret, or null: unknown, wrong, revoked and expired are not told apart. Writes nothing. */
@@ -126,7 +128,7 @@ export class TokenObject extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    if (!isBorn(this.#sql)) return;
+    if (!this.#born) return;
     try {
       while (this.#change((now) => this.#tick(now)));
       await this.#outbox.drain();
@@ -153,7 +155,7 @@ export class TokenObject extends DurableObject<Env> {
   }
 
   #load(): TokenRecord | null {
-    return isBorn(this.#sql) ? load(this.#sql) : null;
+    return this.#born ? load(this.#sql) : null;
   }
 
   #visible(by: Principal): Reply<TokenRecord> {
@@ -164,7 +166,8 @@ export class TokenObject extends DurableObject<Env> {
   }
 
   #change<T>(work: (now: number) => T): T {
-    if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
+    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
+    this.#born = true;
     const result = commit(this.ctx.storage, () => work(Date.now()));
     this.ctx.waitUntil(this.#outbox.drain());
     return result;

@@ -129,7 +129,7 @@ describe("creation", () => {
     const root = join(dataDir, "process");
     const script = join(root, readdirSync(root).find((name) => name.startsWith("shim-")) as string);
     const dir = join(root, made.id, "g1");
-    for (let i = 0; i < 3; i++) execFileSync(process.execPath, [script], { input: `${dir}\n` });
+    for (let i = 0; i < 3; i++) execFileSync(process.execPath, [script], { input: `${dir}\n`, timeout: 10_000 });
     expect(await linesOf(started.driver, made.id)).toHaveLength(1);
   });
 
@@ -324,7 +324,7 @@ describe("removal", () => {
     mkdirSync(dir, { recursive: true });
     writeFileSync(join(dir, "intent.json"), intent);
     writeFileSync(join(dir, "shim.json"), "{}");
-    execFileSync(process.execPath, [script], { input: `${dir}\n` });
+    execFileSync(process.execPath, [script], { input: `${dir}\n`, timeout: 10_000 });
     expect(existsSync(join(dir, "child.json"))).toBe(false);
   });
 });

@@ -48,8 +48,8 @@ function manifest(over: Record<string, unknown> = {}) {
   const result = checkManifest({
     name: `w-${crypto.randomUUID()}`.slice(0, 40),
     namespace: "objects",
-    runtime: "process",
-    command: ["true"],
+    runtime: "podman",
+    image: "x",
     placement: { labels: { test: label } },
     ...over,
   });

@@ -42,7 +42,7 @@ function workload(
   owner = newId("deployment", Date.now()),
   slot = 0,
 ): Workload {
-  const result = checkManifest({ name: "w", runtime: "process", command: ["true"], ...over });
+  const result = checkManifest({ name: "w", runtime: "podman", image: "x", ...over });
   if (!result.ok) throw new Error(JSON.stringify(result.violations));
   return { id: workloadId(owner, slot), generation, owner, want: "running", spec: workloadSpec(result.manifest) };
 }

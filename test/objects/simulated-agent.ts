@@ -15,7 +15,7 @@ import { remote } from "../../objects/remote.ts";
 
 /**
  * An agent as far as a HostObject can tell: it speaks the real signed frames over a real tunnel, and says of each workload what the test's
- * `behaviour` says.
+ * `behaviour` says. It has podman, which nothing else in the worker project asks for: the files of the project share their hosts.
  */
 export class SimulatedAgent {
   readonly id: string;
@@ -105,7 +105,7 @@ export class SimulatedAgent {
       protocol: 1,
       boot_id: this.#boot,
       agent_version: "sim",
-      runtimes: [{ runtime: "process", version: "1" }],
+      runtimes: [{ runtime: "podman", version: "1" }],
       capacity,
       policy,
     });
