@@ -1,4 +1,4 @@
-import type { Observation, Runtime } from "../contract/workload.ts";
+import type { FailureKind, Observation, Runtime, Workload } from "../contract/workload.ts";
 import { isFinal, type State } from "./decide.ts";
 import type { Kept, Want } from "./ledger.ts";
 
@@ -56,4 +56,12 @@ export function keptOf(entry: Entry): Kept {
 export function vanished({ id, fence }: Entry, at: number): Observation {
   const exit = { code: null, signal: null, oom: false, at, evidence: "lost" as const };
   return { id, generation: fence, at, phase: "exited", exit };
+}
+
+export function failed(
+  { id, generation }: Workload,
+  at: number,
+  failure: { kind: FailureKind; reason: string; message: string },
+): Observation {
+  return { id, generation, at, phase: "failed", failure };
 }

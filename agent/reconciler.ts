@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Observation, Runtime, Workload } from "../contract/workload.ts";
+import type { FailureKind, Observation, Runtime, Workload } from "../contract/workload.ts";
 import { admit, isFinal, isLeftOut, isNews, nextStep, type Step, sameSight, staleGenerations } from "./decide.ts";
 import type { Driver, Found } from "./driver.ts";
-import { Entry, keptOf, vanished } from "./entry.ts";
+import { Entry, failed, keptOf, vanished } from "./entry.ts";
 import { Gate } from "./gate.ts";
 import type { Kept, Ledger, Presence } from "./ledger.ts";
+import type { Verdict } from "./policy.ts";
 import { withoutSecrets } from "./secrecy.ts";
 import { Settling } from "./settling.ts";
 
@@ -23,11 +24,7 @@ export type ReconcilerOptions = {
   /** The driver that can be used now; `waiting` when it does not answer at present, `disabled` when this agent does not have it. */
   driver: (runtime: Runtime) => Driver | "waiting" | "disabled";
   /** Judges a workload before a driver sees it. */
-  permit: (
-    workload: Workload,
-  ) => Promise<
-    { permitted: true; workload: Workload } | { permitted: false; denial: { reason: string; message: string } }
-  >;
+  permit: (workload: Workload) => Promise<Verdict>;
   /** Told of every workload whose observation changed. */
   changed: (id: string) => void;
   /** Told when all that a full set sent away is gone. */
@@ -316,22 +313,14 @@ export class Reconciler {
     entry.applying = { generation, abort };
     let result: Observation;
     try {
-      const fail = (kind: "error" | "create_container_error", reason: string, message: string): Observation => ({
-        id,
-        generation,
-        at: this.#now(),
-        phase: "failed",
-        failure: { kind, reason, message },
-      });
+      const fail = (kind: FailureKind, reason: string, message: string): Observation =>
+        failed(workload, this.#now(), { kind, reason, message });
       const verdict = await this.#options.permit(workload);
       if (!verdict.permitted) {
         result = fail("create_container_error", verdict.denial.reason, verdict.denial.message);
       } else if (driver === "disabled") {
-        result = fail(
-          "error",
-          "runtime_not_enabled",
-          `The agent of this host was started without the ${workload.spec.runtime} runtime.`,
-        );
+        const message = `The agent of this host was started without the ${workload.spec.runtime} runtime.`;
+        result = fail("error", "runtime_not_enabled", message);
       } else {
         if (!entry.present.has(generation)) {
           const presence = { runtime: workload.spec.runtime, stopTimeoutMs: workload.spec.stop_timeout_ms };

@@ -74,7 +74,10 @@ export class Runtimes {
       const version = await driver.detect();
       if (version === null) {
         if (held.version !== null) this.#options.log(`${runtime} does not answer any more`);
+        else if (held.fault === "")
+          this.#options.log(`${runtime} does not answer; it is looked for every ${LOOK_AGAIN_MS / 1000} s`);
         held.version = null;
+        held.fault ||= "absent";
         return;
       }
       const isBack = held.version === null;

@@ -1,4 +1,4 @@
-import type { Problem, Violation } from "../contract/problem.ts";
+import { PROBLEMS, type Problem, type Violation } from "../contract/problem.ts";
 
 /** How `lamplighter` ends, by class of what happened. */
 export const EXIT = { ok: 0, other: 1, auth: 2, unreachable: 3, notFound: 4, conflict: 5, interrupted: 130 } as const;
@@ -81,9 +81,13 @@ function sentence(problem: Problem): string {
 }
 
 function hintFor(problem: Problem): string | undefined {
-  if (problem.status === 401)
+  if (problem.status === 401) {
     return "Set a token with `lamplighter context set NAME --url URL --token TOKEN`, or $LAMPLIGHTER_TOKEN.";
-  return problem.status >= 500 && problem.request_id !== undefined
-    ? `The server knows this request as ${problem.request_id}.`
-    : undefined;
+  }
+  if (problem.status === 500) {
+    return problem.request_id === undefined ? undefined : `The server knows this request as ${problem.request_id}.`;
+  }
+  // Violations say themselves what to do.
+  if (problem.violations.length > 0) return undefined;
+  return (PROBLEMS as Record<string, { help: string }>)[problem.code]?.help;
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { agentCommand } from "./agent.ts";
 import { applyCommand } from "./apply.ts";
@@ -48,7 +49,7 @@ export function program(around: Surroundings): Command {
   const { terminal } = around;
   const root = new Command("lamplighter")
     .description("Lights compute when it is needed and puts it out when it is not.")
-    .version("0.1.0")
+    .version(version())
     .exitOverride()
     .configureOutput({
       writeOut: terminal.out,
@@ -80,4 +81,8 @@ export function program(around: Surroundings): Command {
   completionsCommand(root, around);
   addServerOptions(root);
   return root;
+}
+
+function version(): string {
+  return (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
 }

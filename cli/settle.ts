@@ -34,7 +34,8 @@ export async function settle(
   const deadline = around.now() + timeoutMs;
   const draw = () => {
     const waiting = latest.filter((view) => !isSettled(view));
-    if (terminal.live !== null && waiting.length > 0) progress.update(waiting.map(summary).join(" · "));
+    const shown = waiting.length > 0 ? waiting : latest;
+    if (terminal.live !== null) progress.update(shown.map(summary).join(" · "));
   };
   draw();
   await Promise.all(

@@ -1,6 +1,7 @@
 import type { Principal } from "../contract/scope.ts";
 import { TOKEN_PATTERN } from "../contract/token.ts";
 import { sameHash, sha256Hex } from "../objects/token/secret.ts";
+import { isMintedSecret } from "./mint.ts";
 import { fail } from "./problem.ts";
 import { call } from "./stub.ts";
 
@@ -62,6 +63,7 @@ async function verify(
     return { principal: ROOT, expires_at: null };
   const [, id, secret] = TOKEN_PATTERN.exec(bearer) ?? [];
   if (id === undefined || secret === undefined) return null;
+  if (!(await isMintedSecret(env, `tok_${id}`, secret))) return null;
   const hash = await sha256Hex(secret);
   const stub = () => env.TOKEN.getByName(`tok_${id}`);
   const verified = await call(stub, (token) => token.verify(hash));

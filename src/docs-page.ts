@@ -169,7 +169,12 @@ const marked = (words: string): string => text(words).replaceAll(/`([^`]+)`/g, "
 /** Search over everything that a route's article says; `/` goes to the box. Text only: nothing of it is ever taken for HTML. */
 export const SCRIPT = `
 const box = document.getElementById("search");
-const routes = [...document.querySelectorAll("article.route")].map((article) => ({ article, link: document.querySelector('nav a[href="#' + article.id + '"]'), words: article.textContent.toLowerCase() }));
+const wordsOf = (article) => {
+  const copy = article.cloneNode(true);
+  for (const example of copy.querySelectorAll("details pre")) example.remove();
+  return copy.textContent.toLowerCase();
+};
+const routes = [...document.querySelectorAll("article.route")].map((article) => ({ article, link: document.querySelector('nav a[href="#' + article.id + '"]'), words: wordsOf(article) }));
 const show = () => {
   const wanted = box.value.toLowerCase().split(/\\s+/).filter(Boolean);
   let found = 0;
@@ -180,7 +185,9 @@ const show = () => {
   }
   for (const part of document.querySelectorAll("main section")) part.hidden = wanted.length > 0 && !part.querySelector("article.route:not([hidden])");
   for (const part of document.querySelectorAll("nav .menu")) part.hidden = !part.querySelector("li:not([hidden])");
+  document.querySelector("main > header").hidden = wanted.length > 0;
   document.getElementById("none").hidden = found > 0;
+  if (wanted.length > 0) scrollTo(0, 0);
 };
 box.addEventListener("input", show);
 addEventListener("keydown", (event) => {

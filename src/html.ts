@@ -88,5 +88,6 @@ details[open] summary { margin-bottom: .2rem; }
 .single h1 { margin: 0 0 .4rem; line-height: 1.25; }
 .lead { font-size: 1.08rem; }
 [hidden] { display: none !important; }
+@media (max-width: 40rem) { article tr { display: block; border-bottom: 1px solid var(--line); padding: .3rem 0; } article th { display: none; } article td { display: block; border: 0; padding: 0; } article td.type { max-width: none; } }
 @media (max-width: 60rem) { .layout { grid-template-columns: minmax(0, 1fr); } nav { position: static; height: auto; max-height: 19rem; border-right: 0; border-bottom: 1px solid var(--line); } }
 `;

@@ -3,9 +3,10 @@ import type { Reply } from "../contract/problem.ts";
 import type { Answer, Mutation } from "../contract/request.ts";
 import type { TokenView } from "../contract/token.ts";
 import type { TokenDraft } from "../objects/token/record.ts";
-import { newSecret, sha256Hex } from "../objects/token/secret.ts";
+import { sha256Hex } from "../objects/token/secret.ts";
 import { bearerOf } from "./access.ts";
 import { etag, jsonText } from "./answer.ts";
+import { mintSecret } from "./mint.ts";
 import { fail, unwrap } from "./problem.ts";
 import type { Ask } from "./route.ts";
 import { sealSecret, unsealSecret } from "./sealed-secret.ts";
@@ -15,7 +16,7 @@ import { call } from "./stub.ts";
 export async function createToken(ask: Ask, draft: Omit<TokenDraft, "hash" | "sealed">): Promise<Response> {
   const mutation = await ask.mutation();
   const id = await tokenIdFor(ask, mutation);
-  const answer = await withNewSecret(ask, mutation, ({ hash, sealed }) =>
+  const answer = await withNewSecret(ask, id, mutation, ({ hash, sealed }) =>
     call(
       () => ask.env.TOKEN.getByName(id),
       (token) => token.create({ ...draft, hash, sealed }, mutation),
@@ -40,10 +41,11 @@ async function tokenIdFor(ask: Ask, { idempotency, actor }: Mutation): Promise<s
 /** Draws a secret, has it set, and answers it; or, when the request was carried out before, the secret that was set then. */
 export async function withNewSecret(
   ask: Ask,
+  id: string,
   { idempotency }: Mutation,
   set: (drawn: { hash: string; sealed: string | null }) => Promise<Reply<Answer>>,
 ): Promise<Response> {
-  const drawn = newSecret();
+  const drawn = await mintSecret(ask.env, id);
   const bearer = bearerOf(ask.request);
   const ours = idempotency && (await sealSecret(drawn, bearer, idempotency.key));
   const answer = unwrap(await set({ hash: await sha256Hex(drawn), sealed: ours }));

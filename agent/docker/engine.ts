@@ -92,6 +92,9 @@ function connection(address: EngineAddress): Docker.DockerOptions {
 
 const read = (folder: string, file: string): string => readFileSync(join(folder, file), "utf8");
 
+const GOING_DOWN =
+  /transport is closing|connection (is )?(closing|shut ?down)|shutting down|: unavailable$|code = unavailable/i;
+
 /** Any error of dockerode as an `EngineError`. */
 export function engineError(error: unknown): EngineError {
   if (error instanceof EngineError) return error;
@@ -100,9 +103,13 @@ export function engineError(error: unknown): EngineError {
     const said = (raw.json as { message?: unknown } | null | undefined)?.message;
     const fallback = (raw.message ?? "").replace(/^\(HTTP code \d+\) [^-]* - /, "");
     const message = (typeof said === "string" ? said : fallback).trim();
-    // Podman answers 500 for a container that goes while it looks.
-    const isAbsent = raw.statusCode === 500 && /no such container/i.test(message);
-    return new EngineError(message, isAbsent ? 404 : raw.statusCode);
+    if (raw.statusCode === 500) {
+      // Podman answers so for a container that goes while it looks.
+      if (/no such container/i.test(message)) return new EngineError(message, 404);
+      // An engine that is going down still answers, with what its parts say: that is no answer.
+      if (GOING_DOWN.test(message)) return new EngineError(message, null);
+    }
+    return new EngineError(message, raw.statusCode);
   }
   return new EngineError(raw.message || raw.code || String(error), null);
 }

@@ -19,6 +19,12 @@ export const isNetworkMissing = (error: EngineError): boolean =>
   (error.status === 500 && /unable to find network|network not found/i.test(error.message)) ||
   /network .*is ambiguous/i.test(error.message);
 
+/** The network that still has this container's endpoint, from a start during which Docker itself was stopped; else null. */
+export function leftEndpoint(error: EngineError, container: string): string | null {
+  const [, endpoint, network] = /endpoint with name (\S+) already exists in network (\S+)/.exec(error.message) ?? [];
+  return endpoint === container ? (network ?? null) : null;
+}
+
 /** The engine has no init program (Podman without catatonit). */
 export const isInitMissing = (error: EngineError): boolean =>
   /container-init binary not found|init binary|catatonit.*no such file|docker-init.*not found/i.test(error.message);

@@ -12,6 +12,7 @@ import {
   isNameTaken,
   isNetworkMissing,
   isUnreachable,
+  leftEndpoint,
   networkFailure,
   neverPulls,
 } from "./failure.ts";
@@ -266,9 +267,7 @@ export class Raising {
       try {
         await start();
       } catch (error) {
-        if (!isNetworkMissing(engineError(error)) || workload.spec.network !== "bridge") throw error;
-        this.#options.networks.forget(workload.spec.namespace);
-        await this.#ensureNetwork(workload);
+        if (!(await this.#repaired(workload, instance, engineError(error)))) throw error;
         await start();
       }
     } catch (error) {
@@ -279,6 +278,23 @@ export class Raising {
         ? error
         : new Refused(containerFailure(failed, workload.spec));
     }
+  }
+
+  /** Puts right what stands in the way of a start, where that is ours to do; then the start is worth another try. */
+  async #repaired(workload: Workload, instance: Instance, failed: EngineError): Promise<boolean> {
+    const network = leftEndpoint(failed, instance.name);
+    if (network !== null) {
+      await this.#options
+        .engine()
+        .call("disconnect", (docker) =>
+          docker.getNetwork(network).disconnect({ Container: instance.name, Force: true }),
+        );
+      return true;
+    }
+    if (!isNetworkMissing(failed) || workload.spec.network !== "bridge") return false;
+    this.#options.networks.forget(workload.spec.namespace);
+    await this.#ensureNetwork(workload);
+    return true;
   }
 
   /** A container that could not be started is of no use to anyone. */

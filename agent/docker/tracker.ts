@@ -5,7 +5,7 @@ import { type Engine, engineError } from "./engine.ts";
 import { type Failure, initFailure } from "./failure.ts";
 import { digestOf } from "./image.ts";
 import { LABEL } from "./naming.ts";
-import { Demultiplexer, LineAssembler } from "./output.ts";
+import { Demultiplexer, LineAssembler, type StampedLine } from "./output.ts";
 import { type Instance, type Removals, Roster } from "./roster.ts";
 import {
   type EngineEvent,
@@ -116,18 +116,25 @@ export class Tracker {
   async #initFailure(instance: Instance, code: number | null): Promise<Failure | null> {
     const suspicious = code === 127 || code === 126 || (code === 1 && this.#options.runtime === "podman");
     if (!suspicious) return null;
+    let lines = await this.#lastLines(instance);
+    // Podman's monitor can tell the end before it has written the last line.
+    for (let look = 0; look < 3 && lines.length === 0 && this.#options.runtime === "podman"; look++) {
+      await new Promise((resolve) => setTimeout(resolve, 50 << look));
+      lines = await this.#lastLines(instance);
+    }
+    // Only a program that wrote nothing else can be one that never ran.
+    const [line, ...more] = lines;
+    return line && more.length === 0 && line.stream === "stderr" ? initFailure(line.message, instance.command) : null;
+  }
+
+  async #lastLines(instance: Instance): Promise<StampedLine[]> {
+    const options = { follow: false, stdout: true, stderr: true, timestamps: true, tail: 2 } as const;
     const bytes = await this.#options
       .engine()
-      .call("logs", (docker) =>
-        docker
-          .getContainer(instance.containerId)
-          .logs({ follow: false, stdout: true, stderr: true, timestamps: true, tail: 2 }),
-      );
+      .call("logs", (docker) => docker.getContainer(instance.containerId).logs(options));
     const assembler = new LineAssembler();
     const lines = new Demultiplexer().take(bytes as unknown as Buffer).flatMap((frame) => assembler.take(frame));
-    // Only a program that wrote nothing else can be one that never ran.
-    const [line, ...more] = [...lines, ...assembler.flush()];
-    return line && more.length === 0 && line.stream === "stderr" ? initFailure(line.message, instance.command) : null;
+    return [...lines, ...assembler.flush()];
   }
 
   event(event: EngineEvent): void {

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { mkdir, readdir, readFile, rmdir, stat, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, readdir, readFile, rmdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -63,17 +63,19 @@ export class Cgroups {
 
   /** Makes the cgroup of one instance, or finds it made, with these limits. What could not be enforced comes back as the reason. */
   async make(name: string, limits: Limits): Promise<{ dirs: string[]; memory: string | null; cpu: string | null }> {
+    const none = (reason: string) => ({
+      dirs: [],
+      memory: limits.memoryBytes === null ? null : reason,
+      cpu: limits.cpuMillis === null ? null : reason,
+    });
     const bases = this.#bases;
-    if (!bases) {
-      const reason = this.unavailable;
-      return {
-        dirs: [],
-        memory: limits.memoryBytes === null ? null : reason,
-        cpu: limits.cpuMillis === null ? null : reason,
-      };
-    }
+    if (!bases) return none(this.unavailable);
     const dirs = this.dirs(name);
-    await Promise.all(dirs.map((dir) => mkdir(dir, { recursive: true })));
+    try {
+      await Promise.all(dirs.map((dir) => mkdir(dir, { recursive: true })));
+    } catch (error) {
+      return none((error as Error).message);
+    }
     const enforce = async (
       controller: "memory" | "cpu",
       write: (dir: string) => Promise<void>,
@@ -251,6 +253,8 @@ async function firstUsable(
 async function makeBase(parent: string): Promise<string> {
   const base = join(parent, "lamplighter");
   await mkdir(base, { recursive: true });
+  // It may be there already, and another user's.
+  await access(base, constants.W_OK);
   // In an overmounted or read-only tree the folder may be made without becoming a cgroup.
   await readFile(procsOf(base));
   return base;

@@ -29,3 +29,8 @@ CREATE TABLE creation (
   token_id TEXT NOT NULL,
   at INTEGER NOT NULL
 ) WITHOUT ROWID;
+-- Only in the object named `root`: the key of the marks by which the Worker tells what was made here from what was made up.
+CREATE TABLE mint (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  key TEXT NOT NULL
+);

@@ -123,9 +123,13 @@ export class HostObject extends DurableObject<Env> {
   remove(mutation: Mutation, force: boolean): Reply<Answer> {
     return this.#mutation(mutation, (host, now) => {
       if (host.workloads > 0 && !force) {
-        return refuse("host_not_empty", `${host.workloads} workloads are on host ${host.identity.name}.`, {
-          more: { workloads: host.workloads },
-        });
+        return refuse(
+          "host_not_empty",
+          `${host.workloads === 1 ? "1 workload is" : `${host.workloads} workloads are`} on host ${host.identity.name}.`,
+          {
+            more: { workloads: host.workloads },
+          },
+        );
       }
       this.#apply({ type: "removed" }, mutation.actor, now);
       audit(this.#sql, hostAudit(host.identity, "remove", mutation, now, host.revision, host.revision + 1));
@@ -192,8 +196,10 @@ export class HostObject extends DurableObject<Env> {
     return this.#link.message(socket, message);
   }
 
-  override webSocketClose(socket: WebSocket): void {
+  override webSocketClose(socket: WebSocket, code: number, reason: string): void {
     this.#link.closed(socket);
+    // A close that is not answered keeps the agent, and the runtime's own shutdown, waiting. 1005 stands for "none given" and cannot be sent.
+    socket.close(code === 1005 ? 1000 : code, reason);
   }
 
   override webSocketError(socket: WebSocket): void {

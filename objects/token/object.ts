@@ -10,12 +10,12 @@ import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
 import { once, stale } from "../request.ts";
 import { claim, prune } from "./creation.ts";
+import { governed, seen } from "./reach.ts";
 import {
   auditEntry,
   type By,
-  covers,
-  exceeds,
   indexRow,
+  isStaleUse,
   isUsable,
   type Joined,
   load,
@@ -23,18 +23,18 @@ import {
   type TokenDraft,
   type TokenRecord,
   type Verified,
+  verified,
   view,
 } from "./record.ts";
-import { sameHash } from "./secret.ts";
+import { newSecret } from "./secret.ts";
 import { takeUse } from "./uses.ts";
 
 const MIGRATIONS = [{ id: "token/0001", sql: token0001 }];
-const USE_NOTED_EVERY_MS = 60_000;
 const UNUSED = { last_used_at: null, revoked_at: null, revision: 1, version: 1 };
 
 /**
  * One token. Named by its id. It also remembers which tokens it created under an Idempotency-Key; the object named `root` does that for the
- * root token, and is otherwise empty.
+ * root token, keeps the mint's key, and is no token itself.
  */
 export class TokenObject extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
@@ -49,20 +49,15 @@ export class TokenObject extends DurableObject<Env> {
 
   /** Who presents this secret, or null: unknown, wrong, revoked and expired are not told apart. Writes nothing. */
   verify(hash: string): Verified | null {
-    const now = Date.now();
     const token = this.#load();
-    if (!token || !sameHash(hash, token.hash) || !isUsable(token, now)) return null;
-    const { name, scopes, namespaces, expires_at, last_used_at } = token;
-    const stale_use = last_used_at === null || now - last_used_at >= USE_NOTED_EVERY_MS;
-    return { principal: { token_id: this.#id, name, scopes, namespaces }, expires_at, stale_use };
+    return token && verified(this.#id, token, hash, Date.now());
   }
 
   /** Notes that it was used, at most once a minute. The revision stays: nobody changed the token. */
   touch(): void {
     this.#change((now) => {
       const token = this.#load();
-      if (!token || (token.last_used_at !== null && now - token.last_used_at < USE_NOTED_EVERY_MS)) return;
-      this.#save({ ...token, last_used_at: now, version: token.version + 1 }, now);
+      if (token && isStaleUse(token, now)) this.#save({ ...token, last_used_at: now, version: token.version + 1 }, now);
     });
   }
 
@@ -71,6 +66,14 @@ export class TokenObject extends DurableObject<Env> {
     return this.#change((now) => {
       setTimer(this.#sql, "prune", now + IDEMPOTENCY_KEPT_MS);
       return claim(this.#sql, key, fingerprint, now);
+    });
+  }
+
+  /** The key of the marks in what this control plane hands out (only the object named `root` is asked); drawn when first asked for. */
+  mintKey(): string {
+    return this.#change(() => {
+      this.#sql.exec("INSERT INTO mint VALUES (1, ?) ON CONFLICT (one) DO NOTHING", newSecret());
+      return this.#sql.exec<{ key: string }>("SELECT key FROM mint").one().key;
     });
   }
 
@@ -89,7 +92,7 @@ export class TokenObject extends DurableObject<Env> {
   }
 
   read(by: Principal): Reply<Answer> {
-    const token = this.#visible(by);
+    const token = seen(by, this.#id, this.#load());
     return token.ok ? this.#answer(200, token.value) : token;
   }
 
@@ -114,11 +117,11 @@ export class TokenObject extends DurableObject<Env> {
     });
   }
 
-  /** Takes one use of a join token for a host, and gives the host its id. The same public key again is the same use; a use is never given back. */
-  join(publicKey: string, requestId: string): Reply<Joined> {
+  /** Takes one use of a join token for a host, which gets this id. The same public key again is the same use; a use is never given back. */
+  join(publicKey: string, hostId: string, requestId: string): Reply<Joined> {
     return this.#change((now): Reply<Joined> => {
       const token = this.#load();
-      const use = takeUse(this.#sql, token, publicKey, now);
+      const use = takeUse(this.#sql, token, publicKey, hostId, now);
       if (!use.ok) return use;
       const { host_id, uses_left } = use.value;
       const by = { actor: this.#id, request_id: requestId };
@@ -158,13 +161,6 @@ export class TokenObject extends DurableObject<Env> {
     return this.#born ? load(this.#sql) : null;
   }
 
-  #visible(by: Principal): Reply<TokenRecord> {
-    const token = this.#load();
-    return token && covers(by, token.namespaces)
-      ? accept(token)
-      : refuse("not_found", `There is no token ${this.#id}.`);
-  }
-
   #change<T>(work: (now: number) => T): T {
     if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
     this.#born = true;
@@ -173,21 +169,16 @@ export class TokenObject extends DurableObject<Env> {
     return result;
   }
 
-  /** A change of a token that is there, by somebody who could have made it: else a small token could take over a great one. */
+  /** A change of a token that is there, by somebody who may. */
   #changeAs(
     by: Principal,
     mutation: Mutation,
     work: (token: TokenRecord, now: number) => Reply<Answer>,
   ): Reply<Answer> {
-    const visible = this.#visible(by);
-    if (!visible.ok) return visible;
-    const beyond = exceeds(by, visible.value.scopes);
-    if (beyond)
-      return refuse("insufficient_scope", `This token has the scope ${beyond}, which yours has not.`, {
-        more: { required_scope: beyond },
-      });
+    const token = governed(by, this.#id, this.#load());
+    if (!token.ok) return token;
     return this.#change((now) =>
-      this.#once(mutation, now, () => stale(mutation, visible.value.revision) ?? work(visible.value, now)),
+      this.#once(mutation, now, () => stale(mutation, token.value.revision) ?? work(token.value, now)),
     );
   }
 

@@ -1,8 +1,9 @@
 import type { AuditEntry } from "../../contract/event.ts";
 import type { Mutation } from "../../contract/request.ts";
-import { holds, type Principal, type ScopeName } from "../../contract/scope.ts";
+import type { Principal, ScopeName } from "../../contract/scope.ts";
 import type { TokenView } from "../../contract/token.ts";
 import type { IndexRow } from "../projection.ts";
+import { sameHash } from "./secret.ts";
 
 /** The one row of a TokenObject. */
 export type TokenRecord = {
@@ -103,17 +104,19 @@ export const indexRow = (id: string, t: TokenRecord): IndexRow => ({
 
 export const isJoin = (t: Pick<TokenRecord, "scopes">): boolean => t.scopes.includes("hosts:join");
 
+/** Who presents a secret with this hash, or null when it is not the token's, or the token has ended. */
+export function verified(id: string, token: TokenRecord, hash: string, now: number): Verified | null {
+  if (!sameHash(hash, token.hash) || !isUsable(token, now)) return null;
+  const { name, scopes, namespaces, expires_at } = token;
+  return { principal: { token_id: id, name, scopes, namespaces }, expires_at, stale_use: isStaleUse(token, now) };
+}
+
+/** Whether its last use is to be noted anew: at most once a minute. */
+export const isStaleUse = ({ last_used_at }: TokenRecord, now: number): boolean =>
+  last_used_at === null || now - last_used_at >= MINUTE_MS;
+
 export const isUsable = (t: TokenRecord, now: number): boolean =>
   t.revoked_at === null && (t.expires_at === null || t.expires_at > now);
-
-/** Whether everything that lies in `namespaces` (empty: all) is within what the principal may see. */
-export const covers = (principal: Principal, namespaces: readonly string[]): boolean =>
-  principal.namespaces.length === 0 ||
-  (namespaces.length > 0 && namespaces.every((namespace) => principal.namespaces.includes(namespace)));
-
-/** The first scope that the principal would hand out without holding it, or null. A join token is made by whoever may change hosts. */
-export const exceeds = (principal: Principal, scopes: readonly ScopeName[]): ScopeName | null =>
-  scopes.find((scope) => !holds(principal, scope === "hosts:join" ? "hosts:write" : scope)) ?? null;
 
 export function auditEntry(
   id: string,

@@ -1,4 +1,3 @@
-import { newId } from "../../contract/id.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { isUsable, type TokenRecord } from "./record.ts";
 
@@ -6,7 +5,13 @@ import { isUsable, type TokenRecord } from "./record.ts";
 export type Use = { host_id: string; uses_left: number | null };
 
 /** Takes one use of a join token for a public key. Call it inside `commit`. */
-export function takeUse(sql: SqlStorage, token: TokenRecord | null, publicKey: string, now: number): Reply<Use> {
+export function takeUse(
+  sql: SqlStorage,
+  token: TokenRecord | null,
+  publicKey: string,
+  hostId: string,
+  now: number,
+): Reply<Use> {
   if (!token || !isUsable(token, now) || token.uses_left === null) {
     return refuse("unauthenticated", "This token joins no hosts.");
   }
@@ -15,7 +20,6 @@ export function takeUse(sql: SqlStorage, token: TokenRecord | null, publicKey: s
     .toArray()[0];
   if (known) return accept({ host_id: known.host_id, uses_left: null });
   if (token.uses_left === 0) return refuse("unauthenticated", "This join token has been used up.");
-  const host_id = newId("host", now);
-  sql.exec("INSERT INTO joined VALUES (?, ?, ?)", publicKey, host_id, now);
-  return accept({ host_id, uses_left: token.uses_left - 1 });
+  sql.exec("INSERT INTO joined VALUES (?, ?, ?)", publicKey, hostId, now);
+  return accept({ host_id: hostId, uses_left: token.uses_left - 1 });
 }

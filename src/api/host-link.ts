@@ -1,4 +1,5 @@
 import { HostId } from "../../contract/id.ts";
+import { isMintedHostId } from "../mint.ts";
 import { fail } from "../problem.ts";
 import { type Ask, route } from "../route.ts";
 
@@ -8,7 +9,11 @@ const FRAME_LIMIT = 16 * 1_048_576;
 const HEADER_LIMIT = 8_192;
 
 /** To the HostObject as it came: whether it is the host's agent, the signature says, and only the HostObject can check it. */
-const forward = (ask: Ask): Promise<Response> => ask.env.HOST.getByName(ask.params.id as string).fetch(ask.request);
+async function forward({ env, params, request }: Ask): Promise<Response> {
+  const id = params.id as string;
+  if (!(await isMintedHostId(env, id))) fail("not_found", "There is no such host.");
+  return env.HOST.getByName(id).fetch(request);
+}
 
 export const HOST_LINK = [
   route({

@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { EnrolAnswer, EnrolRequest } from "../../contract/frame.ts";
-import { HOST_STATUSES, HostStatus, HostView, SCHEDULING } from "../../contract/host.ts";
+import { HostStatus, HostView, SCHEDULING } from "../../contract/host.ts";
 import { HostId } from "../../contract/id.ts";
 import { CLUSTER_SHARD } from "../../objects/projection.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { HOST } from "../example.ts";
 import { listRows, pageAnswer } from "../listing.ts";
+import { mintHostId } from "../mint.ts";
 import { unwrap } from "../problem.ts";
 import { flag, limit, several } from "../query.ts";
 import { type Ask, type Route, route } from "../route.ts";
@@ -18,9 +19,9 @@ const params = { id: HostId };
 const hostStub = (ask: Ask) => () => ask.env.HOST.getByName(ask.params.id as string);
 
 const ACTIONS = {
-  cordon: "Place nothing new on a host",
-  uncordon: "Place workloads on a host again",
-  drain: "Move every workload away from a host, and place nothing new on it",
+  cordon: "Cordon a host: place nothing new on it",
+  uncordon: "Uncordon a host: place workloads on it again",
+  drain: "Drain a host: move every workload away from it",
 } as const;
 
 const act = (action: keyof typeof ACTIONS): Route =>
@@ -69,10 +70,11 @@ export const HOSTS = [
     },
     handle: async (ask) => {
       const actor = ask.principal.token_id;
+      const candidate = await mintHostId(ask.env, Date.now());
       const joined = unwrap(
         await call(
           () => ask.env.TOKEN.getByName(actor),
-          (token) => token.join(ask.body.public_key, ask.requestId),
+          (token) => token.join(ask.body.public_key, candidate, ask.requestId),
         ),
       );
       const enrolment = {
@@ -97,7 +99,7 @@ export const HOSTS = [
     summary: "List hosts",
     description: "Newest first. Filters of one kind are alternatives, several labels must all be there.",
     query: z.object({
-      status: several(HostStatus).describe(HOST_STATUSES.join(", ")),
+      status: several(HostStatus),
       label: several(z.string()).describe("`key` or `key=value`"),
       limit: limit(1000, 100),
       cursor: HostId.optional().describe("From the `Link` header of the page before"),

@@ -4,7 +4,7 @@ import type { Violation } from "../../contract/problem.ts";
 import { type Principal, permits, SCOPES } from "../../contract/scope.ts";
 import { TokenCreate, TokenCreated, TokenView } from "../../contract/token.ts";
 import { CLUSTER_SHARD } from "../../objects/projection.ts";
-import { covers, exceeds } from "../../objects/token/record.ts";
+import { covers, exceeds } from "../../objects/token/reach.ts";
 import { forget } from "../access.ts";
 import { conditional, resource } from "../answer.ts";
 import { TOKEN, TOKEN_CREATED } from "../example.ts";
@@ -178,7 +178,7 @@ export const TOKENS = [
     problems: ["action_not_allowed"],
     handle: async (ask) => {
       const mutation = await ask.mutation();
-      const answer = await withNewSecret(ask, mutation, (drawn) =>
+      const answer = await withNewSecret(ask, ask.params.id as string, mutation, (drawn) =>
         call(tokenStub(ask), (token) => token.rotate(drawn, mutation, ask.principal)),
       );
       forget(ask.params.id as string);

@@ -38,6 +38,9 @@ export class ControlPlane {
   /** Takes the place of what is sent as the challenge. */
   challenge: ((frame: ControlFrame) => ControlFrame) | null = null;
   connections = 0;
+  pings = 0;
+  /** Does not answer pings. */
+  mute = false;
   desired: Workload[] = [];
   revision = 1;
   /** Sends the full set by itself after each inventory. */
@@ -198,7 +201,11 @@ export class ControlPlane {
       let chain = Promise.resolve();
       ws.on("message", (data) => {
         const text = data.toString();
-        if (text === "ping") return ws.send("pong");
+        if (text === "ping") {
+          this.pings++;
+          if (!this.mute) ws.send("pong");
+          return;
+        }
         chain = chain
           .then(async () => void (await this.#hear(text)))
           .catch((error: Error) => ws.close(1008, error.message.slice(0, 100)));

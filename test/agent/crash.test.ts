@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { chownSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { ControlPlane } from "./control-plane.ts";
@@ -158,3 +158,38 @@ test("an agent that is killed leaves the lock to the next, and its spare shim do
   restart();
   await plane.until(() => plane.connections > before, "it is back");
 });
+
+test.runIf(process.getuid?.() === 0)(
+  "an agent that is not root runs programs as itself, and says what it cannot enforce",
+  async () => {
+    const plane = await ControlPlane.start();
+    const dataDir = folder();
+    chownSync(dataDir, 65534, 65534);
+    const options = { url: plane.url, dataDir, joinToken: plane.joinToken, transport: "tunnel", runtimes: ["process"] };
+    const agent = agentProcess(options, { uid: 65534, gid: 65534 });
+    cleanups.push(() => plane.close());
+    const escapes = "setsid sleep 1000 & setsid sleep 1000 & id -u; wait";
+    const made = workload({ spec: { command: sh(escapes), memory_limit_bytes: 64 * 1024 ** 2 } });
+    plane.desired = [made];
+    expect(await plane.phase(made.id, "running")).toMatchObject({ notes: [{ code: "memory_unenforced" }] });
+    const other = workload({ spec: { user: { id: 12345, group: null, privileged: false } } });
+    await plane.apply(other);
+    expect(await plane.phase(other.id, "failed")).toMatchObject({ failure: { reason: "user_unsupported" } });
+    const pid = pidOf(dataDir, made.id);
+    await plane.say({ kind: "dismiss" });
+    expect(await agent.exited).toBe(0);
+    // Without cgroups, too, what left the group is found.
+    const mark = `-${made.id}-g1`;
+    const left = readdirSync("/proc").filter((name) => {
+      try {
+        return (
+          /^\d+$/.test(name) && isRunning(Number(name)) && readFileSync(`/proc/${name}/environ`, "utf8").includes(mark)
+        );
+      } catch {
+        return false;
+      }
+    });
+    expect(left).toEqual([]);
+    expect(isRunning(pid)).toBe(false);
+  },
+);

@@ -116,12 +116,17 @@ describe.each(engineNames)("logs of %s", { concurrent: true }, (runtime) => {
       const workload = harness.workload({ command: ["sh", "-c", "echo first; sleep 1000"] });
       await running.driver.apply(workload, never);
       const abort = new AbortController();
-      const reading = read(workload, { follow: true }, abort.signal);
-      await pause(200);
+      const got: string[] = [];
+      const reading = (async () => {
+        const logs = running.driver.logs(query(workload, { follow: true }), abort.signal);
+        for await (const batch of logs) got.push(...texts(batch));
+      })();
+      await until("the first line", () => got.includes("first"));
       const begun = Date.now();
       abort.abort();
-      expect(texts(await reading)).toEqual(["first"]);
+      await reading;
       expect(Date.now() - begun).toBeLessThan(200);
+      expect(got).toEqual(["first"]);
     });
 
     test("follow from now on", async () => {

@@ -1,7 +1,7 @@
 // The pure half of the docker driver: what it makes of a spec, of an engine's words, and of an engine's bytes.
 import { describe, expect, test } from "vitest";
 import { creation, refusal } from "../../agent/docker/creation.ts";
-import { EngineError } from "../../agent/docker/engine.ts";
+import { EngineError, engineError } from "../../agent/docker/engine.ts";
 import {
   containerFailure,
   initFailure,
@@ -9,6 +9,7 @@ import {
   isInitMissing,
   isNameTaken,
   isNetworkMissing,
+  leftEndpoint,
   networkFailure,
   pullFailure,
 } from "../../agent/docker/failure.ts";
@@ -267,6 +268,26 @@ describe("images", () => {
 const error = (status: number | null, message: string) => new EngineError(message, status);
 
 describe("what engines answer", () => {
+  test.each<[object, number | null, string]>([
+    [{ statusCode: 404, json: { message: "No such container: x" } }, 404, "No such container: x"],
+    [
+      { statusCode: 500, json: { message: "container x does not exist in database: no such container" } },
+      404,
+      "container x does not exist in database: no such container",
+    ],
+    [
+      { statusCode: 500, json: { message: "transport is closing: unavailable" } },
+      null,
+      "transport is closing: unavailable",
+    ],
+    [{ statusCode: 304, json: null, message: "(HTTP code 304) container already started -  " }, 304, ""],
+    [{ statusCode: 500, json: null, message: "(HTTP code 500) server error - a - b " }, 500, "a - b"],
+    [{ code: "ECONNREFUSED", message: "connect ECONNREFUSED /x.sock" }, null, "connect ECONNREFUSED /x.sock"],
+    [{ code: "ECONNRESET" }, null, "ECONNRESET"],
+  ])("an error %j", (raw, status, message) => {
+    expect(engineError(raw)).toMatchObject({ status, message });
+  });
+
   test("what can be made good is known by its words", () => {
     expect(isImageMissing(error(404, "No such image: nope:1"))).toBe(true);
     expect(isImageMissing(error(404, "no such image: docker.io/nope:1: image not known"))).toBe(true);

@@ -5,9 +5,13 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Backoff } from "../../agent/link/backoff.ts";
+import { Conversation } from "../../agent/link/conversation.ts";
 import { Nonces } from "../../agent/link/nonces.ts";
+import { Outbox } from "../../agent/link/outbox.ts";
+import { refusalHint } from "../../agent/link/peer.ts";
+import { Tunnel } from "../../agent/link/tunnel.ts";
 import { type Agent, type AgentOptions, runAgent } from "../../agent/main.ts";
-import { generateKeyPair, importPrivateKey, seal } from "../../contract/envelope.ts";
+import { generateKeyPair, importPrivateKey, importPublicKey, seal } from "../../contract/envelope.ts";
 import type { AgentBody, ControlBody } from "../../contract/frame.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { eventually, folder, sh, workload } from "./workload.ts";
@@ -261,15 +265,49 @@ describe("over a tunnel", () => {
       });
   });
 
-  test("refused, it says so with the clocks, and goes on trying", async () => {
-    const { plane, lines } = await linked("tunnel");
+  test("refused, it says so with the clocks", async () => {
+    const { plane, lines, agent } = await linked("tunnel");
     plane.refuse = 401;
     plane.cut();
     await eventually(
       () => lines.some((line) => line.includes("refuses this host (HTTP 401; its clock and this host's agree)")),
       "it says so",
     );
-    plane.refuse = null;
+    // It dials again in some seconds, which are not waited for.
+    cleanups.splice(1);
+    await agent.close();
+  });
+
+  test("a control plane that does not answer pings is dialled again", async () => {
+    const { plane, options, agent } = await linked("tunnel");
+    cleanups.splice(1);
+    await agent.close();
+    const { private_key, control_public_key, host_id } = JSON.parse(
+      readFileSync(join(options.dataDir, "identity.json"), "utf8"),
+    );
+    const peer = {
+      hostId: host_id,
+      bootId: "boot",
+      url: plane.url,
+      privateKey: await importPrivateKey(private_key),
+      controlKey: await importPublicKey(control_public_key),
+    };
+    const hello = { kind: "heartbeat" as const };
+    const outbox = new Outbox({ hello: () => hello, facts: () => hello, inventory: () => [], observation: () => null });
+    const never = () => {
+      throw new Error("not in this test");
+    };
+    const hearing = { accept: never, acceptAll: () => {}, answer: never, dismissed: never };
+    const lines: string[] = [];
+    const conversation = new Conversation(hearing);
+    const tunnel = new Tunnel({ peer, outbox, conversation, log: (line) => lines.push(line), heartbeatMs: 30 });
+    cleanups.push(() => tunnel.close());
+    await eventually(() => plane.pings > 10, "it pings");
+    const { connections } = plane;
+    plane.mute = true;
+    await plane.until(() => plane.connections > connections, "it dials again");
+    expect(lines.some((line) => line.includes("does not answer"))).toBe(true);
+    expect(connections).toBe(2);
   });
 
   test("a full set in parts counts when it is whole, and an order in between is not lost", async () => {
@@ -402,4 +440,12 @@ test("attempts are spread over a bound that doubles from 50 ms to 5 s", () => {
   expect(Array.from({ length: 9 }, () => most.next())).toEqual([50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
   const least = new Backoff(() => 0);
   expect(Array.from({ length: 9 }, () => least.next())).toEqual(Array(9).fill(50));
+});
+
+test("a refusal names the clocks when they differ", () => {
+  const date = (ms: number) => new Date(Date.now() + ms).toUTCString();
+  expect(refusalHint(401, date(0))).toContain("agree");
+  expect(refusalHint(401, null)).toContain("HTTP 401");
+  expect(refusalHint(403, date(-400_000))).toMatch(/clock is (399|40[01]) s ahead of the control plane's/);
+  expect(refusalHint(403, date(400_000))).toMatch(/clock is (399|40[01]) s behind/);
 });

@@ -1,6 +1,8 @@
+import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import type { Found } from "../../agent/driver.ts";
 import { ProcessDriver, type ProcessOptions } from "../../agent/process/driver.ts";
+import { names } from "../../agent/process/folder.ts";
 import type { LogQuery } from "../../contract/frame.ts";
 import type { LogLine, Observation } from "../../contract/workload.ts";
 import { eventually } from "./workload.ts";
@@ -17,7 +19,10 @@ export async function startDriver(dataDir: string, options: Partial<ProcessOptio
   const driver = new ProcessDriver({ dataDir, log: () => {}, ...options });
   const seen: Observation[] = [];
   const found = await driver.start((observation) => seen.push(observation));
-  onTestFinished(() => driver.close());
+  onTestFinished(async () => {
+    for (const id of await names(join(dataDir, "process"))) if (id.startsWith("dep_")) await driver.forget(id);
+    await driver.close();
+  });
   return { driver, found, seen, last: (id) => seen.findLast((observation) => observation.id === id) };
 }
 

@@ -119,6 +119,7 @@ describe("creation", () => {
       phase: "running",
       address: (seen as { address: string }).address,
     });
+    await eventually(async () => (await linesOf(second.driver, made.id)).length > 0, "it has said so");
     expect(await linesOf(second.driver, made.id)).toHaveLength(1);
   });
 

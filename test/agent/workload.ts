@@ -77,9 +77,12 @@ export type AgentProcess = {
 };
 
 /** A real agent in a process of its own, so that it can be killed. */
-export function agentProcess(options: Record<string, unknown>): AgentProcess {
+export function agentProcess(options: Record<string, unknown>, user?: { uid: number; gid: number }): AgentProcess {
   const main = new URL("./agent-process.ts", import.meta.url).pathname;
-  const child = spawn(process.execPath, [main, JSON.stringify(options)], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [main, JSON.stringify(options)], {
+    ...user,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
   child.stdout.on("data", (chunk) => {
     output += chunk;

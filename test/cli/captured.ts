@@ -1,7 +1,9 @@
-import { mkdtempSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import picocolors from "picocolors";
+import { afterAll } from "vitest";
 import { run } from "../../cli/run.ts";
 import { Interrupt, type Surroundings } from "../../cli/session.ts";
 
@@ -15,11 +17,17 @@ type Given = {
   interrupt?: Interrupt;
 };
 
-/** An environment whose context file nobody else has. */
-export const freshEnv = (more: Record<string, string> = {}): Record<string, string> => ({
-  XDG_CONFIG_HOME: mkdtempSync(join(tmpdir(), "lamplighter-cli-")),
-  ...more,
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
+
+/** An environment whose context file nobody else has. */
+export function freshEnv(more: Record<string, string> = {}): Record<string, string> {
+  const folder = join(tmpdir(), `lamplighter-config-${randomUUID()}`);
+  folders.push(folder);
+  return { XDG_CONFIG_HOME: folder, ...more };
+}
 
 /** Runs one command line in this process and answers what it printed. */
 export async function lamplighter(argv: readonly string[], given: Given = {}): Promise<Captured> {
