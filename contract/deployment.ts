@@ -135,8 +135,16 @@ export const Instance = z.discriminatedUnion("phase", [
 ]);
 export type Instance = z.infer<typeof Instance>;
 
-/** A generation that must be gone from its host; here until the host says so. */
-export const Leaving = z.object({ slot: z.int().nonnegative(), generation: z.int().positive(), host_id: z.string() });
+/**
+ * A generation that must be gone from its host; here until the host says so. `serving`: it still runs, on a host that is drained, and is told to
+ * go only when the slot's next generation runs elsewhere.
+ */
+export const Leaving = z.object({
+  slot: z.int().nonnegative(),
+  generation: z.int().positive(),
+  host_id: z.string(),
+  serving: z.boolean(),
+});
 export type Leaving = z.infer<typeof Leaving>;
 
 const common = {

@@ -93,7 +93,7 @@ function connection(address: EngineAddress): Docker.DockerOptions {
 const read = (folder: string, file: string): string => readFileSync(join(folder, file), "utf8");
 
 const GOING_DOWN =
-  /transport is closing|connection (is )?(closing|shut ?down)|shutting down|: unavailable$|code = unavailable/i;
+  /transport is closing|connection (is )?(closing|shut ?down)|shutting down|: unavailable$|code = unavailable|failed to update the store/i;
 
 /** Any error of dockerode as an `EngineError`. */
 export function engineError(error: unknown): EngineError {

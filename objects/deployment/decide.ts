@@ -14,6 +14,7 @@ import {
   placing,
   replace,
   type SlotGeneration,
+  stopServing,
   superseded,
 } from "./draft.ts";
 import { onObserved, type Report } from "./observed.ts";
@@ -108,6 +109,7 @@ function onDelete(draft: Draft, entry: Entry): void {
   draft.outcome = { status: "deleted", reason: entry.reason, message: entry.message };
   for (const instance of draft.instances) leave(draft, instance);
   draft.instances = [];
+  stopServing(draft, () => true);
 }
 
 function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
@@ -196,6 +198,7 @@ function onEvicted(
       (l) => !(l.host_id === hostId && l.slot === slot.slot && l.generation <= slot.generation),
     );
   }
+  if (why !== "host_draining") stopServing(draft, (l) => l.host_id === hostId && l.slot === slot.slot);
   const instance = current(draft, hostId, slot);
   if (!instance || instance.phase === "placing" || instance.phase === "exited") return;
   // A job that runs is left to finish; draining waits for it.
@@ -205,7 +208,7 @@ function onEvicted(
     host_draining: "the host is drained",
     host_removed: "the host was removed",
   }[why];
-  if (why !== "host_removed") leave(draft, instance);
+  if (why !== "host_removed") leave(draft, instance, live && why === "host_draining" && instance.phase === "running");
   if (!live) {
     draft.instances = draft.instances.filter((i) => i.slot !== instance.slot);
     return;

@@ -79,7 +79,8 @@ async function ask(record: DeploymentRecord, sender: Sender): Promise<void> {
 
 async function withdraw(record: DeploymentRecord, sender: Sender): Promise<void> {
   const { id } = record.identity;
-  await eachHost(record.state.leaving, async (host_id, leaving) => {
+  const going = record.state.leaving.filter(({ serving }) => !serving);
+  await eachHost(going, async (host_id, leaving) => {
     const workloads = leaving.map(({ slot, generation }) => ({ id: workloadId(id, slot), generation }));
     const answers = await remote(sender.env.HOST, host_id).withdraw(id, workloads);
     const at = Date.now();

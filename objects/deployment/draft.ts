@@ -53,10 +53,16 @@ export function replace(draft: Draft, next: Instance): void {
 }
 
 /** The generation of an instance must be gone from its host. An instance without a host leaves nothing behind. */
-export function leave(draft: Draft, instance: Instance): void {
+export function leave(draft: Draft, instance: Instance, serving = false): void {
   if (instance.phase !== "placing") {
-    draft.leaving.push({ slot: instance.slot, generation: instance.generation, host_id: instance.host_id });
+    const { slot, generation, host_id } = instance;
+    draft.leaving.push({ slot, generation, host_id, serving });
   }
+}
+
+/** What served in these entries' place is no longer needed, or no longer there: they go now. */
+export function stopServing(draft: Draft, which: (leaving: Leaving) => boolean): void {
+  draft.leaving = draft.leaving.map((l) => (l.serving && which(l) ? { ...l, serving: false } : l));
 }
 
 /** A new generation for a slot, which looks for a host. */

@@ -50,9 +50,11 @@ export function explanation(
         const what = waitsFor(instance);
         return what ? [{ instance: id(instance.slot, instance.generation), ...what }] : [];
       }),
-      ...state.leaving.map(({ slot, generation, host_id }) => ({
+      ...state.leaving.map(({ slot, generation, host_id, serving }) => ({
         instance: id(slot, generation),
-        for: `host ${host_id} to confirm that it is gone`,
+        for: serving
+          ? `its successor to run; until then it serves on host ${host_id}`
+          : `host ${host_id} to confirm that it is gone`,
         message: "",
         until: null,
       })),

@@ -23,9 +23,10 @@ export function lettersFor(
     if (instance.phase === "offered" && (fresh || overdue)) keys.add("offer");
     if (instance.phase === "starting" && overdue) keys.add("ask");
   }
-  const known = new Set(before?.leaving.map(({ slot, generation }) => `${slot}/${generation}`));
+  const going = (state: DeploymentState) => state.leaving.filter(({ serving }) => !serving);
+  const known = new Set(before ? going(before).map(({ slot, generation }) => `${slot}/${generation}`) : []);
   const repeat = event === "due" && after.status === "deleted";
-  if (after.leaving.some(({ slot, generation }) => repeat || !known.has(`${slot}/${generation}`))) keys.add("withdraw");
+  if (going(after).some(({ slot, generation }) => repeat || !known.has(`${slot}/${generation}`))) keys.add("withdraw");
   return keys;
 }
 

@@ -1,6 +1,16 @@
 import { type Instance, MAX_RESTART_COUNT, RETRY_DELAY_S } from "../../contract/deployment.ts";
 import type { Exit, Observation } from "../../contract/workload.ts";
-import { askAfter, current, type Draft, end, note, replace, type SlotGeneration, superseded } from "./draft.ts";
+import {
+  askAfter,
+  current,
+  type Draft,
+  end,
+  note,
+  replace,
+  type SlotGeneration,
+  stopServing,
+  superseded,
+} from "./draft.ts";
 
 /** What was seen of an instance on its host, and what the deployment makes of it: the counting of deaths and failures is here. */
 export type Report = SlotGeneration & { observation: Observation };
@@ -13,6 +23,9 @@ export function onObserved(draft: Draft, hostId: string, report: Report, live: b
       (l) => !(l.host_id === hostId && l.slot === report.slot && l.generation <= report.generation),
     );
   }
+  // Whatever is news of one that serves in another's place, it no longer does.
+  if (seen.phase !== "running")
+    stopServing(draft, (l) => l.host_id === hostId && l.slot === report.slot && l.generation === report.generation);
   const instance = current(draft, hostId, report);
   if (!instance || instance.phase === "placing" || instance.phase === "waiting" || instance.phase === "exited") return;
   const { slot, generation } = instance;
@@ -44,6 +57,7 @@ export function onObserved(draft: Draft, hostId: string, report: Report, live: b
         image_digest: seen.image_digest,
         notes: seen.notes,
       });
+      stopServing(draft, (l) => l.slot === slot);
       return;
     case "exited":
       onExit(draft, instance, seen.exit, live);

@@ -11,7 +11,8 @@ type Shown = { status: DeploymentStatus; reason: string; message: string };
 export function statusOf(draft: Draft, before: DeploymentState["status"]): Shown {
   const { instances } = draft;
   const { replicas } = draft.facts;
-  const running = instances.filter(({ phase }) => phase === "running").length;
+  const serving = new Set(draft.leaving.filter((l) => l.serving).map(({ slot }) => slot));
+  const running = instances.filter(({ phase, slot }) => phase === "running" || serving.has(slot)).length;
   const count = `${running} of ${replicas} ${replicas === 1 ? "replica" : "replicas"} running`;
   // A slot whose last attempt failed keeps that failure's status until an attempt succeeds.
   for (const instance of instances) {
@@ -20,11 +21,15 @@ export function statusOf(draft: Draft, before: DeploymentState["status"]): Shown
       return { status: instance.trouble, reason: instance.trouble, message: `${doing}; ${count}` };
     }
   }
-  if (running === replicas) return { status: "running", reason: "running", message: count };
+  if (running === replicas) {
+    return serving.size === 0
+      ? { status: "running", reason: "running", message: count }
+      : { status: "running", reason: "moving", message: `${count}; ${serving.size} on a drained host until moved` };
+  }
 
   const dead = instances.find(({ phase }) => phase === "waiting");
   const homeless = instances.find((i) => i.phase === "placing" && i.message !== "");
-  const housed = instances.some(({ phase }) => phase !== "placing" && phase !== "offered");
+  const housed = running > 0 || instances.some(({ phase }) => phase !== "placing" && phase !== "offered");
   if (before === "running") {
     if (!housed && homeless) return { status: "pending", reason: "no_host_fits", message: messageOf(homeless) };
     if (dead) return { status: "running", reason: "restarting", message: `${messageOf(dead)}; ${count}` };

@@ -12,8 +12,10 @@ import { once, stale } from "../request.ts";
 import { claim, prune } from "./creation.ts";
 import { governed, seen } from "./reach.ts";
 import {
+  answerOf,
   auditEntry,
   type By,
+  ended,
   indexRow,
   isStaleUse,
   isUsable,
@@ -24,7 +26,6 @@ import {
   type TokenRecord,
   type Verified,
   verified,
-  view,
 } from "./record.ts";
 import { newSecret } from "./secret.ts";
 import { takeUse } from "./uses.ts";
@@ -86,14 +87,14 @@ export class TokenObject extends DurableObject<Env> {
         if (made && made.hash !== draft.hash) return refuse("name_taken", `There is a token ${this.#id} already.`);
         const token: TokenRecord = made ?? { ...draft, ...UNUSED, created_at: now };
         if (!made) this.#save(token, now, { action: "create", before: null, by: mutation });
-        return this.#answer(201, token, sealed);
+        return answerOf(this.#id, token, 201, sealed);
       }),
     );
   }
 
   read(by: Principal): Reply<Answer> {
     const token = seen(by, this.#id, this.#load());
-    return token.ok ? this.#answer(200, token.value) : token;
+    return token.ok ? answerOf(this.#id, token.value, 200) : token;
   }
 
   /** Ends it. Revoked already: success without work. */
@@ -108,12 +109,8 @@ export class TokenObject extends DurableObject<Env> {
   /** Gives it another secret; the one before is worth nothing from now on. */
   rotate({ hash, sealed }: { hash: string; sealed: string | null }, mutation: Mutation, by: Principal): Reply<Answer> {
     return this.#changeAs(by, mutation, (token, now) => {
-      if (!isUsable(token, now)) {
-        const status = token.revoked_at === null ? "expired" : "revoked";
-        const more = { resource_status: status, allowedActions: {} };
-        return refuse("action_not_allowed", `The token is ${status}; make a new one.`, { more });
-      }
-      return this.#answer(201, this.#renew(token, { hash }, "rotate", mutation, now), sealed);
+      if (!isUsable(token, now)) return ended(token);
+      return answerOf(this.#id, this.#renew(token, { hash }, "rotate", mutation, now), 201, sealed);
     });
   }
 
@@ -199,14 +196,5 @@ export class TokenObject extends DurableObject<Env> {
     save(this.#sql, token);
     if (done) audit(this.#sql, auditEntry(this.#id, done.action, token, done.before, done.by, now));
     post(this.#sql, "index", now);
-  }
-
-  #answer(status: 200 | 201, token: TokenRecord, sealed: string | null = null): Reply<Answer> {
-    const body = view(this.#id, token);
-    return accept({
-      status,
-      body: JSON.stringify(sealed === null ? body : { ...body, sealed }),
-      revision: token.revision,
-    });
   }
 }

@@ -1,5 +1,6 @@
 import type { AuditEntry } from "../../contract/event.ts";
-import type { Mutation } from "../../contract/request.ts";
+import { accept, type Reply, refuse } from "../../contract/problem.ts";
+import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Principal, ScopeName } from "../../contract/scope.ts";
 import type { TokenView } from "../../contract/token.ts";
 import type { IndexRow } from "../projection.ts";
@@ -139,4 +140,17 @@ export function auditEntry(
     after_revision: token.revision,
     request_id: by.request_id,
   };
+}
+
+/** A token as its object answers it; `sealed` is its secret, encrypted. */
+export function answerOf(id: string, t: TokenRecord, status: 200 | 201, sealed: string | null = null): Reply<Answer> {
+  const body = JSON.stringify(sealed === null ? view(id, t) : { ...view(id, t), sealed });
+  return accept({ status, body, revision: t.revision });
+}
+
+export function ended(token: TokenRecord): Reply<never> {
+  const resource_status = token.revoked_at === null ? "expired" : "revoked";
+  return refuse("action_not_allowed", `The token is ${resource_status}; make a new one.`, {
+    more: { resource_status, allowedActions: {} },
+  });
 }

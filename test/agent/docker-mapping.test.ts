@@ -309,6 +309,9 @@ describe("what engines answer", () => {
       ),
     ).toBe(true);
     expect(isNetworkMissing(error(404, "No such container: x"))).toBe(false);
+    const left = error(403, "endpoint with name web_a already exists in network host");
+    expect(leftEndpoint(left, "web_a")).toBe("host");
+    expect(leftEndpoint(left, "web_b")).toBeNull();
     expect(
       isInitMissing(error(500, "container-init binary not found on the host: stat /usr/libexec/podman/catatonit")),
     ).toBe(true);

@@ -145,6 +145,39 @@ describe("a worker", () => {
     expect(it.state.leaving).toHaveLength(1);
   });
 
+  test("of a drained host serves until its successor runs elsewhere", () => {
+    const it = new Driven().running();
+    it.do({ type: "evicted", host_id: "a", why: "host_draining", slots: [{ slot: 0, generation: 1 }] });
+    expect(it.state).toMatchObject({
+      status: "running",
+      reason: "moving",
+      leaving: [{ generation: 1, serving: true }],
+    });
+    expect(it.letters).toEqual(["place"]);
+    it.hosts(host("a", { scheduling: "draining" }));
+    expect(it.state).toMatchObject({ status: "running", leaving: [{ serving: true }] });
+    it.hosts(host("a", { scheduling: "draining" }), host("b"))
+      .accepted()
+      .seen({ phase: "running" });
+    expect(it.state).toMatchObject({
+      status: "running",
+      reason: "running",
+      leaving: [{ generation: 1, serving: false }],
+    });
+    expect(it.letters).toEqual(["withdraw"]);
+    it.gone();
+    expect(it.state.leaving).toEqual([]);
+  });
+
+  test("of a drained host that dies before its successor runs is only gone, not counted", () => {
+    const it = new Driven().running();
+    it.do({ type: "evicted", host_id: "a", why: "host_draining", slots: [{ slot: 0, generation: 1 }] });
+    const dead: Observation = { phase: "exited", id: "w-0", generation: 1, at: T0, exit: exit() };
+    it.do({ type: "observed", host_id: "a", reports: [{ slot: 0, generation: 1, observation: dead }] });
+    expect(it.state).toMatchObject({ restart_count: 0, leaving: [{ serving: false }] });
+    expect(it.letters).toEqual(["withdraw"]);
+  });
+
   test("of a removed host leaves nothing behind", () => {
     const it = new Driven().running();
     it.do({ type: "evicted", host_id: "a", why: "host_removed", slots: [{ slot: 0, generation: 1 }] });

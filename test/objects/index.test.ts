@@ -98,9 +98,9 @@ describe("a projection", () => {
     expect(await kept()).toEqual(["dep_b", "dep_c"]);
   });
 
-  it("may come any number of times, in any order: 300 random histories end alike", async () => {
+  it("may come any number of times, in any order: 120 random histories end alike", async () => {
     const index = fresh();
-    for (let round = 0; round < 300; round++) {
+    for (let round = 0; round < 120; round++) {
       const id = `dep_${round}`;
       const versions = Array.from({ length: 1 + Math.floor(Math.random() * 6) }, (_, i) => i + 1);
       const sent = [...versions, ...versions].sort(() => Math.random() - 0.5);
