@@ -1,13 +1,16 @@
 import { writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { build } from "esbuild";
-import workerd from "workerd";
 import { startChild } from "../cli/up/child.ts";
 import { COMPATIBILITY_DATE } from "../cli/up/serve-config.ts";
 import type { Setting } from "./figure.ts";
+
+// The package carries no types.
+const { default: workerd } = createRequire(import.meta.url)("workerd") as { default: string };
 
 /** Starts a bare Hono app on the same workerd, and answers its port. */
 export async function startHello(folder: string, register: Setting["after"]): Promise<number> {
@@ -40,7 +43,7 @@ const hello :Workerd.Worker = (
 `,
   );
   const child = startChild({
-    command: workerd.default,
+    command: workerd,
     args: ["serve", config],
     cwd: folder,
     logPath: join(folder, "logs", "hello.log"),

@@ -12,6 +12,8 @@ const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 300_000;
 /** A delivery that takes longer counts as failed, ms: whether it landed is not known, and it is said again. */
 const DELIVERY_TIMEOUT_MS = 30_000;
+/** How long the lists may lag behind while there is more to say: what is said next would only change them again. */
+const LIST_LAG_MS = 50;
 /** The platform gives six connections at a time; one is left for others. */
 const AT_ONCE = 5;
 
@@ -38,6 +40,8 @@ export class Outbox {
   readonly #deliver: (key: string) => Promise<void>;
   #running: Promise<void> | null = null;
   #again = false;
+  /** Since when the "index" letter has been waiting for the others. */
+  #listsWaitSince: number | null = null;
 
   /** @param deliver says the present truth about a subject; throws when it could not be said, and it is then tried again later, for ever */
   constructor(storage: DurableObjectStorage, deliver: (key: string) => Promise<void>) {
@@ -57,19 +61,32 @@ export class Outbox {
   async #run(): Promise<void> {
     while (this.#again) {
       this.#again = false;
-      for (let due = this.#due(); due.length > 0; due = this.#due()) {
-        const outcomes = await Promise.all(due.map((letter) => this.#send(letter)));
-        commit(this.#storage, () => {
-          for (const [i, letter] of due.entries()) this.#settle(letter, outcomes[i] ?? null);
-        });
+      for (let due = this.#next(); due.length > 0; due = this.#next()) {
+        await Promise.all(
+          due.map(async (letter) => {
+            const error = await this.#send(letter);
+            // In the same turn as what the delivery itself wrote last: the platform makes one write of both.
+            commit(this.#storage, () => this.#settle(letter, error));
+          }),
+        );
       }
     }
+  }
+
+  #next(): Letter[] {
+    const due = this.#due();
+    const others = due.filter(({ key }) => key !== "index");
+    const isMixed = others.length > 0 && others.length < due.length;
+    if (isMixed) this.#listsWaitSince ??= Date.now();
+    if (isMixed && Date.now() - (this.#listsWaitSince as number) < LIST_LAG_MS) return others;
+    if (others.length < due.length) this.#listsWaitSince = null;
+    return due;
   }
 
   #due(): Letter[] {
     return this.#storage.sql
       .exec<Letter>(
-        "SELECT key, version, attempts FROM outbox WHERE attempts = 0 OR due_at <= ? ORDER BY version LIMIT ?",
+        "SELECT key, version, attempts FROM outbox WHERE attempts = 0 OR due_at <= ? ORDER BY key = 'index' DESC, version LIMIT ?",
         Date.now(),
         AT_ONCE,
       )

@@ -12,78 +12,116 @@ const ASKED_AGAIN_MS = 2_000;
 
 export type Readable = { view: DeploymentView; sources: Source[] };
 type From = { tail: number | null; since: number | null };
-type World = { env: Env; next: (seq: number, waitMs: number) => Promise<Readable | null> };
+type World = {
+  env: Env;
+  /** Whether a line of this instance is wanted. */
+  wants: (instance: string) => boolean;
+  /** What there is after the next change, or after a while; null when the deployment is gone. */
+  next: (seq: number, waitMs: number) => Promise<Readable | null>;
+};
+/** Up to where a workload was read: the time of its newest line, and how many of its lines are of that time. */
+type Place = { at: number; count: number };
 
 export const byTime = (lines: LogLine[]): LogLine[] =>
   lines.sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
 
 /** A stream of the lines of the instances that are there, and of those that come, until the deployment is gone or has ended. */
 export const followLogs = (first: Readable, from: From, world: World): Response =>
-  eventStream((send, signal) => new FollowedLogs(world, send, signal).run(first, from));
+  eventStream((send, signal) => new FollowedLogs(from, world, send, signal).run(first));
 
+/**
+ * An agent tells the lines of a workload over its generations, and goes on for ever. So there is one reader per workload; with a new
+ * generation it starts anew from the place where the one before stood, and when the deployment has ended the rest is read once.
+ */
 class FollowedLogs {
+  readonly #from: From;
   readonly #world: World;
   readonly #send: Send;
   readonly #signal: AbortSignal;
-  readonly #open = new Map<string, Promise<void>>();
-  /** Instances that were read to their end. */
-  readonly #read = new Set<string>();
-  /** Instances that cannot be read now; that is said once. */
+  readonly #readers = new Map<string, { generation: number; stop: AbortController }>();
+  readonly #places = new Map<string, Place>();
+  /** Workloads that cannot be read now; that is said once. */
   readonly #missing = new Set<string>();
-  /** When the newest line of an instance was written: from there it goes on after its host was away. */
-  readonly #newest = new Map<string, number>();
   #waiting: LogLine[] = [];
   #soon: Promise<void> | null = null;
 
-  constructor(world: World, send: Send, signal: AbortSignal) {
+  constructor(from: From, world: World, send: Send, signal: AbortSignal) {
+    this.#from = from;
     this.#world = world;
     this.#send = send;
     this.#signal = signal;
+    signal.addEventListener("abort", () => this.#stopAll());
   }
 
-  async run(first: Readable, from: From): Promise<void> {
-    for (const source of first.sources) this.#start(source, from);
+  async run(first: Readable): Promise<void> {
     let present: Readable | null = first;
     while (present && !this.#signal.aborted) {
       const { status, event_cursor } = present.view;
       if (isTerminal(status) || status === "deleted") {
-        await Promise.race([Promise.all(this.#open.values()), pause(KEEP_ALIVE_MS)]);
-        if (this.#open.size === 0) break;
+        this.#stopAll();
+        await Promise.all(present.sources.map((source) => this.#read(source, false, this.#signal)));
+        break;
       }
+      for (const source of present.sources) this.#follow(source);
       present = await this.#world.next(event_cursor, this.#missing.size > 0 ? ASKED_AGAIN_MS : KEEP_ALIVE_MS);
-      for (const source of present?.sources ?? []) this.#start(source, { tail: null, since: null });
     }
+    this.#stopAll();
     await this.#flush();
     await this.#send(message('{"reason":"ended"}', { event: "end" }));
   }
 
-  #start(source: Source, from: From): void {
-    const id = source.instance_id;
-    if (this.#open.has(id) || this.#read.has(id)) return;
-    const newest = this.#newest.get(id);
-    const reading = this.#follow(source, newest === undefined ? from : { tail: null, since: newest + 1 });
-    this.#open.set(
-      id,
-      reading.finally(() => this.#open.delete(id)),
-    );
+  #stopAll(): void {
+    for (const { stop } of this.#readers.values()) stop.abort();
+    this.#readers.clear();
   }
 
-  async #follow(source: Source, from: From): Promise<void> {
-    const id = source.instance_id;
+  #follow(source: Source): void {
+    const { workload_id: id, generation } = source;
+    const present = this.#readers.get(id);
+    if (present?.generation === generation) return;
+    present?.stop.abort();
+    const reader = { generation, stop: new AbortController() };
+    this.#readers.set(id, reader);
+    void this.#read(source, true, reader.stop.signal).then((complete) => {
+      if (!complete && this.#readers.get(id) === reader) this.#readers.delete(id);
+    });
+  }
+
+  /** Reads a workload from its place on. Answers whether it could be read to the end. */
+  async #read(source: Source, follow: boolean, signal: AbortSignal): Promise<boolean> {
+    const id = source.workload_id;
+    const place = this.#places.get(id);
+    const from = place ? { tail: null, since: place.at } : this.#from;
+    let known = place?.count ?? 0;
     try {
-      for await (const portion of linesOf(this.#world.env, source, { ...from, follow: true }, this.#signal)) {
+      for await (const portion of linesOf(this.#world.env, source, { ...from, follow }, signal)) {
+        if (signal.aborted) return true;
         this.#missing.delete(id);
-        const last = portion.at(-1);
-        if (last) this.#newest.set(id, Date.parse(last.timestamp));
-        const sent = this.#push(portion);
+        const news = portion.filter((line) => {
+          const at = Date.parse(line.timestamp);
+          if (place && at < place.at) return false;
+          if (place && at === place.at && known > 0) {
+            known--;
+            return false;
+          }
+          this.#advance(id, at);
+          return this.#world.wants(line.instance);
+        });
+        const sent = this.#push(news);
         if (this.#waiting.length >= WAITING_AT_MOST) await sent;
       }
-      this.#missing.delete(id);
-      this.#read.add(id);
+      return true;
     } catch (error) {
-      if (!this.#missing.has(id)) void this.#push([unavailable(source, error)]);
+      if (!this.#missing.has(id) && !signal.aborted) void this.#push([unavailable(source, error)]);
       this.#missing.add(id);
+      return false;
     }
+  }
+
+  #advance(id: string, at: number): void {
+    const place = this.#places.get(id);
+    if (place === undefined || at > place.at) this.#places.set(id, { at, count: 1 });
+    else if (at === place.at) this.#places.set(id, { at, count: place.count + 1 });
   }
 
   /** Puts lines among those that wait to be sent. Resolves when they were sent, or the reader has gone. */

@@ -35,11 +35,7 @@ export async function* linesOf(
       if (done) return;
       const parts = (rest + decoder.decode(value, { stream: true })).split("\n");
       rest = parts.pop() ?? "";
-      for (const part of parts)
-        yield (JSON.parse(part) as Omit<LogLine, "instance">[]).map((line) => ({
-          ...line,
-          instance: source.instance_id,
-        }));
+      for (const part of parts) yield JSON.parse(part) as LogLine[];
     }
   } finally {
     signal.removeEventListener("abort", stop);

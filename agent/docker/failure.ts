@@ -19,6 +19,9 @@ export const isNetworkMissing = (error: EngineError): boolean =>
   (error.status === 500 && /unable to find network|network not found/i.test(error.message)) ||
   /network .*is ambiguous/i.test(error.message);
 
+/** Docker was stopped in the middle of this container's start, and will never start it again: another one has to take its place. */
+export const isSpoiled = (error: EngineError): boolean => /^task \w+: already exists/i.test(error.message);
+
 /** The network that still has this container's endpoint, from a start during which Docker itself was stopped; else null. */
 export function leftEndpoint(error: EngineError, container: string): string | null {
   const [, endpoint, network] = /endpoint with name (\S+) already exists in network (\S+)/.exec(error.message) ?? [];

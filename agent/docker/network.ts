@@ -34,14 +34,22 @@ export class Networks {
   }
 
   async #make(engine: Engine, namespace: string): Promise<void> {
-    try {
-      await this.#create(engine, namespace);
-    } catch (error) {
-      const failed = engineError(error);
-      if (!/non-overlapping|address pool|could not find free subnet/i.test(failed.message)) throw failed;
-      await engine.call("prune networks", (docker) => docker.pruneNetworks({ filters: { label: [LABEL.namespace] } }));
-      this.#known.clear();
-      await this.#create(engine, namespace);
+    for (let left = 3; ; left--) {
+      try {
+        return await this.#create(engine, namespace);
+      } catch (error) {
+        const failed = engineError(error);
+        const isExhausted = /non-overlapping|address pool|could not find free subnet/i.test(failed.message);
+        // Podman stumbles over interfaces that come and go while it looks through them.
+        if (left === 0 || !(isExhausted || /no such network interface/i.test(failed.message))) throw failed;
+        if (isExhausted) {
+          left = 1;
+          await engine.call("prune networks", (docker) =>
+            docker.pruneNetworks({ filters: { label: [LABEL.namespace] } }),
+          );
+          this.#known.clear();
+        }
+      }
     }
   }
 

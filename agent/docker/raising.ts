@@ -11,6 +11,7 @@ import {
   isInitMissing,
   isNameTaken,
   isNetworkMissing,
+  isSpoiled,
   isUnreachable,
   leftEndpoint,
   networkFailure,
@@ -274,6 +275,7 @@ export class Raising {
       const failed = engineError(error);
       if (!(error instanceof Refused) && isUnreachable(failed)) throw failed;
       await this.#discard(instance);
+      if (isSpoiled(failed)) throw new EngineError(failed.message, null);
       throw error instanceof Refused || isInitMissing(failed)
         ? error
         : new Refused(containerFailure(failed, workload.spec));

@@ -80,7 +80,7 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
 
   const path = spec.environment.PATH ?? defaultPath(process.env.PATH);
   const command = spec.command[0] as string;
-  const program = await findProgram(command, path, cwd);
+  const program = await findProgram(command, path, cwd, account);
   if ("reason" in program) return fault(program.reason, program.message);
 
   const port = await takePort(spec, ports, mark);

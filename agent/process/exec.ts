@@ -12,7 +12,8 @@ const OUTPUT_MOST = 1024 ** 2;
 /** Runs a command as the instance's user, in its folder, with its environment and within its limits. After `timeoutMs` it is killed. */
 export async function execute(intent: Intent, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
   const [name = "", ...rest] = command;
-  const program = await findProgram(name, intent.env.PATH ?? "", intent.cwd);
+  const account = intent.uid === null || intent.gid === null ? null : { uid: intent.uid, gid: intent.gid };
+  const program = await findProgram(name, intent.env.PATH ?? "", intent.cwd, account);
   if ("reason" in program) {
     const code = program.reason === "command_not_found" ? 127 : 126;
     return { exit_code: code, stdout: "", stderr: `${program.message}\n`, truncated: false };

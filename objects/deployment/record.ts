@@ -127,7 +127,8 @@ export function indexRow(record: DeploymentRecord, gone: boolean): IndexRow {
     type: manifest.kind,
     labels: manifest.labels,
     passing: deadlineOf(record.state) !== null,
-    version: record.revision,
+    // Newer than a row of the same revision, which may be on its way still.
+    version: record.revision + (gone ? 1 : 0),
     body: gone ? null : record.view,
   };
 }

@@ -6,7 +6,7 @@ import { LogLine } from "../../contract/workload.ts";
 import { jsonText } from "../answer.ts";
 import { LOG_LINE } from "../example.ts";
 import { byTime, followLogs, type Readable } from "../followed-logs.ts";
-import { linesOf, unavailable } from "../log-source.ts";
+import { linesOf, type Source, unavailable } from "../log-source.ts";
 import { ProblemError, unwrap } from "../problem.ts";
 import { flag, limit } from "../query.ts";
 import { type Ask, route } from "../route.ts";
@@ -54,7 +54,15 @@ export const DEPLOYMENT_LOGS = [
       if (!ask.query.follow) return snapshot(ask);
       const first = await readable(ask);
       const { tail, since = null } = ask.query;
-      return followLogs(first, { tail, since }, { env: ask.env, next: (seq, waitMs) => next(ask, seq, waitMs) });
+      return followLogs(
+        first,
+        { tail, since },
+        {
+          env: ask.env,
+          wants: (instance) => wants(ask, instance),
+          next: (seq, waitMs) => next(ask, seq, waitMs),
+        },
+      );
     },
   }),
 ];
@@ -64,16 +72,21 @@ type LogAsk = Ask<z.output<typeof Query>>;
 /** What can be read: instances that a host has, or had last. */
 async function readable(ask: LogAsk): Promise<Readable> {
   const { namespaces } = ask.principal;
-  const { container = "" } = ask.query;
   const [read, running] = await Promise.all([
     call(deploymentStub(ask), (deployment) => deployment.read(namespaces)),
     call(deploymentStub(ask), (deployment) => deployment.running(namespaces)),
   ]);
   const view = JSON.parse(unwrap(read).body) as DeploymentView;
   const offered = new Set(view.instances.filter(({ phase }) => phase === "offered").map(({ id }) => id));
-  const sources = unwrap(running).filter((one) => !offered.has(one.instance_id) && one.instance_id.includes(container));
+  const { container } = ask.query;
+  // The lines of earlier generations come with those of the present one.
+  const meant = ({ workload_id, instance_id }: Source) =>
+    container === undefined || instance_id.includes(container) || container.includes(workload_id);
+  const sources = unwrap(running).filter((one) => !offered.has(one.instance_id) && meant(one));
   return { view, sources };
 }
+
+const wants = (ask: LogAsk, instance: string): boolean => instance.includes(ask.query.container ?? "");
 
 async function snapshot(ask: LogAsk): Promise<Response> {
   const { tail, since = null } = ask.query;
@@ -84,7 +97,7 @@ async function snapshot(ask: LogAsk): Promise<Response> {
       const lines: LogLine[] = [];
       try {
         for await (const portion of linesOf(ask.env, source, { tail, since, follow: false }, signal))
-          lines.push(...portion);
+          lines.push(...portion.filter(({ instance }) => wants(ask, instance)));
       } catch (error) {
         lines.push(unavailable(source, error));
       }

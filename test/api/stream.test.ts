@@ -125,8 +125,8 @@ function world(options: { status?: string; lines?: (query: LogQuery) => string[]
   return { id, asked, cancelled, kept, bindings, path: `/deployments/${id}` };
 }
 
-const line = (message: string, second: number) => ({
-  instance: "x",
+const line = (instance: string, message: string, second: number) => ({
+  instance,
   stream: "stdout",
   message,
   level: "info",
@@ -135,8 +135,11 @@ const line = (message: string, second: number) => ({
 
 describe("logs", () => {
   // Portions end where they like: in the middle of a line of the stream, and of a character.
-  const text = `${JSON.stringify([line("b", 2), line("d", 4)])}\n${JSON.stringify([line("c ü", 3)])}\n`;
-  const lines = () => [text.slice(0, 30), text.slice(30, 200), text.slice(200)];
+  const lines = ({ workload_id }: LogQuery) => {
+    const from = `${workload_id}-g1`;
+    const text = `${JSON.stringify([line(from, "b", 2), line(from, "d", 4)])}\n${JSON.stringify([line(from, "c ü", 3)])}\n`;
+    return [text.slice(0, 30), text.slice(30, 200), text.slice(200)];
+  };
 
   it("are merged in order of time, and say which host could not be asked", async () => {
     const { path, id, asked, bindings } = world({ lines });
@@ -179,6 +182,61 @@ describe("logs", () => {
     expect(messages).toEqual(["b", "c", "d"]);
     for (let i = 0; i < 100 && cancelled.length === 0; i++) await scheduler.wait(20);
     expect(cancelled).toEqual(["host_up"]);
+  });
+
+  it("go on over restarts, each line once", async () => {
+    const { path, id, bindings } = world();
+    const workload = { workload_id: `${id}-0`, slot: 0, host_id: "host_up" };
+    // Two lines of one generation, and the first of the next, within the same millisecond.
+    const all = [
+      [line(`${id}-0-g1`, "1", 1), line(`${id}-0-g1`, "2", 2), line(`${id}-0-g1`, "3", 2)],
+      [line(`${id}-0-g2`, "4", 2), line(`${id}-0-g2`, "5", 3)],
+      [line(`${id}-0-g3`, "6", 4)],
+    ];
+    let generation = 1;
+    const status = () => (generation === 3 ? "failed" : "running");
+    const view = () => ({ id, status: status(), event_cursor: generation, instances: [] });
+    let open = 0;
+    // As an agent does: every generation up to the asked one from `since` on, and without an end when it is followed.
+    const logs = async (query: LogQuery): Promise<Reply<ReadableStream<Uint8Array>>> => {
+      const lines = all
+        .slice(0, query.generation)
+        .flat()
+        .filter(({ timestamp }) => Date.parse(timestamp) >= (query.since ?? 0));
+      if (query.follow) open++;
+      return accept(
+        new ReadableStream({
+          start(controller) {
+            controller.enqueue(new TextEncoder().encode(`${JSON.stringify(lines)}\n`));
+            if (!query.follow) controller.close();
+          },
+          cancel: () => void open--,
+        }),
+      );
+    };
+    const deployment = {
+      read: async () => accept({ status: 200, body: JSON.stringify(view()), revision: 1 }),
+      running: async () => accept([{ ...workload, generation, instance_id: `${id}-0-g${generation}` }]),
+      follow: async () => {
+        await scheduler.wait(150);
+        generation++;
+        return accept([]);
+      },
+    };
+    const own = { ...bindings, DEPLOYMENT: { getByName: () => deployment }, HOST: { getByName: () => ({ logs }) } };
+    const text = await readStream(await get(`${path}/logs?follow=true`, {}, own), () => false);
+    expect([...text.matchAll(/"message":"(\d)"/g)].map(([, message]) => message)).toEqual([
+      "1",
+      "2",
+      "3",
+      "4",
+      "5",
+      "6",
+    ]);
+    expect(open).toBe(0);
+    generation = 1;
+    const one = await readStream(await get(`${path}/logs?follow=true&container=${id}-0-g2`, {}, own), () => false);
+    expect([...one.matchAll(/"message":"(\d)"/g)].map(([, message]) => message)).toEqual(["4", "5"]);
   });
 
   it("that are followed end when the deployment has ended", async () => {

@@ -191,6 +191,14 @@ export class Cluster {
     else await this.engine?.getContainer(containerId(live)).kill();
   }
 
+  /** Everything that runs on a host ends at one moment, and nothing of it is written down: its machine has died. */
+  async killMachine(name: string): Promise<void> {
+    const { live, shims } = await this.world();
+    await this.killAgent(name);
+    for (const { pid } of shims.filter(({ host }) => host === name)) process.kill(pid, "SIGKILL");
+    await Promise.all(live.filter(({ host }) => host === name).map((one) => this.killInstance(one)));
+  }
+
   logPath(name: string): string {
     return join(this.folder, "logs", `${name}.log`);
   }

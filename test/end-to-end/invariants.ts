@@ -57,7 +57,10 @@ async function discrepancies(cluster: Cluster, expected: readonly Expected[]): P
     if (row?.revision !== view.revision || row.status !== view.status) wrong.push(`the list says ${row?.status} r${row?.revision} of ${name}, which is ${view.status} r${view.revision}`);
   }
   for (const { id, name, status, message } of listed) {
-    if (!expected.some((one) => one.id === id)) wrong.push(`${name} (${id}) should be gone, and is ${status}${isPassing(status) ? " (passing)" : ""}: ${message}`);
+    if (expected.some((one) => one.id === id)) continue;
+    const { status: code, text } = await client.send("GET", `/deployments/${id}/explain`);
+    const why = code === 200 ? text : "its object does not know it any more";
+    wrong.push(`${name} (${id}) should be gone, and is ${status}${isPassing(status) ? " (passing)" : ""}: ${message}; ${why}`);
   }
 
   const told = views.flatMap(({ instances }) => instances.map((one) => ({ ...one, host: hostName.get(one.host_id ?? "") ?? "nowhere" })));

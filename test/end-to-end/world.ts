@@ -15,7 +15,7 @@ export type World = {
   /** Instances that left something behind: an ended container, a folder. */
   remains: { instance: string; host: string; what: string }[];
   /** Shims at work, by instance; and those that wait for some. */
-  shims: { instance: string; host: string }[];
+  shims: { instance: string; host: string; pid: number }[];
   spareShims: number;
 };
 
@@ -91,9 +91,9 @@ function worldOfProcesses(sites: readonly Site[]): World {
       const pids = [leader, ...group.filter((one) => one !== leader)].map(({ pid }) => pid);
       found.live.push({ ...named, instance: `${named.workload}-g${named.generation}`, host: site.name, key: `process ${leader.pid}@${leader.start}`, pids });
     }
-    for (const { command } of seen) {
+    for (const { command, pid } of seen) {
       const instance = new RegExp(`^lamplighter-shim ${tag}-(\\S+)`).exec(command)?.[1];
-      if (instance !== undefined) found.shims.push({ instance, host: site.name });
+      if (instance !== undefined) found.shims.push({ instance, host: site.name, pid });
       if (command.includes(`${join(site.dataDir, "process")}/shim-`)) found.spareShims++;
     }
     for (const workload of folders(join(site.dataDir, "process"))) {
