@@ -10,13 +10,14 @@ export const NAMESPACE = "bench";
 /** A control plane with many deployments, made through its API, that run on a simulated agent. */
 export type Population = { site: Site; agent: SimulatedAgent; ids: string[] };
 
-export const simulatedManifest = (name: string) => ({
+/** @param wave marks those that are made, and counted, together */
+export const simulatedManifest = (name: string, wave: string) => ({
   name,
   namespace: NAMESPACE,
   runtime: "process",
   command: ["sleep", "infinity"],
   environment: { MODE: "production" },
-  labels: { app: "bench" },
+  labels: { app: "bench", wave },
 });
 
 export async function populate(size: number, say: Setting["say"], register: Setting["after"]): Promise<Population> {
@@ -25,7 +26,7 @@ export async function populate(size: number, say: Setting["say"], register: Sett
   const started = performance.now();
   const ids = await createMany(site, "d", size);
   const created = performance.now();
-  await untilCounted(site, "running", size);
+  await untilCounted(site, "d", "running", size);
   const seconds = (from: number, to: number) => `${((to - from) / 1000).toFixed(1)} s`;
   say(
     `made ${size} deployments in ${seconds(started, created)}, all listed as running after ${seconds(started, performance.now())}`,
@@ -34,12 +35,12 @@ export async function populate(size: number, say: Setting["say"], register: Sett
 }
 
 /** Creates deployments through the API, some at a time. */
-export async function createMany(site: Site, prefix: string, count: number): Promise<string[]> {
+export async function createMany(site: Site, wave: string, count: number): Promise<string[]> {
   const ids: string[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {
     while (next < count) {
-      const body = simulatedManifest(`${prefix}-${next++}`);
+      const body = simulatedManifest(`${wave}-${next++}`, wave);
       ids.push((await site.client.json<DeploymentView>("POST", "/deployments", { body })).id);
     }
   };
@@ -47,22 +48,29 @@ export async function createMany(site: Site, prefix: string, count: number): Pro
   return ids;
 }
 
-/** Until the list has at least so many in this status; the time it took since then is not measured finer than the pause. */
-export async function untilCounted(site: Site, status: string, count: number, pauseMs = 100): Promise<void> {
-  for (;;) {
-    if ((await countOf(site, status, count)) >= count) return;
-    await sleep(pauseMs);
-  }
+/** Until the list has so many of a wave in this status. */
+export async function untilCounted(
+  site: Site,
+  wave: string,
+  status: string,
+  count: number,
+  pauseMs = 100,
+): Promise<void> {
+  while ((await countOf(site, wave, status)) < count) await sleep(pauseMs);
 }
 
-async function countOf(site: Site, status: string, enough: number): Promise<number> {
+async function countOf(site: Site, wave: string, status: string): Promise<number> {
   let count = 0;
   let cursor = "";
   for (;;) {
-    const answer = await site.client.send("GET", `/deployments?status=${status}&limit=1000${cursor}`);
+    const answer = await site.client.send(
+      "GET",
+      `/deployments?status=${status}&label=wave=${wave}&limit=1000${cursor}`,
+    );
+    if (answer.status !== 200) throw new Error(`the list answered ${answer.status}: ${answer.text}`);
     count += (JSON.parse(answer.text) as unknown[]).length;
     const next = /[?&]cursor=([^&>]+)[^>]*>; rel="next"/.exec(String(answer.headers.link ?? ""))?.[1];
-    if (next === undefined || count >= enough) return count;
+    if (next === undefined) return count;
     cursor = `&cursor=${next}`;
   }
 }

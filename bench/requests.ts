@@ -2,113 +2,110 @@ import { distribution } from "./distribution.ts";
 import { atLeast, atMost, type Figure, type Line } from "./figure.ts";
 import { startHello } from "./hello.ts";
 import { httpText, type Loaded, load } from "./load.ts";
-import { NAMESPACE, simulatedManifest, tenThousand } from "./population.ts";
+import { NAMESPACE, type Population, simulatedManifest, tenThousand } from "./population.ts";
 
 const CONNECTIONS = 16;
 /** So many deployments are read again and again: they are in memory. */
 const WARM = 100;
+const ENDLESS = 1e6;
 
-type Kind = { what: string; requests: (round: number) => string[]; most?: number; goal?: number };
+type Kind = {
+  what: string;
+  requests: (round: number) => string[];
+  connections?: number;
+  /** How many in a round, where each can be sent only once. */
+  most?: number;
+  atLeastPerSecond?: number;
+  /** At the 99th percentile. */
+  atMostMs?: number;
+};
 
 export const requests: Figure = {
   name: "requests",
   about: "requests per second over a bare Hono app on the same workerd",
   measure: async (setting) => {
     const { quick, say, after } = setting;
-    const { site, ids } = await tenThousand(setting);
-    const { token, url } = site.client;
-    const port = Number(new URL(url).port);
+    const population = await tenThousand(setting);
+    const { site, ids } = population;
+    const port = Number(new URL(site.client.url).port);
     const hello = await startHello(site.folder, after);
-    const get = (path: string) => httpText("GET", path, port, token);
-    const perRound = quick ? 20 : 400;
-    const cold = [...ids].reverse();
-
-    const kinds: Kind[] = [
-      { what: "/healthz", requests: () => [get("/healthz")] },
-      {
-        what: `read, of ${WARM} in memory`,
-        goal: 4000,
-        requests: () => ids.slice(0, WARM).map((id) => get(`/deployments/${id}`)),
-      },
-      {
-        what: "read, not in memory",
-        most: perRound,
-        requests: (round) =>
-          cold.slice(round * perRound, (round + 1) * perRound).map((id) => get(`/deployments/${id}`)),
-      },
-      { what: "list 100, all namespaces", requests: () => [get("/deployments?limit=100")] },
-      { what: "list 100, one namespace", requests: () => [get(`/deployments?limit=100&namespace=${NAMESPACE}`)] },
-      {
-        what: "create, with all that follows",
-        most: perRound,
-        goal: 250,
-        requests: (round) =>
-          Array.from({ length: perRound }, (_, i) =>
-            httpText("POST", "/deployments", port, token, simulatedManifest(`r-${round}-${i}`)),
-          ),
-      },
-    ];
-    const results = new Map<Kind, Loaded[]>(kinds.map((kind) => [kind, []]));
-    const bare: Loaded[] = [];
     const ms = quick ? 200 : 2000;
+    const rounds = kindsOf(population, port, quick ? 20 : 400).map((kind) => ({
+      kind,
+      ours: [] as Loaded[],
+      bare: [] as Loaded[],
+    }));
     for (let round = 0; round < (quick ? 1 : 5); round++) {
-      for (const kind of kinds) {
+      for (const { kind, ours, bare } of rounds) {
+        const { connections = CONNECTIONS, most = ENDLESS } = kind;
         bare.push(
-          await load({
-            port: hello,
-            connections: CONNECTIONS,
-            ms: ms / 2,
-            most: 1e6,
-            requests: [httpText("GET", "/", hello, token)],
-          }),
+          await load({ port: hello, connections, ms, most: ENDLESS, requests: [httpText("GET", "/", hello, "none")] }),
         );
         const loaded = await load({
           port,
-          connections: CONNECTIONS,
-          ms: ms * (kind.most ? 5 : 1),
-          most: kind.most ?? 1e6,
+          connections,
+          ms: most === ENDLESS ? ms : 5 * ms,
+          most,
           requests: kind.requests(round),
         });
-        if (loaded.refused > 0)
-          throw new Error(`${kind.what}: ${loaded.refused} of ${loaded.latencies.length} answers were refusals`);
-        results.get(kind)?.push(loaded);
+        const { refused, latencies } = loaded;
+        if (refused > 0) throw new Error(`${kind.what}: ${refused} of ${latencies.length} answers were refusals`);
+        ours.push(loaded);
       }
     }
     say(
-      `${CONNECTIONS} connections, ${ids.length} deployments; a rate's n counts rounds, its p99 is the slowest round`,
+      `${ids.length} deployments; ${CONNECTIONS} connections where nothing else is said; a rate's n counts rounds, its p99 is the slowest`,
     );
-    const rates = bareRates(bare);
-    return kinds.flatMap((kind) => linesOf(kind, results.get(kind) ?? [], rates));
+    return rounds.flatMap(({ kind, ours, bare }) => linesOf(kind, ours, bare));
   },
 };
 
-const perSecond = ({ latencies, ms }: Loaded): number => (latencies.length / ms) * 1000;
-const bareRates = (bare: readonly Loaded[]) => ({ what: "Hono hello", ...rateOf(bare) });
+function kindsOf({ site, ids }: Population, port: number, perRound: number): Kind[] {
+  const { token } = site.client;
+  const get = (path: string) => httpText("GET", path, port, token);
+  const cold = [...ids].reverse();
+  const page = [get(`/deployments?limit=100&namespace=${NAMESPACE}`)];
+  return [
+    { what: "/healthz", requests: () => [get("/healthz")] },
+    {
+      what: `read, of ${WARM} in memory`,
+      atLeastPerSecond: 4000,
+      requests: () => ids.slice(0, WARM).map((id) => get(`/deployments/${id}`)),
+    },
+    {
+      what: "read, not in memory",
+      most: perRound,
+      requests: (round) => cold.slice(round * perRound, (round + 1) * perRound).map((id) => get(`/deployments/${id}`)),
+    },
+    { what: "list 100 of all namespaces", requests: () => [get("/deployments?limit=100")] },
+    { what: "list 100 of one namespace", requests: () => page },
+    { what: "list 100 of one namespace, 1 connection", connections: 1, atMostMs: 20, requests: () => page },
+    {
+      what: "create",
+      most: perRound,
+      atLeastPerSecond: 250,
+      requests: (round) =>
+        Array.from({ length: perRound }, (_, i) =>
+          httpText("POST", "/deployments", port, token, simulatedManifest(`r-${round}-${i}`, "r")),
+        ),
+    },
+  ];
+}
 
 /** The slow end of rates is the low one. */
 function rateOf(loads: readonly Loaded[]) {
-  const { n, p50, p99 } = distribution(loads.map((each) => -perSecond(each)));
+  const { n, p50, p99 } = distribution(loads.map(({ latencies, ms }) => (-latencies.length / ms) * 1000));
   return { n, p50: -p50, p99: -p99 };
 }
 
-function linesOf(kind: Kind, loads: readonly Loaded[], bare: ReturnType<typeof bareRates>): Line[] {
-  const ours = rateOf(loads);
-  const latency = distribution(loads.flatMap(({ latencies }) => latencies));
-  const isList = kind.what.startsWith("list");
+function linesOf({ what, atLeastPerSecond, atMostMs }: Kind, ours: readonly Loaded[], bare: readonly Loaded[]): Line[] {
+  const rate = rateOf(ours);
+  const hello = { what: "Hono hello", ...rateOf(bare) };
+  const latency = distribution(ours.flatMap(({ latencies }) => latencies));
+  const rateGoal = atLeastPerSecond === undefined ? {} : { goal: atLeast(atLeastPerSecond, "req/s", rate.p50) };
+  const latencyGoal = atMostMs === undefined ? {} : { goal: atMost(atMostMs, "ms p99", latency.p99) };
   return [
-    {
-      what: kind.what,
-      unit: "req/s",
-      ours,
-      bare,
-      ratio: ours.p50 / bare.p50,
-      ...(kind.goal === undefined ? {} : { goal: atLeast(kind.goal, "req/s", ours.p50) }),
-    },
-    {
-      what: `${kind.what}: latency`,
-      unit: "ms",
-      ours: latency,
-      ...(isList ? { goal: atMost(20, "ms p99", latency.p99) } : {}),
-    },
+    { what, unit: "req/s", ours: rate, bare: hello, ratio: rate.p50 / hello.p50, ...rateGoal },
+    { what: `${what}: latency`, unit: "ms", ours: latency, ...latencyGoal },
   ];
 }

@@ -8,6 +8,7 @@ import type { Peer } from "../agent/link/peer.ts";
 import { Tunnel } from "../agent/link/tunnel.ts";
 import { importPrivateKey, importPublicKey } from "../contract/envelope.ts";
 import { PROTOCOL } from "../contract/frame.ts";
+import type { HostView } from "../contract/host.ts";
 import { ulid } from "../contract/id.ts";
 import type { Observation, Workload } from "../contract/workload.ts";
 import type { Setting } from "./figure.ts";
@@ -79,13 +80,13 @@ export class SimulatedAgent {
       controlKey: await importPublicKey(identity.control_public_key),
     };
     const agent = new SimulatedAgent(peer, register);
-    while (!(await agent.isReady(site))) await sleep(20);
+    while ((await agent.host(site)).status !== "ready") await sleep(20);
     return agent;
   }
 
-  async isReady(site: Site): Promise<boolean> {
-    const { status, text } = await site.client.send("GET", `/hosts/${this.hostId}`);
-    return status === 200 && (JSON.parse(text) as { status: string }).status === "ready";
+  /** The host as the control plane sees it. */
+  async host(site: Site): Promise<HostView> {
+    return site.client.json<HostView>("GET", `/hosts/${this.hostId}`);
   }
 
   /** From now on what should run is only being prepared. */

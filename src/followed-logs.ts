@@ -7,7 +7,7 @@ import { linesOf, type Source, unavailable } from "./log-source.ts";
 const ORDERED_OVER_MS = 100;
 /** With so many lines not sent yet, agents are not read any further until the reader of the stream has taken some. */
 const WAITING_AT_MOST = 2_000;
-/** How long after a host could not be asked it is asked again, ms. */
+/** How long after a workload could not be read, or had nothing more to read, it is asked for again, ms. */
 const ASKED_AGAIN_MS = 2_000;
 
 export type Readable = { view: DeploymentView; sources: Source[] };
@@ -19,6 +19,8 @@ type World = {
   /** What there is after the next change, or after a while; null when the deployment is gone. */
   next: (seq: number, waitMs: number) => Promise<Readable | null>;
 };
+/** `ended`: it came to its end, or its host could not be asked. */
+type Reader = { generation: number; stop: AbortController; ended: boolean };
 /** Up to where a workload was read: the time of its newest line, and how many of its lines are of that time. */
 type Place = { at: number; count: number };
 
@@ -38,7 +40,7 @@ class FollowedLogs {
   readonly #world: World;
   readonly #send: Send;
   readonly #signal: AbortSignal;
-  readonly #readers = new Map<string, { generation: number; stop: AbortController }>();
+  readonly #readers = new Map<string, Reader>();
   readonly #places = new Map<string, Place>();
   /** Workloads that cannot be read now; that is said once. */
   readonly #missing = new Set<string>();
@@ -63,7 +65,7 @@ class FollowedLogs {
         break;
       }
       for (const source of present.sources) this.#follow(source);
-      present = await this.#world.next(event_cursor, this.#missing.size > 0 ? ASKED_AGAIN_MS : KEEP_ALIVE_MS);
+      present = await this.#world.next(event_cursor, KEEP_ALIVE_MS);
     }
     this.#stopAll();
     await this.#flush();
@@ -78,24 +80,27 @@ class FollowedLogs {
   #follow(source: Source): void {
     const { workload_id: id, generation } = source;
     const present = this.#readers.get(id);
-    if (present?.generation === generation) return;
+    if (present?.generation === generation && !present.ended) return;
     present?.stop.abort();
-    const reader = { generation, stop: new AbortController() };
+    const reader: Reader = { generation, stop: new AbortController(), ended: false };
     this.#readers.set(id, reader);
-    void this.#read(source, true, reader.stop.signal).then((complete) => {
-      if (!complete && this.#readers.get(id) === reader) this.#readers.delete(id);
+    // What has not been started yet has no lines, and so comes to an end at once: it is asked for again.
+    void this.#read(source, true, reader.stop.signal).then(async () => {
+      reader.ended = true;
+      await pause(ASKED_AGAIN_MS);
+      if (this.#readers.get(id) === reader) this.#follow(source);
     });
   }
 
-  /** Reads a workload from its place on. Answers whether it could be read to the end. */
-  async #read(source: Source, follow: boolean, signal: AbortSignal): Promise<boolean> {
+  /** Reads a workload from its place on, to the end or until it is told to stop. */
+  async #read(source: Source, follow: boolean, signal: AbortSignal): Promise<void> {
     const id = source.workload_id;
     const place = this.#places.get(id);
     const from = place ? { tail: null, since: place.at } : this.#from;
     let known = place?.count ?? 0;
     try {
       for await (const portion of linesOf(this.#world.env, source, { ...from, follow }, signal)) {
-        if (signal.aborted) return true;
+        if (signal.aborted) return;
         this.#missing.delete(id);
         const news = portion.filter((line) => {
           const at = Date.parse(line.timestamp);
@@ -110,11 +115,10 @@ class FollowedLogs {
         const sent = this.#push(news);
         if (this.#waiting.length >= WAITING_AT_MOST) await sent;
       }
-      return true;
     } catch (error) {
-      if (!this.#missing.has(id) && !signal.aborted) void this.#push([unavailable(source, error)]);
+      if (signal.aborted) return;
+      if (!this.#missing.has(id)) void this.#push([unavailable(source, error)]);
       this.#missing.add(id);
-      return false;
     }
   }
 

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type Docker from "dockerode";
 import type { ExecResult } from "../../contract/workload.ts";
 import { type Engine, engineError } from "./engine.ts";
 import { BoundedText, Demultiplexer } from "./output.ts";
@@ -30,23 +31,25 @@ export async function execute(
     truncated: stdout.truncated || stderr.truncated,
   });
   const until = Date.now() + timeoutMs;
+  let made: Docker.Exec | undefined;
   try {
-    const made = await engine().call("create exec", (docker) =>
+    made = await engine().call("create exec", (docker) =>
       docker.getContainer(instance.containerId).exec({ Cmd: command, AttachStdout: true, AttachStderr: true }),
     );
-    const stream = await engine().call(
-      "start exec",
-      () => made.start({ Detach: false } as never),
-      Math.max(1, timeoutMs),
-    );
+    const session = made;
+    const stream = await engine().call("start exec", () => session.start({}), Math.max(1, timeoutMs));
     const ended = await drain(stream, stdout, stderr, until - Date.now());
-    const state = await engine().call("inspect exec", () => made.inspect());
+    const state = await engine().call("inspect exec", () => session.inspect());
     if (ended && state.ExitCode !== null) return result(state.ExitCode);
     kill(engine(), instance, state.Pid);
     return result(null);
   } catch (error) {
     const failed = engineError(error);
-    if (failed.status === null && Date.now() >= until) return result(null);
+    if (failed.status === null && Date.now() >= until) {
+      const state = await made?.inspect().catch(() => null);
+      if (state) kill(engine(), instance, state.Pid);
+      return result(null);
+    }
     // Some versions answer a command that does not exist with an error, others with exit code 126 or 127 and a line on an output.
     if (/executable file not found|no such file or directory|command that was not found/i.test(failed.message)) {
       stderr.add(Buffer.from(`${failed.message}\n`));

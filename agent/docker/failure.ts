@@ -1,4 +1,4 @@
-import type { FailureKind, PortMapping, WorkloadSpec } from "../../contract/workload.ts";
+import type { FailureKind, PortMapping } from "../../contract/workload.ts";
 import type { EngineError } from "./engine.ts";
 import { parseImage, registryHost } from "./image.ts";
 
@@ -108,7 +108,7 @@ export function pullFailure(image: string, said: string, signedIn: boolean): Fai
 const rejected = (reason: string, message: string): Failure => ({ kind: "create_container_error", reason, message });
 
 /** What the engine's refusal to create or start a container means for its user. */
-export function containerFailure(error: EngineError, spec: WorkloadSpec): Failure {
+export function containerFailure(error: EngineError, ports: readonly PortMapping[]): Failure {
   const said = error.message;
   if (isUnreachable(error))
     return { kind: "error", reason: "engine_unreachable", message: `the container engine does not answer: ${said}` };
@@ -116,7 +116,7 @@ export function containerFailure(error: EngineError, spec: WorkloadSpec): Failur
     return { kind: "file_system_error", reason: "disk_full", message: `no space left on the host: ${said}` };
 
   if (/port is already allocated|address already in use|port .*already (in use|bound)/i.test(said)) {
-    const port = portIn(said, spec.ports);
+    const port = portIn(said, ports);
     return rejected(
       "port_taken",
       port === null ? `a published port is taken on this host: ${said}` : `port ${port} is taken on this host`,

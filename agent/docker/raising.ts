@@ -83,7 +83,7 @@ export class Raising {
             await pause(delay, signal);
             continue;
           }
-          failure = containerFailure(failed, workload.spec);
+          failure = containerFailure(failed, workload.spec.ports);
         }
         return { id, generation, at: Date.now(), phase: "failed", failure };
       }
@@ -278,7 +278,7 @@ export class Raising {
       if (isSpoiled(failed)) throw new EngineError(failed.message, null);
       throw error instanceof Refused || isInitMissing(failed)
         ? error
-        : new Refused(containerFailure(failed, workload.spec));
+        : new Refused(containerFailure(failed, workload.spec.ports));
     }
   }
 

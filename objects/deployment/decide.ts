@@ -145,7 +145,7 @@ function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
       if (choice.impossible) impossible = choice.message;
       // It is told when a host changes; looking again by itself is the net below that, and the longer it has waited the wider.
       const wait = Math.min(Math.max(now - instance.since, 2 * ASK_AGAIN_MS), LONGEST_RECHECK_MS) * (0.75 + jitter / 2);
-      replace(draft, { ...instance, refused: {}, message: choice.message, recheck_at: now + Math.round(wait) });
+      replace(draft, { ...instance, message: choice.message, recheck_at: now + Math.round(wait) });
     }
   }
   if (impossible !== null && !draft.instances.some((i) => i.phase === "running")) {
@@ -232,7 +232,7 @@ function onDue(draft: Draft): void {
       replace(draft, placing(draft, instance.slot, instance.trouble));
     }
     if (instance.phase === "placing" && instance.recheck_at <= now)
-      replace(draft, { ...instance, recheck_at: now + ASK_AGAIN_MS });
+      replace(draft, { ...instance, refused: {}, recheck_at: now + ASK_AGAIN_MS });
     if (instance.phase === "offered" && instance.ask_at <= now)
       replace(draft, { ...instance, ask_at: now + ASK_AGAIN_MS });
     if (instance.phase === "starting" && instance.ask_at <= now)

@@ -9,7 +9,7 @@ type Owner = {
   keys: () => Promise<Keys>;
   hostId: () => string;
   endpoint: () => string;
-  /** The boot that said hello last; null before the first. */
+  /** The boot that said hello last; null before the first, and when it was silent for too long since. */
   bootId: () => string | null;
   receive: (body: AgentBody) => Iterable<ControlBody>;
 };
@@ -38,7 +38,7 @@ export class Call {
     if (Math.abs(Date.now() - at) > CLOCK_TOLERANCE_MS)
       return refusal("unauthenticated", `The host's clock is off by more than ${CLOCK_TOLERANCE_MS / 1000} s.`);
     const boot = body.kind === "hello" ? body.boot_id : this.#owner.bootId();
-    if (session !== boot) return refusal("unauthenticated", "The frame is of another boot; say hello first.");
+    if (session !== boot) return refusal("action_not_allowed", "Nothing is known of this boot; say hello first.");
     if (session === this.#received.boot_id && seq <= this.#received.seq)
       return refusal("unauthenticated", "The frame was seen before.");
     this.#received = { boot_id: session, seq };

@@ -37,7 +37,7 @@ export class HostObject extends DurableObject<Env> {
   readonly #watchers = new Watchers();
   readonly #link = new Link(this.ctx, {
     identity: () => this.#known().identity,
-    bootId: () => bootOf(this.#known().state),
+    bootId: () => heardBoot(this.#known().state),
     receive: (body) => this.#receive(body),
     closed: (bootId) => this.#closed(bootId),
   });
@@ -370,3 +370,7 @@ export class HostObject extends DurableObject<Env> {
 }
 
 const bootOf = (state: HostState): string | null => ("boot_id" in state ? state.boot_id : null);
+
+/** One that has fallen silent must say hello again, whether it was restarted or not: only that brings it back. */
+const heardBoot = (state: HostState): string | null =>
+  state.status === "unreachable" || state.status === "lost" ? null : bootOf(state);

@@ -49,7 +49,7 @@ export const HOST_LINK = [
       "One sealed frame of an agent that is reached by calls, signed with the key that the host enrolled with. The answer is a sealed frame.",
     params,
     answers: { 200: { description: "The control plane's frame", media: ["application/json"] } },
-    problems: ["not_found", "host_removed", "unauthenticated", "body_too_large"],
+    problems: ["not_found", "action_not_allowed", "host_removed", "unauthenticated", "body_too_large"],
     handle: (ask) => {
       const length = ask.request.headers.get("content-length");
       if (length === null || Number(length) > FRAME_LIMIT) {

@@ -124,6 +124,11 @@ describe("a worker", () => {
     });
     it.hosts(host("a"), host("b"));
     expect(it.state.message).toBe("no host fits: a has port 80/tcp in use by x; b is draining");
+    // Looking again at once asks nobody twice; a deadline, or word of room, does.
+    it.hosts(host("a"), host("b"));
+    expect(it.slot()).toMatchObject({ phase: "placing" });
+    it.do({ type: "capacity" }).hosts(host("a"), host("b"));
+    expect(it.slot()).toMatchObject({ phase: "offered", host_id: "a" });
   });
 
   test("spreads its replicas, and counts what the first take", () => {
