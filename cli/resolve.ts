@@ -26,7 +26,11 @@ async function resolve(api: Api, kind: Kind, reference: string): Promise<string>
   const slash = text.indexOf("/");
   const namespace = slash > 0 ? text.slice(0, slash) : undefined;
   const name = slash > 0 ? text.slice(slash + 1) : text;
-  const look = async () => pick(await readAll(api, kind, namespace), name, kind.prefix);
+  const look = async () => {
+    // The server can look a deployment's name up; only the beginning of an id needs the whole list.
+    const named = kind === DEPLOYMENT ? pick(await readAll(api, kind, { namespace, name }), name, kind.prefix) : [];
+    return named.length > 0 ? named : pick(await readAll(api, kind, { namespace }), name, kind.prefix);
+  };
   let found = await look();
   if (found.length === 0) {
     // A list may be some milliseconds behind what has just been made.
@@ -43,9 +47,13 @@ async function resolve(api: Api, kind: Kind, reference: string): Promise<string>
   });
 }
 
-async function readAll(api: Api, { path }: Kind, namespace: string | undefined): Promise<Named[]> {
+async function readAll(
+  api: Api,
+  { path }: Kind,
+  filter: { namespace: string | undefined; name?: string },
+): Promise<Named[]> {
   const rows: Named[] = [];
-  for await (const page of api.pages(path, { namespace }, Number.POSITIVE_INFINITY))
+  for await (const page of api.pages(path, filter, Number.POSITIVE_INFINITY))
     rows.push(...(JSON.parse(page) as Named[]));
   return rows;
 }

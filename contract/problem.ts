@@ -44,7 +44,7 @@ export const PROBLEMS = {
   action_not_allowed: {
     status: 409,
     title: "Not allowed in the current status",
-    help: "`status` and `allowedActions` in the answer say what the resource is and what it would accept now.",
+    help: "`resource_status` and `allowedActions` in the answer say what the resource is and what it would accept now.",
   },
   name_taken: {
     status: 409,

@@ -1,5 +1,6 @@
 import type { Principal } from "../contract/scope.ts";
 import { TOKEN_PATTERN } from "../contract/token.ts";
+import { remote } from "../objects/remote.ts";
 import { sameHash, sha256Hex } from "../objects/token/secret.ts";
 import { isMintedSecret } from "./mint.ts";
 import { fail } from "./problem.ts";
@@ -65,7 +66,7 @@ async function verify(
   if (id === undefined || secret === undefined) return null;
   if (!(await isMintedSecret(env, `tok_${id}`, secret))) return null;
   const hash = await sha256Hex(secret);
-  const stub = () => env.TOKEN.getByName(`tok_${id}`);
+  const stub = () => remote(env.TOKEN, `tok_${id}`);
   const verified = await call(stub, (token) => token.verify(hash));
   // Writing the moment of use is not waited for.
   if (verified?.stale_use) ctx.waitUntil(call(stub, (token) => token.touch()));

@@ -1,5 +1,6 @@
 import type { ListQuery, Slice } from "../objects/index/list.ts";
 import { ALL_NAMESPACE_SHARDS, shardOf } from "../objects/projection.ts";
+import { remote } from "../objects/remote.ts";
 import { jsonText } from "./answer.ts";
 import type { Ask } from "./route.ts";
 import { call } from "./stub.ts";
@@ -68,7 +69,7 @@ export const shardsOf = (namespaces: readonly string[]): readonly string[] =>
 export const listRows = (env: Env, shards: readonly string[], query: ListQuery): Promise<Merged> =>
   merge(shards, query.limit, query.before, (shard, before, limit) =>
     call(
-      () => env.INDEX.getByName(shard),
+      () => remote(env.INDEX, shard),
       (index) => index.list({ ...query, before, limit }),
     ),
   );

@@ -2,6 +2,7 @@ import type { LogQuery } from "../contract/frame.ts";
 import type { Reply } from "../contract/problem.ts";
 import type { LogLine } from "../contract/workload.ts";
 import type { HostObject } from "../objects/host/object.ts";
+import { type Remote, remote } from "../objects/remote.ts";
 import { call } from "./stub.ts";
 import { HOST_ANSWERS_IN_MS, within } from "./within.ts";
 
@@ -20,10 +21,10 @@ export async function* linesOf(
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   const stop = () => void reader?.cancel().catch(() => undefined);
   try {
-    const ask = (host: DurableObjectStub<HostObject>): Promise<Reply<ReadableStream<Uint8Array>>> => host.logs(wanted);
+    const ask = (host: Remote<HostObject>): Promise<Reply<ReadableStream<Uint8Array>>> => host.logs(wanted);
     const reply = await within(
       HOST_ANSWERS_IN_MS,
-      call(() => env.HOST.getByName(host_id), ask),
+      call(() => remote(env.HOST, host_id), ask),
     );
     if (!reply.ok) throw new Error(reply.refusal.detail);
     reader = reply.value.getReader();

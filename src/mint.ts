@@ -1,5 +1,6 @@
 import { fromBase64Url, toBase64Url } from "../contract/envelope.ts";
 import { ulid } from "../contract/id.ts";
+import { remote } from "../objects/remote.ts";
 import { sameHash } from "../objects/token/secret.ts";
 import { call } from "./stub.ts";
 
@@ -23,7 +24,7 @@ let mint: CryptoKey | null = null;
 async function keyOf(env: Env): Promise<CryptoKey> {
   if (mint === null) {
     const key = await call(
-      () => env.TOKEN.getByName("root"),
+      () => remote(env.TOKEN, "root"),
       (root) => root.mintKey(),
     );
     mint = await crypto.subtle.importKey("raw", fromBase64Url(key), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);

@@ -2,6 +2,7 @@ import { newId } from "../contract/id.ts";
 import type { Reply } from "../contract/problem.ts";
 import type { Answer, Mutation } from "../contract/request.ts";
 import type { TokenView } from "../contract/token.ts";
+import { remote } from "../objects/remote.ts";
 import type { TokenDraft } from "../objects/token/record.ts";
 import { sha256Hex } from "../objects/token/secret.ts";
 import { bearerOf } from "./access.ts";
@@ -18,7 +19,7 @@ export async function createToken(ask: Ask, draft: Omit<TokenDraft, "hash" | "se
   const id = await tokenIdFor(ask, mutation);
   const answer = await withNewSecret(ask, id, mutation, ({ hash, sealed }) =>
     call(
-      () => ask.env.TOKEN.getByName(id),
+      () => remote(ask.env.TOKEN, id),
       (token) => token.create({ ...draft, hash, sealed }, mutation),
     ),
   );
@@ -32,7 +33,7 @@ async function tokenIdFor(ask: Ask, { idempotency, actor }: Mutation): Promise<s
   const { key, fingerprint } = idempotency;
   return unwrap(
     await call(
-      () => ask.env.TOKEN.getByName(actor),
+      () => remote(ask.env.TOKEN, actor),
       (token) => token.claim(key, fingerprint),
     ),
   );

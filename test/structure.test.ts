@@ -14,7 +14,7 @@ const allowed: Record<string, { folders: string[]; packages: string[]; except?: 
   objects: { folders: ["contract", "objects", "migrations"], packages: ["zod", "cloudflare:workers"] },
   src: {
     folders: ["contract", "objects", "src"],
-    packages: ["zod", "hono", "@hono/zod-openapi", "cloudflare:workers"],
+    packages: ["zod", "hono", "cloudflare:workers"],
     // The one file here that is a Node program: it writes docs/openapi.json.
     except: { "src/openapi.ts": ["node"] },
   },

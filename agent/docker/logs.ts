@@ -9,6 +9,8 @@ import { pause } from "./watch.ts";
 
 const BATCH = 500;
 const RESUME_MS = 250;
+/** Engines keep a long line in pieces (Podman: each write of the program) and count pieces: so many more are asked for than lines are wanted. */
+const MORE_PIECES = 64;
 
 /**
  * The engine's log of one instance. A following reader outlives a cut of the connection: it goes on from the last line's timestamp and leaves out
@@ -23,17 +25,23 @@ export async function* readLogs(
   if (!instance) throw new Error(`${query.workload_id} generation ${query.generation} is not on this host`);
   const over = AbortSignal.any([signal, instance.gone.signal]);
   const place = new Place();
-  for (let resumed = false; !over.aborted; resumed = true) {
-    if (resumed) await pause(RESUME_MS, over);
-    // What was known when the stream was opened: an engine ends it when the program has ended, so then there is nothing more to come.
-    const ended = instance.state === "exited";
+  let isTailDue = query.tail !== null;
+  for (let round = 0; !over.aborted; round++) {
+    if (round > 0) await pause(RESUME_MS, over);
     try {
-      for await (const lines of attend(engine(), instance, query, resumed ? place.resume() : null, over)) {
-        for (let at = 0; at < lines.length; at += BATCH) {
-          const batch = lines.slice(at, at + BATCH).filter((line) => !query.follow || place.isNew(line));
-          if (batch.length > 0) yield batch.map((line) => logLine(instance, line));
-          if (signal.aborted) return;
-        }
+      if (isTailDue) {
+        const last = await tail(engine(), instance, query, place, over);
+        isTailDue = false;
+        yield* batches(instance, last);
+      }
+      if (query.tail !== null && !query.follow) return;
+      // What is known when the stream is opened: an engine ends it when the program has ended, so then there is nothing more to come.
+      const ended = instance.state === "exited";
+      const since = place.resume() ?? sinceOf(query);
+      const isWhole = !query.follow || ended;
+      for await (const lines of attend(engine(), instance, { follow: query.follow, since }, isWhole, place, over)) {
+        yield* batches(instance, query.follow ? lines.filter((line) => place.isNew(line)) : lines);
+        if (signal.aborted) return;
       }
       if (!query.follow) return;
       if (ended) return await untilAborted(over);
@@ -46,25 +54,49 @@ export async function* readLogs(
   }
 }
 
-/** The lines of one connection. */
-async function* attend(
+function* batches(instance: Instance, lines: StampedLine[]): Generator<LogLine[]> {
+  for (let at = 0; at < lines.length; at += BATCH) {
+    yield lines.slice(at, at + BATCH).map((line) => logLine(instance, line));
+  }
+}
+
+const sinceOf = (query: LogQuery): string | null => (query.since === null ? null : (query.since / 1000).toFixed(3));
+
+/** The last whole lines there are now; a reader who follows goes on after them, so it leaves a line that has only begun for later. */
+async function tail(
   engine: Engine,
   instance: Instance,
   query: LogQuery,
-  resumeAt: string | null,
+  place: Place,
+  over: AbortSignal,
+): Promise<StampedLine[]> {
+  const wanted = query.tail ?? 0;
+  if (wanted === 0 && !query.follow) return [];
+  const options = { follow: false, tail: wanted + MORE_PIECES, since: sinceOf(query) };
+  const all: StampedLine[] = [];
+  for await (const lines of attend(engine, instance, options, !query.follow, place, over)) all.push(...lines);
+  if (query.follow) for (const line of all) place.isNew(line);
+  return wanted === 0 ? [] : all.slice(-wanted);
+}
+
+/** The lines of one connection. With `isWhole`, what has no end of line at its end is a line too. */
+async function* attend(
+  engine: Engine,
+  instance: Instance,
+  { follow, since, tail }: { follow: boolean; since: string | null; tail?: number },
+  isWhole: boolean,
+  place: Place,
   over: AbortSignal,
 ): AsyncGenerator<StampedLine[]> {
-  const since = resumeAt ?? (query.since === null ? null : (query.since / 1000).toFixed(3));
-  const stream = await engine.call("logs", () =>
-    openLogs(engine, instance.containerId, {
-      follow: query.follow,
-      stdout: true,
-      stderr: true,
-      timestamps: true,
-      ...(since !== null && { since }),
-      ...(resumeAt === null && query.tail !== null && { tail: query.tail }),
-    }),
-  );
+  const options = {
+    follow,
+    stdout: true,
+    stderr: true,
+    timestamps: true,
+    ...(since !== null && { since }),
+    ...(tail !== undefined && { tail }),
+  };
+  const stream = await engine.call("logs", () => openLogs(engine, instance.containerId, options));
   const destroy = (): void => void stream.destroy();
   over.addEventListener("abort", destroy, { once: true });
   if (over.aborted) destroy();
@@ -73,9 +105,10 @@ async function* attend(
   try {
     for await (const chunk of stream) {
       const lines = demultiplexer.take(chunk as Buffer).flatMap((frame) => assembler.take(frame));
+      place.begun = assembler.openStamp;
       if (lines.length > 0) yield lines;
     }
-    const last = assembler.flush();
+    const last = isWhole ? assembler.flush() : [];
     if (last.length > 0) yield last;
   } finally {
     over.removeEventListener("abort", destroy);
@@ -106,10 +139,12 @@ function openLogs(
 
 /** Knows which lines were given, for a reader that resumes: those of the latest timestamps, because Podman's count only seconds. */
 class Place {
-  static readonly #STAMPS = 16;
+  static readonly #STAMPS = 256;
   readonly #given = new Map<string, Map<string, number>>();
   #again = new Map<string, number>();
   #last: string | null = null;
+  /** The timestamp of the first piece of a line that has not ended: a reader that resumes needs all of its pieces. */
+  begun: string | null = null;
 
   /** Where to go on, in the engine's form; from here on, lines that were given before are not new. Null when none was given. */
   resume(): string | null {
@@ -117,7 +152,8 @@ class Place {
     for (const counts of this.#given.values()) {
       for (const [key, count] of counts) this.#again.set(key, (this.#again.get(key) ?? 0) + count);
     }
-    return this.#last === null ? null : stampSeconds(this.#last);
+    const [from] = [this.#last, this.begun].filter((it) => it !== null).sort();
+    return from === undefined ? null : stampSeconds(from);
   }
 
   isNew(line: StampedLine): boolean {

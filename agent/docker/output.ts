@@ -76,6 +76,12 @@ export class LineAssembler {
     return [...this.#close("stdout", true), ...this.#close("stderr", true)];
   }
 
+  /** The earliest timestamp of a line that has begun and not ended; null when there is none. */
+  get openStamp(): string | null {
+    const begun = [this.#open.stdout, this.#open.stderr].filter((it) => it.parts.length > 0);
+    return begun.map((it) => it.stamp).sort()[0] ?? null;
+  }
+
   #close(stream: "stdout" | "stderr", whole: boolean): StampedLine[] {
     const open = this.#open[stream];
     if (open.parts.length === 0) return [];

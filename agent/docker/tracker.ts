@@ -22,6 +22,8 @@ import {
 /** After a reconnection, how long the replayed events of a vanished container may take before its end counts as unseen. */
 const REPLAY_MS = 250;
 const INSPECTS_AT_ONCE = 16;
+/** An init writes its one line in some pieces, and Podman counts each. */
+const LAST_PIECES = 20;
 const ALIVE: ReadonlySet<string> = new Set(["running", "paused", "restarting", "stopping"]);
 
 export type TrackerOptions = {
@@ -116,19 +118,14 @@ export class Tracker {
   async #initFailure(instance: Instance, code: number | null): Promise<Failure | null> {
     const suspicious = code === 127 || code === 126 || (code === 1 && this.#options.runtime === "podman");
     if (!suspicious) return null;
-    let lines = await this.#lastLines(instance);
-    // Podman's monitor can tell the end before it has written the last line.
-    for (let look = 0; look < 3 && lines.length === 0 && this.#options.runtime === "podman"; look++) {
-      await new Promise((resolve) => setTimeout(resolve, 50 << look));
-      lines = await this.#lastLines(instance);
-    }
+    const lines = await this.#lastLines(instance);
     // Only a program that wrote nothing else can be one that never ran.
     const [line, ...more] = lines;
     return line && more.length === 0 && line.stream === "stderr" ? initFailure(line.message, instance.command) : null;
   }
 
   async #lastLines(instance: Instance): Promise<StampedLine[]> {
-    const options = { follow: false, stdout: true, stderr: true, timestamps: true, tail: 2 } as const;
+    const options = { follow: false, stdout: true, stderr: true, timestamps: true, tail: LAST_PIECES } as const;
     const bytes = await this.#options
       .engine()
       .call("logs", (docker) => docker.getContainer(instance.containerId).logs(options));

@@ -1,5 +1,6 @@
 CREATE TABLE deployment (
   one INTEGER PRIMARY KEY CHECK (one = 1),
+  namespace TEXT NOT NULL,
   status TEXT NOT NULL CHECK (status IN (
     'pending', 'creating', 'running', 'completed', 'deleted', 'failed', 'crash_loop_back_off', 'insufficient_resources',
     'image_pull_back_off', 'create_container_error', 'network_error', 'config_error', 'file_system_error', 'error')),

@@ -15,6 +15,7 @@ CREATE TABLE entry (
   body TEXT
 );
 CREATE UNIQUE INDEX entry_by_id ON entry (kind, id);
+CREATE INDEX entry_by_name ON entry (kind, name);
 CREATE INDEX entry_to_poke ON entry (poke_at) WHERE poke_at IS NOT NULL;
 CREATE INDEX entry_gone ON entry (gone_at) WHERE gone_at IS NOT NULL;
 -- The key is the time and then the entry's id: it sorts, it is the cursor, and a repeated entry falls on itself.

@@ -19,7 +19,7 @@ import type { SlotGeneration } from "./draft.ts";
 import { explanation, type Running, running, type Told } from "./explain.ts";
 import { isGone, type LetterKey, lettersFor } from "./letters.ts";
 import type { Report } from "./observed.ts";
-import { type DeploymentRecord, factsOf, indexRow, load, save } from "./record.ts";
+import { type DeploymentRecord, factsOf, indexRow, load, loadView, save } from "./record.ts";
 
 const MIGRATIONS = [{ id: "deployment/0001", sql: deployment0001 }];
 /** A purged deployment stays known as purged this long, ms: no message about it is on its way any longer than that. */
@@ -28,17 +28,25 @@ const TOMBSTONE_MS = 3_600_000;
 /** One deployment: its state machine, its journal, and its own alarm. Named by its id. */
 export class DeploymentObject extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  /** Whether its tables are there; asking SQLite each time would cost more than most reads. */
+  #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
   readonly #watchers = new Watchers();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    if (isBorn(this.#sql)) migrate(ctx.storage, MIGRATIONS);
+    this.#born = isBorn(this.#sql);
+    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+  }
+
+  #bear(): void {
+    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
+    this.#born = true;
   }
 
   /** Makes the deployment. Made already, or purged since: nothing happens. */
   create(identity: DeploymentIdentity, actor: string, requestId: string): void {
-    if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
+    this.#bear();
     commit(this.ctx.storage, () => {
       if (load(this.#sql) || this.#sql.exec("SELECT 1 FROM tombstone").toArray().length > 0) return;
       const now = identity.created_at;
@@ -99,12 +107,14 @@ export class DeploymentObject extends DurableObject<Env> {
 
   /** Sets the alarm anew and looks after what is due: for an object whose alarm may have been lost. */
   async poke(): Promise<void> {
-    if (isBorn(this.#sql)) await this.alarm();
+    if (this.#born) await this.alarm();
   }
 
   read(namespaces: string[]): Reply<Answer> {
-    const record = this.#visible(namespaces);
-    return record.ok ? accept({ status: 200, body: record.value.view, revision: record.value.revision }) : record;
+    const kept = this.#born ? loadView(this.#sql) : null;
+    if (kept && (namespaces.length === 0 || namespaces.includes(kept.namespace)))
+      return accept({ status: 200, body: kept.view, revision: kept.revision });
+    return this.#unknown();
   }
 
   /** What applying a manifest must know of the deployment that holds the name. */
@@ -127,7 +137,7 @@ export class DeploymentObject extends DurableObject<Env> {
     const record = this.#visible(namespaces);
     if (!record.ok) return record;
     if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
-    return accept(isBorn(this.#sql) ? after(this.#sql, seq, 500) : []);
+    return accept(this.#born ? after(this.#sql, seq, 500) : []);
   }
 
   /** Answers when it is in one of the statuses, in a terminal one, purged (not_found), or the time is over. */
@@ -157,13 +167,16 @@ export class DeploymentObject extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    if (!isBorn(this.#sql)) return;
+    if (!this.#born) return;
     try {
       while (this.#change((now) => this.#tick(now)));
-      if (this.#forgotten()) return void (await this.ctx.storage.deleteAll());
+      if (this.#forgotten()) {
+        this.#born = false;
+        return void (await this.ctx.storage.deleteAll());
+      }
       await this.#outbox.drain();
     } finally {
-      if (isBorn(this.#sql)) rearm(this.ctx.storage);
+      if (this.#born) rearm(this.ctx.storage);
     }
   }
 
@@ -216,7 +229,7 @@ export class DeploymentObject extends DurableObject<Env> {
   /** One change as one transaction; then whoever watches is woken, and letters are sent. */
   #change<T>(work: (now: number) => T): T {
     // Nobody is here: there is nothing to write, and no table to write it to.
-    if (!isBorn(this.#sql)) return work(Date.now());
+    if (!this.#born) return work(Date.now());
     const result = commit(this.ctx.storage, () => work(Date.now()));
     this.#afterCommit();
     return result;
@@ -248,13 +261,17 @@ export class DeploymentObject extends DurableObject<Env> {
   }
 
   #load(): DeploymentRecord | null {
-    return isBorn(this.#sql) ? load(this.#sql) : null;
+    return this.#born ? load(this.#sql) : null;
   }
 
   #visible(namespaces: string[]): Reply<DeploymentRecord> {
     const record = this.#load();
     if (record && (namespaces.length === 0 || namespaces.includes(record.identity.manifest.namespace)))
       return accept(record);
+    return this.#unknown();
+  }
+
+  #unknown(): Reply<never> {
     return refuse("not_found", `There is no deployment ${this.ctx.id.name}.`);
   }
 }

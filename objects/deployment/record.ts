@@ -37,6 +37,15 @@ export function load(sql: SqlStorage): DeploymentRecord | null {
     : null;
 }
 
+/** What a read answers, without parsing what is behind it; null when there is no deployment. */
+export function loadView(sql: SqlStorage): { view: string; revision: number; namespace: string } | null {
+  return (
+    sql
+      .exec<{ view: string; revision: number; namespace: string }>("SELECT view, revision, namespace FROM deployment")
+      .toArray()[0] ?? null
+  );
+}
+
 export function factsOf(identity: DeploymentIdentity, generation: number, now: number): Facts {
   const { manifest } = identity;
   const spec = workloadSpec(manifest);
@@ -83,7 +92,8 @@ export function save(
   const view = JSON.stringify(deploymentView(identity, state, { revision, updated_at: head.now, event_cursor: seq }));
   if (before === null) {
     sql.exec(
-      "INSERT INTO deployment (one, status, state, identity, view, revision, generation, updated_at) VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO deployment (one, namespace, status, state, identity, view, revision, generation, updated_at) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+      identity.manifest.namespace,
       state.status,
       text,
       JSON.stringify(identity),

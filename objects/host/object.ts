@@ -33,6 +33,8 @@ const MIGRATIONS = [{ id: "host/0001", sql: host0001 }];
  */
 export class HostObject extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  /** Whether its tables are there; asking SQLite each time would cost more than most reads. */
+  #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
   readonly #watchers = new Watchers();
   readonly #link = new Link(this.ctx, {
@@ -44,14 +46,20 @@ export class HostObject extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    if (isBorn(this.#sql)) migrate(ctx.storage, MIGRATIONS);
+    this.#born = isBorn(this.#sql);
+    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+  }
+
+  #bear(): void {
+    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
+    this.#born = true;
   }
 
   /** Takes a host in. The same key again gets the same answer. */
   async enrol(enrolment: Enrolment): Promise<Reply<Answer>> {
     const identity = await identify(enrolment, Date.now());
     if (!identity.ok) return identity;
-    if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
+    this.#bear();
     const reply = this.#change((now): Reply<Answer> => {
       const known = this.#load();
       if (known && known.identity.public_key !== enrolment.request.public_key)
@@ -207,7 +215,7 @@ export class HostObject extends DurableObject<Env> {
   }
 
   async poke(): Promise<void> {
-    if (isBorn(this.#sql)) await this.alarm();
+    if (this.#born) await this.alarm();
   }
 
   override async alarm(): Promise<void> {
@@ -306,7 +314,7 @@ export class HostObject extends DurableObject<Env> {
 
   #change<T>(work: (now: number) => T): T {
     // Nobody is here: there is nothing to write, and no table to write it to.
-    if (!isBorn(this.#sql)) return work(Date.now());
+    if (!this.#born) return work(Date.now());
     const result = commit(this.ctx.storage, () => work(Date.now()));
     this.#watchers.notify();
     this.ctx.waitUntil(this.#outbox.drain());
@@ -351,7 +359,7 @@ export class HostObject extends DurableObject<Env> {
   }
 
   #load(): HostRecord | null {
-    return isBorn(this.#sql) ? load(this.#sql) : null;
+    return this.#born ? load(this.#sql) : null;
   }
 
   /** For what only happens to an enrolled host. */

@@ -4,6 +4,7 @@ import type { IndexRow } from "../projection.ts";
 export type ListQuery = {
   kind: IndexRow["kind"];
   namespaces: string[];
+  names: string[];
   statuses: string[];
   types: string[];
   labels: [key: string, value: string | null][];
@@ -40,6 +41,7 @@ export function listRows(sql: SqlStorage, query: ListQuery): Slice {
     values.push(query.before);
   }
   anyOf("namespace", query.namespaces);
+  anyOf("name", query.names);
   anyOf("status", query.statuses);
   anyOf("type", query.types);
   if (query.labels.length > 0) {

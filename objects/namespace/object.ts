@@ -24,11 +24,19 @@ export type Applied = Answer & { unchanged: boolean };
 /** One namespace: which deployment holds which name. It is asked on apply and on delete, never while a deployment lives. Named by the namespace. */
 export class NamespaceObject extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  /** Whether its tables are there; asking SQLite each time would cost more than most reads. */
+  #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    if (isBorn(this.#sql)) migrate(ctx.storage, MIGRATIONS);
+    this.#born = isBorn(this.#sql);
+    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+  }
+
+  #bear(): void {
+    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
+    this.#born = true;
   }
 
   /**
@@ -51,7 +59,7 @@ export class NamespaceObject extends DurableObject<Env> {
           })
         );
       }
-      if (!isBorn(this.#sql)) migrate(this.ctx.storage, MIGRATIONS);
+      this.#bear();
       // While the holder was asked, another apply may have taken the name.
       const reply = commit(this.ctx.storage, () =>
         this.#claimOf(manifest.name) === (active?.id ?? null)
@@ -71,7 +79,7 @@ export class NamespaceObject extends DurableObject<Env> {
 
   /** The deployment no longer holds its name, and is known to its own object. */
   release(name: string, deploymentId: string): void {
-    if (!isBorn(this.#sql)) return;
+    if (!this.#born) return;
     commit(this.ctx.storage, () => {
       this.#sql.exec("DELETE FROM claim WHERE name = ? AND deployment_id = ?", name, deploymentId);
       this.#sql.exec("DELETE FROM creation WHERE deployment_id = ?", deploymentId);
@@ -80,7 +88,7 @@ export class NamespaceObject extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    if (!isBorn(this.#sql)) return;
+    if (!this.#born) return;
     try {
       await this.#outbox.drain();
     } finally {
@@ -164,7 +172,7 @@ export class NamespaceObject extends DurableObject<Env> {
   }
 
   async #active(name: string): Promise<Active | null> {
-    const id = isBorn(this.#sql) ? this.#claimOf(name) : null;
+    const id = this.#born ? this.#claimOf(name) : null;
     if (id === null) return null;
     const peek = await remote(this.env.DEPLOYMENT, id).peek();
     if (peek) return { id, status: peek.state.status, manifest: peek.manifest, revision: peek.revision };

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { AuditEntry } from "../../contract/event.ts";
 import { ALL_NAMESPACE_SHARDS, CLUSTER_SHARD } from "../../objects/projection.ts";
+import { remote } from "../../objects/remote.ts";
 import { AUDIT_ENTRY } from "../example.ts";
 import { merge, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
 import { limit, several } from "../query.ts";
@@ -45,7 +46,7 @@ export const AUDIT = [
         ask,
         await merge(shards, query.limit, query.cursor ?? null, (shard, before, limit) =>
           call(
-            () => ask.env.INDEX.getByName(shard),
+            () => remote(ask.env.INDEX, shard),
             (index) => index.audits({ ...wanted, before, limit }),
           ),
         ),

@@ -5,6 +5,7 @@ import { DeploymentId } from "../../contract/id.ts";
 import { parseDuration } from "../../contract/quantity.ts";
 import { ExecResult } from "../../contract/workload.ts";
 import { shardOf } from "../../objects/projection.ts";
+import { remote } from "../../objects/remote.ts";
 import { jsonText } from "../answer.ts";
 import { fail, unwrap } from "../problem.ts";
 import { type Ask, route } from "../route.ts";
@@ -64,7 +65,7 @@ export const DEPLOYMENT_EXEC = [
       };
       // Once only: nobody knows what a command does when it is run twice.
       const answer = await call(
-        () => ask.env.HOST.getByName(host_id),
+        () => remote(ask.env.HOST, host_id),
         (host) => host.ask(question),
         1,
       );
@@ -122,7 +123,7 @@ async function keep(ask: Ask<unknown, Exec>, view: DeploymentView, instance: str
     request_id: ask.requestId,
   };
   await call(
-    () => ask.env.INDEX.getByName(shardOf(view.namespace)),
+    () => remote(ask.env.INDEX, shardOf(view.namespace)),
     (index) => index.record(entry),
   );
 }

@@ -3,6 +3,7 @@ import type { DeploymentView } from "../../contract/deployment.ts";
 import { DeploymentId } from "../../contract/id.ts";
 import type { Reply } from "../../contract/problem.ts";
 import { InstanceStats } from "../../contract/workload.ts";
+import { remote } from "../../objects/remote.ts";
 import { jsonText } from "../answer.ts";
 import { unwrap } from "../problem.ts";
 import { type Ask, route } from "../route.ts";
@@ -108,7 +109,7 @@ async function measureHost(
     const answer = await within(
       HOST_ANSWERS_IN_MS,
       call(
-        () => env.HOST.getByName(hostId),
+        () => remote(env.HOST, hostId),
         (host): Promise<Reply<string>> => host.ask(question),
       ),
     );

@@ -5,6 +5,7 @@ import { Manifest } from "../../contract/manifest.ts";
 import { checkManifest } from "../../contract/manifest-rules.ts";
 import type { Answer } from "../../contract/request.ts";
 import { type Principal, permits } from "../../contract/scope.ts";
+import { remote } from "../../objects/remote.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
 import { DEPLOYMENT, MANIFEST } from "../example.ts";
 import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
@@ -31,7 +32,7 @@ const DryRun = z.object({
   manifest: z.unknown().describe("The manifest with every default filled in"),
 });
 
-export const deploymentStub = (ask: Ask) => () => ask.env.DEPLOYMENT.getByName(ask.params.id as string);
+export const deploymentStub = (ask: Ask) => () => remote(ask.env.DEPLOYMENT, ask.params.id as string);
 
 /** The namespace is looked at before anything else about the body, so that a token learns nothing about namespaces that are not its own. */
 function permitNamespace(body: unknown, principal: Principal): void {
@@ -80,7 +81,7 @@ export const DEPLOYMENTS = [
       const input = { manifest: ask.body, mutation: await ask.mutation(), dryRun: ask.query.dry_run === true };
       const applied = unwrap(
         await call(
-          () => ask.env.NAMESPACE.getByName(ask.body.namespace),
+          () => remote(ask.env.NAMESPACE, ask.body.namespace),
           (namespace) => namespace.apply(input),
         ),
       );
@@ -102,6 +103,7 @@ export const DEPLOYMENTS = [
       "Newest first. Filters of one kind are alternatives, several labels must all be there. Those that are deleted are listed until their last instance is gone. The list may be some milliseconds behind a single deployment's own answer.",
     query: z.object({
       namespace: several(z.string()),
+      name: several(z.string()),
       status: several(DeploymentStatus),
       kind: several(z.enum(["worker", "job"])),
       label: several(z.string()).describe("`key` or `key=value`"),
@@ -125,6 +127,7 @@ export const DEPLOYMENTS = [
         await listRows(ask.env, shardsOf(namespaces), {
           kind: "deployment",
           namespaces,
+          names: query.name,
           statuses: query.status,
           types: query.kind,
           labels: query.label.map(labelFilter),
@@ -219,7 +222,7 @@ async function waited(
   if (seconds === null) return null;
   headers["preference-applied"] = `wait=${seconds}`;
   const reply = await call(
-    () => ask.env.DEPLOYMENT.getByName(id),
+    () => remote(ask.env.DEPLOYMENT, id),
     (deployment) => deployment.waitFor(ask.principal.namespaces, statuses, seconds * 1000),
   );
   return reply.ok ? reply.value : null;

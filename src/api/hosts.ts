@@ -3,6 +3,7 @@ import { EnrolAnswer, EnrolRequest } from "../../contract/frame.ts";
 import { HostStatus, HostView, SCHEDULING } from "../../contract/host.ts";
 import { HostId } from "../../contract/id.ts";
 import { CLUSTER_SHARD } from "../../objects/projection.ts";
+import { remote } from "../../objects/remote.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { HOST } from "../example.ts";
@@ -16,7 +17,7 @@ import { EVENT_ANSWERS, EventQuery } from "./deployment-events.ts";
 import { labelFilter } from "./deployments.ts";
 
 const params = { id: HostId };
-const hostStub = (ask: Ask) => () => ask.env.HOST.getByName(ask.params.id as string);
+const hostStub = (ask: Ask) => () => remote(ask.env.HOST, ask.params.id as string);
 
 const ACTIONS = {
   cordon: "Cordon a host: place nothing new on it",
@@ -73,7 +74,7 @@ export const HOSTS = [
       const candidate = await mintHostId(ask.env, Date.now());
       const joined = unwrap(
         await call(
-          () => ask.env.TOKEN.getByName(actor),
+          () => remote(ask.env.TOKEN, actor),
           (token) => token.join(ask.body.public_key, candidate, ask.requestId),
         ),
       );
@@ -85,7 +86,7 @@ export const HOSTS = [
         request_id: ask.requestId,
       };
       const answer = await call(
-        () => ask.env.HOST.getByName(joined.host_id),
+        () => remote(ask.env.HOST, joined.host_id),
         (host) => host.enrol(enrolment),
       );
       return resource(unwrap(answer), { location: `${ask.prefix}/hosts/${joined.host_id}` });
@@ -118,6 +119,7 @@ export const HOSTS = [
         await listRows(ask.env, [CLUSTER_SHARD], {
           kind: "host",
           namespaces: [],
+          names: [],
           statuses: ask.query.status,
           types: [],
           labels: ask.query.label.map(labelFilter),

@@ -4,6 +4,7 @@ import type { Violation } from "../../contract/problem.ts";
 import { type Principal, permits, SCOPES } from "../../contract/scope.ts";
 import { TokenCreate, TokenCreated, TokenView } from "../../contract/token.ts";
 import { CLUSTER_SHARD } from "../../objects/projection.ts";
+import { remote } from "../../objects/remote.ts";
 import { covers, exceeds } from "../../objects/token/reach.ts";
 import { forget } from "../access.ts";
 import { conditional, resource } from "../answer.ts";
@@ -17,7 +18,7 @@ import { createToken, withNewSecret } from "../token-secret.ts";
 import { checkBody } from "../violations.ts";
 
 const params = { id: TokenId };
-const tokenStub = (ask: Ask) => () => ask.env.TOKEN.getByName(ask.params.id as string);
+const tokenStub = (ask: Ask) => () => remote(ask.env.TOKEN, ask.params.id as string);
 
 const CODES: Record<string, string> = {
   name: "token.name.format",
@@ -196,6 +197,7 @@ async function visibleTokens(env: Env, principal: Principal, cursor: string | nu
     const page = await listRows(env, [CLUSTER_SHARD], {
       kind: "token",
       namespaces: [],
+      names: [],
       statuses: [],
       types: [],
       labels: [],

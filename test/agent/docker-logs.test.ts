@@ -70,6 +70,45 @@ describe.each(engineNames)("logs of %s", { concurrent: true }, (runtime) => {
       expect(texts(await read(workload, { since: Date.now() + 60_000 }))).toEqual([]);
     });
 
+    test("tail counts lines, however the engine keeps them", async () => {
+      const long = "i=0; while [ $i -lt 4000 ]; do printf 0123456789; i=$((i+1)); done; echo";
+      const pieces = "for piece in a b c d e; do printf $piece; sleep 0.02; done; echo f";
+      const workload = await ran(`echo before; ${long}; echo between; ${pieces}`);
+      expect(texts(await read(workload, { tail: 1 }))).toEqual(["abcdef"]);
+      expect(texts(await read(workload, { tail: 2 }))).toEqual(["between", "abcdef"]);
+      expect(texts(await read(workload, { tail: 3 }))).toEqual(["0123456789".repeat(4000), "between", "abcdef"]);
+    });
+
+    test("a line that is being written while a reader comes or is cut off is given once and whole", async () => {
+      const proxy = await new CuttableProxy(harness.socketPath, harness.stateDir).open();
+      const { driver } = await harness.start({ socketPath: proxy.path });
+      // Longer than the engine's pieces, so that Docker too shows a part of it before its end.
+      const half = "i=0; while [ $i -lt 2000 ]; do printf 0123456789; i=$((i+1)); done";
+      const workload = harness.workload({
+        command: ["sh", "-c", `echo first; ${half}; sleep 1; echo aside >&2; sleep 1; ${half}; echo; sleep 1000`],
+      });
+      await driver.apply(workload, never);
+      await until("the first line", async () => (await read(workload, { tail: 5 })).length >= 1);
+      await pause(300);
+      const abort = new AbortController();
+      const got: string[] = [];
+      const reading = (async () => {
+        const logs = driver.logs(query(workload, { follow: true, tail: 10 }), abort.signal);
+        for await (const batch of logs) got.push(...texts(batch));
+      })();
+      await until("the line between", () => got.includes("aside"));
+      proxy.cut();
+      await pause(100);
+      proxy.mend();
+      const whole = "0123456789".repeat(4000);
+      await until("the whole line", () => got.includes(whole));
+      abort.abort();
+      await reading;
+      expect(got.map((it) => it.length)).toEqual(["first", "aside", whole].map((it) => it.length));
+      await driver.close();
+      await proxy.close();
+    });
+
     test("a line longer than the engine's pieces comes as one, whole characters and all", async () => {
       const workload = await ran(
         "i=0; while [ $i -lt 3000 ]; do printf 'grüße €𝄞 '; i=$((i+1)); done; echo end; echo next",

@@ -124,7 +124,7 @@ function randomEvent(it: Driven, rnd: ReturnType<typeof random>): Event {
         ? { type: "evicted", host_id, why: rnd.pick(["host_lost", "host_draining", "host_removed"]), slots: [at] }
         : { type: "reapplied" };
     case 7: {
-      const leaving = rnd.pick(it.state.leaving.length > 0 ? it.state.leaving : [{ ...at, host_id }]);
+      const leaving = rnd.pick(it.state.leaving.length > 0 ? it.state.leaving : [{ ...at, host_id, serving: false }]);
       const observation: Observation = { phase: "gone", id: "w", generation: leaving.generation, at: it.now };
       return {
         type: "observed",

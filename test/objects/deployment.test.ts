@@ -95,6 +95,7 @@ describe("a deployment", () => {
     const listed = await remote<IndexObject>(env.INDEX, shardOf("objects")).list({
       kind: "deployment",
       namespaces: ["objects"],
+      names: [],
       statuses: [],
       types: [],
       labels: [],

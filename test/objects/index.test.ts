@@ -36,6 +36,7 @@ const row = (id: string, rest: Partial<IndexRow> = {}): IndexRow => ({
 const query = (rest: Partial<ListQuery> = {}): ListQuery => ({
   kind: "deployment",
   namespaces: [],
+  names: [],
   statuses: [],
   types: [],
   labels: [],
@@ -169,6 +170,7 @@ describe("a list", () => {
     for (let i = 0; i < 200; i++) {
       const asked = query({
         namespaces: some(namespaces),
+        names: [],
         statuses: some(statuses),
         types: some(["worker", "job"]),
         labels: some(wanted),
