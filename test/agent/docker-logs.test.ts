@@ -88,7 +88,7 @@ describe.each(engineNames)("logs of %s", { concurrent: true }, (runtime) => {
         command: ["sh", "-c", `echo first; ${half}; sleep 1; echo aside >&2; sleep 1; ${half}; echo; sleep 1000`],
       });
       await driver.apply(workload, never);
-      await until("the first line", async () => (await read(workload, { tail: 5 })).length >= 1);
+      await until("the first line", async () => (await lines(driver.logs(query(workload), never))).length >= 1);
       await pause(300);
       const abort = new AbortController();
       const got: string[] = [];

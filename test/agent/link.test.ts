@@ -1,74 +1,17 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Backoff } from "../../agent/link/backoff.ts";
+import { describe, expect, test } from "vitest";
 import { Conversation } from "../../agent/link/conversation.ts";
-import { Nonces } from "../../agent/link/nonces.ts";
 import { Outbox } from "../../agent/link/outbox.ts";
-import { refusalHint } from "../../agent/link/peer.ts";
 import { Tunnel } from "../../agent/link/tunnel.ts";
-import { type Agent, type AgentOptions, runAgent } from "../../agent/main.ts";
+import { runAgent } from "../../agent/main.ts";
 import { generateKeyPair, importPrivateKey, importPublicKey, seal } from "../../contract/envelope.ts";
-import type { AgentBody, ControlBody } from "../../contract/frame.ts";
-import { ControlPlane } from "./control-plane.ts";
+import type { ControlBody } from "../../contract/frame.ts";
+import { cleanups, kinds, linked, none, tidyAfterEach } from "./linked-agent.ts";
 import { eventually, folder, sh, workload } from "./workload.ts";
 
-const cleanups: (() => Promise<unknown>)[] = [];
-beforeEach(() => {
-  // The shortest delay that may be drawn, each time.
-  vi.spyOn(Math, "random").mockReturnValue(0);
-});
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-type Linked = { plane: ControlPlane; agent: Agent; lines: string[]; dataDir: string; options: AgentOptions };
-
-/** An agent that is linked to a control plane. Its workloads are removed when the test is over. */
-async function linked(
-  transport: "tunnel" | "call",
-  dataDir = folder(),
-  over: Partial<AgentOptions> = {},
-): Promise<Linked> {
-  const plane = await ControlPlane.start();
-  cleanups.push(() => plane.close());
-  const lines: string[] = [];
-  const options: AgentOptions = {
-    url: plane.url,
-    dataDir,
-    joinToken: plane.joinToken,
-    transport,
-    runtimes: ["process"],
-    log: (line) => lines.push(line),
-    ...(transport === "call" ? { listen: { host: "127.0.0.1", port: await freePort() } } : {}),
-    ...over,
-  };
-  const agent = await runAgent(options);
-  cleanups.push(async () => {
-    plane.refuse = 410;
-    plane.cut();
-    // Over `call` it learns of it with its next request.
-    await plane.say({ kind: "dismiss" }).catch(() => {});
-    await agent.stopped;
-  });
-  await plane.until(() => plane.settled.length > 0, "the agent is settled");
-  return { plane, agent, lines, dataDir, options };
-}
-
-const kinds = (plane: ControlPlane): AgentBody["kind"][] => plane.heard.map((frame) => frame.body.kind);
-const none = (dataDir: string): string[] =>
-  readdirSync(join(dataDir, "process")).filter((name) => name.startsWith("dep_"));
+tidyAfterEach();
 
 describe.each(["tunnel", "call"] as const)("over %s", (transport) => {
   test("it joins, says who it is and all that it knows, and settles", async () => {
@@ -401,51 +344,4 @@ describe("over call", () => {
     await plane.phase(made.id, "running");
     expect(kinds(plane).filter((kind) => kind === "hello").length).toBeGreaterThan(1);
   });
-});
-
-test("a join token that is not valid is a clear error, and the key that was made stays for the next try", async () => {
-  const plane = await ControlPlane.start();
-  cleanups.push(() => plane.close());
-  const dataDir = folder();
-  const options: AgentOptions = {
-    url: plane.url,
-    dataDir,
-    joinToken: "wrong",
-    transport: "tunnel",
-    runtimes: ["process"],
-  };
-  await expect(runAgent(options)).rejects.toThrow("did not let this host join: No valid token (HTTP 401)");
-  const { public_key } = JSON.parse(readFileSync(join(dataDir, "identity.json"), "utf8"));
-  const agent = await runAgent({ ...options, joinToken: plane.joinToken });
-  cleanups.push(() => agent.close());
-  expect(plane.enrolments).toMatchObject([{ public_key }]);
-});
-
-test("two agents do not share a folder", async () => {
-  const { options, dataDir } = await linked("tunnel");
-  await expect(runAgent(options)).rejects.toThrow(`Another agent (process ${process.pid}) works on ${dataDir}`);
-});
-
-test("a nonce counts once, for as long as it could be said again", () => {
-  const nonces = new Nonces(100);
-  expect(nonces.add("a", 0)).toBe(true);
-  expect(nonces.add("a", 50)).toBe(false);
-  expect(nonces.add("b", 60)).toBe(true);
-  expect(nonces.add("a", 101)).toBe(true);
-  expect(nonces.add("b", 101)).toBe(false);
-});
-
-test("attempts are spread over a bound that doubles from 50 ms to 5 s", () => {
-  const most = new Backoff(() => 1);
-  expect(Array.from({ length: 9 }, () => most.next())).toEqual([50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-  const least = new Backoff(() => 0);
-  expect(Array.from({ length: 9 }, () => least.next())).toEqual(Array(9).fill(50));
-});
-
-test("a refusal names the clocks when they differ", () => {
-  const date = (ms: number) => new Date(Date.now() + ms).toUTCString();
-  expect(refusalHint(401, date(0))).toContain("agree");
-  expect(refusalHint(401, null)).toContain("HTTP 401");
-  expect(refusalHint(403, date(-400_000))).toMatch(/clock is (399|40[01]) s ahead of the control plane's/);
-  expect(refusalHint(403, date(400_000))).toMatch(/clock is (399|40[01]) s behind/);
 });

@@ -1,10 +1,11 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import type { Found } from "../../agent/driver.ts";
 import { ProcessDriver, type ProcessOptions } from "../../agent/process/driver.ts";
 import { names } from "../../agent/process/folder.ts";
 import type { LogQuery } from "../../contract/frame.ts";
-import type { LogLine, Observation } from "../../contract/workload.ts";
+import type { LogLine, Observation, Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { eventually } from "./workload.ts";
 
 export type Started = {
@@ -39,3 +40,18 @@ export async function linesOf(driver: ProcessDriver, id: string, over: Partial<L
   for await (const batch of driver.logs(query, new AbortController().signal)) lines.push(...batch);
   return lines;
 }
+
+export const never = new AbortController().signal;
+
+/** Brings a workload up, and takes it away after the test. */
+export async function up(started: Started, spec: Partial<WorkloadSpec>, over: Partial<Workload> = {}) {
+  const made = workload({ ...over, spec });
+  const seen = await started.driver.apply(made, never);
+  onTestFinished(async () => {
+    await started.driver.remove(made.id, made.generation, 0);
+    await started.driver.forget(made.id);
+  });
+  return { made, seen };
+}
+
+export const json = (path: string) => JSON.parse(readFileSync(path, "utf8"));
