@@ -6,7 +6,7 @@ import { ProcessDriver, type ProcessOptions } from "../../agent/process/driver.t
 import { names } from "../../agent/process/folder.ts";
 import type { LogQuery } from "../../contract/frame.ts";
 import type { LogLine, Observation, Workload, WorkloadSpec } from "../../contract/workload.ts";
-import { eventually } from "./workload.ts";
+import { eventually, workload } from "./workload.ts";
 
 export type Started = {
   driver: ProcessDriver;
