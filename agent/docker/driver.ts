@@ -112,7 +112,7 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
     remove: (id, generation, stopTimeoutMs) =>
       removeInstance({ hostId, runtime, engine, tracker, removals }, id, generation, stopTimeoutMs),
 
-    logs: (query, signal) => readLogs({ engine, tracker }, query, signal),
+    logs: (query, signal) => readLogs({ engine, tracker, runtime }, query, signal),
 
     exec: (id, generation, command, timeoutMs) => execute({ engine, tracker }, id, generation, command, timeoutMs),
 

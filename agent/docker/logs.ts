@@ -9,7 +9,7 @@ import { pause } from "./watch.ts";
 
 const BATCH = 500;
 const RESUME_MS = 250;
-/** Engines keep a long line in pieces (Podman: each write of the program) and count pieces: so many more are asked for than lines are wanted. */
+/** Docker keeps a long line in pieces of 16 KiB, and counts pieces: so many more are asked for than lines are wanted. */
 const MORE_PIECES = 64;
 
 /**
@@ -17,7 +17,7 @@ const MORE_PIECES = 64;
  * what it has already given. It ends when the container is removed, not when the program ends. Throws when the instance is not there.
  */
 export async function* readLogs(
-  { engine, tracker }: { engine: () => Engine; tracker: Tracker },
+  { engine, tracker, runtime }: { engine: () => Engine; tracker: Tracker; runtime: "docker" | "podman" },
   query: LogQuery,
   signal: AbortSignal,
 ): AsyncGenerator<LogLine[]> {
@@ -30,7 +30,7 @@ export async function* readLogs(
     if (round > 0) await pause(RESUME_MS, over);
     try {
       if (isTailDue) {
-        const last = await tail(engine(), instance, query, place, over);
+        const last = await tail(engine(), instance, query, runtime, place, over);
         isTailDue = false;
         yield* batches(instance, last);
       }
@@ -39,7 +39,14 @@ export async function* readLogs(
       const ended = instance.state === "exited";
       const since = place.resume() ?? sinceOf(query);
       const isWhole = !query.follow || ended;
-      for await (const lines of attend(engine(), instance, { follow: query.follow, since }, isWhole, place, over)) {
+      for await (const lines of attend(
+        engine(),
+        instance.containerId,
+        { follow: query.follow, since },
+        isWhole,
+        place,
+        over,
+      )) {
         yield* batches(instance, query.follow ? lines.filter((line) => place.isNew(line)) : lines);
         if (signal.aborted) return;
       }
@@ -62,27 +69,46 @@ function* batches(instance: Instance, lines: StampedLine[]): Generator<LogLine[]
 
 const sinceOf = (query: LogQuery): string | null => (query.since === null ? null : (query.since / 1000).toFixed(3));
 
-/** The last whole lines there are now; a reader who follows goes on after them, so it leaves a line that has only begun for later. */
+/**
+ * The last whole lines there are now; a reader who follows goes on after them, so it leaves a line that has only begun for later. Podman (4.3)
+ * puts the pieces of a line together in the wrong order when it is asked for a tail, so there everything is read.
+ */
 async function tail(
   engine: Engine,
   instance: Instance,
   query: LogQuery,
+  runtime: "docker" | "podman",
   place: Place,
   over: AbortSignal,
 ): Promise<StampedLine[]> {
   const wanted = query.tail ?? 0;
   if (wanted === 0 && !query.follow) return [];
-  const options = { follow: false, tail: wanted + MORE_PIECES, since: sinceOf(query) };
-  const all: StampedLine[] = [];
-  for await (const lines of attend(engine, instance, options, !query.follow, place, over)) all.push(...lines);
-  if (query.follow) for (const line of all) place.isNew(line);
-  return wanted === 0 ? [] : all.slice(-wanted);
+  const pieces = runtime === "docker" && { tail: wanted + MORE_PIECES };
+  const options = { follow: false, since: sinceOf(query), ...pieces };
+  const kept: StampedLine[] = [];
+  for await (const lines of attend(engine, instance.containerId, options, !query.follow, place, over)) {
+    if (query.follow) for (const line of lines) place.isNew(line);
+    kept.push(...lines);
+    if (kept.length > 2 * wanted + BATCH) kept.splice(0, kept.length - wanted);
+  }
+  return wanted === 0 ? [] : kept.slice(-wanted);
+}
+
+/** The first lines of a container's log, and not many more are read to know them. */
+export async function firstLines(engine: Engine, containerId: string, most: number): Promise<StampedLine[]> {
+  const first: StampedLine[] = [];
+  const options = { follow: false, since: null };
+  for await (const lines of attend(engine, containerId, options, true, new Place(), new AbortController().signal)) {
+    first.push(...lines);
+    if (first.length >= most) break;
+  }
+  return first.slice(0, most);
 }
 
 /** The lines of one connection. With `isWhole`, what has no end of line at its end is a line too. */
 async function* attend(
   engine: Engine,
-  instance: Instance,
+  containerId: string,
   { follow, since, tail }: { follow: boolean; since: string | null; tail?: number },
   isWhole: boolean,
   place: Place,
@@ -96,7 +122,7 @@ async function* attend(
     ...(since !== null && { since }),
     ...(tail !== undefined && { tail }),
   };
-  const stream = await engine.call("logs", () => openLogs(engine, instance.containerId, options));
+  const stream = await engine.call("logs", () => openLogs(engine, containerId, options));
   const destroy = (): void => void stream.destroy();
   over.addEventListener("abort", destroy, { once: true });
   if (over.aborted) destroy();

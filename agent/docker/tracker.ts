@@ -4,8 +4,8 @@ import { Gate } from "../gate.ts";
 import { type Engine, engineError } from "./engine.ts";
 import { type Failure, initFailure } from "./failure.ts";
 import { digestOf } from "./image.ts";
+import { firstLines } from "./logs.ts";
 import { LABEL } from "./naming.ts";
-import { Demultiplexer, LineAssembler, type StampedLine } from "./output.ts";
 import { type Instance, type Removals, Roster } from "./roster.ts";
 import {
   type EngineEvent,
@@ -22,8 +22,6 @@ import {
 /** After a reconnection, how long the replayed events of a vanished container may take before its end counts as unseen. */
 const REPLAY_MS = 250;
 const INSPECTS_AT_ONCE = 16;
-/** An init writes its one line in some pieces, and Podman counts each. */
-const LAST_PIECES = 20;
 const ALIVE: ReadonlySet<string> = new Set(["running", "paused", "restarting", "stopping"]);
 
 export type TrackerOptions = {
@@ -118,20 +116,9 @@ export class Tracker {
   async #initFailure(instance: Instance, code: number | null): Promise<Failure | null> {
     const suspicious = code === 127 || code === 126 || (code === 1 && this.#options.runtime === "podman");
     if (!suspicious) return null;
-    const lines = await this.#lastLines(instance);
     // Only a program that wrote nothing else can be one that never ran.
-    const [line, ...more] = lines;
+    const [line, ...more] = await firstLines(this.#options.engine(), instance.containerId, 2);
     return line && more.length === 0 && line.stream === "stderr" ? initFailure(line.message, instance.command) : null;
-  }
-
-  async #lastLines(instance: Instance): Promise<StampedLine[]> {
-    const options = { follow: false, stdout: true, stderr: true, timestamps: true, tail: LAST_PIECES } as const;
-    const bytes = await this.#options
-      .engine()
-      .call("logs", (docker) => docker.getContainer(instance.containerId).logs(options));
-    const assembler = new LineAssembler();
-    const lines = new Demultiplexer().take(bytes as unknown as Buffer).flatMap((frame) => assembler.take(frame));
-    return [...lines, ...assembler.flush()];
   }
 
   event(event: EngineEvent): void {

@@ -133,7 +133,9 @@ async function hostReady(api: Api, agent: Supervised, progress: Progress): Promi
   for (;;) {
     const { text } = await api.get("/hosts", { query: { limit: 1000 } });
     const host = (JSON.parse(text) as HostView[]).find((one) => one.name === LOCAL && one.status !== "removed");
-    if (host?.status === "ready") return host;
+    // After a kill it may still be called ready from before; only a connected one has been seen.
+    const now = host?.status === "ready" ? await readHost(api, host.id) : null;
+    if (now?.status === "ready" && now.last_seen_at !== null) return now;
     progress.update(
       `waiting for the agent: ${host === undefined ? "joining" : `${host.status}, ${oneLine(host.message)}`}`,
     );
@@ -141,6 +143,10 @@ async function hostReady(api: Api, agent: Supervised, progress: Progress): Promi
     const ended = await Promise.race([agent.child().exited, sleep(50, null)]);
     if (ended !== null) throw agentFailure(agent, "did not start");
   }
+}
+
+async function readHost(api: Api, id: string): Promise<HostView> {
+  return JSON.parse((await api.get(`/hosts/${id}`)).text) as HostView;
 }
 
 function agentFailure(agent: Supervised, what: string): Failure {

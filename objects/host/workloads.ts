@@ -110,12 +110,23 @@ function held(row: WorkloadRow): typeof NOTHING {
 export const commandOf = ({ id, generation, owner, want, spec }: WorkloadRow): Workload[] =>
   spec === null ? [] : [{ id, generation, owner, want, spec }];
 
+/** A generation goes through these upwards only. */
+const COURSE: Record<Observation["phase"], number> = {
+  preparing: 0,
+  running: 1,
+  exited: 2,
+  failed: 2,
+  stopping: 3,
+  gone: 4,
+};
+
 /** Whether an observation tells something new about a row; older ones, repeats and those of other generations do not. */
 export function isNews(row: WorkloadRow, seen: Observation): boolean {
   if (seen.generation !== row.generation) return false;
   const known = row.observation;
   if (known === null) return true;
-  if (seen.at < known.at || known.phase === "gone") return false;
+  // An end is dated when it came, which may be before the moment at which the agent last saw it run.
+  if (known.phase === "gone" || (seen.at < known.at && COURSE[seen.phase] <= COURSE[known.phase])) return false;
   return (
     JSON.stringify({ ...seen, at: 0, ...sameExit(seen) }) !== JSON.stringify({ ...known, at: 0, ...sameExit(known) })
   );

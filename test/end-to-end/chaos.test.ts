@@ -54,7 +54,9 @@ describe("kill -9 in the middle of one operation", () => {
   });
 });
 
-test(`${ROUNDS} rounds of random operations, with a kill -9 in the middle of each`, { timeout: 60_000 + ROUNDS * 30_000 }, async () => {
+test(`${ROUNDS} rounds of random operations, with a kill -9 in the middle of each`, {
+  timeout: 60_000 + ROUNDS * 30_000,
+}, async () => {
   for (let round = 1; round <= ROUNDS; round++) {
     rnd = random(SEED + 1000 * round);
     const started = Date.now();
@@ -62,9 +64,15 @@ test(`${ROUNDS} rounds of random operations, with a kill -9 in the middle of eac
     const victim = rnd.pick(VICTIMS);
     const told = operations.map(({ name }) => name).join(", ");
     try {
-      await underFire(operations.map(({ run }) => run), victim);
+      await underFire(
+        operations.map(({ run }) => run),
+        victim,
+      );
     } catch (error) {
-      throw new Error(`round ${round} (${told}; kill ${victim}; LAMPLIGHTER_SEED=${SEED}): ${(error as Error).message}`, { cause: error });
+      throw new Error(
+        `round ${round} (${told}; kill ${victim}; LAMPLIGHTER_SEED=${SEED}): ${(error as Error).message}`,
+        { cause: error },
+      );
     }
     console.log(`round ${round}: ${told}; kill ${victim}; ${Date.now() - started} ms`);
   }
@@ -85,7 +93,10 @@ async function underFire(operations: (() => Promise<void>)[], victim: Victim): P
   await cluster.noteBoots();
   const running = operations.map((run, i) => sleep(delays[i]).then(run));
   await sleep(killAt);
-  await Promise.all([victim !== "agent" && cluster.killPlane(), victim !== "control plane" && cluster.killAgent(agent)]);
+  await Promise.all([
+    victim !== "agent" && cluster.killPlane(),
+    victim !== "control plane" && cluster.killAgent(agent),
+  ]);
   await sleep(pause);
   // Which of the two comes back first is a matter of chance too.
   const back = [
@@ -136,16 +147,23 @@ function choose(): Operation[] {
   const operations: Operation[] = [];
   for (let left = 2 + rnd.int(4); left > 0; left--) {
     const runtime = rnd.pick(cluster.runtimes);
-    const what = wanted.size + operations.length < 3 ? "create" : rnd.pick(["create", "job", "update", "again", "delete", "delete", "kill", "kill"] as const);
+    const what =
+      wanted.size + operations.length < 3
+        ? "create"
+        : rnd.pick(["create", "job", "update", "again", "delete", "delete", "kill", "kill"] as const);
     const isWorker = ({ kind }: Wanted) => kind === "worker";
     if (what === "create" || what === "job") {
       if (wanted.size + operations.length >= MOST_DEPLOYMENTS) continue;
-      const [replicas, code] = [1 + rnd.int(3), rnd.pick([0, 0, 3])];
-      if (what === "create") operations.push({ name: `create ${replicas} on ${runtime}`, run: () => createWorker(runtime, replicas) });
-      else operations.push({ name: `job that exits ${code} on ${runtime}`, run: () => createJob(runtime, code) });
+      const [replicas, code, seconds] = [1 + rnd.int(3), rnd.pick([0, 0, 3]), rnd.pick([0, 0.3])];
+      if (what === "create")
+        operations.push({ name: `create ${replicas} on ${runtime}`, run: () => createWorker(runtime, replicas) });
+      else
+        operations.push({ name: `job that exits ${code} on ${runtime}`, run: () => createJob(runtime, code, seconds) });
       continue;
     }
-    const one = take(what === "delete" ? () => true : what === "kill" ? (each) => isWorker(each) && each.restarts < 4 : isWorker);
+    const one = take(
+      what === "delete" ? () => true : what === "kill" ? (each) => isWorker(each) && each.restarts < 4 : isWorker,
+    );
     if (one === undefined) continue;
     const { name, id } = one;
     const run = {
@@ -173,11 +191,21 @@ async function createWorker(runtime: TestRuntime, replicas: number): Promise<voi
   wanted.set(name, { name, id, manifest, runtime, kind: "worker", code: 0, status: "running", replicas, restarts: 0 });
 }
 
-async function createJob(runtime: TestRuntime, code: number): Promise<void> {
+async function createJob(runtime: TestRuntime, code: number, seconds: number): Promise<void> {
   const name = `job-${++count}`;
-  const manifest = job(cluster, runtime, name, code);
+  const manifest = job(cluster, runtime, name, code, seconds);
   const { id } = await cluster.client.apply(manifest);
-  wanted.set(name, { name, id, manifest, runtime, kind: "job", code, status: code === 0 ? "completed" : "failed", replicas: 1, restarts: 0 });
+  wanted.set(name, {
+    name,
+    id,
+    manifest,
+    runtime,
+    kind: "job",
+    code,
+    status: code === 0 ? "completed" : "failed",
+    replicas: 1,
+    restarts: 0,
+  });
 }
 
 async function update(name: string): Promise<void> {

@@ -40,7 +40,8 @@ export class Client {
         const response = await fetch(this.#url() + path, { ...init, signal: AbortSignal.timeout(PATIENCE_MS) });
         const text = await response.text();
         this.answers?.push(text);
-        if (response.status < 500 || Date.now() > deadline) return { status: response.status, headers: response.headers, text };
+        if (response.status < 500 || Date.now() > deadline)
+          return { status: response.status, headers: response.headers, text };
         // A control plane that has answered 500 has a fault, killed or not.
         if (response.status === 500) throw new Error(`${method} ${path} answered 500: ${text}`);
       } catch (error) {
@@ -101,7 +102,11 @@ function parsed<T>({ status, text }: Answer, what: string): T {
 }
 
 /** Looks until there is something; says after `withinMs` what was still missing. */
-export async function until<T>(missing: () => string, look: () => Promise<T | null | false> | T | null | false, withinMs = Number(process.env.LAMPLIGHTER_PATIENCE_MS ?? 60_000)): Promise<T> {
+export async function until<T>(
+  missing: () => string,
+  look: () => Promise<T | null | false> | T | null | false,
+  withinMs = Number(process.env.LAMPLIGHTER_PATIENCE_MS ?? 60_000),
+): Promise<T> {
   for (const deadline = Date.now() + withinMs; ; await sleep(20)) {
     const found = await look();
     if (found !== null && found !== false) return found;

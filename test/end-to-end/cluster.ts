@@ -1,22 +1,37 @@
 import { randomBytes } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import Docker from "dockerode";
 import { outsideBase } from "../../agent/process/create.ts";
 import { Folders } from "../../agent/process/folder.ts";
-import type { Runtime } from "../../contract/workload.ts";
 import type { Child } from "../../cli/up/child.ts";
 import { type ControlPlane, startControlPlane } from "../../cli/up/control-plane.ts";
 import { startAgent } from "../../cli/up/local-agent.ts";
 import { newRootToken, tokenHash } from "../../cli/up/root-token.ts";
+import type { Runtime } from "../../contract/workload.ts";
 import { ensureTestImage } from "../docker-image.ts";
 import { type Part, requires } from "../requires.ts";
 import { Client, until } from "./client.ts";
 import { type Live, type Site, sweep, type World, world } from "./world.ts";
 
-export type HostSpec = { name: string; transport?: "tunnel" | "call"; labels?: Record<string, string>; runtimes?: Runtime[] };
+export type HostSpec = {
+  name: string;
+  transport?: "tunnel" | "call";
+  labels?: Record<string, string>;
+  runtimes?: Runtime[];
+};
 export type ClusterOptions = { lostAfterMs?: number; docker?: Part | null; keepAnswers?: boolean };
 
 type Host = Site & { spec: HostSpec; port: number; agent: Child | null; bootBefore: string | null };
@@ -115,7 +130,14 @@ export class Cluster {
     const dataDir = join(this.folder, spec.name);
     mkdirSync(dataDir, { mode: 0o711 });
     writeFileSync(join(dataDir, "policy.json"), JSON.stringify({ host_mounts: [this.marks] }));
-    this.#hosts.set(spec.name, { name: spec.name, dataDir, spec, port: spec.transport === "call" ? await freePort() : 0, agent: null, bootBefore: null });
+    this.#hosts.set(spec.name, {
+      name: spec.name,
+      dataDir,
+      spec,
+      port: spec.transport === "call" ? await freePort() : 0,
+      agent: null,
+      bootBefore: null,
+    });
     const answer = await this.client.send("POST", "/join-tokens", { body: { expires_in: "10m", uses: 1 } });
     this.startAgent(spec.name, (JSON.parse(answer.text) as { token: string }).token);
   }
@@ -182,7 +204,9 @@ export class Cluster {
 
   async liveOf(deploymentId: string): Promise<Live[]> {
     const { live } = await this.world();
-    return live.filter(({ workload }) => workload.startsWith(`${deploymentId}-`)).sort((a, b) => (a.instance < b.instance ? -1 : 1));
+    return live
+      .filter(({ workload }) => workload.startsWith(`${deploymentId}-`))
+      .sort((a, b) => (a.instance < b.instance ? -1 : 1));
   }
 
   /** Ends an instance as an accident would. */
@@ -205,18 +229,33 @@ export class Cluster {
 
   logTail(name: string, lines = 15): string {
     const path = this.logPath(name);
-    return existsSync(path) ? readFileSync(path, "utf8").trimEnd().split("\n").slice(-lines).map((line) => `  ${name}: ${line}`).join("\n") : "";
+    return existsSync(path)
+      ? readFileSync(path, "utf8")
+          .trimEnd()
+          .split("\n")
+          .slice(-lines)
+          .map((line) => `  ${name}: ${line}`)
+          .join("\n")
+      : "";
   }
 
-  /** Every regular file below the cluster's folder. */
-  files(): string[] {
+  /** The files below the cluster's folder that hold a text, from there on. */
+  filesWith(text: string): { path: string; mode: number }[] {
     const walk = (folder: string): string[] =>
       readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
         const path = join(folder, entry.name);
-        if (entry.isDirectory()) return walk(path);
-        return entry.isFile() && statSync(path, { throwIfNoEntry: false }) ? [path] : [];
+        return entry.isDirectory() ? walk(path) : entry.isFile() ? [path] : [];
       });
-    return walk(this.folder);
+    return walk(this.folder).flatMap((path) => {
+      try {
+        return readFileSync(path).includes(text)
+          ? [{ path: relative(this.folder, path), mode: statSync(path).mode }]
+          : [];
+      } catch {
+        // It was a passing one.
+        return [];
+      }
+    });
   }
 
   /** Ends everything, and takes away all that it left on this machine. */
@@ -225,7 +264,10 @@ export class Cluster {
     this.#endChildren();
     await Promise.all([this.#plane?.child.exited, ...[...this.#hosts.values()].map(({ agent }) => agent?.exited)]);
     await sweep(this.sites, this.engine);
-    await this.engine?.getNetwork(`lamplighter_${this.namespace}`).remove().catch(() => undefined);
+    await this.engine
+      ?.getNetwork(`lamplighter_${this.namespace}`)
+      .remove()
+      .catch(() => undefined);
     for (const { dataDir } of this.sites) rmSync(outsideBase(new Folders(dataDir)), { recursive: true, force: true });
     if (process.env.LAMPLIGHTER_KEEP === "1") console.log(`kept: ${this.folder}`);
     else rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
@@ -246,7 +288,8 @@ export class Cluster {
   }
 }
 
-export const containerId = ({ key }: Live): string => (/^container ([0-9a-f]+)@/.exec(key) as RegExpExecArray)[1] as string;
+export const containerId = ({ key }: Live): string =>
+  (/^container ([0-9a-f]+)@/.exec(key) as RegExpExecArray)[1] as string;
 
 /** Below the range from which the system itself gives out ports: one that is free now is still free after a restart. */
 export async function freePort(): Promise<number> {

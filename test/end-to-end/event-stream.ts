@@ -59,7 +59,8 @@ export class EventStream {
         }
         this.connections++;
         const decoder = new TextDecoder();
-        for await (const chunk of response.body as AsyncIterable<Uint8Array>) parser.feed(decoder.decode(chunk, { stream: true }));
+        for await (const chunk of response.body as AsyncIterable<Uint8Array>)
+          parser.feed(decoder.decode(chunk, { stream: true }));
       } catch {
         // It broke in the middle of a message, whose rest will not come.
       }

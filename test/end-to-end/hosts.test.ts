@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, type TestContext, test } from "vitest";
@@ -25,20 +25,31 @@ async function start({ onTestFinished }: TestContext, hosts: HostSpec[] = TWO, w
 /** Workers of every runtime, running; as many replicas each as there are hosts. */
 async function spread(cluster: Cluster, more: Record<string, unknown> = {}): Promise<Expected[]> {
   const expected: Expected[] = [];
-  for (const runtime of cluster.runtimes) expected.push(await make(cluster, runtime, `${runtime}-worker`, cluster.names.length, more));
+  for (const runtime of cluster.runtimes)
+    expected.push(await make(cluster, runtime, `${runtime}-worker`, cluster.names.length, more));
   const live = [...(await settled(cluster, expected)).values()].flat();
   for (const host of cluster.names) expect(live.filter((one) => one.host === host)).toHaveLength(expected.length);
   return expected;
 }
 
-async function make(cluster: Cluster, runtime: TestRuntime, name: string, replicas: number, more: Record<string, unknown> = {}): Promise<Expected> {
+async function make(
+  cluster: Cluster,
+  runtime: TestRuntime,
+  name: string,
+  replicas: number,
+  more: Record<string, unknown> = {},
+): Promise<Expected> {
   const { id } = await cluster.client.apply(worker(cluster, runtime, name, { replicas, ...more }));
   return { name, id, status: "running", replicas, restarts: 0 };
 }
 
 async function reaches(cluster: Cluster, name: string, ...statuses: HostStatus[]): Promise<void> {
   let now = "";
-  const look = async () => statuses.includes((now = (await cluster.client.host(name)).status) as HostStatus);
+  const look = async () => {
+    const { status } = await cluster.client.host(name);
+    now = status;
+    return statuses.includes(status);
+  };
   await until(() => `${name} is ${now}, not ${statuses.join(" or ")}\n${cluster.logTail(name)}`, look, 90_000);
 }
 
@@ -58,11 +69,16 @@ async function allOn(cluster: Cluster, host: string, expected: readonly Expected
   }
 }
 
-const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}/stat`) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+const isAlive = (pid: number): boolean =>
+  existsSync(`/proc/${pid}/stat`) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
 const on = (host: string, live: readonly Live[]): Live[] => live.filter((one) => one.host === host);
 
 /** Follows a host's events; notes which of some processes still lived at the moment when it was told to be ready. */
-function watchReturn(cluster: Cluster, hostId: string, stale: readonly Live[]): { stream: EventStream; atReady: () => number[] | null } {
+function watchReturn(
+  cluster: Cluster,
+  hostId: string,
+  stale: readonly Live[],
+): { stream: EventStream; atReady: () => number[] | null } {
   let atReady: number[] | null = null;
   const pids = stale.flatMap((one) => one.pids);
   let wasLost = false;
@@ -79,7 +95,10 @@ describe.concurrent("hosts", () => {
     const expected = await spread(cluster);
     await cluster.client.act((await cluster.client.host("two")).id, "cordon");
     const lasting = await cluster.client.apply(job(cluster, "process", "lasting", 0, 1000));
-    await until(() => "the job does not run", async () => (await cluster.client.deployment(lasting.id)).status === "running");
+    await until(
+      () => "the job does not run",
+      async () => (await cluster.client.deployment(lasting.id)).status === "running",
+    );
     await cluster.client.act((await cluster.client.host("two")).id, "uncordon");
     const kept = on("two", (await cluster.world()).live);
 
@@ -116,29 +135,39 @@ describe.concurrent("hosts", () => {
 
     cluster.startAgent("one");
     await cluster.ready("one");
-    await until(() => "the stream does not tell of it", () => atReady() !== null);
+    await until(
+      () => "the stream does not tell of it",
+      () => atReady() !== null,
+    );
     expect(atReady(), "processes that lived when the host was told to be ready").toEqual([]);
     await stream.close();
     const live = [...(await settled(cluster, expected)).values()].flat();
     expect(keysOf(live)).toEqual(expect.arrayContaining(keysOf(on("two", before))));
   });
 
-  test.each(["tunnel", "call"] as const)("an agent that is stopped (SIGSTOP, over %s) is lost, and returns when it goes on", { timeout: 240_000 }, async (transport, context) => {
-    const cluster = await start(context, [{ name: "one", transport }, { name: "two" }], transport === "tunnel");
-    const expected = await spread(cluster, STUBBORN);
-    const before = (await cluster.world()).live;
-    const { id } = await cluster.client.host("one");
-    const { stream, atReady } = watchReturn(cluster, id, on("one", before));
-    cluster.agent("one").kill("SIGSTOP");
-    await reaches(cluster, "one", "lost");
-    await allOn(cluster, "two", expected);
-    for (const { pids } of on("one", before)) expect(isAlive(pids[0] as number)).toBe(true);
-    cluster.agent("one").kill("SIGCONT");
-    await until(() => `the host does not come back\n${cluster.logTail("one")}`, () => atReady() !== null);
-    expect(atReady(), "processes that lived when the host was told to be ready").toEqual([]);
-    await stream.close();
-    await settled(cluster, expected);
-  });
+  test.for(["tunnel", "call"] as const)(
+    "an agent that is stopped (SIGSTOP, over %s) is lost, and returns when it goes on",
+    { timeout: 240_000 },
+    async (transport, context) => {
+      const cluster = await start(context, [{ name: "one", transport }, { name: "two" }], transport === "tunnel");
+      const expected = await spread(cluster, STUBBORN);
+      const before = (await cluster.world()).live;
+      const { id } = await cluster.client.host("one");
+      const { stream, atReady } = watchReturn(cluster, id, on("one", before));
+      cluster.agent("one").kill("SIGSTOP");
+      await reaches(cluster, "one", "lost");
+      await allOn(cluster, "two", expected);
+      for (const { pids } of on("one", before)) expect(isAlive(pids[0] as number)).toBe(true);
+      cluster.agent("one").kill("SIGCONT");
+      await until(
+        () => `the host does not come back\n${cluster.logTail("one")}`,
+        () => atReady() !== null,
+      );
+      expect(atReady(), "processes that lived when the host was told to be ready").toEqual([]);
+      await stream.close();
+      await settled(cluster, expected);
+    },
+  );
 
   test("nothing is restarted, and nobody is lost, when only the control plane is away for long", async (context) => {
     const cluster = await start(context);
@@ -172,10 +201,16 @@ describe.concurrent("hosts", () => {
     await client.act(one.id, "uncordon");
 
     await client.act(two.id, "cordon");
-    const steps = join(cluster.marks, "release");
-    const manifest = { ...job(cluster, "process", "patient", 0), command: ["/bin/sh", "-c", `until [ -e ${steps} ]; do sleep 0.05; done`] };
+    const release = join(cluster.marks, "release");
+    const manifest = {
+      ...job(cluster, "process", "patient", 0),
+      command: ["/bin/sh", "-c", `until [ -e ${release} ]; do sleep 0.05; done`],
+    };
     const patient = await client.apply(manifest);
-    await until(() => "the job does not run", async () => (await client.deployment(patient.id)).status === "running");
+    await until(
+      () => "the job does not run",
+      async () => (await client.deployment(patient.id)).status === "running",
+    );
     await client.act(two.id, "uncordon");
 
     const refused = await client.send("DELETE", `/hosts/${one.id}`);
@@ -184,10 +219,15 @@ describe.concurrent("hosts", () => {
     await client.act(one.id, "drain");
     await allOn(cluster, "two", expected);
     expect(await client.deployment(patient.id)).toMatchObject({ status: "running" });
-    await until(() => "the host is not drained", async () => (await client.host("one")).workloads === 1);
-    const { writeFileSync } = await import("node:fs");
-    writeFileSync(steps, "");
-    await until(() => "the job does not complete", async () => (await client.deployment(patient.id)).status === "completed");
+    await until(
+      () => "the host is not drained",
+      async () => (await client.host("one")).workloads === 1,
+    );
+    writeFileSync(release, "");
+    await until(
+      () => "the job does not complete",
+      async () => (await client.deployment(patient.id)).status === "completed",
+    );
     const stillThere = on("two", (await cluster.world()).live);
     expect(keysOf(stillThere)).toEqual(expect.arrayContaining(keysOf(others)));
     await client.delete(patient.id);
@@ -202,34 +242,37 @@ describe.concurrent("hosts", () => {
     await settled(cluster, expected);
   });
 
-  test.each(["tunnel", "call"] as const)("forced removal ends the agent and its workloads, also one that was away (%s)", async (transport, context) => {
-    const cluster = await start(context, [{ name: "here", transport }, { name: "away", transport }, { name: "rest" }], transport === "tunnel");
-    const { client } = cluster;
-    const expected = await spread(cluster);
-    const [here, away] = [await client.host("here"), await client.host("away")];
-    const agent = cluster.agent("here");
-    expect((await client.send("DELETE", `/hosts/${here.id}?force=true`)).status).toBe(204);
-    await agent.exited;
-    expect(on("here", (await cluster.world()).live)).toEqual([]);
+  test.for(["tunnel", "call"] as const)(
+    "forced removal ends the agent and its workloads, also one that was away (%s)",
+    async (transport, context) => {
+      const cluster = await start(
+        context,
+        [{ name: "here", transport }, { name: "away", transport }, { name: "rest" }],
+        transport === "tunnel",
+      );
+      const { client } = cluster;
+      const expected = await spread(cluster);
+      const [here, away] = [await client.host("here"), await client.host("away")];
+      const agent = cluster.agent("here");
+      expect((await client.send("DELETE", `/hosts/${here.id}?force=true`)).status).toBe(204);
+      await agent.exited;
+      expect(on("here", (await cluster.world()).live)).toEqual([]);
 
-    await cluster.killAgent("away");
-    expect((await client.send("DELETE", `/hosts/${away.id}?force=true`)).status).toBe(204);
-    await allOn(cluster, "rest", expected);
-    expect(on("away", (await cluster.world()).live).length).toBeGreaterThan(0);
-    for (const path of [`/hosts/${away.id}/frames`, `/hosts/${away.id}/tunnel`]) {
-      const headers = { "lamplighter-connect": "x", upgrade: "websocket" };
-      const answer = path.endsWith("frames") ? await client.send("POST", path, { body: {} }) : null;
-      if (answer) expect([answer.status, JSON.parse(answer.text).code]).toEqual([410, "host_removed"]);
-      expect(headers).toBeDefined();
-    }
-    cluster.startAgent("away");
-    await cluster.agent("away").exited;
-    expect(on("away", (await cluster.world()).live)).toEqual([]);
-    // Its enrolment is forgotten: without a new join token it stays out.
-    cluster.startAgent("away");
-    await cluster.agent("away").exited;
-    expect(cluster.agent("away").logTail(3)).toContain("has not joined");
-    expect((await client.hosts()).map(({ name }) => name)).toEqual(["rest"]);
-    await settled(cluster, expected);
-  });
+      await cluster.killAgent("away");
+      expect((await client.send("DELETE", `/hosts/${away.id}?force=true`)).status).toBe(204);
+      await allOn(cluster, "rest", expected);
+      expect(on("away", (await cluster.world()).live).length).toBeGreaterThan(0);
+      const answer = await client.send("POST", `/hosts/${away.id}/frames`, { body: {} });
+      expect([answer.status, JSON.parse(answer.text).code]).toEqual([410, "host_removed"]);
+      cluster.startAgent("away");
+      await cluster.agent("away").exited;
+      expect(on("away", (await cluster.world()).live)).toEqual([]);
+      // Its enrolment is forgotten: without a new join token it stays out.
+      cluster.startAgent("away");
+      await cluster.agent("away").exited;
+      expect(cluster.agent("away").logTail(3)).toContain("has not joined");
+      expect((await client.hosts()).map(({ name }) => name)).toEqual(["rest"]);
+      await settled(cluster, expected);
+    },
+  );
 });

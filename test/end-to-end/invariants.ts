@@ -15,11 +15,16 @@ export type Expected = {
 };
 
 /** Waits until everything is as it should be; then checks each journal. Answers what lives, by deployment. */
-export async function settled(cluster: Cluster, expected: readonly Expected[], withinMs?: number): Promise<Map<string, Live[]>> {
+export async function settled(
+  cluster: Cluster,
+  expected: readonly Expected[],
+  withinMs?: number,
+): Promise<Map<string, Live[]>> {
   let wrong: string[] = [];
   let live: Live[] = [];
   await until(
-    () => `not settled:\n${wrong.map((one) => `- ${one}`).join("\n")}\n${cluster.names.map((name) => cluster.logTail(name)).join("\n")}`,
+    () =>
+      `not settled:\n${wrong.map((one) => `- ${one}`).join("\n")}\n${cluster.names.map((name) => cluster.logTail(name)).join("\n")}`,
     async () => {
       ({ wrong, live } = await discrepancies(cluster, expected));
       return wrong.length === 0;
@@ -33,12 +38,16 @@ export async function settled(cluster: Cluster, expected: readonly Expected[], w
   return Map.groupBy(live, ({ workload }) => workload.replace(/-\d+$/, ""));
 }
 
-async function discrepancies(cluster: Cluster, expected: readonly Expected[]): Promise<{ wrong: string[]; live: Live[] }> {
+async function discrepancies(
+  cluster: Cluster,
+  expected: readonly Expected[],
+): Promise<{ wrong: string[]; live: Live[] }> {
   const { client } = cluster;
   const wrong: string[] = [];
   const [hosts, listed, real] = await Promise.all([client.hosts(), client.deployments(), cluster.world()]);
   const hostName = new Map(hosts.map((host) => [host.id, host.name]));
-  for (const host of hosts) if (host.status !== "ready") wrong.push(`host ${host.name} is ${host.status}: ${host.message}`);
+  for (const host of hosts)
+    if (host.status !== "ready") wrong.push(`host ${host.name} is ${host.status}: ${host.message}`);
 
   const views: DeploymentView[] = [];
   for (const { name, id, status, replicas, restarts } of expected) {
@@ -50,20 +59,30 @@ async function discrepancies(cluster: Cluster, expected: readonly Expected[]): P
     const view = JSON.parse(text) as DeploymentView;
     views.push(view);
     const running = view.instances.filter(({ phase }) => phase === "running").length;
-    if (view.status !== status) wrong.push(`${name} (${id}) is ${view.status}, not ${status}: ${view.message}; ${instancesText(view)}`);
-    if (status === "running" && running !== replicas) wrong.push(`${name} (${id}) has ${running} of ${replicas} running: ${instancesText(view)}`);
-    if (view.restart_count !== restarts) wrong.push(`${name} (${id}) has restart_count ${view.restart_count}, not ${restarts}`);
+    if (view.status !== status)
+      wrong.push(`${name} (${id}) is ${view.status}, not ${status}: ${view.message}; ${instancesText(view)}`);
+    if (status === "running" && running !== replicas)
+      wrong.push(`${name} (${id}) has ${running} of ${replicas} running: ${instancesText(view)}`);
+    if (view.restart_count !== restarts)
+      wrong.push(`${name} (${id}) has restart_count ${view.restart_count}, not ${restarts}`);
     const row = listed.find((one) => one.id === id);
-    if (row?.revision !== view.revision || row.status !== view.status) wrong.push(`the list says ${row?.status} r${row?.revision} of ${name}, which is ${view.status} r${view.revision}`);
+    if (row?.revision !== view.revision || row.status !== view.status)
+      wrong.push(
+        `the list says ${row?.status} r${row?.revision} of ${name}, which is ${view.status} r${view.revision}`,
+      );
   }
   for (const { id, name, status, message } of listed) {
     if (expected.some((one) => one.id === id)) continue;
     const { status: code, text } = await client.send("GET", `/deployments/${id}/explain`);
     const why = code === 200 ? text : "its object does not know it any more";
-    wrong.push(`${name} (${id}) should be gone, and is ${status}${isPassing(status) ? " (passing)" : ""}: ${message}; ${why}`);
+    wrong.push(
+      `${name} (${id}) should be gone, and is ${status}${isPassing(status) ? " (passing)" : ""}: ${message}; ${why}`,
+    );
   }
 
-  const told = views.flatMap(({ instances }) => instances.map((one) => ({ ...one, host: hostName.get(one.host_id ?? "") ?? "nowhere" })));
+  const told = views.flatMap(({ instances }) =>
+    instances.map((one) => ({ ...one, host: hostName.get(one.host_id ?? "") ?? "nowhere" })),
+  );
   const say = (one: { id?: string; instance?: string; host: string }) => `${one.id ?? one.instance} on ${one.host}`;
   const ran = new Set(told.filter(({ phase }) => phase === "running").map(say));
   const lives = new Set(real.live.map(say));
@@ -72,17 +91,21 @@ async function discrepancies(cluster: Cluster, expected: readonly Expected[]): P
   const present = new Set(told.map(say));
   for (const one of real.remains) if (!present.has(say(one))) wrong.push(`left over: ${one.what} of ${say(one)}`);
   for (const one of real.shims) if (!lives.has(say(one))) wrong.push(`left over: the shim of ${say(one)}`);
-  if (real.spareShims > cluster.sites.length) wrong.push(`${real.spareShims} spare shims for ${cluster.sites.length} agents`);
+  if (real.spareShims > cluster.sites.length)
+    wrong.push(`${real.spareShims} spare shims for ${cluster.sites.length} agents`);
   for (const host of hosts) {
     const there = told.filter((one) => one.host === host.name);
-    if (host.workloads !== there.length) wrong.push(`host ${host.name} counts ${host.workloads} workloads, not ${there.length}`);
+    if (host.workloads !== there.length)
+      wrong.push(`host ${host.name} counts ${host.workloads} workloads, not ${there.length}`);
     const holds = there.some(({ phase }) => phase === "running");
-    if (!holds && host.reserved.memory_bytes + host.reserved.cpu_millis > 0) wrong.push(`host ${host.name} reserves for nothing`);
+    if (!holds && host.reserved.memory_bytes + host.reserved.cpu_millis > 0)
+      wrong.push(`host ${host.name} reserves for nothing`);
   }
   return { wrong, live: real.live };
 }
 
-const instancesText = (view: DeploymentView): string => view.instances.map(({ id, phase, message }) => `${id} ${phase}${message ? ` (${message})` : ""}`).join("; ");
+const instancesText = (view: DeploymentView): string =>
+  view.instances.map(({ id, phase, message }) => `${id} ${phase}${message ? ` (${message})` : ""}`).join("; ");
 
 /** Gap-free, in step with the cursor, and only along listed edges, each from where the one before led. */
 export async function journalFaults(cluster: Cluster, id: string): Promise<string[]> {
@@ -90,11 +113,14 @@ export async function journalFaults(cluster: Cluster, id: string): Promise<strin
   const faults: string[] = [];
   const first = events[0]?.seq ?? 1;
   if (events.length < 1000 && first !== 1) faults.push(`the journal of ${id} begins at ${first}`);
-  for (const [i, { seq }] of events.entries()) if (seq !== first + i) faults.push(`the journal of ${id} has ${seq} where ${first + i} was due`);
-  if ((events.at(-1)?.seq ?? 0) < view.event_cursor) faults.push(`the journal of ${id} ends before its cursor ${view.event_cursor}`);
+  for (const [i, { seq }] of events.entries())
+    if (seq !== first + i) faults.push(`the journal of ${id} has ${seq} where ${first + i} was due`);
+  if ((events.at(-1)?.seq ?? 0) < view.event_cursor)
+    faults.push(`the journal of ${id} ends before its cursor ${view.event_cursor}`);
   faults.push(...edgeFaults(events));
   const last = events.findLast(({ new_status }) => new_status !== undefined)?.new_status;
-  if (last !== undefined && last !== view.status) faults.push(`the journal of ${id} ends in ${last}, and it is ${view.status}`);
+  if (last !== undefined && last !== view.status)
+    faults.push(`the journal of ${id} ends in ${last}, and it is ${view.status}`);
   return faults;
 }
 
@@ -105,7 +131,11 @@ export function edgeFaults(events: readonly JournalEvent[]): string[] {
     const known = (DEPLOYMENT_NEXT[old_status as DeploymentStatus] as readonly string[]).includes(new_status);
     const follows = at === undefined || at === old_status;
     at = new_status;
-    return known && follows ? [] : [`${resource_id}:${seq} goes from ${old_status} to ${new_status}${follows ? ", which is no edge" : ", and was not there"}`];
+    return known && follows
+      ? []
+      : [
+          `${resource_id}:${seq} goes from ${old_status} to ${new_status}${follows ? ", which is no edge" : ", and was not there"}`,
+        ];
   });
 }
 
@@ -129,4 +159,5 @@ export function watchForDoubles(cluster: Cluster): { stop: () => Promise<string[
 }
 
 /** The keys of what lives of a deployment: two lists that are the same say that nothing was restarted. */
-export const keysOf = (live: Live[] | undefined): string[] => (live ?? []).map(({ instance, key }) => `${instance} ${key}`).sort();
+export const keysOf = (live: Live[] | undefined): string[] =>
+  (live ?? []).map(({ instance, key }) => `${instance} ${key}`).sort();

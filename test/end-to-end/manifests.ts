@@ -1,13 +1,18 @@
+import { testImage } from "../docker-image.ts";
 import type { ManifestBody } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
-import { testImage } from "../docker-image.ts";
 
 export type TestRuntime = "process" | "docker";
 
 /** Programs that both runtimes can run. One that sleeps is ended by SIGTERM at once, also where it is the container's first process. */
 export const SLEEPS = "trap exit TERM; sleep 100000 & wait";
 
-export function worker(cluster: Cluster, runtime: TestRuntime, name: string, more: Record<string, unknown> = {}): ManifestBody {
+export function worker(
+  cluster: Cluster,
+  runtime: TestRuntime,
+  name: string,
+  more: Record<string, unknown> = {},
+): ManifestBody {
   return { ...base(cluster, runtime, name), command: ["/bin/sh", "-c", SLEEPS], ...more };
 }
 

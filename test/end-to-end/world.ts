@@ -2,13 +2,20 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import Docker from "dockerode";
+import type Docker from "dockerode";
 import { LABEL } from "../../agent/docker/naming.ts";
 import { Folders } from "../../agent/process/folder.ts";
 import { MARK } from "../../agent/process/pid.ts";
 
 /** One instance that lives. `key` changes when it is started anew: the process's number and start, the container's id and start. */
-export type Live = { instance: string; workload: string; generation: number; host: string; key: string; pids: number[] };
+export type Live = {
+  instance: string;
+  workload: string;
+  generation: number;
+  host: string;
+  key: string;
+  pids: number[];
+};
 
 export type World = {
   live: Live[];
@@ -53,7 +60,10 @@ function fromProc(): Seen[] {
 }
 
 function fromPs(): Seen[] {
-  const text = execFileSync("ps", ["-axEww", "-o", "pid=,pgid=,lstart=,command="], { encoding: "utf8", maxBuffer: 64 * 1024 ** 2 });
+  const text = execFileSync("ps", ["-axEww", "-o", "pid=,pgid=,lstart=,command="], {
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 ** 2,
+  });
   return text.split("\n").flatMap((line) => {
     const [, pid, group, start, command] = /^\s*(\d+)\s+(\d+)\s+(\S+\s+\S+\s+\S+\s+\S+\s+\S+)\s+(.*)$/.exec(line) ?? [];
     if (command === undefined) return [];
@@ -71,8 +81,15 @@ function split(mark: string): { workload: string; generation: number } | null {
 
 /** Everything of these agents on this machine. */
 export async function world(sites: readonly Site[], engine: Docker | null): Promise<World> {
-  const [ofProcesses, ofContainers] = [worldOfProcesses(sites), engine ? await worldOfContainers(sites, engine) : NOTHING];
-  return { ...ofProcesses, live: [...ofProcesses.live, ...ofContainers.live], remains: [...ofProcesses.remains, ...ofContainers.remains] };
+  const [ofProcesses, ofContainers] = [
+    worldOfProcesses(sites),
+    engine ? await worldOfContainers(sites, engine) : NOTHING,
+  ];
+  return {
+    ...ofProcesses,
+    live: [...ofProcesses.live, ...ofContainers.live],
+    remains: [...ofProcesses.remains, ...ofContainers.remains],
+  };
 }
 
 function worldOfProcesses(sites: readonly Site[]): World {
@@ -89,7 +106,13 @@ function worldOfProcesses(sites: readonly Site[]): World {
       if (named === null) continue;
       const leader = group.find((one) => one.pid === one.group) ?? (group[0] as Seen);
       const pids = [leader, ...group.filter((one) => one !== leader)].map(({ pid }) => pid);
-      found.live.push({ ...named, instance: `${named.workload}-g${named.generation}`, host: site.name, key: `process ${leader.pid}@${leader.start}`, pids });
+      found.live.push({
+        ...named,
+        instance: `${named.workload}-g${named.generation}`,
+        host: site.name,
+        key: `process ${leader.pid}@${leader.start}`,
+        pids,
+      });
     }
     for (const { command, pid } of seen) {
       const instance = new RegExp(`^lamplighter-shim ${tag}-(\\S+)`).exec(command)?.[1];
@@ -98,8 +121,10 @@ function worldOfProcesses(sites: readonly Site[]): World {
     }
     for (const workload of folders(join(site.dataDir, "process"))) {
       const generations = folders(join(site.dataDir, "process", workload)).filter((name) => /^g\d+$/.test(name));
-      for (const name of generations) found.remains.push({ instance: `${workload}-${name}`, host: site.name, what: "folder" });
-      if (generations.length === 0) found.remains.push({ instance: workload, host: site.name, what: "folder without an instance" });
+      for (const name of generations)
+        found.remains.push({ instance: `${workload}-${name}`, host: site.name, what: "folder" });
+      if (generations.length === 0)
+        found.remains.push({ instance: workload, host: site.name, what: "folder without an instance" });
     }
   }
   return found;
@@ -124,7 +149,15 @@ async function worldOfContainers(sites: readonly Site[], engine: Docker): Promis
         const generation = Number(Config.Labels[LABEL.generation]);
         const instance = `${workload}-g${generation}`;
         if (!State.Running) found.remains.push({ instance, host: site.name, what: `container ${State.Status}` });
-        else found.live.push({ workload, generation, instance, host: site.name, key: `container ${Id.slice(0, 12)}@${State.StartedAt}`, pids: [State.Pid] });
+        else
+          found.live.push({
+            workload,
+            generation,
+            instance,
+            host: site.name,
+            key: `container ${Id.slice(0, 12)}@${State.StartedAt}`,
+            pids: [State.Pid],
+          });
       }
     }),
   );
@@ -154,14 +187,24 @@ export async function doubled(sites: readonly Site[], engine: Docker | null): Pr
 
 function doubles(live: readonly Live[]): Map<string, string[]> {
   const groups = [...Map.groupBy(live, ({ workload }) => workload)].filter(([, group]) => group.length > 1);
-  return new Map(groups.map(([workload, group]) => [workload, group.map(({ generation, host, key }) => `g${generation} on ${host}, ${key}`)]));
+  return new Map(
+    groups.map(([workload, group]) => [
+      workload,
+      group.map(({ generation, host, key }) => `g${generation} on ${host}, ${key}`),
+    ]),
+  );
 }
 
 /** Ends and removes everything of these agents, whatever state it is in. */
 export async function sweep(sites: readonly Site[], engine: Docker | null): Promise<void> {
   for (let left = 200; left > 0; left--) {
     const found = processes().filter(({ mark, command }) =>
-      sites.some((site) => mark?.startsWith(`${tagOf(site)}-`) || command.startsWith(`lamplighter-shim ${tagOf(site)}-`) || command.includes(`${site.dataDir}/`)),
+      sites.some(
+        (site) =>
+          mark?.startsWith(`${tagOf(site)}-`) ||
+          command.startsWith(`lamplighter-shim ${tagOf(site)}-`) ||
+          command.includes(`${site.dataDir}/`),
+      ),
     );
     if (found.length === 0) break;
     for (const { pid } of found) if (pid !== process.pid) end(pid);
@@ -170,7 +213,11 @@ export async function sweep(sites: readonly Site[], engine: Docker | null): Prom
   for (const site of sites) {
     removeCgroups(tagOf(site));
     if (engine === null) continue;
-    for (const { Id } of await containersOf(site, engine)) await engine.getContainer(Id).remove({ force: true, v: true }).catch(() => undefined);
+    for (const { Id } of await containersOf(site, engine))
+      await engine
+        .getContainer(Id)
+        .remove({ force: true, v: true })
+        .catch(() => undefined);
   }
 }
 
@@ -186,7 +233,9 @@ function removeCgroups(tag: string): void {
   if (process.platform !== "linux") return;
   try {
     // Made by the agent below its own cgroup or an ancestor of it; `rmdir` takes away what is empty.
-    execFileSync("find", ["/sys/fs/cgroup", "-depth", "-type", "d", "-name", `${tag}-*`, "-exec", "rmdir", "{}", ";"], { stdio: "ignore" });
+    execFileSync("find", ["/sys/fs/cgroup", "-depth", "-type", "d", "-name", `${tag}-*`, "-exec", "rmdir", "{}", ";"], {
+      stdio: "ignore",
+    });
   } catch {
     // They are only clutter.
   }
