@@ -72,7 +72,9 @@ describe("a program's end", () => {
     await before.driver.close();
     const dir = join(dataDir, "process", made.id, "g1");
     const { pid } = json(join(dir, "child.json"));
-    process.kill(json(join(dir, "shim.json")).pid, "SIGKILL");
+    const shim = json(join(dir, "shim.json")).pid;
+    process.kill(shim, "SIGKILL");
+    await eventually(() => !isRunning(shim), "the shim has ended");
     const after = await startDriver(dataDir);
     expect(after.found[0]?.observation).toMatchObject({ phase: "exited", exit: { evidence: "lost" } });
     expect(isRunning(pid)).toBe(false);

@@ -1,5 +1,5 @@
 // What really runs, read from the machine itself: nothing here asks the control plane or an agent.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type Docker from "dockerode";
@@ -211,7 +211,7 @@ export async function sweep(sites: readonly Site[], engine: Docker | null): Prom
     await new Promise((done) => setTimeout(done, 10));
   }
   for (const site of sites) {
-    removeCgroups(tagOf(site));
+    await removeCgroups(tagOf(site));
     if (engine === null) continue;
     for (const { Id } of await containersOf(site, engine))
       await engine
@@ -229,14 +229,16 @@ function end(pid: number): void {
   }
 }
 
-function removeCgroups(tag: string): void {
+/** Those that the agent made below its own cgroup or an ancestor of it. The kernel lets go of a process a moment after it has ended. */
+async function removeCgroups(tag: string): Promise<void> {
   if (process.platform !== "linux") return;
-  try {
-    // Made by the agent below its own cgroup or an ancestor of it; `rmdir` takes away what is empty.
-    execFileSync("find", ["/sys/fs/cgroup", "-depth", "-type", "d", "-name", `${tag}-*`, "-exec", "rmdir", "{}", ";"], {
-      stdio: "ignore",
+  for (let left = 20; left > 0; left--) {
+    const found = spawnSync("find", ["/sys/fs/cgroup", "-depth", "-type", "d", "-name", `${tag}-*`], {
+      encoding: "utf8",
     });
-  } catch {
-    // They are only clutter.
+    const folders = found.stdout.split("\n").filter(Boolean);
+    if (folders.length === 0) return;
+    spawnSync("rmdir", folders, { stdio: "ignore" });
+    await new Promise((done) => setTimeout(done, 20));
   }
 }
