@@ -115,7 +115,12 @@ function onDue(
     case "ready":
       if (!late && now - last_seen >= SILENT_AFTER_MS)
         return silent(state, now, lostAfter, `nothing heard for ${Math.round(SILENT_AFTER_MS / 1000)} s`);
-      return { state: { ...state, check_at: now + SILENT_AFTER_MS }, entries: [], evict: false };
+      // From the last sign of life, so that silence is noticed when it is long enough, and not one whole period after that.
+      return {
+        state: { ...state, check_at: (late ? now : last_seen) + SILENT_AFTER_MS },
+        entries: [],
+        evict: false,
+      };
     case "unreachable":
       if (late || now < state.lost_at)
         return { state: { ...state, lost_at: now + lostAfter }, entries: [], evict: false };

@@ -38,7 +38,7 @@ describe("a host", () => {
     const at = T0 + SILENT_AFTER_MS;
     expect(next(ready(), { type: "due", due_at: at, last_seen: at - 9000 }, at)).toMatchObject({
       status: "ready",
-      check_at: at + SILENT_AFTER_MS,
+      check_at: at - 9000 + SILENT_AFTER_MS,
     });
     expect(next(ready(), { type: "due", due_at: at, last_seen: T0 - 1 }, at).status).toBe("unreachable");
   });
