@@ -64,7 +64,15 @@ export function factsOf(identity: DeploymentIdentity, generation: number, now: n
   };
 }
 
-/** Writes what was decided: the row, the journal and the deadline. Answers whether anything changed. Call it inside `commit`. */
+/** What no reader sees of a state: when to look again, and who was asked in vain. */
+const HIDDEN: ReadonlySet<string> = new Set(["recheck_at", "ask_at", "refused"]);
+const seenOf = (state: DeploymentState): string =>
+  JSON.stringify(state, (key, value) => (HIDDEN.has(key) ? undefined : value));
+
+/**
+ * Writes what was decided: the row, the journal and the deadline. Answers whether a reader sees a difference: only then is there a new
+ * revision, and something to tell the index. Call it inside `commit`.
+ */
 export function save(
   sql: SqlStorage,
   identity: DeploymentIdentity,
@@ -76,7 +84,13 @@ export function save(
   const text = JSON.stringify(state);
   // Also when nothing changed: the timer that rang was taken, perhaps before its time.
   setTimer(sql, "deadline", deadlineOf(state));
-  if (before?.text === text && decision.entries.length === 0) return false;
+  if (before !== null && decision.entries.length === 0) {
+    if (before.text === text) return false;
+    if (seenOf(before.state) === seenOf(state)) {
+      sql.exec("UPDATE deployment SET state = ?, generation = ?", text, decision.generation);
+      return false;
+    }
+  }
   const revision = (before?.revision ?? 0) + 1;
   let seq = 0;
   for (const entry of decision.entries) {

@@ -311,3 +311,13 @@ test("a deployment that no host fits is told when one comes", async () => {
   expect(CLUSTER_SHARD).toBe("cluster");
   other.disconnect();
 });
+
+test("looking for a host again in vain is no new revision", async () => {
+  const { id } = await apply({ placement: { labels: { unique: crypto.randomUUID() } } });
+  await until(async () => (await view(id))?.reason === "no_host_fits");
+  await until(async () => (await everythingRests(id)).letters.length === 0);
+  const before = await view(id);
+  await deployment(id).capacityChanged();
+  await until(async () => (await everythingRests(id)).letters.length === 0);
+  expect(await view(id)).toEqual(before);
+});
