@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import { type DeploymentIdentity, type DeploymentState, isTerminal } from "../../contract/deployment.ts";
 import type { AuditEntry, Entry, Level } from "../../contract/event.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
-import type { Answer, Mutation } from "../../contract/request.ts";
+import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
 import deployment0001 from "../../migrations/deployment/0001_create.sql";
 import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
@@ -22,8 +22,11 @@ import type { Report } from "./observed.ts";
 import { type DeploymentRecord, factsOf, indexRow, load, loadView, save } from "./record.ts";
 
 const MIGRATIONS = [{ id: "deployment/0001", sql: deployment0001 }];
-/** A purged deployment stays known as purged this long, ms: no message about it is on its way any longer than that. */
-const TOMBSTONE_MS = 3_600_000;
+/**
+ * A purged deployment stays known as purged this long, ms: its answers to requests with an Idempotency-Key are kept for so long, and no message
+ * about it is on its way any longer than that.
+ */
+const TOMBSTONE_MS = IDEMPOTENCY_KEPT_MS;
 
 /** One deployment: its state machine, its journal, and its own alarm. Named by its id. */
 export class DeploymentObject extends DurableObject<Env> {
@@ -58,11 +61,13 @@ export class DeploymentObject extends DurableObject<Env> {
 
   /** Marks it deleted: every instance is removed, then it is purged. */
   delete(mutation: Mutation, namespaces: string[], why?: Entry): Reply<Answer> {
-    return this.#change((now) => {
-      const record = this.#visible(namespaces);
-      if (!record.ok) return record;
-      const { identity, state, revision } = record.value;
-      return once(this.#sql, mutation, now, () => {
+    if (!this.#born) return this.#unknown();
+    return this.#change((now) =>
+      // Around everything, so that the same request is answered the same when the deployment has been purged meanwhile.
+      once(this.#sql, mutation, now, () => {
+        const record = this.#visible(namespaces);
+        if (!record.ok) return record;
+        const { identity, state, revision } = record.value;
         const refusal = stale(mutation, revision);
         if (refusal) return refusal;
         const entry = why ?? {
@@ -80,8 +85,8 @@ export class DeploymentObject extends DurableObject<Env> {
           );
         }
         return accept({ status: 204, body: "", revision: load(this.#sql)?.revision ?? revision });
-      });
-    });
+      }),
+    );
   }
 
   /** The same manifest was applied again: the restart count starts over. */
@@ -218,8 +223,7 @@ export class DeploymentObject extends DurableObject<Env> {
 
   #purge(): void {
     commit(this.ctx.storage, () => {
-      for (const table of ["deployment", "journal", "timer", "outbox", "request", "audit"])
-        this.#sql.exec(`DELETE FROM ${table}`);
+      for (const table of ["deployment", "journal", "timer", "outbox", "audit"]) this.#sql.exec(`DELETE FROM ${table}`);
       this.#sql.exec("INSERT INTO tombstone VALUES (1, ?)", Date.now());
       setTimer(this.#sql, "forget", Date.now() + TOMBSTONE_MS);
     });

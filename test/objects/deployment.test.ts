@@ -250,6 +250,16 @@ describe("applying", () => {
     expect(third.id).toBe(second.id);
   });
 
+  test("a deletion with a key is answered the same after the deployment is gone", async () => {
+    const { id } = await apply();
+    await reaches(id, "running");
+    const by = mutation({ idempotency: { key: crypto.randomUUID(), fingerprint: "f" } });
+    const first = await deployment(id).delete(by, []);
+    await until(async () => (await view(id)) === null, "purged");
+    expect(await deployment(id).delete(by, [])).toEqual(first);
+    expect(await deployment(id).delete(mutation(), [])).toMatchObject({ ok: false, refusal: { code: "not_found" } });
+  });
+
   test("an older revision is refused", async () => {
     const name = `n-${crypto.randomUUID()}`.slice(0, 30);
     const { id } = await apply({ name });
