@@ -1,22 +1,38 @@
+import { isWell } from "./alarm-pointer.ts";
+
 /**
  * One alarm, many timers. Timers are rows; the alarm only points at the earliest timer or outbox letter. The pointer moves inside the same
  * transaction as the rows, so there is no moment at which a row waits for an alarm that nobody set.
  */
 
+/**
+ * Where this instance of an object last put its alarm, ms since 1970; only a hint that saves moving it. Without one, the alarm is taken to be
+ * where the rows want it, or earlier: that is what every commit leaves behind.
+ */
+const pointers = new WeakMap<DurableObjectStorage, number | null>();
+
 /** Runs one change as a whole: all rows and the alarm, or none. */
 export function commit<T>(storage: DurableObjectStorage, work: () => T): T {
-  return storage.transactionSync(() => {
-    const before = earliest(storage.sql);
-    const result = work();
-    const after = earliest(storage.sql);
-    if (after !== before) point(storage, after);
-    return result;
+  let pointer = pointers.get(storage);
+  const result = storage.transactionSync(() => {
+    if (pointer === undefined) pointer = earliest(storage.sql);
+    const answer = work();
+    const wanted = earliest(storage.sql);
+    if (!isWell(pointer, wanted, Date.now())) {
+      point(storage, wanted);
+      pointer = wanted;
+    }
+    return answer;
   });
+  pointers.set(storage, pointer ?? null);
+  return result;
 }
 
 /** Points the alarm anew, whatever it is now: after an alarm ran, and when an object is poked because its alarm may be lost. */
 export function rearm(storage: DurableObjectStorage): void {
-  point(storage, earliest(storage.sql));
+  const wanted = earliest(storage.sql);
+  point(storage, wanted);
+  pointers.set(storage, wanted);
 }
 
 /** Sets, moves or (with null) clears a timer. Call it inside `commit`. */

@@ -89,7 +89,8 @@ describe("a deployment", () => {
     const { id, status } = await apply({ replicas: 3 });
     expect(status).toBe("pending");
     await reaches(id, "running");
-    await until(async () => (await everythingRests(id)).letters.length === 0);
+    // The last alarm rings in vain: that is cheaper than to move it with every letter.
+    await until(async () => (await everythingRests(id)).alarm === null);
     expect(await everythingRests(id)).toEqual({ alarm: null, timers: [], letters: [] });
     expect((await seqs(id)).every((seq, i) => seq === i + 1)).toBe(true);
     const listed = await remote<IndexObject>(env.INDEX, shardOf("objects")).list({
@@ -146,7 +147,7 @@ describe("a deployment", () => {
     await runInDurableObject(stub(id), (_object, state) => state.storage.setAlarm(Date.now() + 60_000));
     await runDurableObjectAlarm(stub(id));
     expect({ view: await view(id), seqs: await seqs(id) }).toEqual(before);
-    expect((await everythingRests(id)).alarm).toBeNull();
+    await until(async () => (await everythingRests(id)).alarm === null);
   });
 
   test("is healed by the index when its alarm is lost for good", async () => {
