@@ -15,7 +15,6 @@ export const memory: Figure = {
     const lines: Line[] = [];
     for (const size of quick ? [100] : [1000, 5000]) {
       const { site, ids } = await populate(size, say, after);
-      const { workerdPid: pid } = site;
       // A control plane that has made nothing, so that what making leaves behind is not counted.
       await site.killControlPlane();
       await site.startControlPlane();
@@ -25,7 +24,7 @@ export const memory: Figure = {
       await readAll(ids, async (id) => void (await site.client.json("GET", `/deployments/${id}`)));
       const active = usage(site.workerdPid);
       say(
-        `read ${size} in ${((performance.now() - started) / 1000).toFixed(1)} s: ${active.objects - before.objects} in memory (was process ${pid})`,
+        `read ${size} in ${((performance.now() - started) / 1000).toFixed(1)} s: ${active.objects - before.objects} in memory`,
       );
       await untilEvicted(site.workerdPid);
       const rest = usage(site.workerdPid);

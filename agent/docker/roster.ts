@@ -16,6 +16,8 @@ export type Instance = Identity & {
   /** The last signal that the engine was asked to send it. */
   sent: number | null;
   oom: boolean;
+  /** Whether it has a memory limit of its own: only then can it be out of memory by itself. True until it is known. */
+  limited: boolean;
   notes: Note[];
   /** What it was told to run; empty for the image's own command. */
   command: readonly string[];
@@ -42,6 +44,7 @@ export class Roster {
       intended: false,
       sent: null,
       oom: false,
+      limited: true,
       notes: [],
       command: [],
       gone: new AbortController(),

@@ -109,7 +109,7 @@ export type Inspected = Pick<Docker.ContainerInspectInfo, "Id" | "Name" | "Image
     "Status" | "Running" | "Paused" | "OOMKilled" | "ExitCode" | "StartedAt" | "FinishedAt"
   >;
   Config: { Labels: Record<string, string>; Image: string; Cmd?: string[] | null };
-  HostConfig: { NetworkMode?: string };
+  HostConfig: { NetworkMode?: string; Memory?: number };
   NetworkSettings: { Networks?: Record<string, { IPAddress?: string; GlobalIPv6Address?: string } | undefined> | null };
 };
 

@@ -87,6 +87,7 @@ export class Tracker {
     const { id, generation } = instance;
     const now = Date.now();
     instance.command = info.Config.Cmd ?? [];
+    instance.limited = (info.HostConfig.Memory ?? 0) > 0;
     switch (standing(info)) {
       case "created":
         return { id, generation, at: now, phase: "preparing", message: "created, not started yet" };
@@ -162,8 +163,9 @@ export class Tracker {
 
   async #tellEnded(instance: Instance): Promise<void> {
     const exit = instance.exit;
-    // 137 is what SIGKILL leaves; only the container itself says whether the kernel sent it for want of memory.
-    if (exit?.code === 137 && !exit.oom) {
+    // 137 is what SIGKILL leaves; when nobody is known to have sent it, only the container itself says whether the kernel did for want of memory.
+    // It is not asked without need: the engine answers only when it has put the container away, some 50 ms later.
+    if (exit?.code === 137 && !exit.oom && exit.signal === null && instance.limited) {
       const info = await this.inspect(instance.containerId).catch(() => null);
       if (info?.State.OOMKilled) instance.exit = exitOf(exit.code, true, instance.sent, exit.at);
     }
