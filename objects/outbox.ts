@@ -19,11 +19,11 @@ const AT_ONCE = 5;
 
 /** Asks for a delivery about `key`. Call it inside `commit`. A letter that waits, or is under way, is asked for once more. */
 export function post(sql: SqlStorage, key: string, now: number): void {
-  const version = now * 1000 + Math.floor(Math.random() * 1000);
+  // Above the version of one that is under way, also within the same millisecond: else its delivery would settle this one too.
   sql.exec(
-    "INSERT INTO outbox (key, version, due_at) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET version = ?2, due_at = ?3, attempts = 0",
+    "INSERT INTO outbox (key, version, due_at) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET version = max(outbox.version + 1, ?2), due_at = ?3, attempts = 0",
     key,
-    version,
+    now,
     now + SAFETY_NET_MS,
   );
 }
