@@ -11,7 +11,9 @@ export const JournalEvent = z.object({
   resource_id: z.string(),
   timestamp: z.iso.datetime(),
   level: Level,
-  component: z.string().describe("Which part of the system observed or did it: api, scheduler, host, agent"),
+  component: z
+    .string()
+    .describe("Which part of the system observed or did it: api, scheduler, host, agent, health_checker, …"),
   reason: z.string().describe("A stable snake_case word"),
   message: z.string(),
   actor: z.string().describe("The token id of who asked, or the name of the component that acted by itself"),
@@ -25,7 +27,7 @@ export type JournalEvent = z.infer<typeof JournalEvent>;
 /** What a decision asks to be written; the shell adds seq, time, actor and revision. */
 export type Entry = {
   level: Level;
-  component: "api" | "scheduler" | "host" | "agent";
+  component: "api" | "scheduler" | "host" | "agent" | "health_checker" | "autoscaler" | "webhook";
   reason: string;
   message: string;
   data?: Record<string, unknown>;

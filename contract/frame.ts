@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { HealthResult, Usage } from "./health.ts";
 import { HostCapacity, HostPolicy, HostRuntime } from "./host.ts";
 import { Observation, Workload } from "./workload.ts";
 
@@ -85,6 +86,10 @@ export const AgentBody = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("report"), observations: z.array(Observation) }),
   /** Everything up to this revision of the desired set was accepted, and whatever is not in it is gone from this host. */
   z.object({ kind: z.literal("settled"), revision: z.int().nonnegative() }),
+  /** Results of health checks that say something new. Sent again after a reconnect until the HostObject has had them. */
+  z.object({ kind: z.literal("health"), results: z.array(HealthResult) }),
+  /** What measured workloads use; only the newest counts, and one that is lost is not sent again. */
+  z.object({ kind: z.literal("usage"), usages: z.array(Usage) }),
   z.object({ kind: z.literal("heartbeat") }),
   /** Runtimes or capacity changed, e.g. a Docker Engine came up. */
   z.object({ kind: z.literal("facts"), runtimes: z.array(HostRuntime), capacity: HostCapacity, policy: HostPolicy }),

@@ -3,6 +3,14 @@ import { z } from "zod";
 /** The prefix of each kind of id. An id is `<prefix>_<26 characters>`, sorts by the time it was made, and is never used again. */
 export const ID_PREFIX = {
   deployment: "dep",
+  schedule: "sched",
+  namespace: "ns",
+  config: "cfg",
+  secret: "sec",
+  volume: "vol",
+  webhook: "whk",
+  hook: "hook",
+  user: "usr",
   host: "host",
   token: "tok",
   request: "req",
@@ -46,6 +54,14 @@ const idOf = (kind: IdKind) =>
     );
 
 export const DeploymentId = idOf("deployment");
+export const ScheduleId = idOf("schedule");
+export const NamespaceId = idOf("namespace");
+export const ConfigId = idOf("config");
+export const SecretId = idOf("secret");
+export const VolumeId = idOf("volume");
+export const WebhookId = idOf("webhook");
+export const HookId = idOf("hook");
+export const UserId = idOf("user");
 export const HostId = idOf("host");
 export const TokenId = idOf("token");
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { MANIFEST_FIELDS, Manifest } from "./manifest.ts";
-import type { Violation } from "./problem.ts";
+import type { Manifest } from "./manifest.ts";
 import { parseCpu, parseDuration, parseMemory } from "./quantity.ts";
+import { shellWords } from "./shell-words.ts";
 import { PullPolicy, RUNTIMES } from "./workload.ts";
 
 /**
@@ -13,6 +13,7 @@ type Rule = { code: string; find: (m: Manifest) => Finding[] };
 type Finding = readonly [path: string, message: string];
 
 const when = (broken: boolean, path: string, message: string): Finding[] => (broken ? [[path, message]] : []);
+const published = (m: Manifest) => m.ports.some((p) => p.published != null);
 const replicated = (m: Manifest) => m.replicas > 1;
 const container = (m: Manifest) => m.runtime === "docker" || m.runtime === "podman";
 const hostNetwork = (m: Manifest) => m.network?.mode === "host";
@@ -28,13 +29,30 @@ const resource = (part: "limits" | "requests", kind: "cpu" | "memory"): Rule => 
   },
 });
 
+const outOfRange = (value: number | null | undefined) => value != null && (value < 1 || value > 65535);
 const port = (field: "published" | "target"): Rule => ({
   code: `deployment.ports.${field}.out_of_range`,
   find: (m) =>
     m.ports.flatMap((p, i) =>
-      when(p[field] < 1 || p[field] > 65535, `ports[${i}].${field}`, `expected 1 to 65535, got ${p[field]}`),
+      when(outOfRange(p[field]), `ports[${i}].${field}`, `expected 1 to 65535, got ${p[field]}`),
     ),
 });
+
+/** A check's duration, at least so many ms and at most an hour. */
+function checkDuration(field: "interval" | "timeout" | "min_healthy_time" | "start_period", least: number): Rule {
+  return {
+    code: `deployment.health_checks.${field}.invalid`,
+    find: (m) =>
+      m.health_checks.flatMap((check, i) => {
+        const ms = parseDuration(check[field]);
+        return when(
+          ms === null || ms < least || ms > 3_600_000,
+          `health_checks[${i}].${field}`,
+          `expected a duration from ${least}ms to 1h such as "10s", got "${check[field]}"`,
+        );
+      }),
+  };
+}
 
 export const MANIFEST_RULES: readonly Rule[] = [
   {
@@ -141,7 +159,7 @@ export const MANIFEST_RULES: readonly Rule[] = [
     find: (m) =>
       m.ports.flatMap((p, i) =>
         when(
-          m.ports.findIndex((q) => q.published === p.published && q.protocol === p.protocol) < i,
+          p.published != null && m.ports.findIndex((q) => q.published === p.published && q.protocol === p.protocol) < i,
           `ports[${i}].published`,
           `${p.published}/${p.protocol} is published twice`,
         ),
@@ -151,15 +169,15 @@ export const MANIFEST_RULES: readonly Rule[] = [
     code: "deployment.ports.replicas_conflict",
     find: (m) =>
       when(
-        m.ports.length > 0 && replicated(m),
+        published(m) && replicated(m),
         "ports",
-        `one host port cannot be shared by ${m.replicas} replicas; leave \`ports\` out or use 1 replica`,
+        `one host port cannot be shared by ${m.replicas} replicas; leave \`published\` out, so that each gets a free one, or use 1 replica`,
       ),
   },
   {
     code: "deployment.replicas.ports_conflict",
     find: (m) =>
-      when(m.ports.length > 0 && replicated(m), "replicas", `expected 1 when ports are published, got ${m.replicas}`),
+      when(published(m) && replicated(m), "replicas", `expected 1 when ports are published, got ${m.replicas}`),
   },
   {
     code: "deployment.volumes.shared_rw_replicas",
@@ -223,6 +241,131 @@ export const MANIFEST_RULES: readonly Rule[] = [
       );
     },
   },
+  checkDuration("interval", 100),
+  checkDuration("timeout", 10),
+  checkDuration("min_healthy_time", 0),
+  checkDuration("start_period", 0),
+  {
+    code: "deployment.health_checks.url.invalid",
+    find: (m) =>
+      m.health_checks.flatMap((check, i) =>
+        when(
+          check.type === "http" && !/^https?:\/\/[^/]/.test(check.url),
+          `health_checks[${i}].url`,
+          `expected an http:// or https:// URL, got "${check.type === "http" ? check.url : ""}"`,
+        ),
+      ),
+  },
+  {
+    code: "deployment.health_checks.command.invalid",
+    find: (m) =>
+      m.health_checks.flatMap((check, i) =>
+        when(
+          check.type === "command" && (shellWords(check.command) ?? []).length === 0,
+          `health_checks[${i}].command`,
+          "expected a command, with every quote closed",
+        ),
+      ),
+  },
+  {
+    code: "deployment.health_checks.host_network_unsupported",
+    find: (m) =>
+      m.health_checks.flatMap((check, i) =>
+        when(
+          check.type === "http" && hostNetwork(m) && !/^https?:\/\/[^/]*:\d+/.test(check.url),
+          `health_checks[${i}].url`,
+          "on the host's network the URL has to name the port",
+        ),
+      ),
+  },
+  {
+    code: "deployment.health_checks.job_readiness_unsupported",
+    find: (m) =>
+      m.health_checks.flatMap((check, i) =>
+        when(
+          m.kind === "job" && check.readiness,
+          `health_checks[${i}].readiness`,
+          "a job is never held back until it is ready; leave `readiness` out",
+        ),
+      ),
+  },
+  {
+    code: "deployment.autoscale.invalid",
+    find: (m) => {
+      const a = m.autoscale;
+      if (a == null) return [];
+      return [
+        ...when(a.min < 1, "autoscale.min", `expected at least 1, got ${a.min}`),
+        ...when(a.max < a.min, "autoscale.max", `expected at least \`min\` (${a.min}), got ${a.max}`),
+        ...when(a.max > 1000, "autoscale.max", `expected at most 1000, got ${a.max}`),
+        ...when(
+          !(a.target_cpu > 0 && a.target_cpu < 100),
+          "autoscale.target_cpu",
+          `expected above 0 and below 100, got ${a.target_cpu}`,
+        ),
+      ];
+    },
+  },
+  {
+    code: "deployment.autoscale.job_unsupported",
+    find: (m) =>
+      when(m.kind === "job" && m.autoscale != null, "autoscale", "a job runs one instance and is not scaled"),
+  },
+  {
+    code: "deployment.autoscale.host_network_conflict",
+    find: (m) =>
+      when(
+        hostNetwork(m) && m.autoscale != null,
+        "autoscale",
+        "instances on the host's network would compete for the same ports",
+      ),
+  },
+  {
+    code: "deployment.autoscale.ports_conflict",
+    find: (m) =>
+      when(
+        published(m) && m.autoscale != null && m.autoscale.max > 1,
+        "autoscale.max",
+        "one host port cannot be shared by several instances; leave `published` out, so that each gets a free one",
+      ),
+  },
+  {
+    code: "deployment.max_surge.stuck",
+    find: (m) =>
+      when(
+        m.max_surge === 0 && m.max_unavailable === 0,
+        "max_surge",
+        "with `max_surge` and `max_unavailable` both 0 no update could ever begin",
+      ),
+  },
+  {
+    code: "deployment.rollout_deadline.invalid",
+    find: (m) => {
+      const ms = parseDuration(m.rollout_deadline);
+      return when(
+        ms === null || ms < 1000 || ms > 86_400_000,
+        "rollout_deadline",
+        `expected a duration from 1s to 24h such as "600s", got "${m.rollout_deadline}"`,
+      );
+    },
+  },
+  ...(["retries", "deadline", "ttl_after_finished"] as const).map((field) => ({
+    code: `deployment.${field}.worker_unsupported`,
+    find: (m: Manifest) =>
+      when(m.kind === "worker" && !!m[field], field, "only a job has this; a worker runs until it is deleted"),
+  })),
+  ...(["deadline", "ttl_after_finished"] as const).map((field) => ({
+    code: `deployment.${field}.invalid`,
+    find: (m: Manifest) => {
+      const text = m[field];
+      const ms = text == null ? 0 : parseDuration(text);
+      return when(
+        ms === null || (text != null && field === "deadline" && ms < 1) || ms > 366 * 86_400_000,
+        field,
+        `expected a duration such as "30m", at most 366d, got "${text}"`,
+      );
+    },
+  })),
   {
     code: "deployment.labels.reserved",
     find: (m) =>
@@ -235,118 +378,3 @@ export const MANIFEST_RULES: readonly Rule[] = [
       ),
   },
 ];
-
-/** Fields of Ring's manifest that this version does not carry out; refused by name, since ignoring them would be worse. */
-const NOT_CARRIED_OUT: Record<string, string> = {
-  health_checks: "health checks are not carried out by this version",
-  autoscale: "autoscaling is not carried out by this version",
-};
-
-/** Checks everything about a manifest. Answers it parsed, or every violation at once, each with its path and code. */
-export function checkManifest(
-  body: unknown,
-): { ok: true; manifest: Manifest } | { ok: false; violations: Violation[] } {
-  const parsed = Manifest.safeParse(body);
-  const violations = parsed.success ? [] : shapeViolations(parsed.error, body);
-  const manifest = parsed.success ? parsed.data : salvage(body);
-  if (manifest) {
-    const broken = new Set(violations.map((v) => v.property_path.split(/[.[]/)[0]));
-    for (const { code, find } of MANIFEST_RULES) {
-      for (const [property_path, message] of find(manifest)) {
-        if (!broken.has(property_path.split(/[.[]/)[0])) violations.push({ property_path, message, code });
-      }
-    }
-  }
-  return violations.length === 0 && parsed.success ? { ok: true, manifest: parsed.data } : { ok: false, violations };
-}
-
-/** The manifest with each badly typed field at its default (or a harmless value), to find what else is wrong; null when it is no object. */
-function salvage(body: unknown): Manifest | null {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) return null;
-  const entries = Object.entries(MANIFEST_FIELDS).map(([field, schema]) => {
-    const value = schema.safeParse((body as Record<string, unknown>)[field]);
-    return [field, value.success ? value.data : schema.safeParse(undefined).data];
-  });
-  return { name: "", ...Object.fromEntries(entries) } as Manifest;
-}
-
-/** zod's issues as violations: types, missing fields, and unknown fields with the nearest known name. */
-export function shapeViolations(error: z.ZodError, body: unknown): Violation[] {
-  return error.issues.flatMap((issue): Violation[] => {
-    const path = propertyPath(issue.path);
-    if (issue.code === "unrecognized_keys") {
-      const known = knownKeys(issue.path);
-      return issue.keys.map((key) => {
-        const notCarriedOut = issue.path.length === 0 ? NOT_CARRIED_OUT[key] : undefined;
-        return notCarriedOut
-          ? { property_path: key, message: notCarriedOut, code: `deployment.${key}.unsupported` }
-          : {
-              property_path: propertyPath([...issue.path, key]),
-              message: `unknown field${suggestion(key, known)}`,
-              code: "unknown_field",
-            };
-      });
-    }
-    const missing = issue.code === "invalid_type" && valueAt(body, issue.path) === undefined;
-    return [
-      { property_path: path, message: missing ? "required" : issue.message, code: missing ? "required" : issue.code },
-    ];
-  });
-}
-
-export function propertyPath(path: readonly PropertyKey[]): string {
-  return path.reduce<string>(
-    (text, part) =>
-      typeof part === "number" ? `${text}[${part}]` : text === "" ? String(part) : `${text}.${String(part)}`,
-    "",
-  );
-}
-
-function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key], body);
-}
-
-/** The field names that the schema knows at a path of the manifest; empty when the path leads into free-form data. */
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  let schema: unknown = Manifest;
-  for (const part of path) schema = step(bare(schema), part);
-  const last = bare(schema);
-  return last instanceof z.ZodObject ? Object.keys(last.shape) : [];
-}
-
-function step(schema: unknown, part: PropertyKey): unknown {
-  if (schema instanceof z.ZodArray) return schema.element;
-  return schema instanceof z.ZodObject ? (schema.shape as Record<PropertyKey, unknown>)[part] : undefined;
-}
-
-function bare(schema: unknown): unknown {
-  let inner = schema;
-  while (inner instanceof z.ZodDefault || inner instanceof z.ZodOptional || inner instanceof z.ZodNullable)
-    inner = inner.unwrap();
-  return inner;
-}
-
-/** `; did you mean "replicas"?` for the nearest known name within two edits (one for short names), else nothing. */
-export function suggestion(word: string, known: readonly string[]): string {
-  const near = known
-    .map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) }))
-    .filter(({ name, distance }) => distance <= (Math.min(name.length, word.length) < 5 ? 1 : 2))
-    .sort((a, b) => a.distance - b.distance)[0];
-  return near ? `; did you mean "${near.name}"?` : "";
-}
-
-/** Edits (insert, delete, replace, swap of neighbours) between two words. */
-function editDistance(a: string, b: string): number {
-  const row = (i: number) => Array.from({ length: b.length + 1 }, (_, j) => (i === 0 ? j : j === 0 ? i : 0));
-  const d = Array.from({ length: a.length + 1 }, (_, i) => row(i));
-  const at = (i: number, j: number) => (d[i] as number[])[j] as number;
-  for (let i = 1; i <= a.length; i++) {
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1] ? 0 : 1;
-      let best = Math.min(at(i - 1, j) + 1, at(i, j - 1) + 1, at(i - 1, j - 1) + same);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) best = Math.min(best, at(i - 2, j - 2) + 1);
-      (d[i] as number[])[j] = best;
-    }
-  }
-  return at(a.length, b.length);
-}

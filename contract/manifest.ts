@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { HealthCheck, type Probe } from "./health.ts";
 import { parseCpu, parseDuration, parseMemory } from "./quantity.ts";
+import { shellWords } from "./shell-words.ts";
 import { Mount, PortMapping, type PullPolicy, RUNTIMES, type WorkloadSpec } from "./workload.ts";
 
 /**
@@ -58,6 +60,30 @@ export const MANIFEST_FIELDS = {
   network: z.strictObject({ mode: z.enum(["bridge", "host"]).default("bridge") }).nullish(),
   working_dir: z.string().startsWith("/", "expected an absolute path").nullish(),
   stop_timeout: z.string().default("10s").describe("From SIGTERM to SIGKILL"),
+  health_checks: z.array(HealthCheck).default([]),
+  autoscale: z
+    .strictObject({
+      min: z.int(),
+      max: z.int(),
+      target_cpu: z.number().describe("Percent of one core per instance, above 0 and below 100"),
+    })
+    .nullish(),
+  max_surge: z.int().min(0).default(1).describe("Rolling update: instances above `replicas`, both versions together"),
+  max_unavailable: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("Rolling update: ready instances that may be missing from `replicas`"),
+  rollout_deadline: z.string().default("600s").describe("How long without progress until readiness counts as failed"),
+  on_deadline: z
+    .enum(["drain", "rollback", "fail"])
+    .default("drain")
+    .describe(
+      "Rolling update at its deadline: `drain` goes over to the new version all the same, `rollback` goes back to the old one, `fail` stops and leaves the old one serving",
+    ),
+  retries: z.int().min(0).max(100).default(0).describe("Jobs: how often a failed run is tried again"),
+  deadline: z.string().nullish().describe("Jobs: the host kills it when it has run for this long"),
+  ttl_after_finished: z.string().nullish().describe("Jobs: deleted this long after it has finished"),
   placement: z
     .strictObject({ labels: z.record(z.string(), z.string()).default({}) })
     .nullish()
@@ -101,5 +127,27 @@ export function workloadSpec(manifest: Manifest): WorkloadSpec {
     cpu_reserved_millis: cpu(requests?.cpu) ?? cpu(limits?.cpu) ?? 0,
     memory_reserved_bytes: memory(requests?.memory) ?? memory(limits?.memory) ?? 0,
     stop_timeout_ms: parseDuration(manifest.stop_timeout) as number,
+    ...(manifest.deadline == null ? {} : { run_timeout_ms: parseDuration(manifest.deadline) as number }),
+    ...(manifest.health_checks.length === 0 ? {} : { health_checks: manifest.health_checks.map(probeOf) }),
+    ...(manifest.autoscale ? { measured: true } : {}),
   };
+}
+
+function probeOf(check: HealthCheck): Probe {
+  const pace = {
+    interval_ms: parseDuration(check.interval) as number,
+    timeout_ms: parseDuration(check.timeout) as number,
+    threshold: check.threshold,
+    readiness: check.readiness,
+    min_healthy_ms: parseDuration(check.min_healthy_time) as number,
+    start_period_ms: parseDuration(check.start_period) as number,
+  };
+  switch (check.type) {
+    case "tcp":
+      return { type: "tcp", port: check.port, ...pace };
+    case "http":
+      return { type: "http", url: check.url, ...pace };
+    case "command":
+      return { type: "command", command: shellWords(check.command) as string[], ...pace };
+  }
 }

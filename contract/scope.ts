@@ -1,7 +1,20 @@
 import { z } from "zod";
 
 /** The nouns that tokens can be scoped to; each has `:read` and `:write`. A new kind of resource adds its noun here. */
-export const SCOPED_NOUNS = ["deployments", "hosts", "tokens", "audit"] as const;
+export const SCOPED_NOUNS = [
+  "deployments",
+  "schedules",
+  "namespaces",
+  "configs",
+  "secrets",
+  "volumes",
+  "webhooks",
+  "hooks",
+  "users",
+  "hosts",
+  "tokens",
+  "audit",
+] as const;
 
 export const SCOPES = [
   ...SCOPED_NOUNS.flatMap((noun) => [`${noun}:read`, `${noun}:write`] as const),

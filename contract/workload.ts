@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { Probe, Probing } from "./health.ts";
 
 /**
  * A workload is the one thing an agent runs. This file is what control plane and agent agree on: what should run (`Workload`), and
@@ -10,9 +11,12 @@ export const Runtime = z.enum(RUNTIMES);
 export type Runtime = z.infer<typeof Runtime>;
 
 export const PortMapping = z.strictObject({
-  /** Port on the host; for the process runtime it is the port that the program must listen on. */
-  published: z.int(),
-  /** Port in the container; the process runtime ignores it. */
+  /**
+   * Port on the host; left out, the host chooses a free one for each instance (`ports` in an observation says which). A process gets the chosen one in
+   * `PORT_<target>`, and the first also in `PORT`; given, it is the port that the program must listen on.
+   */
+  published: z.int().nullish(),
+  /** Port in the container. A process runs on the host's network: there it only names the port. */
   target: z.int(),
   host_ip: z.string().nullish(),
   protocol: z.enum(["tcp", "udp"]).default("tcp"),
@@ -59,6 +63,13 @@ export const WorkloadSpec = z.object({
   memory_reserved_bytes: z.int().nonnegative(),
   /** After SIGTERM, how long until SIGKILL. */
   stop_timeout_ms: z.int().nonnegative(),
+  /** Jobs: it is killed after this long, and its exit says `timed_out`; null for no limit. */
+  run_timeout_ms: z.int().positive().nullable().optional(),
+  health_checks: z.array(Probe).optional(),
+  /** Whether the agent tells what it uses (`Usage`). */
+  measured: z.boolean().optional(),
+  /** Configs and secrets, as read-only files. `content` is text; it never appears in a log, an event or a list. */
+  files: z.array(z.object({ destination: z.string(), content: z.string() })).optional(),
 });
 export type WorkloadSpec = z.infer<typeof WorkloadSpec>;
 
@@ -71,6 +82,8 @@ export const Workload = z.object({
   generation: z.int().positive(),
   owner: z.string(),
   want: z.enum(["running", "gone"]),
+  /** May change while the generation stays; left out means `all`. */
+  probing: Probing.optional(),
   spec: WorkloadSpec,
 });
 export type Workload = z.infer<typeof Workload>;
@@ -94,12 +107,23 @@ export const Exit = z.object({
   oom: z.boolean(),
   at: z.int().describe("ms since 1970, the host's clock"),
   evidence: z.enum(["kept", "lost"]),
+  /** It was killed by the host because `run_timeout_ms` was over. */
+  timed_out: z.boolean().optional(),
 });
 export type Exit = z.infer<typeof Exit>;
 
 /** Something true about a running workload that its user should know, e.g. `memory_unenforced`. */
 export const Note = z.object({ code: z.string(), message: z.string() });
 export type Note = z.infer<typeof Note>;
+
+/** A port as the host really gave it. */
+export const BoundPort = z.object({
+  target: z.int(),
+  published: z.int(),
+  host_ip: z.string().nullable(),
+  protocol: z.enum(["tcp", "udp"]),
+});
+export type BoundPort = z.infer<typeof BoundPort>;
 
 const seen = { id: z.string(), generation: z.int().positive(), at: z.int() };
 
@@ -114,6 +138,7 @@ export const Observation = z.discriminatedUnion("phase", [
     address: z.string().nullable(),
     image_digest: z.string().nullable(),
     notes: z.array(Note),
+    ports: z.array(BoundPort).optional(),
   }),
   /** It ran and ended by itself; an intended stop is never seen as this. */
   z.object({ ...seen, phase: z.literal("exited"), exit: Exit }),

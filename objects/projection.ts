@@ -6,8 +6,19 @@ import { remote } from "./remote.ts";
  * its version, and a late one never replaces a newer one.
  */
 export type IndexRow = {
-  /** The noun: deployment, host, token. */
-  kind: "deployment" | "host" | "token";
+  /** The noun. */
+  kind:
+    | "deployment"
+    | "schedule"
+    | "namespace"
+    | "config"
+    | "secret"
+    | "volume"
+    | "webhook"
+    | "hook"
+    | "user"
+    | "host"
+    | "token";
   id: string;
   /** Null for what belongs to the cluster. */
   namespace: string | null;

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { propertyPath, suggestion } from "../contract/manifest-rules.ts";
+import { propertyPath } from "../contract/manifest-check.ts";
 import type { Violation } from "../contract/problem.ts";
+import { suggestion } from "../contract/suggestion.ts";
 import { fail } from "./problem.ts";
 
 /** Leaves with every violation of a body at once. */

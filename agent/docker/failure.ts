@@ -188,7 +188,7 @@ export function networkFailure(error: EngineError, network: string): Failure {
 function portIn(said: string, ports: readonly PortMapping[]): string | null {
   const numbers = [...said.matchAll(/:(\d{1,5})(?!\d)/g)].map((match) => Number(match[1]));
   const udp = /\budp/i.test(said);
-  const named = ports.filter((port) => numbers.includes(port.published));
+  const named = ports.filter((port) => port.published != null && numbers.includes(port.published));
   const port = named.find((it) => (it.protocol === "udp") === udp) ?? named[0];
   if (port) return `${port.published}/${port.protocol}${port.host_ip ? ` of ${port.host_ip}` : ""}`;
   return numbers.length > 0 ? String(numbers.at(-1)) : null;

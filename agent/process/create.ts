@@ -121,7 +121,7 @@ async function takePort(spec: WorkloadSpec, ports: Ports, mark: string): Promise
   const [, ...others] = spec.ports;
   const asked = wish === "any" ? [] : [{ published: wish, protocol: spec.ports[0]?.protocol ?? ("tcp" as const) }];
   for (const { published, protocol } of [...asked, ...others]) {
-    if (await ports.takeThis(published, protocol, mark)) continue;
+    if (published == null || (await ports.takeThis(published, protocol, mark))) continue;
     ports.release(mark);
     return fault("port_taken", `ports: port ${published} (${protocol}) of the host is taken`);
   }

@@ -1,7 +1,8 @@
 import { type Document, isMap, isNode, isSeq, type Node, type Pair } from "yaml";
 import type { Manifest } from "../../contract/manifest.ts";
-import { checkManifest, suggestion } from "../../contract/manifest-rules.ts";
+import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Violation } from "../../contract/problem.ts";
+import { suggestion } from "../../contract/suggestion.ts";
 import { Failure } from "../failure.ts";
 import type { Source } from "./source.ts";
 

@@ -1,5 +1,6 @@
 import { DEPLOYMENT_NEXT, type DeploymentState, type DeploymentStatus, isTerminal } from "../../contract/deployment.ts";
 import type { Entry } from "../../contract/event.ts";
+import type { HealthResult, Usage } from "../../contract/health.ts";
 import { FAILURE_KINDS } from "../../contract/workload.ts";
 import {
   ASK_AGAIN_MS,
@@ -43,6 +44,14 @@ export type Event =
       why: "host_lost" | "host_draining" | "host_removed";
       slots: readonly SlotGeneration[];
     }
+  /** What its health checks came to on a host. */
+  | { type: "probed"; host_id: string; results: readonly HealthResult[] }
+  /** What its instances use on a host. */
+  | { type: "used"; host_id: string; usages: readonly Usage[] }
+  /** What the manifest refers to (a secret, a config) is not there, so that these cannot be offered to a host. */
+  | { type: "unresolved"; message: string; slots: readonly SlotGeneration[] }
+  /** Something that the manifest refers to has appeared or changed. */
+  | { type: "resolvable" }
   /** Some host may have room now. */
   | { type: "capacity" }
   /** A deadline of the state is over. */
@@ -96,6 +105,11 @@ export function decide(state: DeploymentState, event: Event, facts: Facts): Deci
       draft.instances = draft.instances.map((i) =>
         i.phase === "placing" ? { ...i, refused: {}, recheck_at: facts.now + ASK_AGAIN_MS } : i,
       );
+      break;
+    case "probed":
+    case "used":
+    case "unresolved":
+    case "resolvable":
       break;
     case "due":
       if (live) onDue(draft);

@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { type DeploymentIdentity, type DeploymentState, isTerminal } from "../../contract/deployment.ts";
 import type { AuditEntry, Entry, Level } from "../../contract/event.ts";
+import type { HealthResult, Usage } from "../../contract/health.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
 import deployment0001 from "../../migrations/deployment/0001_create.sql";
@@ -98,6 +99,21 @@ export class DeploymentObject extends DurableObject<Env> {
   /** What a host saw of instances of this deployment. Reports of other generations, and repeated ones, change nothing. */
   observe(hostId: string, reports: Report[]): void {
     this.#change((now) => this.#apply({ type: "observed", host_id: hostId, reports }, "agent", now));
+  }
+
+  /** What health checks of its instances came to on a host. A result that comes twice changes nothing. */
+  probed(hostId: string, results: HealthResult[]): void {
+    this.#change((now) => this.#apply({ type: "probed", host_id: hostId, results }, "health_checker", now));
+  }
+
+  /** What its instances use on a host, the newest only. */
+  used(hostId: string, usages: Usage[]): void {
+    this.#change((now) => this.#apply({ type: "used", host_id: hostId, usages }, "autoscaler", now));
+  }
+
+  /** Something that its manifest refers to, a secret or a config, has appeared or changed. */
+  referenceChanged(): void {
+    this.#change((now) => this.#apply({ type: "resolvable" }, "scheduler", now));
   }
 
   /** Instances that cannot stay on their host. */

@@ -34,4 +34,4 @@ export function obstacle(spec: WorkloadSpec, books: Books): string | null {
 
 /** The host ports that a workload publishes, as "8080/tcp". */
 export const portsOf = (spec: WorkloadSpec): string[] =>
-  spec.ports.map(({ published, protocol }) => `${published}/${protocol}`);
+  spec.ports.flatMap(({ published, protocol }) => (published == null ? [] : [`${published}/${protocol}`]));

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { DEPLOYMENT_STATUSES, DeploymentStatus, DeploymentView, TERMINAL } from "../../contract/deployment.ts";
 import { DeploymentId } from "../../contract/id.ts";
 import { Manifest } from "../../contract/manifest.ts";
-import { checkManifest } from "../../contract/manifest-rules.ts";
+import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Answer } from "../../contract/request.ts";
 import { type Principal, permits } from "../../contract/scope.ts";
 import { remote } from "../../objects/remote.ts";

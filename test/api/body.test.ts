@@ -105,7 +105,6 @@ describe("a manifest", () => {
       [
         "ports[1].target invalid_type",
         "replica unknown_field",
-        "health_checks deployment.health_checks.unsupported",
         "runtime deployment.runtime.unsupported",
         "replicas deployment.replicas.job_must_be_one",
         "environment.1BAD deployment.environment.key.invalid",

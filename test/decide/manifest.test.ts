@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { checkManifest, MANIFEST_RULES, suggestion } from "../../contract/manifest-rules.ts";
+import { checkManifest } from "../../contract/manifest-check.ts";
+import { MANIFEST_RULES } from "../../contract/manifest-rules.ts";
 import { parseCpu, parseDuration, parseMemory } from "../../contract/quantity.ts";
+import { suggestion } from "../../contract/suggestion.ts";
 import { sameManifest, verdictOf } from "../../objects/namespace/decide.ts";
 
 const docker = { name: "web", runtime: "docker", image: "nginx" };
@@ -86,6 +88,51 @@ const BROKEN: Record<string, [manifest: Record<string, unknown>, path: string]> 
   ],
   "deployment.config.credentials.incomplete": [{ ...docker, config: { username: "u" } }, "config"],
   "deployment.stop_timeout.invalid": [{ ...docker, stop_timeout: "soon" }, "stop_timeout"],
+  ...Object.fromEntries(
+    ["interval", "timeout", "min_healthy_time", "start_period"].map((field) => [
+      `deployment.health_checks.${field}.invalid`,
+      [{ ...docker, health_checks: [{ type: "tcp", port: 80, [field]: "2h" }] }, `health_checks[0].${field}`],
+    ]),
+  ),
+  "deployment.health_checks.url.invalid": [
+    { ...docker, health_checks: [{ type: "http", url: "localhost/health" }] },
+    "health_checks[0].url",
+  ],
+  "deployment.health_checks.command.invalid": [
+    { ...docker, health_checks: [{ type: "command", command: "test 'open" }] },
+    "health_checks[0].command",
+  ],
+  "deployment.health_checks.host_network_unsupported": [
+    { ...docker, network: { mode: "host" }, health_checks: [{ type: "http", url: "http://localhost/health" }] },
+    "health_checks[0].url",
+  ],
+  "deployment.health_checks.job_readiness_unsupported": [
+    { ...docker, kind: "job", health_checks: [{ type: "tcp", port: 80, readiness: true }] },
+    "health_checks[0].readiness",
+  ],
+  "deployment.autoscale.invalid": [{ ...docker, autoscale: { min: 3, max: 2, target_cpu: 50 } }, "autoscale.max"],
+  "deployment.autoscale.job_unsupported": [
+    { ...docker, kind: "job", autoscale: { min: 1, max: 2, target_cpu: 50 } },
+    "autoscale",
+  ],
+  "deployment.autoscale.host_network_conflict": [
+    { ...docker, network: { mode: "host" }, autoscale: { min: 1, max: 2, target_cpu: 50 } },
+    "autoscale",
+  ],
+  "deployment.autoscale.ports_conflict": [
+    { ...docker, ports: [{ published: 80, target: 80 }], autoscale: { min: 1, max: 2, target_cpu: 50 } },
+    "autoscale.max",
+  ],
+  "deployment.max_surge.stuck": [{ ...docker, max_surge: 0 }, "max_surge"],
+  "deployment.rollout_deadline.invalid": [{ ...docker, rollout_deadline: "0s" }, "rollout_deadline"],
+  "deployment.retries.worker_unsupported": [{ ...docker, retries: 1 }, "retries"],
+  "deployment.deadline.worker_unsupported": [{ ...docker, deadline: "1h" }, "deadline"],
+  "deployment.ttl_after_finished.worker_unsupported": [{ ...docker, ttl_after_finished: "1h" }, "ttl_after_finished"],
+  "deployment.deadline.invalid": [{ ...docker, kind: "job", deadline: "0s" }, "deadline"],
+  "deployment.ttl_after_finished.invalid": [
+    { ...docker, kind: "job", ttl_after_finished: "later" },
+    "ttl_after_finished",
+  ],
   "deployment.labels.reserved": [{ ...docker, labels: { ring_deployment: "x" } }, "labels.ring_deployment"],
 };
 
@@ -118,7 +165,7 @@ describe("manifest rules", () => {
       replicas: "two",
       ports: [{ published: 0, target: 80, protcol: "tcp" }],
       kind: "cron",
-      health_checks: [],
+      health_checks: [{ type: "ping", interval: "soon" }],
     });
     expect(
       result.ok ? [] : result.violations.map(({ property_path, code, message }) => [property_path, code, message]),
@@ -128,7 +175,7 @@ describe("manifest rules", () => {
         ["replicas", "invalid_type", expect.stringContaining("expected number")],
         ["ports[0].protcol", "unknown_field", 'unknown field; did you mean "protocol"?'],
         ["kind", "invalid_value", expect.stringContaining("worker")],
-        ["health_checks", "deployment.health_checks.unsupported", expect.any(String)],
+        ["health_checks[0].type", "invalid_union", expect.any(String)],
       ]),
     );
   });

@@ -2,7 +2,7 @@ import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runI
 import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { DeploymentView } from "../../contract/deployment.ts";
-import { checkManifest } from "../../contract/manifest-rules.ts";
+import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Mutation } from "../../contract/request.ts";
 import type { DeploymentObject } from "../../objects/deployment/object.ts";
 import type { IndexObject } from "../../objects/index/object.ts";

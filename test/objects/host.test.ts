@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { HostView } from "../../contract/host.ts";
 import { newId, workloadId } from "../../contract/id.ts";
 import { workloadSpec } from "../../contract/manifest.ts";
-import { checkManifest } from "../../contract/manifest-rules.ts";
+import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Mutation } from "../../contract/request.ts";
 import type { Workload } from "../../contract/workload.ts";
 import { random } from "../random.ts";
