@@ -8,6 +8,9 @@ import {
   type InstanceView,
 } from "./deployment.ts";
 import { instanceId, workloadId } from "./id.ts";
+import type { Manifest } from "./manifest.ts";
+import { rolloutActions } from "./rollout-action.ts";
+import type { Exit } from "./workload.ts";
 
 /** What a view needs beyond identity and state. */
 export type ViewHead = { revision: number; updated_at: number; event_cursor: number };
@@ -34,6 +37,9 @@ export function deploymentView(identity: DeploymentIdentity, state: DeploymentSt
     command: manifest.command,
     config: configView(manifest.config),
     replicas: manifest.replicas,
+    ...(manifest.autoscale
+      ? { autoscale: manifest.autoscale, desired_replicas: autoscaledReplicas(manifest, state.autoscaled?.replicas) }
+      : {}),
     ports: manifest.ports,
     labels: manifest.labels,
     environment: manifest.environment,
@@ -43,11 +49,24 @@ export function deploymentView(identity: DeploymentIdentity, state: DeploymentSt
     ...(manifest.working_dir != null ? { working_dir: manifest.working_dir } : {}),
     stop_timeout: manifest.stop_timeout,
     ...(manifest.placement ? { placement: manifest.placement } : {}),
+    ...(manifest.health_checks.length > 0 ? { health_checks: manifest.health_checks } : {}),
+    ...(manifest.kind === "worker"
+      ? {
+          max_surge: manifest.max_surge,
+          max_unavailable: manifest.max_unavailable,
+          rollout_deadline: manifest.rollout_deadline,
+          on_deadline: manifest.on_deadline,
+        }
+      : { retries: manifest.retries }),
+    ...(manifest.deadline == null ? {} : { deadline: manifest.deadline }),
+    ...(manifest.ttl_after_finished == null ? {} : { ttl_after_finished: manifest.ttl_after_finished }),
     ...(digest === undefined ? {} : { image_digest: digest }),
     ...(identity.replaces === null ? {} : { replaces: identity.replaces }),
-    instances: state.instances.map((instance) => instanceView(identity.id, instance)),
+    ...rolloutView(state),
+    ...exitView(state),
+    instances: state.instances.map((instance) => instanceView(identity, instance)),
     revision: head.revision,
-    allowedActions: allowedActions(DEPLOYMENT_ACTION_TABLE, state.status),
+    allowedActions: { ...allowedActions(DEPLOYMENT_ACTION_TABLE, state.status), ...rolloutActions(state) },
     event_cursor: head.event_cursor,
   };
 }
@@ -58,9 +77,43 @@ function configView(config: DeploymentIdentity["manifest"]["config"]): Record<st
   return password == null ? rest : { ...rest, password: null };
 }
 
-function instanceView(deploymentId: string, instance: Instance): InstanceView {
+/** How many instances an autoscaled deployment is scaled to, within its bounds. */
+function autoscaledReplicas({ autoscale, replicas }: Manifest, wanted: number | undefined): number {
+  return autoscale ? Math.min(Math.max(wanted ?? replicas, autoscale.min), autoscale.max) : replicas;
+}
+
+function rolloutView({ rollout }: DeploymentState): Pick<DeploymentView, "rollout" | "parent_id"> {
+  switch (rollout.role) {
+    case "none":
+      return {};
+    case "parent":
+      return { rollout: { role: "parent", successor_id: rollout.successor, keeps: rollout.keep } };
+    case "child": {
+      const { direction, paused, parents } = rollout;
+      const shown = parents.map(({ id, report }) => ({
+        id,
+        instances: report?.instances.length ?? 0,
+        ready: report?.instances.filter(({ ready }) => ready).length ?? 0,
+        leaving: report?.leaving ?? 0,
+      }));
+      return {
+        ...(shown[0] ? { parent_id: shown[0].id } : {}),
+        rollout: { role: "child", direction, paused, parents: shown },
+      };
+    }
+  }
+}
+
+const exitOf = ({ code, signal, oom, timed_out }: Exit) => ({ code, signal, oom, timed_out: timed_out === true });
+
+function exitView(state: DeploymentState): Pick<DeploymentView, "exit"> {
+  return (state.status === "completed" || state.status === "failed") && state.exit ? { exit: exitOf(state.exit) } : {};
+}
+
+function instanceView(identity: DeploymentIdentity, instance: Instance): InstanceView {
+  const checks = identity.manifest.health_checks;
   const base = {
-    id: instanceId(workloadId(deploymentId, instance.slot), instance.generation),
+    id: instanceId(workloadId(identity.id, instance.slot), instance.generation),
     phase: instance.phase,
     host_id: instance.phase === "placing" ? null : instance.host_id,
     since: iso(instance.since),
@@ -71,10 +124,19 @@ function instanceView(deploymentId: string, instance: Instance): InstanceView {
         ...base,
         ...(instance.address === null ? {} : { address: instance.address }),
         ...(instance.notes.length > 0 ? { notes: instance.notes } : {}),
+        ...(instance.ports.length > 0 ? { ports: instance.ports } : {}),
+        ...(checks.some(({ readiness }) => readiness)
+          ? {
+              ready: checks.every(
+                ({ readiness }, i) =>
+                  !readiness || instance.health.some(({ check, healthy }) => check === i && healthy),
+              ),
+            }
+          : {}),
       };
     case "exited": {
       const { exit, message } = instance;
-      return { ...base, message, ...(exit ? { exit: { code: exit.code, signal: exit.signal, oom: exit.oom } } : {}) };
+      return { ...base, message, ...(exit ? { exit: exitOf(exit) } : {}) };
     }
     case "placing":
     case "starting":

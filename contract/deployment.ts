@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { AllowedActions } from "./action.ts";
+import { HEALTH_STATUSES, HealthCheck } from "./health.ts";
 import { Manifest } from "./manifest.ts";
-import { Exit, FAILURE_KINDS, FailureKind, Note } from "./workload.ts";
+import { Rollout } from "./rollout.ts";
+import { BoundPort, Exit, FAILURE_KINDS, FailureKind, Note } from "./workload.ts";
 
 /** The fourteen statuses of a deployment: one snake_case word on the wire, in the CLI and in the SQLite column. */
 export const DEPLOYMENT_STATUSES = [
@@ -106,6 +108,15 @@ const slot = {
 const placed = { ...slot, host_id: z.string() };
 /** Hosts that said no to this generation, and why. */
 const refused = z.record(z.string(), z.string());
+/** Where each of its health checks stands, as its agent told it last. Those that were never told are not in it. */
+const CheckState = z.object({
+  check: z.int().nonnegative(),
+  status: z.enum(HEALTH_STATUSES),
+  healthy: z.boolean(),
+  tripped: z.int().nonnegative(),
+  message: z.string(),
+});
+
 /** The failure that the attempt before this one ended in; null on a first attempt. */
 const trouble = { trouble: FailureKind.nullable() };
 
@@ -127,6 +138,10 @@ export const Instance = z.discriminatedUnion("phase", [
     address: z.string().nullable(),
     image_digest: z.string().nullable(),
     notes: z.array(Note),
+    ports: z.array(BoundPort).default([]),
+    health: z.array(CheckState).default([]),
+    /** What it used when it was last told, percent of one core; null when it was not. */
+    cpu: z.object({ percent: z.number(), at: z.int() }).nullable().default(null),
   }),
   /** It died or could not be brought up, stays for its logs, and makes way for a new generation at `retry_at`. */
   z.object({ ...placed, ...trouble, phase: z.literal("waiting"), message: z.string(), retry_at: z.int() }),
@@ -154,6 +169,17 @@ const common = {
   restart_count: z.int().nonnegative(),
   instances: z.array(Instance),
   leaving: z.array(Leaving),
+  /** It has been `running` once; from then on readiness holds nothing back. */
+  established: z.boolean().default(true),
+  rollout: Rollout.default({ role: "none", number: 0 }),
+  /** When readiness, or the rollout, last came on, and how far it was then. */
+  progress: z.object({ at: z.int(), mark: z.int() }).default({ at: 0, mark: 0 }),
+  /** When it has gone on for too long without; null while nothing is waited for. */
+  progress_due_at: z.int().nullable().default(null),
+  /** What the autoscaler wants, and when it last changed that; null before it has acted. */
+  autoscaled: z.object({ replicas: z.int().positive(), at: z.int() }).nullable().default(null),
+  /** Jobs: runs that failed and were tried again. */
+  retried: z.int().nonnegative().default(0),
 };
 const status = <S extends DeploymentStatus>(word: S) => z.object({ ...common, status: z.literal(word) });
 
@@ -163,7 +189,7 @@ export const DeploymentState = z.discriminatedUnion("status", [
   status("creating"),
   status("running"),
   status("completed").extend({ finished_at: z.int(), exit: Exit }),
-  status("failed").extend({ finished_at: z.int() }),
+  status("failed").extend({ finished_at: z.int(), exit: Exit.nullable().default(null) }),
   status("crash_loop_back_off").extend({ finished_at: z.int() }),
   status("insufficient_resources").extend({ finished_at: z.int() }),
   status("image_pull_back_off"),
@@ -184,6 +210,17 @@ export const DeploymentIdentity = z.object({
   manifest: Manifest,
   /** The deployment of the same name that this one took over from. */
   replaces: z.string().nullable(),
+  /** Set when it takes over by a rolling update: the rollout's number, and from whom. */
+  takes_over: z
+    .object({
+      number: z.int().nonnegative(),
+      parents: z.array(z.string()).min(1),
+      /** What the autoscaler of the first parent had come to. */
+      autoscaled: z.int().positive().nullable(),
+    })
+    .nullish(),
+  /** Why what was there before was stopped at once instead of being replaced step by step; null when nothing was. */
+  force_replace: z.string().nullish(),
 });
 export type DeploymentIdentity = z.infer<typeof DeploymentIdentity>;
 
@@ -195,7 +232,11 @@ export const InstanceView = z.object({
   since: z.iso.datetime(),
   message: z.string().optional(),
   notes: z.array(Note).optional(),
-  exit: z.object({ code: z.int().nullable(), signal: z.string().nullable(), oom: z.boolean() }).optional(),
+  ready: z.boolean().optional().describe("While it runs: whether every readiness check is green"),
+  ports: z.array(BoundPort).optional(),
+  exit: z
+    .object({ code: z.int().nullable(), signal: z.string().nullable(), oom: z.boolean(), timed_out: z.boolean() })
+    .optional(),
 });
 
 export type InstanceView = z.infer<typeof InstanceView>;
@@ -217,6 +258,8 @@ export const DeploymentView = z.object({
   command: z.array(z.string()),
   config: z.record(z.string(), z.unknown()).describe("The password is never answered"),
   replicas: z.int(),
+  autoscale: z.unknown().optional(),
+  desired_replicas: z.int().optional().describe("With `autoscale`: how many it is scaled to"),
   ports: z.array(z.unknown()),
   labels: z.record(z.string(), z.string()),
   environment: z.record(z.string(), z.string()),
@@ -226,8 +269,32 @@ export const DeploymentView = z.object({
   working_dir: z.string().optional(),
   stop_timeout: z.string(),
   placement: z.unknown().optional(),
+  health_checks: z.array(HealthCheck).optional(),
+  max_surge: z.int().optional(),
+  max_unavailable: z.int().optional(),
+  rollout_deadline: z.string().optional(),
+  on_deadline: z.string().optional(),
+  retries: z.int().optional(),
+  deadline: z.string().optional(),
+  ttl_after_finished: z.string().optional(),
   image_digest: z.string().optional(),
   replaces: z.string().optional(),
+  parent_id: z.string().optional().describe("While a rolling update goes on: the version that is being replaced"),
+  rollout: z
+    .object({
+      role: z.enum(["child", "parent"]),
+      direction: z.enum(["forward", "back"]).optional(),
+      paused: z.boolean().optional(),
+      parents: z.array(z.object({ id: z.string(), instances: z.int(), ready: z.int(), leaving: z.int() })).optional(),
+      successor_id: z.string().optional(),
+      keeps: z.int().optional(),
+    })
+    .optional()
+    .describe("While a rolling update goes on"),
+  exit: z
+    .object({ code: z.int().nullable(), signal: z.string().nullable(), oom: z.boolean(), timed_out: z.boolean() })
+    .optional()
+    .describe("A finished job: how it ended"),
   instances: z.array(InstanceView),
   revision: z.int(),
   allowedActions: AllowedActions,

@@ -5,7 +5,12 @@ import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../contract/req
  * Runs a mutation at most once per Idempotency-Key: the same request again gets the stored answer, byte for byte; another request with
  * the same key is refused. Refusals are not stored, so that a caller may try again when the status allows. Call it inside `commit`.
  */
-export function once(sql: SqlStorage, mutation: Mutation, now: number, work: () => Reply<Answer>): Reply<Answer> {
+export function once<A extends Answer>(
+  sql: SqlStorage,
+  mutation: Mutation,
+  now: number,
+  work: () => Reply<A>,
+): Reply<A> {
   if (mutation.idempotency === null) return work();
   const { key, fingerprint } = mutation.idempotency;
   sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
@@ -18,7 +23,7 @@ export function once(sql: SqlStorage, mutation: Mutation, now: number, work: () 
       `Idempotency-Key "${key}" was used for another request in the last 24 hours.`,
     );
   }
-  if (kept) return accept(JSON.parse(kept.answer) as Answer);
+  if (kept) return accept(JSON.parse(kept.answer) as A);
   const reply = work();
   if (reply.ok)
     sql.exec(

@@ -1,14 +1,19 @@
-import { DEPLOYMENT_NEXT, type DeploymentState, type DeploymentStatus, isTerminal } from "../../contract/deployment.ts";
+import {
+  DEPLOYMENT_NEXT,
+  type DeploymentIdentity,
+  type DeploymentState,
+  type DeploymentStatus,
+  isTerminal,
+} from "../../contract/deployment.ts";
 import type { Entry } from "../../contract/event.ts";
 import type { HealthResult, Usage } from "../../contract/health.ts";
 import { FAILURE_KINDS } from "../../contract/workload.ts";
+import { autoscale, onUsed } from "./autoscale.ts";
 import {
   ASK_AGAIN_MS,
   askAfter,
-  current,
   type Draft,
   draftOf,
-  end,
   type Facts,
   leave,
   note,
@@ -16,10 +21,15 @@ import {
   replace,
   type SlotGeneration,
   stopServing,
-  superseded,
 } from "./draft.ts";
+import { onProbed } from "./health.ts";
+import { LONGEST_RECHECK_MS, onAnswered, onEvicted, onHosts } from "./housing.ts";
 import { onObserved, type Report } from "./observed.ts";
-import { type Candidate, choose } from "./placement.ts";
+import type { Candidate } from "./placement.ts";
+import { isGated } from "./readiness.ts";
+import { onUnresolved } from "./reference.ts";
+import { advance, handOver, markOf, onDeadline, onRollout, RETIRED, type RolloutEvent } from "./rollout.ts";
+import { noteScaled, resize, trim } from "./scale.ts";
 import { statusOf } from "./status.ts";
 
 /**
@@ -28,6 +38,9 @@ import { statusOf } from "./status.ts";
  */
 
 export type Event =
+  | RolloutEvent
+  /** The manifest was changed in what an instance does not notice; `facts` are those of the new one. */
+  | { type: "amended"; from: number }
   | { type: "delete"; entry: Entry }
   /** The same manifest was applied again. */
   | { type: "reapplied" }
@@ -41,7 +54,7 @@ export type Event =
   | {
       type: "evicted";
       host_id: string;
-      why: "host_lost" | "host_draining" | "host_removed";
+      why: EvictionCause;
       slots: readonly SlotGeneration[];
     }
   /** What its health checks came to on a host. */
@@ -57,15 +70,52 @@ export type Event =
   /** A deadline of the state is over. */
   | { type: "due" };
 
-export type Answered = SlotGeneration & ({ accepted: true } | { accepted: false; message: string });
+/** `holder`: the workload that has the port which this one needs. */
+export type Answered = SlotGeneration &
+  ({ accepted: true } | { accepted: false; message: string; holder?: string | undefined });
+export type EvictionCause = "host_lost" | "host_draining" | "host_removed";
 export type Decision = { state: DeploymentState; generation: number; entries: Entry[] };
 
-const LONGEST_RECHECK_MS = 1_800_000;
+/** What a new deployment is born with: whom it takes over from, and why what was there was stopped at once. */
+export type Birth = Pick<DeploymentIdentity, "takes_over" | "force_replace" | "replaces">;
 
-/** The state of a new deployment: every replica looks for a host. */
-export function initial(facts: Facts): Decision {
-  const draft = draftOf({ instances: [], leaving: [], restart_count: 0 }, facts);
-  note(draft, "info", "api", "deployment_created", "created");
+/** The state of a new deployment: every replica that there is room for looks for a host. */
+export function initial(facts: Facts, birth: Birth = { replaces: null }): Decision {
+  const takes = birth.takes_over ?? null;
+  const draft = draftOf(
+    {
+      instances: [],
+      leaving: [],
+      restart_count: 0,
+      established: false,
+      progress: { at: facts.now, mark: 0 },
+      autoscaled: takes?.autoscaled == null ? null : { replicas: takes.autoscaled, at: facts.now },
+      retried: 0,
+      rollout: takes
+        ? {
+            role: "child",
+            number: takes.number,
+            direction: "forward",
+            paused: false,
+            forced: false,
+            blocked: false,
+            parents: takes.parents.map((id) => ({ id, keep: null, report: null })),
+          }
+        : { role: "none", number: 0 },
+    },
+    facts,
+  );
+  note(
+    draft,
+    "info",
+    "api",
+    "deployment_created",
+    takes ? `created, to take over from ${takes.parents[0]}` : "created",
+  );
+  if (birth.force_replace != null)
+    note(draft, "warning", "api", "force_replace", `${birth.replaces} was stopped at once: ${birth.force_replace}`, {
+      parent_id: birth.replaces,
+    });
   return settle(draft, null);
 }
 
@@ -107,13 +157,42 @@ export function decide(state: DeploymentState, event: Event, facts: Facts): Deci
       );
       break;
     case "probed":
+      for (const result of event.results) onProbed(draft, event.host_id, result, live);
+      break;
     case "used":
+      onUsed(draft, event.host_id, event.usages);
+      if (live) autoscale(draft);
+      break;
     case "unresolved":
+      if (live) onUnresolved(draft, event.slots, event.message);
+      break;
     case "resolvable":
+      draft.instances = draft.instances.map((i) =>
+        i.phase === "placing" && i.trouble === "config_error"
+          ? { ...i, message: "", recheck_at: facts.now + ASK_AGAIN_MS }
+          : i,
+      );
+      break;
+    case "amended":
+      noteScaled(draft, "api", event.from, facts.replicas, "by request");
+      if (draft.entries.length === 0)
+        note(draft, "info", "api", "manifest_amended", "the manifest was changed in place");
       break;
     case "due":
-      if (live) onDue(draft);
+      if (live) onDue(draft, state);
+      else onDueEnded(draft, state);
       break;
+    case "retired":
+      onRollout(draft, event, live);
+      if (
+        state.rollout.role === "parent" &&
+        state.rollout.successor === event.by &&
+        state.rollout.afterwards === "delete"
+      )
+        if (state.status !== "deleted") onDelete(draft, RETIRED);
+      break;
+    default:
+      onRollout(draft, event, live);
   }
   return settle(draft, state, event.type === "due");
 }
@@ -126,120 +205,21 @@ function onDelete(draft: Draft, entry: Entry): void {
   stopServing(draft, () => true);
 }
 
-function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
-  const { need, now, jitter } = draft.facts;
-  const own = new Map<string, number>();
-  for (const i of draft.instances)
-    if (i.phase !== "placing" && i.phase !== "waiting") own.set(i.host_id, (own.get(i.host_id) ?? 0) + 1);
-  // Several replicas are placed in one go: what the first ones take is no longer free for the next.
-  const left = new Map(hosts.map((host) => [host.id, { ...host, reserved: { ...host.reserved } }]));
-  let impossible: string | null = null;
-  for (const instance of draft.instances) {
-    if (instance.phase !== "placing") continue;
-    const choice = choose([...left.values()], need, own, instance.refused);
-    const { slot, generation, trouble, refused } = instance;
-    if (choice.type === "chosen") {
-      own.set(choice.host_id, (own.get(choice.host_id) ?? 0) + 1);
-      const host = left.get(choice.host_id);
-      if (host) {
-        host.reserved.memory_bytes += need.memory_bytes;
-        host.reserved.cpu_millis += need.cpu_millis;
-      }
-      replace(draft, {
-        phase: "offered",
-        slot,
-        generation,
-        trouble,
-        refused,
-        since: now,
-        host_id: choice.host_id,
-        ask_at: now + ASK_AGAIN_MS,
-      });
-    } else {
-      if (choice.impossible) impossible = choice.message;
-      // It is told when a host changes; looking again by itself is the net below that, and the longer it has waited the wider.
-      const wait = Math.min(Math.max(now - instance.since, 2 * ASK_AGAIN_MS), LONGEST_RECHECK_MS) * (0.75 + jitter / 2);
-      replace(draft, { ...instance, message: choice.message, recheck_at: now + Math.round(wait) });
-    }
-  }
-  if (impossible !== null && !draft.instances.some((i) => i.phase === "running")) {
-    note(draft, "error", "scheduler", "insufficient_resources", impossible);
-    end(draft, { status: "insufficient_resources", reason: "insufficient_resources", message: impossible });
-  }
+/** A finished job has been kept for as long as it was to be. */
+function onDueEnded(draft: Draft, state: DeploymentState): void {
+  const { ttl_ms, now } = draft.facts;
+  if (ttl_ms === null || !("finished_at" in state) || state.finished_at + ttl_ms > now) return;
+  onDelete(draft, {
+    level: "info",
+    component: "scheduler",
+    reason: "ttl_expired",
+    message: "finished long enough ago (`ttl_after_finished`)",
+  });
 }
 
-function onAnswered(draft: Draft, hostId: string, answer: Answered): void {
-  const instance = current(draft, hostId, answer);
-  if (instance?.phase !== "offered") return;
-  const { slot, generation, trouble } = instance;
+function onDue(draft: Draft, state: DeploymentState): void {
   const { now } = draft.facts;
-  if (answer.accepted) {
-    superseded(draft, instance);
-    replace(draft, {
-      phase: "starting",
-      slot,
-      generation,
-      trouble,
-      since: now,
-      host_id: hostId,
-      message: "",
-      ask_at: now + askAfter(draft),
-    });
-  } else {
-    const refused = { ...instance.refused, [hostId]: answer.message };
-    replace(draft, {
-      phase: "placing",
-      slot,
-      generation,
-      trouble,
-      since: instance.since,
-      refused,
-      message: "",
-      recheck_at: now + ASK_AGAIN_MS,
-    });
-  }
-}
-
-function onEvicted(
-  draft: Draft,
-  hostId: string,
-  slot: SlotGeneration,
-  why: "host_lost" | "host_draining" | "host_removed",
-  live: boolean,
-): void {
-  if (why === "host_removed") {
-    draft.leaving = draft.leaving.filter(
-      (l) => !(l.host_id === hostId && l.slot === slot.slot && l.generation <= slot.generation),
-    );
-  }
-  if (why !== "host_draining") stopServing(draft, (l) => l.host_id === hostId && l.slot === slot.slot);
-  const instance = current(draft, hostId, slot);
-  if (!instance || instance.phase === "placing" || instance.phase === "exited") return;
-  // A job that runs is left to finish; draining waits for it.
-  if (why === "host_draining" && (draft.facts.kind === "job" || instance.phase === "waiting")) return;
-  const text = {
-    host_lost: "the host was lost",
-    host_draining: "the host is drained",
-    host_removed: "the host was removed",
-  }[why];
-  if (why !== "host_removed") leave(draft, instance, live && why === "host_draining" && instance.phase === "running");
-  if (!live) {
-    draft.instances = draft.instances.filter((i) => i.slot !== instance.slot);
-    return;
-  }
-  if (draft.facts.kind === "job" && instance.phase !== "waiting") {
-    const message = `${text} while the job was there; whether it finished is unknown. Apply it again to run it again`;
-    note(draft, "error", "host", why, message, slot);
-    draft.instances = draft.instances.filter((i) => i.slot !== instance.slot);
-    end(draft, { status: "failed", reason: why, message });
-    return;
-  }
-  note(draft, "warning", "host", why, `${text}: instance ${slot.slot} moves`, { ...slot, host_id: hostId });
-  replace(draft, placing(draft, instance.slot, "trouble" in instance ? instance.trouble : null));
-}
-
-function onDue(draft: Draft): void {
-  const { now } = draft.facts;
+  if (state.progress_due_at !== null && state.progress_due_at <= now) onDeadline(draft);
   for (const instance of draft.instances) {
     if (instance.phase === "waiting" && instance.retry_at <= now) {
       leave(draft, instance);
@@ -254,19 +234,11 @@ function onDue(draft: Draft): void {
   }
 }
 
-/** Makes a state of the draft: fills missing replicas, computes the status, and tells of a change. */
+/** Makes a state of the draft: brings the instances to their number, computes the status, and tells of a change. */
 function settle(draft: Draft, before: DeploymentState | null, due = false): Decision {
-  const { facts } = draft;
   const live =
     draft.outcome === null && (before === null || !(before.status === "deleted" || isTerminal(before.status)));
-  if (live) {
-    for (let slot = 0; slot < facts.replicas; slot++) {
-      if (!draft.instances.some((i) => i.slot === slot)) draft.instances.push(placing(draft, slot, null));
-    }
-  }
-  const state = live
-    ? { ...statusOf(draft, before?.status ?? "pending"), ...moving(draft) }
-    : ended(draft, before, due);
+  const state = live ? going(draft, before) : ended(draft, before, due);
   let from = before?.status ?? state.status;
   for (const to of route(from, state.status)) {
     note(
@@ -306,14 +278,46 @@ const WORRYING: ReadonlySet<DeploymentStatus> = new Set([
   ...FAILURE_KINDS,
 ]);
 
+function going(draft: Draft, before: DeploymentState | null): DeploymentState {
+  advance(draft);
+  resize(draft);
+  const shown = statusOf(draft, before?.status ?? "pending");
+  draft.established ||= shown.status === "running";
+  const { rollout, facts } = draft;
+  const mark = markOf(draft);
+  const begins = shown.status === "creating" && before?.status !== "creating" && rollout.role === "none";
+  if (mark > draft.progress.mark || begins) draft.progress = { at: facts.now, mark };
+  return { ...shown, ...moving(draft), progress_due_at: progressDue(draft, shown.status) } as DeploymentState;
+}
+
+/** When something has to have come on: a gated deployment that is being created, and the child of a rolling update. */
+function progressDue(draft: Draft, status: DeploymentStatus): number | null {
+  const { rollout, facts, progress } = draft;
+  const isWaiting =
+    rollout.role === "child"
+      ? rollout.direction === "forward" && !rollout.paused && !rollout.forced
+      : rollout.role === "none" && status === "creating" && isGated(draft);
+  return isWaiting ? progress.at + facts.patience_ms : null;
+}
+
 const moving = (draft: Draft) => ({
   restart_count: draft.restarts,
   instances: draft.instances,
   leaving: draft.leaving,
+  established: draft.established,
+  rollout: draft.rollout,
+  progress: draft.progress,
+  progress_due_at: null as number | null,
+  autoscaled: draft.autoscaled,
+  retried: draft.retried,
 });
 
 function ended(draft: Draft, before: DeploymentState | null, due: boolean): DeploymentState {
   const { now } = draft.facts;
+  handOver(draft);
+  // What has ended and still serves makes way as it is told to.
+  if (draft.rollout.role === "parent" && before?.status !== "deleted" && draft.outcome?.status !== "deleted")
+    trim(draft, Math.min(draft.instances.length, draft.rollout.keep));
   if (draft.outcome?.status === "deleted") {
     return { ...draft.outcome, status: "deleted", ...moving(draft), deleted_at: now, ask_at: now + ASK_AGAIN_MS };
   }

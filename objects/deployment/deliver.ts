@@ -1,4 +1,4 @@
-import type { DeploymentIdentity, Instance } from "../../contract/deployment.ts";
+import type { Instance } from "../../contract/deployment.ts";
 import { workloadId } from "../../contract/id.ts";
 import { workloadSpec } from "../../contract/manifest.ts";
 import type { Workload } from "../../contract/workload.ts";
@@ -8,10 +8,11 @@ import type { Event } from "./decide.ts";
 import type { LetterKey } from "./letters.ts";
 import type { Candidate } from "./placement.ts";
 import type { DeploymentRecord } from "./record.ts";
+import { conclude, handOver, tellParents, tellSuccessor } from "./rollout-delivery.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */
 export type Sender = {
-  env: Pick<Env, "INDEX" | "HOST">;
+  env: Pick<Env, "INDEX" | "HOST" | "DEPLOYMENT" | "NAMESPACE">;
   load: () => DeploymentRecord | null;
   apply: (event: Event) => void;
 };
@@ -29,6 +30,18 @@ export async function deliver(key: LetterKey, sender: Sender): Promise<void> {
       return ask(record, sender);
     case "withdraw":
       return withdraw(record, sender);
+    case "probe":
+      return;
+    case "parents":
+      return tellParents(record, sender);
+    case "successor":
+      return tellSuccessor(record, sender);
+    case "hand_over":
+      return handOver(record, sender);
+    case "conclude":
+      return conclude(record, sender);
+    default:
+      return remote(sender.env.DEPLOYMENT, key.slice("retire ".length)).retire(record.identity.id);
   }
 }
 
@@ -49,7 +62,7 @@ async function place(record: DeploymentRecord, sender: Sender): Promise<void> {
 async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
   const offered = record.state.instances.filter((instance) => instance.phase === "offered");
   await eachHost(offered, async (host_id, instances) => {
-    const workloads = instances.map((instance) => workloadOf(record.identity, instance));
+    const workloads = instances.map((instance) => workloadOf(record, instance));
     const answers = await remote(sender.env.HOST, host_id).assign(workloads);
     sender.apply({
       type: "answered",
@@ -93,12 +106,13 @@ async function withdraw(record: DeploymentRecord, sender: Sender): Promise<void>
   });
 }
 
-function workloadOf(identity: DeploymentIdentity, instance: Instance): Workload {
+function workloadOf({ identity, state }: DeploymentRecord, instance: Instance): Workload {
   return {
     id: workloadId(identity.id, instance.slot),
     generation: instance.generation,
     owner: identity.id,
     want: "running",
+    ...(identity.manifest.health_checks.length > 0 ? { probing: state.established ? "all" : "readiness" } : {}),
     spec: workloadSpec(identity.manifest),
   };
 }

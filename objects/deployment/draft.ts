@@ -1,12 +1,28 @@
 import type { DeploymentState, Instance, Leaving } from "../../contract/deployment.ts";
 import type { Entry } from "../../contract/event.ts";
+import type { OnFailure } from "../../contract/health.ts";
+import { instanceId, workloadId } from "../../contract/id.ts";
+import type { Rollout } from "../../contract/rollout.ts";
 import type { Exit } from "../../contract/workload.ts";
 import type { Need } from "./placement.ts";
 
 /** What a decision needs to know beyond the state and the event. */
 export type Facts = {
+  /** The deployment's own id. */
+  id: string;
   kind: "worker" | "job";
+  /** As the manifest declares it. */
   replicas: number;
+  autoscale: { min: number; max: number; target_cpu: number } | null;
+  checks: readonly { readiness: boolean; on_failure: OnFailure; text: string }[];
+  max_surge: number;
+  max_unavailable: number;
+  /** How long readiness or a rollout may make no progress, ms: the longest `start_period`, and `rollout_deadline`. */
+  patience_ms: number;
+  on_deadline: "drain" | "rollback" | "fail";
+  retries: number;
+  /** A finished job is deleted after this long, ms; null for never. */
+  ttl_ms: number | null;
   need: Need;
   /** The last generation that was drawn. */
   generation: number;
@@ -18,8 +34,9 @@ export type Facts = {
 /** How an event ends the deployment; everything else about its status is computed from its instances. */
 export type Outcome =
   | { status: "completed"; reason: string; message: string; exit: Exit }
+  | { status: "failed"; reason: string; message: string; exit: Exit | null }
   | {
-      status: "failed" | "crash_loop_back_off" | "insufficient_resources" | "deleted";
+      status: "crash_loop_back_off" | "insufficient_resources" | "deleted";
       reason: string;
       message: string;
     };
@@ -31,12 +48,22 @@ export type Draft = {
   leaving: Leaving[];
   restarts: number;
   generation: number;
+  established: boolean;
+  rollout: Rollout;
+  progress: { at: number; mark: number };
+  autoscaled: { replicas: number; at: number } | null;
+  retried: number;
   entries: Entry[];
   outcome: Outcome | null;
+  /** What becomes of a child that ends in this decision, when its parent takes over again. */
+  afterwards: "delete" | "keep";
 };
 
 export const draftOf = (
-  state: Pick<DeploymentState, "instances" | "leaving" | "restart_count">,
+  state: Pick<
+    DeploymentState,
+    "instances" | "leaving" | "restart_count" | "established" | "rollout" | "progress" | "autoscaled" | "retried"
+  >,
   facts: Facts,
 ): Draft => ({
   facts,
@@ -44,9 +71,19 @@ export const draftOf = (
   leaving: [...state.leaving],
   restarts: state.restart_count,
   generation: facts.generation,
+  established: state.established,
+  rollout: state.rollout,
+  progress: state.progress,
+  autoscaled: state.autoscaled,
+  retried: state.retried,
   entries: [],
   outcome: null,
+  afterwards: "keep",
 });
+
+/** The id of an instance of this deployment, as users see it. */
+export const idOf = (facts: Pick<Facts, "id">, slot: number, generation: number): string =>
+  instanceId(workloadId(facts.id, slot), generation);
 
 export function replace(draft: Draft, next: Instance): void {
   draft.instances = draft.instances.map((instance) => (instance.slot === next.slot ? next : instance));

@@ -1,10 +1,15 @@
 import { DurableObject } from "cloudflare:workers";
 import { type DeploymentIdentity, type DeploymentState, isTerminal } from "../../contract/deployment.ts";
-import type { AuditEntry, Entry, Level } from "../../contract/event.ts";
+import type { Entry, Level } from "../../contract/event.ts";
 import type { HealthResult, Usage } from "../../contract/health.ts";
+import type { Manifest } from "../../contract/manifest.ts";
+import { sameManifest } from "../../contract/manifest-diff.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
+import type { RolloutReport } from "../../contract/rollout.ts";
+import { type RolloutAction, rolloutObstacle } from "../../contract/rollout-action.ts";
 import deployment0001 from "../../migrations/deployment/0001_create.sql";
+import deployment0002 from "../../migrations/deployment/0002_rollout.sql";
 import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, cursor, newest } from "../journal.ts";
@@ -14,15 +19,22 @@ import { audit, CLUSTER_SHARD, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { Watchers } from "../watch.ts";
+import { auditEntry } from "./audit-entry.ts";
 import { type Decision, decide, type Event, initial } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import type { SlotGeneration } from "./draft.ts";
 import { explanation, type Running, running, type Told } from "./explain.ts";
-import { isGone, type LetterKey, lettersFor } from "./letters.ts";
+import { keepResults, results } from "./health-results.ts";
+import { isGone, isHandingOver, type LetterKey, lettersFor } from "./letters.ts";
 import type { Report } from "./observed.ts";
+import { type Peek, peekOf } from "./peek.ts";
 import { type DeploymentRecord, factsOf, indexRow, load, loadView, save } from "./record.ts";
+import { present } from "./rollout-delivery.ts";
 
-const MIGRATIONS = [{ id: "deployment/0001", sql: deployment0001 }];
+const MIGRATIONS = [
+  { id: "deployment/0001", sql: deployment0001 },
+  { id: "deployment/0002", sql: deployment0002 },
+];
 /**
  * A purged deployment stays known as purged this long, ms: its answers to requests with an Idempotency-Key are kept for so long, and no message
  * about it is on its way any longer than that.
@@ -54,7 +66,7 @@ export class DeploymentObject extends DurableObject<Env> {
     commit(this.ctx.storage, () => {
       if (load(this.#sql) || this.#sql.exec("SELECT 1 FROM tombstone").toArray().length > 0) return;
       const now = identity.created_at;
-      this.#write(identity, null, initial(factsOf(identity, 0, now)), "created", actor, now);
+      this.#write(identity, null, initial(factsOf(identity, 0, now), identity), "created", actor, now);
       audit(this.#sql, auditEntry(identity, "create", actor, requestId, now, null, 1));
     });
     this.#afterCommit();
@@ -79,7 +91,6 @@ export class DeploymentObject extends DurableObject<Env> {
         };
         if (state.status !== "deleted") {
           this.#apply({ type: "delete", entry }, mutation.actor, now);
-          post(this.#sql, "release", now);
           audit(
             this.#sql,
             auditEntry(identity, "delete", mutation.actor, mutation.request_id, now, revision, revision + 1),
@@ -103,7 +114,82 @@ export class DeploymentObject extends DurableObject<Env> {
 
   /** What health checks of its instances came to on a host. A result that comes twice changes nothing. */
   probed(hostId: string, results: HealthResult[]): void {
-    this.#change((now) => this.#apply({ type: "probed", host_id: hostId, results }, "health_checker", now));
+    this.#change((now) => {
+      const record = this.#load();
+      if (!record) return;
+      keepResults(this.#sql, record.identity.id, results, now);
+      this.#apply({ type: "probed", host_id: hostId, results }, "health_checker", now);
+    });
+  }
+
+  /** Another version takes over from this one, which may keep so many instances (null: all). Answers what there is; null when there is nothing any more. */
+  yieldTo(successor: string, number: number, keep: number | null): RolloutReport | null {
+    this.#change((now) => this.#apply({ type: "yield", successor, number, keep }, "scheduler", now));
+    const record = this.#load();
+    return record && present(record);
+  }
+
+  /** What a parent of this one has. */
+  parentReported(id: string, report: RolloutReport): void {
+    this.#change((now) => this.#apply({ type: "reported", reports: [{ id, report }] }, "scheduler", now));
+  }
+
+  /** A version that was taking over from this one has given up. Answers whether this one takes over again. */
+  takeOver(from: string, others: string[], number: number): boolean {
+    this.#change((now) => this.#apply({ type: "take_over", from, others, number }, "scheduler", now));
+    const state = this.#load()?.state;
+    return state !== undefined && state.rollout.role !== "none" && state.rollout.number >= number;
+  }
+
+  /** Nothing of this one is left, and another version has taken over. */
+  retire(by: string): void {
+    this.#change((now) => this.#apply({ type: "retired", by }, "scheduler", now));
+  }
+
+  /** The manifest is changed in what no instance notices. */
+  amend(manifest: Manifest, actor: string, requestId: string): void {
+    this.#change((now) => {
+      const record = this.#load();
+      if (!record || sameManifest(record.identity.manifest, manifest)) return;
+      const from = record.identity.manifest.replicas;
+      this.#apply({ type: "amended", from }, actor, now, { ...record.identity, manifest });
+      audit(
+        this.#sql,
+        auditEntry(record.identity, "amend", actor, requestId, now, record.revision, record.revision + 1),
+      );
+    });
+  }
+
+  /** Pauses, resumes or undoes the rolling update to this version. */
+  act(action: RolloutAction, mutation: Mutation, namespaces: string[]): Reply<Answer> {
+    return this.#change((now) =>
+      once(this.#sql, mutation, now, () => {
+        const record = this.#visible(namespaces);
+        if (!record.ok) return record;
+        const { identity, state, revision } = record.value;
+        const refusal = stale(mutation, revision);
+        if (refusal) return refusal;
+        const obstacle = rolloutObstacle(state, action);
+        if (obstacle !== null && !obstacle.already)
+          return refuse("action_not_allowed", `It is not possible to ${action}: ${obstacle.reason}.`, {
+            more: { resource_status: state.status, reason_code: obstacle.code },
+          });
+        if (obstacle === null) {
+          this.#apply({ type: action }, mutation.actor, now);
+          audit(
+            this.#sql,
+            auditEntry(identity, action, mutation.actor, mutation.request_id, now, revision, revision + 1),
+          );
+        }
+        return this.read(namespaces);
+      }),
+    );
+  }
+
+  /** What its health checks came to, newest first, as JSON texts. */
+  healthResults(namespaces: string[], limit: number, latest: boolean): Reply<string[]> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept(results(this.#sql, record.value.identity.id, limit, latest)) : record;
   }
 
   /** What its instances use on a host, the newest only. */
@@ -139,13 +225,14 @@ export class DeploymentObject extends DurableObject<Env> {
   }
 
   /** What applying a manifest must know of the deployment that holds the name. */
-  peek(): {
-    state: Pick<DeploymentState, "status" | "restart_count">;
-    manifest: DeploymentIdentity["manifest"];
-    revision: number;
-  } | null {
+  peek(): Peek | null {
     const record = this.#load();
-    return record && { state: record.state, manifest: record.identity.manifest, revision: record.revision };
+    return record && peekOf(record);
+  }
+
+  manifest(namespaces: string[]): Reply<Manifest> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept(record.value.identity.manifest) : record;
   }
 
   events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
@@ -218,14 +305,14 @@ export class DeploymentObject extends DurableObject<Env> {
   async #deliver(key: string): Promise<void> {
     const record = this.#load();
     if (!record) return;
-    const { identity } = record;
     switch (key) {
       case "index":
         return project(this.#sql, this.env.INDEX, indexRow(record, false));
       case "release":
-        return remote(this.env.NAMESPACE, identity.manifest.namespace).release(identity.manifest.name, identity.id);
+        return this.#release(record);
       case "purge":
-        await remote(this.env.NAMESPACE, identity.manifest.namespace).release(identity.manifest.name, identity.id);
+        await this.#sayTheRest();
+        await this.#release(record);
         await project(this.#sql, this.env.INDEX, indexRow(record, true));
         return this.#purge();
       default:
@@ -237,9 +324,25 @@ export class DeploymentObject extends DurableObject<Env> {
     }
   }
 
+  /** Gives the name up; the version that takes over again has it, when there is one. */
+  #release({ identity, state }: DeploymentRecord): Promise<void> {
+    const { rollout } = state;
+    const heir = rollout.role === "parent" && rollout.number % 2 === 1 ? rollout.successor : null;
+    return remote(this.env.NAMESPACE, identity.manifest.namespace).release(identity.manifest.name, identity.id, heir);
+  }
+
+  /** Whatever else is to be said is said before the deployment is forgotten. */
+  async #sayTheRest(): Promise<void> {
+    const keys = this.#sql
+      .exec<{ key: string }>("SELECT key FROM outbox WHERE key NOT IN ('purge', 'index', 'release')")
+      .toArray();
+    for (const { key } of keys) await this.#deliver(key);
+  }
+
   #purge(): void {
     commit(this.ctx.storage, () => {
-      for (const table of ["deployment", "journal", "timer", "outbox", "audit"]) this.#sql.exec(`DELETE FROM ${table}`);
+      for (const table of ["deployment", "journal", "timer", "outbox", "audit", "health_result"])
+        this.#sql.exec(`DELETE FROM ${table}`);
       this.#sql.exec("INSERT INTO tombstone VALUES (1, ?)", Date.now());
       setTimer(this.#sql, "forget", Date.now() + TOMBSTONE_MS);
     });
@@ -260,11 +363,13 @@ export class DeploymentObject extends DurableObject<Env> {
     this.ctx.waitUntil(this.#outbox.drain());
   }
 
-  #apply(event: Event, actor: string, now: number): void {
+  /** @param amended what it is from now on, when the event changes that */
+  #apply(event: Event, actor: string, now: number, amended?: DeploymentIdentity): void {
     const record = this.#load();
     if (!record) return;
-    const facts = factsOf(record.identity, record.generation, now);
-    this.#write(record.identity, record, decide(record.state, event, facts), event.type, actor, now);
+    const identity = amended ?? record.identity;
+    const facts = factsOf(identity, record.generation, now);
+    this.#write(identity, record, decide(record.state, event, facts), event.type, actor, now);
   }
 
   #write(
@@ -278,6 +383,8 @@ export class DeploymentObject extends DurableObject<Env> {
     if (save(this.#sql, identity, before, decision, { actor, now }))
       post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
     for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.#sql, key, now);
+    const isLeavingName = (state: DeploymentState | undefined) => state?.status === "deleted" && !isHandingOver(state);
+    if (isLeavingName(decision.state) && !isLeavingName(before?.state)) post(this.#sql, "release", now);
   }
 
   #load(): DeploymentRecord | null {
@@ -294,28 +401,4 @@ export class DeploymentObject extends DurableObject<Env> {
   #unknown(): Reply<never> {
     return refuse("not_found", `There is no deployment ${this.ctx.id.name}.`);
   }
-}
-
-function auditEntry(
-  identity: DeploymentIdentity,
-  action: string,
-  actor: string,
-  requestId: string,
-  now: number,
-  before: number | null,
-  revision: number,
-): AuditEntry {
-  return {
-    id: `${identity.id}:${action}:${revision}`,
-    timestamp: new Date(now).toISOString(),
-    actor,
-    action,
-    resource_kind: "deployment",
-    resource_id: identity.id,
-    resource_name: identity.manifest.name,
-    namespace: identity.manifest.namespace,
-    before_revision: before,
-    after_revision: revision,
-    request_id: requestId,
-  };
 }

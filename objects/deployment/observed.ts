@@ -5,6 +5,7 @@ import {
   current,
   type Draft,
   end,
+  idOf,
   note,
   replace,
   type SlotGeneration,
@@ -56,6 +57,9 @@ export function onObserved(draft: Draft, hostId: string, report: Report, live: b
         address: seen.address,
         image_digest: seen.image_digest,
         notes: seen.notes,
+        ports: seen.ports ?? [],
+        health: instance.phase === "running" ? instance.health : [],
+        cpu: instance.phase === "running" ? instance.cpu : null,
       });
       stopServing(draft, (l) => l.slot === slot);
       return;
@@ -85,16 +89,7 @@ function onExit(draft: Draft, instance: Housed, exit: Exit, live: boolean): void
     return;
   }
   if (draft.facts.kind === "job") {
-    replace(draft, ended);
-    const good = exit.code === 0;
-    note(draft, good ? "info" : "error", "agent", good ? "job_completed" : "job_failed", `the job ${how}`, { exit });
-    if (good) end(draft, { status: "completed", reason: "completed", message: `the job ${how}`, exit });
-    else
-      end(draft, {
-        status: "failed",
-        reason: exit.evidence === "lost" ? "exit_unknown" : "job_failed",
-        message: `the job ${how}`,
-      });
+    onJobExit(draft, instance, ended, exit, how);
     return;
   }
   draft.restarts += 1;
@@ -111,6 +106,31 @@ function onExit(draft: Draft, instance: Housed, exit: Exit, live: boolean): void
   }
   const delay = RETRY_DELAY_S[draft.restarts - 1] ?? RETRY_DELAY_S[RETRY_DELAY_S.length - 1] ?? 16;
   waitForRetry(draft, instance, null, `instance ${slot} ${how}, starts again in ${delay} s`, delay);
+}
+
+function onJobExit(draft: Draft, instance: Housed, ended: Instance, exit: Exit, how: string): void {
+  const { slot, generation } = instance;
+  const data = { instance_id: idOf(draft.facts, slot, generation), exit };
+  if (exit.code === 0 && exit.timed_out !== true) {
+    replace(draft, ended);
+    note(draft, "info", "agent", "job_completed", `the job ${how}`, data);
+    end(draft, { status: "completed", reason: "completed", message: `the job ${how}`, exit });
+    return;
+  }
+  note(draft, "error", "agent", exit.oom ? "instance_oom" : "job_failed", `the job ${how}`, data);
+  // What became of a run without evidence is not known, and one that ran out of time would do so again.
+  const again = exit.evidence === "kept" && exit.timed_out !== true && draft.retried < draft.facts.retries;
+  if (again) {
+    draft.retried += 1;
+    const delay = RETRY_DELAY_S[Math.min(draft.retried, RETRY_DELAY_S.length) - 1] as number;
+    const message = `the job ${how}; run ${draft.retried + 1} of ${draft.facts.retries + 1} begins in ${delay} s`;
+    waitForRetry(draft, instance, null, message, delay);
+    return;
+  }
+  replace(draft, ended);
+  const reason = exit.timed_out ? "deadline_exceeded" : exit.evidence === "lost" ? "exit_unknown" : "job_failed";
+  const runs = draft.retried === 0 ? "" : `, the last of ${draft.retried + 1} runs`;
+  end(draft, { status: "failed", reason, message: `the job ${how}${runs}`, exit });
 }
 
 function onFailure(
@@ -169,11 +189,13 @@ function waitForRetry(
 function giveUp(draft: Draft, last: string): void {
   const message = `given up after ${MAX_RESTART_COUNT} restarts: ${last}; apply a fixed manifest to start over`;
   const status = draft.facts.kind === "job" ? "failed" : "crash_loop_back_off";
-  end(draft, { status, reason: status === "failed" ? "retries_exhausted" : "crash_loop_back_off", message });
+  if (status === "failed") end(draft, { status, reason: "retries_exhausted", message, exit: null });
+  else end(draft, { status, reason: status, message });
 }
 
 /** `exited with code 3`, `was killed by SIGKILL`, …: what follows "the job" or "instance 0". */
 export function exitText(exit: Exit): string {
+  if (exit.timed_out) return "ran out of time (`deadline`) and was killed";
   if (exit.oom) return "was killed: out of memory";
   if (exit.signal !== null) return `was killed by ${exit.signal}`;
   if (exit.code !== null) return `exited with code ${exit.code}`;

@@ -1,7 +1,8 @@
 import { type DeploymentIdentity, DeploymentState, type DeploymentView } from "../../contract/deployment.ts";
 import { deploymentView } from "../../contract/deployment-view.ts";
 import type { Entry } from "../../contract/event.ts";
-import { workloadSpec } from "../../contract/manifest.ts";
+import { type Manifest, workloadSpec } from "../../contract/manifest.ts";
+import { parseDuration } from "../../contract/quantity.ts";
 import { setTimer } from "../alarm.ts";
 import { append } from "../journal.ts";
 import type { IndexRow } from "../projection.ts";
@@ -49,9 +50,25 @@ export function loadView(sql: SqlStorage): { view: string; revision: number; nam
 export function factsOf(identity: DeploymentIdentity, generation: number, now: number): Facts {
   const { manifest } = identity;
   const spec = workloadSpec(manifest);
+  const checks = spec.health_checks ?? [];
   return {
+    id: identity.id,
     kind: manifest.kind,
     replicas: manifest.replicas,
+    autoscale: manifest.autoscale ?? null,
+    checks: manifest.health_checks.map((check, i) => ({
+      readiness: check.readiness,
+      on_failure: check.on_failure,
+      text: `check ${i} (${check.type} ${check.type === "tcp" ? check.port : check.type === "http" ? check.url : check.command})`,
+    })),
+    max_surge: manifest.max_surge,
+    max_unavailable: manifest.max_unavailable,
+    patience_ms:
+      Math.max(0, ...checks.map(({ start_period_ms }) => start_period_ms)) +
+      (parseDuration(manifest.rollout_deadline) as number),
+    on_deadline: manifest.on_deadline,
+    retries: manifest.retries,
+    ttl_ms: ttlOf(manifest),
     need: {
       runtime: spec.runtime,
       labels: manifest.placement?.labels ?? {},
@@ -64,8 +81,11 @@ export function factsOf(identity: DeploymentIdentity, generation: number, now: n
   };
 }
 
-/** What no reader sees of a state: when to look again, and who was asked in vain. */
-const HIDDEN: ReadonlySet<string> = new Set(["recheck_at", "ask_at", "refused"]);
+const ttlOf = (manifest: Manifest): number | null =>
+  manifest.ttl_after_finished == null ? null : parseDuration(manifest.ttl_after_finished);
+
+/** What no reader sees of a state: when to look again, who was asked in vain, and figures that are read elsewhere. */
+const HIDDEN: ReadonlySet<string> = new Set(["recheck_at", "ask_at", "refused", "cpu", "progress", "progress_due_at"]);
 const seenOf = (state: DeploymentState): string =>
   JSON.stringify(state, (key, value) => (HIDDEN.has(key) ? undefined : value));
 
@@ -83,7 +103,7 @@ export function save(
   const state = DeploymentState.parse(decision.state);
   const text = JSON.stringify(state);
   // Also when nothing changed: the timer that rang was taken, perhaps before its time.
-  setTimer(sql, "deadline", deadlineOf(state));
+  setTimer(sql, "deadline", deadlineOf(state, ttlOf(identity.manifest)));
   if (before !== null && decision.entries.length === 0) {
     if (before.text === text) return false;
     if (seenOf(before.state) === seenOf(state)) {
@@ -118,9 +138,10 @@ export function save(
     );
   } else {
     sql.exec(
-      "UPDATE deployment SET status = ?, state = ?, view = ?, revision = ?, generation = ?, updated_at = ?",
+      "UPDATE deployment SET status = ?, state = ?, identity = ?, view = ?, revision = ?, generation = ?, updated_at = ?",
       state.status,
       text,
+      JSON.stringify(identity),
       view,
       revision,
       decision.generation,

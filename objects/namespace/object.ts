@@ -1,25 +1,65 @@
 import { DurableObject } from "cloudflare:workers";
 import type { DeploymentIdentity, DeploymentView } from "../../contract/deployment.ts";
 import { deploymentView } from "../../contract/deployment-view.ts";
+import type { Entry } from "../../contract/event.ts";
 import { newId } from "../../contract/id.ts";
 import type { Manifest } from "../../contract/manifest.ts";
-import { accept, type Reply } from "../../contract/problem.ts";
+import { diffManifests } from "../../contract/manifest-diff.ts";
+import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
+import type { RevisionView, RolloutReport } from "../../contract/rollout.ts";
 import namespace0001 from "../../migrations/namespace/0001_create.sql";
+import namespace0002 from "../../migrations/namespace/0002_revision.sql";
 import { commit, rearm } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { initial } from "../deployment/decide.ts";
 import { factsOf } from "../deployment/record.ts";
 import { migrate } from "../migrate.ts";
-import { Outbox, post } from "../outbox.ts";
+import { Outbox } from "../outbox.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
+import {
+  addAmendment,
+  addCreation,
+  addReplacement,
+  amendmentOf,
+  claim,
+  creationOf,
+  forget,
+  giveUp,
+  holderOf,
+  replacementOf,
+  takeLeftovers,
+} from "./claim.ts";
 import { type Active, type Verdict, verdictOf } from "./decide.ts";
+import {
+  addRevision,
+  revisionsOf,
+  revisionToGoBackTo,
+  revisionView,
+  settleRevision,
+  withoutPassword,
+} from "./revision.ts";
 
-const MIGRATIONS = [{ id: "namespace/0001", sql: namespace0001 }];
+const MIGRATIONS = [
+  { id: "namespace/0001", sql: namespace0001 },
+  { id: "namespace/0002", sql: namespace0002 },
+];
 
-export type Apply = { manifest: Manifest; mutation: Mutation; dryRun: boolean };
-export type Applied = Answer & { unchanged: boolean };
+/**
+ * `cause` is what the revision says of why; `force` replaces at once; `holder`: only if this deployment holds the name.
+ */
+export type Apply = {
+  manifest: Manifest;
+  mutation: Mutation;
+  dryRun: boolean;
+  force?: boolean;
+  cause?: string;
+  holder?: string;
+};
+export type Applied = Answer & { action: Verdict["action"] };
+/** What came of a rolling update; `heir` is the version that has the name again. */
+export type Conclusion = { outcome: string; message: string; heir: string | null };
 
 /** One namespace: which deployment holds which name. It is asked on apply and on delete, never while a deployment lives. Named by the namespace. */
 export class NamespaceObject extends DurableObject<Env> {
@@ -40,51 +80,84 @@ export class NamespaceObject extends DurableObject<Env> {
   }
 
   /**
-   * Makes a manifest true under its name: a new deployment (201), one that takes over from another (201), or the one that is there already
-   * (200, `unchanged`). The body is the deployment's view. The same Idempotency-Key answers the same body.
+   * Makes a manifest true under its name: a new deployment (201), which replaces what was there at once or step by step, or the one that is there
+   * already (200), unchanged or amended. The body is the deployment's view. The same Idempotency-Key answers the same.
    */
-  async apply({ manifest, mutation, dryRun }: Apply): Promise<Reply<Applied>> {
+  async apply(input: Apply): Promise<Reply<Applied>> {
+    const { manifest, mutation } = input;
     for (;;) {
       const active = await this.#active(manifest.name);
-      const verdict = verdictOf(manifest, active);
-      if (dryRun) {
-        const refusal = stale(mutation, active?.revision ?? 0);
-        return (
-          refusal ??
-          accept({
-            status: 200,
-            revision: active?.revision ?? 0,
-            unchanged: verdict.action === "unchanged",
-            body: dryRunBody(verdict, manifest),
-          })
-        );
-      }
+      if (input.holder !== undefined && active?.id !== input.holder)
+        return refuseHolder(input.holder, manifest.name, active?.id ?? null);
+      const verdict = verdictOf(manifest, active, { force: input.force === true });
+      if (input.dryRun) return this.#rehearse(manifest, mutation, active, verdict);
       this.#bear();
       // While the holder was asked, another apply may have taken the name.
       const reply = commit(this.ctx.storage, () =>
-        this.#claimOf(manifest.name) === (active?.id ?? null)
-          ? this.#decided(manifest, mutation, active, verdict)
-          : null,
+        holderOf(this.#sql, manifest.name) === (active?.id ?? null) ? this.#decided(input, active, verdict) : null,
       );
       if (reply === null) continue;
       await this.#outbox.drain();
       if (!reply.ok) return reply;
       if (reply.value.status === 200) {
-        const present = await remote(this.env.DEPLOYMENT, reply.value.body).reapplied(mutation.actor);
-        return present.ok ? accept({ ...present.value, unchanged: true }) : present;
+        const deployment = remote(this.env.DEPLOYMENT, reply.value.body);
+        const { action } = reply.value;
+        const present = await (action === "amend" ? deployment.read([]) : deployment.reapplied(mutation.actor));
+        return present.ok ? accept({ ...present.value, action }) : present;
       }
-      return accept({ ...reply.value, unchanged: false });
+      return reply;
     }
   }
 
-  /** The deployment no longer holds its name, and is known to its own object. */
-  release(name: string, deploymentId: string): void {
+  /**
+   * Applies an earlier revision of a name again: revision `to`, or (null) the newest before the present one whose update did not fail.
+   * @param deploymentId the deployment that is asked to go back; it must hold the name
+   */
+  async rollBack(name: string, deploymentId: string, to: number | null, mutation: Mutation): Promise<Reply<Applied>> {
+    const holder = this.#born ? holderOf(this.#sql, name) : null;
+    if (holder !== deploymentId) return refuseHolder(deploymentId, name, holder);
+    const revision = revisionToGoBackTo(revisionsOf(this.#sql, name), holder, to);
+    if (revision === null)
+      return refuse("not_found", to === null ? `${name} has no earlier revision.` : `${name} has no revision ${to}.`);
+    const manifest = JSON.parse(revision.manifest) as Manifest;
+    return this.apply({ manifest, mutation, dryRun: false, cause: `rollback to ${revision.number}` });
+  }
+
+  /** The revisions of a name, newest first. */
+  revisions(name: string): RevisionView[] {
+    if (!this.#born) return [];
+    const holder = holderOf(this.#sql, name);
+    const newest = new Set<string>();
+    return revisionsOf(this.#sql, name).map((revision) => {
+      const isNewest = !newest.has(revision.deployment_id);
+      newest.add(revision.deployment_id);
+      return revisionView(revision, holder, isNewest);
+    });
+  }
+
+  /** What came of a rolling update. A failed version stays for its logs until another is applied to the name. */
+  concluded(name: string, deploymentId: string, { outcome, message, heir }: Conclusion): void {
     if (!this.#born) return;
     commit(this.ctx.storage, () => {
-      this.#sql.exec("DELETE FROM claim WHERE name = ? AND deployment_id = ?", name, deploymentId);
-      this.#sql.exec("DELETE FROM creation WHERE deployment_id = ?", deploymentId);
-      this.#sql.exec("DELETE FROM replacement WHERE deployment_id = ?", deploymentId);
+      settleRevision(this.#sql, name, deploymentId, outcome, message);
+      if (heir === null) return;
+      if (giveUp(this.#sql, name, deploymentId, heir) && outcome === "failed")
+        this.#sql.exec("INSERT OR REPLACE INTO leftover VALUES (?, ?)", deploymentId, name);
     });
+  }
+
+  /** The deployment no longer holds its name, and is known to its own object. */
+  release(name: string, deploymentId: string, heir: string | null): void {
+    if (!this.#born) return;
+    commit(this.ctx.storage, () => {
+      const now = Date.now();
+      const asker = { actor: "scheduler", request_id: "" };
+      if (giveUp(this.#sql, name, deploymentId, heir) && heir === null)
+        for (const id of takeLeftovers(this.#sql, name))
+          addReplacement(this.#sql, id, deploymentId, "the name was given up", asker, now);
+      forget(this.#sql, deploymentId);
+    });
+    this.ctx.waitUntil(this.#outbox.drain());
   }
 
   override async alarm(): Promise<void> {
@@ -96,114 +169,146 @@ export class NamespaceObject extends DurableObject<Env> {
     }
   }
 
-  /** The answer to keep: 201 with the body, or 200 with the id of the deployment that stays as it is. */
-  #decided(manifest: Manifest, mutation: Mutation, active: Active | null, verdict: Verdict): Reply<Answer> {
+  #rehearse(manifest: Manifest, mutation: Mutation, active: Active | null, verdict: Verdict): Reply<Applied> {
+    const revision = active?.revision ?? 0;
+    const before = active?.manifest ?? null;
+    const body = JSON.stringify({
+      dry_run: true,
+      action: verdict.action,
+      ...("id" in verdict ? { deployment_id: verdict.id } : {}),
+      ...(verdict.action === "replace" ? { why: verdict.why } : {}),
+      changes: before === null ? [] : diffManifests(before, manifest),
+      manifest: withoutPassword(manifest),
+    });
+    return stale(mutation, revision) ?? accept({ status: 200, revision, action: verdict.action, body });
+  }
+
+  /** The answer to keep: 201 with the body, or 200 with the id of the deployment that stays. */
+  #decided({ manifest, mutation, cause = "apply" }: Apply, active: Active | null, verdict: Verdict): Reply<Applied> {
     const now = Date.now();
-    return once(this.#sql, mutation, now, () => {
-      const refusal = stale(mutation, active?.revision ?? 0);
+    const sql = this.#sql;
+    return once<Applied>(sql, mutation, now, () => {
+      const { action } = verdict;
+      const revision = active?.revision ?? 0;
+      const refusal = stale(mutation, revision);
       if (refusal) return refusal;
-      if (verdict.action === "unchanged")
-        return accept({ status: 200, body: verdict.id, revision: active?.revision ?? 0 });
-      const identity: DeploymentIdentity = {
-        id: newId("deployment", now),
-        created_at: now,
+      if (verdict.action === "unchanged") return accept({ status: 200, body: verdict.id, revision, action });
+      const amends = verdict.action === "amend";
+      const deployment_id = amends ? verdict.id : newId("deployment", now);
+      const number = addRevision(sql, manifest.name, {
+        deployment_id,
         manifest,
-        replaces: verdict.action === "replace" ? verdict.id : null,
-      };
-      this.#sql.exec("INSERT OR REPLACE INTO claim VALUES (?, ?)", manifest.name, identity.id);
-      this.#sql.exec(
-        "INSERT INTO creation VALUES (?, ?, ?, ?)",
-        identity.id,
-        JSON.stringify(identity),
-        mutation.actor,
-        mutation.request_id,
-      );
-      post(this.#sql, `create ${identity.id}`, now);
-      if (verdict.action === "replace") {
-        this.#sql.exec(
-          "INSERT OR REPLACE INTO replacement VALUES (?, ?, ?, ?)",
-          verdict.id,
-          identity.id,
-          mutation.actor,
-          mutation.request_id,
-        );
-        post(this.#sql, `replace ${verdict.id}`, now);
+        created_at: now,
+        actor: mutation.actor,
+        cause: amends && cause === "apply" ? "scale" : cause,
+        outcome: verdict.action === "roll" ? "progressing" : "applied",
+      });
+      if (amends) {
+        addAmendment(sql, deployment_id, manifest, mutation, now);
+        return accept({ status: 200, body: deployment_id, revision, action });
       }
-      return accept({ status: 201, body: JSON.stringify(firstView(identity)), revision: 1 });
+      const identity = this.#identity(deployment_id, manifest, verdict, number, now);
+      claim(sql, manifest.name, identity.id);
+      addCreation(sql, identity, mutation, now);
+      if (verdict.action !== "create") settleSuperseded(sql, manifest.name, verdict.id, identity.id);
+      for (const id of "dropped" in verdict ? verdict.dropped : [])
+        addReplacement(sql, id, identity.id, "why" in verdict ? verdict.why : "nothing of it served", mutation, now);
+      for (const id of takeLeftovers(sql, manifest.name))
+        addReplacement(sql, id, identity.id, "another version was applied", mutation, now);
+      return accept({ status: 201, body: JSON.stringify(firstView(identity)), revision: 1, action });
     });
   }
 
+  #identity(id: string, manifest: Manifest, verdict: Verdict, number: number, now: number): DeploymentIdentity {
+    return {
+      id,
+      created_at: now,
+      manifest,
+      replaces: "id" in verdict ? verdict.id : null,
+      takes_over:
+        verdict.action === "roll"
+          ? { number: 2 * number, parents: verdict.parents.map((parent) => parent.id), autoscaled: verdict.autoscaled }
+          : null,
+      force_replace: verdict.action === "replace" ? verdict.why : null,
+    };
+  }
+
   async #deliver(key: string): Promise<void> {
-    const [what, id] = key.split(" ") as ["create" | "replace", string];
+    const [what, id] = key.split(" ") as ["create" | "replace" | "amend", string];
     const deployment = remote(this.env.DEPLOYMENT, id);
-    if (what === "create") {
-      const row = this.#sql
-        .exec<{ identity: string; actor: string; request_id: string }>(
-          "SELECT identity, actor, request_id FROM creation WHERE deployment_id = ?",
-          id,
-        )
-        .toArray()[0];
-      if (!row) return;
-      await deployment.create(JSON.parse(row.identity) as DeploymentIdentity, row.actor, row.request_id);
-      this.#sql.exec("DELETE FROM creation WHERE deployment_id = ?", id);
-    } else {
-      const row = this.#sql
-        .exec<{ by_id: string; actor: string; request_id: string }>(
-          "SELECT by_id, actor, request_id FROM replacement WHERE deployment_id = ?",
-          id,
-        )
-        .toArray()[0];
-      if (!row) return;
-      await deployment.delete({ actor: row.actor, request_id: row.request_id, if_match: null, idempotency: null }, [], {
-        level: "warning",
-        component: "api",
-        reason: "force_replace",
-        message: `replaced by ${row.by_id}: another manifest was applied to its name`,
-      });
-      this.#sql.exec("DELETE FROM replacement WHERE deployment_id = ?", id);
+    switch (what) {
+      case "create": {
+        const row = creationOf(this.#sql, id);
+        if (!row) return;
+        await deployment.create(row.identity, row.actor, row.request_id);
+        this.#sql.exec("DELETE FROM creation WHERE deployment_id = ?", id);
+        return;
+      }
+      case "amend": {
+        const row = amendmentOf(this.#sql, id);
+        if (!row) return;
+        await deployment.amend(row.manifest, row.actor, row.request_id);
+        this.#sql.exec("DELETE FROM amendment WHERE deployment_id = ? AND manifest = ?", id, row.text);
+        return;
+      }
+      case "replace": {
+        const row = replacementOf(this.#sql, id);
+        if (!row) return;
+        const mutation: Mutation = { actor: row.actor, request_id: row.request_id, if_match: null, idempotency: null };
+        await deployment.delete(mutation, [], replacedEntry(row.by_id, row.why));
+        this.#sql.exec("DELETE FROM replacement WHERE deployment_id = ?", id);
+      }
     }
   }
 
-  #claimOf(name: string): string | null {
-    return (
-      this.#sql.exec<{ deployment_id: string }>("SELECT deployment_id FROM claim WHERE name = ?", name).toArray()[0]
-        ?.deployment_id ?? null
-    );
-  }
-
   async #active(name: string): Promise<Active | null> {
-    const id = this.#born ? this.#claimOf(name) : null;
+    const id = this.#born ? holderOf(this.#sql, name) : null;
     if (id === null) return null;
     const peek = await remote(this.env.DEPLOYMENT, id).peek();
-    if (peek) return { id, status: peek.state.status, manifest: peek.manifest, revision: peek.revision };
+    if (peek) return { id, ...peek };
     // Claimed, but its object does not know it: not made yet, or purged already.
-    const row = this.#sql
-      .exec<{ identity: string }>("SELECT identity FROM creation WHERE deployment_id = ?", id)
-      .toArray()[0];
-    const { manifest } = row ? (JSON.parse(row.identity) as DeploymentIdentity) : { manifest: null };
-    return manifest
-      ? { id, status: "pending", manifest, revision: 1 }
+    const row = creationOf(this.#sql, id);
+    return row
+      ? {
+          id,
+          status: "pending",
+          manifest: row.identity.manifest,
+          revision: 1,
+          report: null,
+          parents: (row.identity.takes_over?.parents ?? []).map((parent) => ({ id: parent, report: UNHEARD })),
+          autoscaled: null,
+        }
       : { id, status: "deleted", manifest: null, revision: 0 };
   }
 }
 
+/** A parent that nobody has heard yet: as far as is known it serves. */
+const UNHEARD: RolloutReport = { instances: [{ id: "", slot: 0, ready: true }], leaving: 0, established: true };
+
+/** The version that was being rolled out, when another is applied before it was done. */
+function settleSuperseded(sql: SqlStorage, name: string, id: string, by: string): void {
+  const row = revisionsOf(sql, name).find(({ deployment_id }) => deployment_id === id);
+  if (row?.outcome === "progressing")
+    settleRevision(sql, name, id, "superseded", `${by} was applied before it was complete`);
+}
+
+const refuseHolder = (id: string, name: string, holder: string | null): Reply<never> =>
+  refuse("action_not_allowed", `${id} does not hold the name ${name}; ${holder ?? "nobody"} does.`);
+
+const replacedEntry = (by: string, why: string | null): Entry => ({
+  level: "warning",
+  component: "api",
+  reason: "force_replace",
+  message: `replaced at once by ${by}: ${why ?? "another manifest was applied to its name"}`,
+  data: { parent_id: by },
+});
+
 /** What the DeploymentObject will make of the same identity: so the answer of a creation is known, and kept, before its object is asked. */
 function firstView(identity: DeploymentIdentity): DeploymentView {
-  const { state, entries } = initial(factsOf(identity, 0, identity.created_at));
+  const { state, entries } = initial(factsOf(identity, 0, identity.created_at), identity);
   return deploymentView(identity, state, {
     revision: 1,
     updated_at: identity.created_at,
     event_cursor: entries.length,
   });
 }
-
-const dryRunBody = (verdict: Verdict, manifest: Manifest): string =>
-  JSON.stringify({
-    dry_run: true,
-    action: verdict.action,
-    ...("id" in verdict ? { deployment_id: verdict.id } : {}),
-    manifest: withoutPassword(manifest),
-  });
-
-const withoutPassword = (manifest: Manifest): Manifest =>
-  manifest.config?.password == null ? manifest : { ...manifest, config: { ...manifest.config, password: null } };

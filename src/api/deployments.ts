@@ -4,6 +4,7 @@ import { DeploymentId } from "../../contract/id.ts";
 import { Manifest } from "../../contract/manifest.ts";
 import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Answer } from "../../contract/request.ts";
+import { ManifestChange } from "../../contract/rollout.ts";
 import { type Principal, permits } from "../../contract/scope.ts";
 import { remote } from "../../objects/remote.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
@@ -14,6 +15,9 @@ import { fail, unwrap } from "../problem.ts";
 import { duration, flag, limit, several } from "../query.ts";
 import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
+
+/** What applying can come to. */
+const APPLY_ACTIONS = ["create", "unchanged", "amend", "roll", "replace"] as const;
 
 const params = { id: DeploymentId };
 const LONGEST_WAIT_MS = 300_000;
@@ -27,8 +31,10 @@ const Statuses = z
 
 const DryRun = z.object({
   dry_run: z.literal(true),
-  action: z.string().describe("What applying it would do: create, replace, or unchanged"),
+  action: z.enum(APPLY_ACTIONS).describe("What applying it would do"),
   deployment_id: z.string().optional(),
+  why: z.string().optional().describe("With `replace`: why it could not be done step by step"),
+  changes: z.array(ManifestChange).describe("Against the manifest that holds the name now"),
   manifest: z.unknown().describe("The manifest with every default filled in"),
 });
 
@@ -50,9 +56,10 @@ export const DEPLOYMENTS = [
     group: "Deployments",
     summary: "Apply a manifest",
     description:
-      "Makes the manifest true under its name. A name that is free gets a new deployment; a name that is held is taken over by a new deployment, and the old one is deleted; applying what is there already changes nothing but the restart count, which starts over.",
+      "Makes the manifest true under its name. A name that is free gets a new deployment. A name that is held is taken over by a new one: step by step (`roll`) when the new manifest has a health check and the old version serves, else at once (`replace`), with an event that says why. A change of replicas, autoscaling or rollout settings alone changes the deployment in place (`amend`). Applying what is there already changes nothing (`unchanged`) but the restart count, which starts over. The header `Lamplighter-Action` says which it was.",
     query: z.object({
       dry_run: flag.optional().describe("Check everything and say what would happen, without doing it"),
+      force: flag.optional().describe("Replace what is there at once, whatever it is"),
     }),
     body: {
       schema: Manifest,
@@ -69,16 +76,22 @@ export const DEPLOYMENTS = [
         description: "A new deployment",
         schema: DeploymentView,
         example: DEPLOYMENT,
-        headers: { Location: "Address of the new deployment" },
+        headers: { Location: "Address of the new deployment", "Lamplighter-Action": APPLY_ACTIONS.join(", ") },
       },
       200: {
-        description: "The same manifest was there already; or, with `dry_run`, what would happen",
+        description:
+          "The deployment that was there already: `unchanged`, or changed in place (`amend`); or, with `dry_run`, what would happen",
         schema: z.union([DeploymentView, DryRun]),
       },
     },
     problems: ["namespace_not_permitted", "name_taken"],
     handle: async (ask) => {
-      const input = { manifest: ask.body, mutation: await ask.mutation(), dryRun: ask.query.dry_run === true };
+      const input = {
+        manifest: ask.body,
+        mutation: await ask.mutation(),
+        dryRun: ask.query.dry_run === true,
+        force: ask.query.force === true,
+      };
       const applied = unwrap(
         await call(
           () => remote(ask.env.NAMESPACE, ask.body.namespace),
@@ -87,8 +100,8 @@ export const DEPLOYMENTS = [
       );
       if (input.dryRun) return jsonText(applied.body);
       const { id } = JSON.parse(applied.body) as DeploymentView;
-      const headers: Record<string, string> =
-        applied.status === 201 ? { location: `${ask.prefix}/deployments/${id}` } : {};
+      const headers: Record<string, string> = { "lamplighter-action": applied.action };
+      if (applied.status === 201) headers.location = `${ask.prefix}/deployments/${id}`;
       const present = await waited(ask, id, RESTING, headers);
       return resource(present ? { ...present, status: applied.status } : applied, headers);
     },

@@ -10,12 +10,14 @@ import { HEALTH } from "./health.ts";
 import { HOST_LINK } from "./host-link.ts";
 import { HOSTS } from "./hosts.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
+import { ROLLOUTS } from "./rollouts.ts";
 import { TOKENS } from "./tokens.ts";
 import { WHOAMI } from "./whoami.ts";
 
 /** Every route, in the order in which the documentation shows them. */
 export const ROUTES: readonly Route[] = [
   ...DEPLOYMENTS,
+  ...ROLLOUTS,
   ...DEPLOYMENT_EVENTS,
   ...DEPLOYMENT_LOGS,
   ...DEPLOYMENT_METRICS,

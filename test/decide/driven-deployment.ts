@@ -1,10 +1,11 @@
 import type { DeploymentState, DeploymentStatus } from "../../contract/deployment.ts";
 import type { Exit, Observation } from "../../contract/workload.ts";
-import { type Decision, decide, type Event, initial } from "../../objects/deployment/decide.ts";
+import { type Birth, type Decision, decide, type Event, initial } from "../../objects/deployment/decide.ts";
 import type { Facts } from "../../objects/deployment/draft.ts";
 import { deadlineOf, lettersFor } from "../../objects/deployment/letters.ts";
 import type { Candidate } from "../../objects/deployment/placement.ts";
 
+export const DEPLOYMENT = "dep_00000000000000000000000001";
 export const T0 = Date.UTC(2100, 0, 1);
 export const GIB = 1024 ** 3;
 
@@ -29,16 +30,26 @@ export class Driven {
   letters: string[] = [];
   /** The changes of status that the last event told of. */
   moves: [DeploymentStatus, DeploymentStatus][] = [];
-  readonly #facts: Omit<Facts, "generation" | "now">;
+  #facts: Omit<Facts, "generation" | "now">;
 
-  constructor(kind: "worker" | "job" = "worker", replicas = 1, memory = 0) {
+  constructor(kind: "worker" | "job" = "worker", replicas = 1, memory = 0, over: Partial<Facts> = {}, birth?: Birth) {
     this.#facts = {
+      id: over.id ?? DEPLOYMENT,
       kind,
       replicas,
+      autoscale: null,
+      checks: [],
+      max_surge: 1,
+      max_unavailable: 0,
+      patience_ms: 600_000,
+      on_deadline: "drain",
+      retries: 0,
+      ttl_ms: null,
       need: { runtime: "docker", labels: {}, memory_bytes: memory, cpu_millis: 0 },
       jitter: 0.5,
+      ...over,
     };
-    const first = initial({ ...this.#facts, generation: 0, now: T0 });
+    const first = initial({ ...this.#facts, generation: 0, now: T0 }, birth);
     this.state = first.state;
     this.generation = first.generation;
     this.letters = [...lettersFor(null, first.state, "created")];
@@ -94,10 +105,19 @@ export class Driven {
   }
   /** Lets the next deadline come. */
   due(): this {
-    const at = deadlineOf(this.state);
+    const at = deadlineOf(this.state, this.#facts.ttl_ms);
     if (at === null) throw new Error(`${this.state.status} has no deadline`);
     this.now = Math.max(at, this.now);
     return this.do({ type: "due" });
+  }
+  /** The manifest is another from here on. */
+  amend(over: Partial<Facts>): this {
+    const from = this.#facts.replicas;
+    this.#facts = { ...this.#facts, ...over };
+    return this.do({ type: "amended", from });
+  }
+  get facts(): Facts {
+    return { ...this.#facts, generation: this.generation, now: this.now };
   }
   slot(slot = 0) {
     const instance = this.state.instances.find((i) => i.slot === slot);

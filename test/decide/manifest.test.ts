@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
+import type { DeploymentStatus } from "../../contract/deployment.ts";
 import { checkManifest } from "../../contract/manifest-check.ts";
+import { sameManifest } from "../../contract/manifest-diff.ts";
 import { MANIFEST_RULES } from "../../contract/manifest-rules.ts";
 import { parseCpu, parseDuration, parseMemory } from "../../contract/quantity.ts";
 import { suggestion } from "../../contract/suggestion.ts";
-import { sameManifest, verdictOf } from "../../objects/namespace/decide.ts";
+import { type Active, type Version, verdictOf } from "../../objects/namespace/decide.ts";
 
 const docker = { name: "web", runtime: "docker", image: "nginx" };
 const process = { name: "web", runtime: "process", command: ["true"] };
@@ -228,6 +230,18 @@ describe("applying", () => {
     return result.manifest;
   };
   const manifest = parse({ ...docker, labels: { a: "1", b: "2" } });
+  const active = (status: DeploymentStatus, ready = 1, parents: Version[] = []): Active =>
+    status === "deleted"
+      ? { id: "dep", status, manifest: null, revision: 0 }
+      : {
+          id: "dep",
+          status,
+          manifest,
+          revision: 1,
+          report: { instances: [{ id: "i", slot: 0, ready: ready > 0 }], leaving: 0, established: ready > 0 },
+          parents,
+          autoscaled: null,
+        };
   test.each([
     ["pending", "unchanged"],
     ["creating", "unchanged"],
@@ -240,13 +254,47 @@ describe("applying", () => {
     ["error", "replace"],
     ["deleted", "create"],
   ] as const)("the same manifest to a %s deployment: %s", (status, action) => {
-    expect(verdictOf(manifest, { id: "dep", status, manifest, revision: 1 }).action).toBe(action);
+    expect(verdictOf(manifest, active(status)).action).toBe(action);
   });
-  test("another manifest replaces, none creates", () => {
-    expect(
-      verdictOf(parse({ ...docker, image: "nginx:2" }), { id: "dep", status: "running", manifest, revision: 1 }).action,
-    ).toBe("replace");
-    expect(verdictOf(manifest, null).action).toBe("create");
+  test("none creates", () => expect(verdictOf(manifest, null)).toEqual({ action: "create" }));
+  const checked = { ...docker, health_checks: [{ type: "tcp", port: 80 }] };
+  const other = {
+    id: "dep_before",
+    report: { instances: [{ id: "i", slot: 0, ready: true }], leaving: 0, established: true },
+  };
+  test.each([
+    ["without a health check", { image: "nginx:2" }, docker, active("running"), "replace"],
+    ["with one, of what serves", { image: "nginx:2" }, checked, active("running"), "roll"],
+    ["with one, of what does not serve", { image: "nginx:2" }, checked, active("creating", 0), "replace"],
+    [
+      "with one, of what was taking over from what serves",
+      { image: "nginx:2" },
+      checked,
+      active("creating", 0, [other]),
+      "roll",
+    ],
+    ["with one, of what has failed but serves", { image: "nginx:2" }, checked, active("image_pull_back_off"), "roll"],
+    ["of replicas only", { replicas: 3 }, docker, active("running"), "amend"],
+    ["of replicas and surge", { replicas: 3, max_surge: 2 }, docker, active("creating", 0), "amend"],
+    ["of replicas and image", { replicas: 3, image: "nginx:2" }, docker, active("running"), "replace"],
+    ["of replicas of what is stuck", { replicas: 3 }, docker, active("error", 0), "replace"],
+    ["of kind", { kind: "job" }, docker, active("running"), "replace"],
+  ] as const)("a change %s", (_what, change, base, holder, action) => {
+    const before = { ...holder, manifest: parse({ ...base }) };
+    const verdict = verdictOf(parse({ ...base, ...change }), before as Active);
+    expect(verdict.action).toBe(action);
+    if (verdict.action === "roll") {
+      // Whoever serves is rolled from; whoever does not goes at once.
+      const versions = [...verdict.parents.map(({ id }) => id), ...verdict.dropped];
+      expect(versions.sort()).toEqual(
+        ["dep", ...("parents" in holder ? holder.parents.map(({ id }) => id) : [])].sort(),
+      );
+    }
+    expect(verdictOf(parse({ ...base, ...change }), before as Active, { force: true }).action).toBe("replace");
+  });
+  test("a renewed secret rolls the same manifest", () => {
+    const same = parse(checked);
+    expect(verdictOf(same, { ...active("running"), manifest: same } as Active, { renewed: true }).action).toBe("roll");
   });
   test("the order of free-form keys does not count", () => {
     expect(sameManifest(manifest, parse({ ...docker, labels: { b: "2", a: "1" } }))).toBe(true);

@@ -1,0 +1,29 @@
+import { type Draft, note, replace, type SlotGeneration } from "./draft.ts";
+
+/** How long what is missing is waited for before it is looked for again, ms; whoever makes it tells the deployment at once. */
+const LOOK_AGAIN_MS = 1_800_000;
+
+/**
+ * What the manifest refers to is not there, so that no host can be asked. It is waited for: nothing was attempted on any host, and so nothing counts
+ * towards giving up.
+ */
+export function onUnresolved(draft: Draft, slots: readonly SlotGeneration[], message: string): void {
+  const { now, jitter } = draft.facts;
+  let isNews = false;
+  for (const { slot, generation } of slots) {
+    const instance = draft.instances.find((i) => i.slot === slot && i.generation === generation);
+    if (instance?.phase !== "offered" && instance?.phase !== "placing") continue;
+    isNews ||= instance.trouble !== "config_error";
+    replace(draft, {
+      phase: "placing",
+      slot,
+      generation,
+      since: instance.since,
+      trouble: "config_error",
+      refused: {},
+      message,
+      recheck_at: now + Math.round(LOOK_AGAIN_MS * (0.75 + jitter / 2)),
+    });
+  }
+  if (isNews) note(draft, "error", "scheduler", "config_error", message);
+}
