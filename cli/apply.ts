@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { DeploymentView } from "../contract/deployment.ts";
 import { collect, inSession, serverCommand, timeoutOption } from "./command.ts";
+import { type Rehearsal, rehearsed } from "./diff.ts";
 import { Failure, Interrupted, Refused } from "./failure.ts";
 import { type Declared, declarations } from "./manifest/deployments.ts";
 import { readEnvFile } from "./manifest/env-file.ts";
@@ -13,7 +14,8 @@ import { settle } from "./settle.ts";
 type Options = SessionOptions & {
   file: string[];
   envFile?: string[];
-  dryRun?: boolean;
+  dryRun?: true | "server" | "client";
+  force?: boolean;
   wait?: boolean;
   timeout: number;
 };
@@ -30,7 +32,15 @@ export function applyCommand(program: Command, around: Surroundings): void {
       `values for $NAME and \${NAME} that the environment does not have (repeat for several)`,
       collect,
     )
-    .option("--dry-run", "ask the server what it would do, and change nothing")
+    .addOption(
+      new Option(
+        "-d, --dry-run [where]",
+        "change nothing: ask the `server` what it would do, or only check here (`client`)",
+      )
+        .choices(["server", "client"])
+        .preset("server"),
+    )
+    .option("--force", "replace what is there at once, without a rolling update")
     .option("--wait", "until workers run and jobs have completed, or one of them failed")
     .addOption(timeoutOption("5m"))
     .addHelpText(
@@ -44,12 +54,18 @@ async function apply(session: Session, options: Options): Promise<void> {
   const { deployments, notes } = await read(session, options);
   if (session.format === "table") for (const note of notes) session.terminal.err(`${note}\n`);
   // With several, the server is asked about all of them first: what it alone can know must not leave half of a file applied.
-  if (options.dryRun !== true && deployments.length > 1) for (const one of deployments) await send(session, one, true);
+  if (options.dryRun === undefined && deployments.length > 1)
+    for (const one of deployments) await send(session, one, { dryRun: true });
+  if (options.dryRun === "client") {
+    for (const one of deployments) session.terminal.out(`deployment ${nameOf(one)} is well-formed\n`);
+    session.terminal.err("Dry run: the server was not asked, and nothing was changed.\n");
+    return;
+  }
   const done: { text: string; view: DeploymentView }[] = [];
   const failures: Failure[] = [];
   for (const one of deployments) {
     try {
-      const answer = await send(session, one, options.dryRun === true);
+      const answer = await send(session, one, { dryRun: options.dryRun !== undefined, force: options.force });
       done.push({ text: answer.text, view: JSON.parse(answer.text) as DeploymentView });
       if (session.format === "table") session.terminal.out(`deployment ${nameOf(one)} ${answer.said}\n`);
     } catch (error) {
@@ -60,7 +76,7 @@ async function apply(session: Session, options: Options): Promise<void> {
   }
   const bodies = done.map((one) => one.text);
   const unsettled =
-    options.wait === true && options.dryRun !== true
+    options.wait === true && options.dryRun === undefined
       ? await settle(
           session,
           done.map((one) => one.view),
@@ -75,7 +91,8 @@ async function apply(session: Session, options: Options): Promise<void> {
   const first = failures[0];
   if (first !== undefined)
     throw new Failure(`${failures.length} of ${deployments.length} deployments failed`, { exit: first.exit });
-  if (options.dryRun === true && session.format === "table") session.terminal.err("Dry run: nothing was changed.\n");
+  if (options.dryRun !== undefined && session.format === "table")
+    session.terminal.err("Dry run: nothing was changed.\n");
 }
 
 async function read(session: Session, options: Options) {
@@ -88,17 +105,19 @@ async function read(session: Session, options: Options) {
 
 const nameOf = ({ manifest }: Declared): string => `${manifest.namespace}/${manifest.name}`;
 
-async function send(session: Session, declared: Declared, dryRun: boolean): Promise<{ text: string; said: string }> {
+async function send(
+  session: Session,
+  declared: Declared,
+  { dryRun, force }: { dryRun: boolean; force?: boolean | undefined },
+): Promise<{ text: string; said: string }> {
   try {
-    const { status, text } = await session.api.post("/deployments", {
-      query: { dry_run: dryRun || undefined },
+    const { text, headers } = await session.api.post("/deployments", {
+      query: { dry_run: dryRun || undefined, force: force || undefined },
       body: declared.body,
       ...(dryRun ? {} : { idempotencyKey: randomUUID() }),
     });
-    if (dryRun) return { text, said: would(JSON.parse(text) as { action: string }) };
-    const { id, replaces } = JSON.parse(text) as DeploymentView;
-    if (status === 200) return { text, said: `unchanged (${id})` };
-    return { text, said: replaces === undefined ? `created (${id})` : `updated (${id}, replaces ${replaces})` };
+    if (dryRun) return { text, said: rehearsed(JSON.parse(text) as Rehearsal) };
+    return { text, said: done(headers.get("lamplighter-action"), JSON.parse(text) as DeploymentView) };
   } catch (error) {
     if (error instanceof Refused && error.problem.violations.length > 0) {
       throw new Failure(`cannot apply deployment '${nameOf(declared)}': ${error.message}`, {
@@ -113,9 +132,17 @@ async function send(session: Session, declared: Declared, dryRun: boolean): Prom
   }
 }
 
-const WOULD: Record<string, string> = {
-  create: "would be created",
-  replace: "would be updated",
-  unchanged: "would stay as it is",
-};
-const would = ({ action }: { action: string }): string => WOULD[action] ?? action;
+function done(action: string | null, { id, replaces }: DeploymentView): string {
+  switch (action) {
+    case "unchanged":
+      return `unchanged (${id})`;
+    case "amend":
+      return `changed in place (${id})`;
+    case "roll":
+      return `is being updated (${id} takes over from ${replaces})`;
+    case "replace":
+      return `updated (${id}, replaces ${replaces} at once)`;
+    default:
+      return `created (${id})`;
+  }
+}

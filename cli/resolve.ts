@@ -2,7 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Api } from "./api.ts";
 import { Failure, notFound } from "./failure.ts";
 
-type Named = { id: string; name: string; namespace?: string | null; status?: string };
+type Named = {
+  id: string;
+  name: string;
+  namespace?: string | null;
+  status?: string;
+  rollout?: { role: string };
+};
 
 /** The resources of one kind that a user may name: by id, by the beginning of an id, by name, or by `namespace/name`. */
 type Kind = { word: string; path: string; prefix: string };
@@ -58,11 +64,20 @@ async function readAll(
   return rows;
 }
 
+/** Of several versions of a name, the one that holds it: not one that makes way, nor one whose update failed. */
+function heldBy(rows: Named[]): Named[] {
+  return rows.filter((row) => {
+    const others = rows.filter((other) => other !== row && other.namespace === row.namespace);
+    const isOver = row.rollout?.role === "parent" || row.status === "failed" || row.status === "crash_loop_back_off";
+    return !(isOver && others.some((other) => other.rollout?.role !== "parent" && other.status !== "failed"));
+  });
+}
+
 /** A name means what lives under it now: what is being deleted counts only when nothing else has the name. Names win over id prefixes. */
 function pick(rows: readonly Named[], name: string, prefix: string): Named[] {
   const named = rows.filter((row) => row.name === name);
   const living = named.filter((row) => row.status !== "deleted" && row.status !== "removed");
-  if (living.length > 0) return living;
+  if (living.length > 0) return heldBy(living);
   if (named.length > 0) return named.slice(0, 1);
   const start = name.startsWith(prefix) ? name : prefix + name;
   return start.length >= prefix.length + SHORTEST_PREFIX ? rows.filter((row) => row.id.startsWith(start)) : [];

@@ -10,6 +10,7 @@ import { demoCommand } from "./demo/command.ts";
 import { deploymentCommands } from "./deployment/commands.ts";
 import { ExecEnded } from "./deployment/exec.ts";
 import { explainCommand } from "./deployment/explain.ts";
+import { diffCommand } from "./diff.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
 import { hostCommands } from "./host/commands.ts";
 import { failureText } from "./report.ts";
@@ -71,6 +72,7 @@ export function program(around: Surroundings): Command {
   agentCommand(root, around);
   root.commandsGroup("Deploy:");
   applyCommand(root, around);
+  diffCommand(root, around);
   deploymentCommands(root, around);
   explainCommand(root, around);
   root.commandsGroup("Steer:");

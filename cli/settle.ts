@@ -13,7 +13,10 @@ import { oneLine } from "./terminal.ts";
 const isSettled = (view: DeploymentView): boolean =>
   isFine(view) || isTerminal(view.status) || view.status === "deleted";
 const isFine = (view: DeploymentView): boolean =>
-  view.kind === "job" ? view.status === "completed" : view.status === "running" && running(view) === view.replicas;
+  view.kind === "job"
+    ? view.status === "completed"
+    : view.status === "running" && view.rollout === undefined && running(view) === wanted(view);
+const wanted = (view: DeploymentView): number => view.desired_replicas ?? view.replicas;
 const running = (view: DeploymentView): number => view.instances.filter((one) => one.phase === "running").length;
 
 /**

@@ -9,6 +9,9 @@ import { inspectCommand } from "./inspect.ts";
 import { listCommand } from "./list.ts";
 import { logsCommand } from "./logs.ts";
 import { metricsCommand } from "./metrics.ts";
+import { rollbackCommand } from "./rollback.ts";
+import { rolloutCommands } from "./rollout.ts";
+import { scaleCommand } from "./scale.ts";
 
 const VERBS = [
   listCommand,
@@ -18,6 +21,9 @@ const VERBS = [
   metricsCommand,
   explainCommand,
   execCommand,
+  scaleCommand,
+  rolloutCommands,
+  rollbackCommand,
   deleteCommand,
 ];
 

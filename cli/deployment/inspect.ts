@@ -43,6 +43,8 @@ export function describe(view: DeploymentView, terminal: Terminal, now: number):
     ["Command", oneLine(view.command.join(" "))],
     ["Folder", view.working_dir ?? ""],
     ["Replicas", replicas(view)],
+    ["Rollout", rolloutText(view)],
+    ["Health", (view.health_checks ?? []).map(checkText)],
     ["Restarts", String(view.restart_count)],
     ["Created", `${age(view.created_at, now)} ago  ${color.dim(view.created_at)}`],
     ["Changed", `${age(view.updated_at, now)} ago  ${color.dim(view.updated_at)}`],
@@ -57,9 +59,21 @@ export function describe(view: DeploymentView, terminal: Terminal, now: number):
   return view.instances.length === 0 ? head : `${head}\n${instances(view, terminal, now)}`;
 }
 
-type Port = { published: number; target: number; host_ip?: string | null; protocol?: string };
+function rolloutText({ rollout }: DeploymentView): string {
+  if (rollout === undefined) return "";
+  if (rollout.role === "parent") return `makes way for ${rollout.successor_id}, keeps ${rollout.keeps}`;
+  const left = (rollout.parents ?? []).map(({ id, instances, ready }) => `${id} (${instances} left, ${ready} ready)`);
+  return `${rollout.paused ? "paused; " : ""}takes over from ${left.join(", ")}`;
+}
+
+const checkText = (check: NonNullable<DeploymentView["health_checks"]>[number]): string =>
+  `${check.type} ${check.type === "tcp" ? check.port : check.type === "http" ? check.url : check.command} every ${check.interval}${
+    check.readiness ? ", readiness" : `, ${check.on_failure} after ${check.threshold}`
+  }`;
+
+type Port = { published?: number | null; target: number; host_ip?: string | null; protocol?: string };
 const portText = (p: Port) =>
-  `${p.host_ip == null ? "" : `${p.host_ip}:`}${p.published} → ${p.target}/${p.protocol ?? "tcp"}`;
+  `${p.host_ip == null ? "" : `${p.host_ip}:`}${p.published ?? "any"} → ${p.target}/${p.protocol ?? "tcp"}`;
 type Mount = { type: string; source: string; destination: string; permission?: string };
 const mountText = (m: Mount) => `${m.type} ${m.source} → ${m.destination} (${m.permission ?? "rw"})`;
 
@@ -68,7 +82,11 @@ function instances(view: DeploymentView, { width, color }: Terminal, now: number
   const rows = table<InstanceView>(
     [
       { title: "instance", value: (i) => i.id.slice(view.id.length + 1) },
-      { title: "phase", value: (i) => i.phase, paint: (text, i) => paintPhase(text, i.phase, color) },
+      {
+        title: "phase",
+        value: (i) => (i.ready === false ? `${i.phase}, not ready` : i.phase),
+        paint: (text, i) => paintPhase(text, i.phase, color),
+      },
       { title: "address", value: (i) => i.address ?? "–", weight: 3 },
       { title: "since", value: (i) => age(i.since, now), weight: 2, align: "right" },
       { title: "host", value: (i) => i.host_id ?? "–", weight: 1 },
@@ -86,6 +104,7 @@ const paintPhase = (text: string, phase: string, color: Terminal["color"]): stri
 
 function exitText(exit: InstanceView["exit"]): string {
   if (exit === undefined) return "";
+  if (exit.timed_out) return "out of time";
   if (exit.oom) return "out of memory";
   return exit.signal === null ? `exit code ${exit.code ?? "unknown"}` : `signal ${exit.signal}`;
 }

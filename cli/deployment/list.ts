@@ -60,10 +60,11 @@ const columns = (now: number): Column<DeploymentView>[] => [
   { title: "image or command", value: (d) => oneLine(d.image ?? d.command.join(" ")), weight: 1, shrink: 16 },
 ];
 
-/** Running of wanted; a finished job has run its one. */
+/** Running of wanted, with `*` when autoscaled; a finished job has run its one. */
 export function replicas(view: DeploymentView): string {
   const done = view.instances.filter(
     (one) => one.phase === "running" || (view.status === "completed" && one.phase === "exited"),
   );
-  return `${done.length}/${view.replicas}`;
+  if (view.rollout?.role === "parent") return `${done.length}/${view.rollout.keeps ?? 0}`;
+  return `${done.length}/${view.desired_replicas === undefined ? view.replicas : `${view.desired_replicas}*`}`;
 }

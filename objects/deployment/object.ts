@@ -5,12 +5,12 @@ import type { HealthResult, Usage } from "../../contract/health.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import { sameManifest } from "../../contract/manifest-diff.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
-import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
+import type { Answer, Mutation } from "../../contract/request.ts";
 import type { RolloutReport } from "../../contract/rollout.ts";
 import { type RolloutAction, rolloutObstacle } from "../../contract/rollout-action.ts";
 import deployment0001 from "../../migrations/deployment/0001_create.sql";
 import deployment0002 from "../../migrations/deployment/0002_rollout.sql";
-import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { commit, rearm, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
@@ -30,16 +30,12 @@ import type { Report } from "./observed.ts";
 import { type Peek, peekOf } from "./peek.ts";
 import { type DeploymentRecord, factsOf, indexRow, load, loadView, save } from "./record.ts";
 import { present } from "./rollout-delivery.ts";
+import { bury, isForgotten } from "./tombstone.ts";
 
 const MIGRATIONS = [
   { id: "deployment/0001", sql: deployment0001 },
   { id: "deployment/0002", sql: deployment0002 },
 ];
-/**
- * A purged deployment stays known as purged this long, ms: its answers to requests with an Idempotency-Key are kept for so long, and no message
- * about it is on its way any longer than that.
- */
-const TOMBSTONE_MS = IDEMPOTENCY_KEPT_MS;
 
 /** One deployment: its state machine, its journal, and its own alarm. Named by its id. */
 export class DeploymentObject extends DurableObject<Env> {
@@ -278,7 +274,7 @@ export class DeploymentObject extends DurableObject<Env> {
     if (!this.#born) return;
     try {
       while (this.#change((now) => this.#tick(now)));
-      if (this.#forgotten()) {
+      if (isForgotten(this.#sql, Date.now())) {
         this.#born = false;
         return void (await this.ctx.storage.deleteAll());
       }
@@ -293,13 +289,6 @@ export class DeploymentObject extends DurableObject<Env> {
     if (!timer) return false;
     if (timer.name === "deadline") this.#apply({ type: "due" }, "scheduler", now);
     return true;
-  }
-
-  /** Purged, and the tombstone has served its time. */
-  #forgotten(): boolean {
-    return (
-      this.#sql.exec("SELECT 1 FROM tombstone WHERE purged_at <= ?", Date.now() - TOMBSTONE_MS).toArray().length > 0
-    );
   }
 
   async #deliver(key: string): Promise<void> {
@@ -340,12 +329,7 @@ export class DeploymentObject extends DurableObject<Env> {
   }
 
   #purge(): void {
-    commit(this.ctx.storage, () => {
-      for (const table of ["deployment", "journal", "timer", "outbox", "audit", "health_result"])
-        this.#sql.exec(`DELETE FROM ${table}`);
-      this.#sql.exec("INSERT INTO tombstone VALUES (1, ?)", Date.now());
-      setTimer(this.#sql, "forget", Date.now() + TOMBSTONE_MS);
-    });
+    commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
     this.#watchers.notify();
   }
 

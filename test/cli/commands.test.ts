@@ -42,10 +42,26 @@ describe("apply", () => {
       err: "",
       out: expect.stringMatching(/^deployment one\/web created \(dep_.*\)\n$/),
     });
-    const changed = web("namespace: one\nreplicas: 2\n");
-    expect((await cli("apply -f - --dry-run", { stdin: changed })).out).toBe("deployment one/web would be updated\n");
+    expect((await cli("apply -f -", { stdin })).out).toBe(`deployment one/web unchanged (${idIn(created)})\n`);
+    const more = web("namespace: one\nreplicas: 2\n");
+    expect((await cli("diff -f - --exit-code", { stdin: more })).out).toBe(
+      "deployment one/web would be changed in place\n  - replicas: 1\n  + replicas: 2\n",
+    );
+    expect((await cli("apply -f -", { stdin: more })).out).toContain(`changed in place (${idIn(created)})`);
+    expect((await cli("deployment scale one/web 3")).out).toBe("one/web is scaled to 3 replicas\n");
+    const changed = web("namespace: one\nreplicas: 3\ncommand: [sleep, '9']\n");
+    expect((await cli("apply -f - --dry-run", { stdin: changed })).out).toBe(
+      "deployment one/web would be replaced at once (nothing of it was ready to serve)\n",
+    );
+    expect((await cli("apply -f - --dry-run=client", { stdin: changed })).out).toContain("is well-formed");
     const updated = await cli("apply -f -", { stdin: changed });
-    expect(updated.out).toContain(`replaces ${idIn(created)}`);
+    expect(updated.out).toContain(`replaces ${idIn(created)} at once`);
+    const history = await cli("deployment rollout history one/web");
+    expect(history.out).toMatch(/4 .*applied, active.*apply/);
+    expect((await cli("deployment rollout undo one/web")).err).toContain(
+      "no rolling update to this version is going on",
+    );
+    expect((await cli("deployment rollback one/web --to 9")).code).toBe(4);
   });
 
   test("json is the answer itself, an array for several", async () => {

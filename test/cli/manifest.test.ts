@@ -112,7 +112,7 @@ image: a
     expect(all).toEqual([
       'app.yaml:9:5 deployments.web.enviroment: unknown field; did you mean "environment"?',
       "app.yaml:7:20 deployments.web.ports[0].published: expected 1 to 65535, got 99999",
-      "app.yaml:7:7 deployments.web.ports: one host port cannot be shared by 2 replicas; leave `ports` out or use 1 replica",
+      "app.yaml:7:7 deployments.web.ports: one host port cannot be shared by 2 replicas; leave `published` out, so that each gets a free one, or use 1 replica",
       "app.yaml:5:15 deployments.web.replicas: expected 1 when ports are published, got 2",
       "app.yaml:11:7 name: expected 1 to 63 lower-case letters, digits or `-`, starting and ending with a letter or digit",
       "app.yaml:11:1 command: the process runtime needs a command",
