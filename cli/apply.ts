@@ -8,6 +8,7 @@ import { type Declared, declarations } from "./manifest/deployments.ts";
 import { readEnvFile } from "./manifest/env-file.ts";
 import { readSource } from "./manifest/source.ts";
 import { failureText } from "./report.ts";
+import { applySchedules, sendSchedule } from "./schedule/apply.ts";
 import type { Session, SessionOptions, Surroundings } from "./session.ts";
 import { settle } from "./settle.ts";
 
@@ -51,11 +52,12 @@ export function applyCommand(program: Command, around: Surroundings): void {
 }
 
 async function apply(session: Session, options: Options): Promise<void> {
-  const { deployments, notes } = await read(session, options);
+  const { deployments, schedules, notes } = await read(session, options);
   if (session.format === "table") for (const note of notes) session.terminal.err(`${note}\n`);
   // With several, the server is asked about all of them first: what it alone can know must not leave half of a file applied.
   if (options.dryRun === undefined && deployments.length > 1)
     for (const one of deployments) await send(session, one, { dryRun: true });
+  if (options.dryRun === undefined) for (const one of schedules) await sendSchedule(session, one, true);
   if (options.dryRun === "client") {
     for (const one of deployments) session.terminal.out(`deployment ${nameOf(one)} is well-formed\n`);
     session.terminal.err("Dry run: the server was not asked, and nothing was changed.\n");
@@ -74,6 +76,7 @@ async function apply(session: Session, options: Options): Promise<void> {
       failures.push(error);
     }
   }
+  const applied = failures.length === 0 ? await applySchedules(session, schedules, options.dryRun !== undefined) : [];
   const bodies = done.map((one) => one.text);
   const unsettled =
     options.wait === true && options.dryRun === undefined
@@ -86,6 +89,7 @@ async function apply(session: Session, options: Options): Promise<void> {
           },
         )
       : null;
+  bodies.push(...applied);
   session.showRaw(bodies.length === 1 ? (bodies[0] as string) : `[${bodies.join(",")}]`);
   if (unsettled !== null) throw unsettled;
   const first = failures[0];

@@ -14,10 +14,12 @@ type Named = {
 type Kind = { word: string; path: string; prefix: string };
 
 const DEPLOYMENT: Kind = { word: "deployment", path: "/deployments", prefix: "dep_" };
+const SCHEDULE: Kind = { word: "schedule", path: "/schedules", prefix: "sched_" };
 const HOST: Kind = { word: "host", path: "/hosts", prefix: "host_" };
 const TOKEN: Kind = { word: "token", path: "/tokens", prefix: "tok_" };
 
 export const deploymentId = (api: Api, reference: string): Promise<string> => resolve(api, DEPLOYMENT, reference);
+export const scheduleId = (api: Api, reference: string): Promise<string> => resolve(api, SCHEDULE, reference);
 export const hostId = (api: Api, reference: string): Promise<string> => resolve(api, HOST, reference);
 export const tokenId = (api: Api, reference: string): Promise<string> => resolve(api, TOKEN, reference);
 
@@ -33,8 +35,11 @@ async function resolve(api: Api, kind: Kind, reference: string): Promise<string>
   const namespace = slash > 0 ? text.slice(0, slash) : undefined;
   const name = slash > 0 ? text.slice(slash + 1) : text;
   const look = async () => {
-    // The server can look a deployment's name up; only the beginning of an id needs the whole list.
-    const named = kind === DEPLOYMENT ? pick(await readAll(api, kind, { namespace, name }), name, kind.prefix) : [];
+    // The server can look a name up that lives in a namespace; only the beginning of an id needs the whole list.
+    const named =
+      kind === DEPLOYMENT || kind === SCHEDULE
+        ? pick(await readAll(api, kind, { namespace, name }), name, kind.prefix)
+        : [];
     return named.length > 0 ? named : pick(await readAll(api, kind, { namespace }), name, kind.prefix);
   };
   let found = await look();
@@ -49,7 +54,7 @@ async function resolve(api: Api, kind: Kind, reference: string): Promise<string>
     details: found
       .slice(0, 10)
       .map((row) => `${row.namespace == null ? row.name : `${row.namespace}/${row.name}`}  ${row.id}`),
-    hint: kind === DEPLOYMENT ? "Give namespace/name, or the id." : "Give the id.",
+    hint: kind === DEPLOYMENT || kind === SCHEDULE ? "Give namespace/name, or the id." : "Give the id.",
   });
 }
 

@@ -14,6 +14,7 @@ import { diffCommand } from "./diff.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
 import { hostCommands } from "./host/commands.ts";
 import { failureText } from "./report.ts";
+import { scheduleCommands } from "./schedule/commands.ts";
 import type { Surroundings } from "./session.ts";
 import { tokenCommands } from "./token/commands.ts";
 import { upCommand } from "./up/command.ts";
@@ -75,6 +76,7 @@ export function program(around: Surroundings): Command {
   diffCommand(root, around);
   deploymentCommands(root, around);
   explainCommand(root, around);
+  scheduleCommands(root, around);
   root.commandsGroup("Steer:");
   hostCommands(root, around);
   tokenCommands(root, around);

@@ -1,17 +1,13 @@
 import type { DeploymentStatus } from "../contract/deployment.ts";
 import type { Level } from "../contract/event.ts";
 import type { HostStatus } from "../contract/host.ts";
+import type { ScheduleStatus } from "../contract/schedule.ts";
 import type { Colors } from "./terminal.ts";
 
-const GOOD: readonly (DeploymentStatus | HostStatus)[] = ["running", "completed", "ready"];
-const PASSING: readonly (DeploymentStatus | HostStatus)[] = [
-  "pending",
-  "creating",
-  "joining",
-  "syncing",
-  "unreachable",
-];
-const GONE: readonly (DeploymentStatus | HostStatus)[] = ["deleted", "removed"];
+type Status = DeploymentStatus | HostStatus | ScheduleStatus;
+const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting"];
+const PASSING: readonly Status[] = ["pending", "creating", "joining", "syncing", "unreachable", "suspended"];
+const GONE: readonly Status[] = ["deleted", "removed"];
 
 /** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */
 export function paintStatus(text: string, status: string, color: Colors): string {

@@ -221,6 +221,8 @@ export const DeploymentIdentity = z.object({
     .nullish(),
   /** Why what was there before was stopped at once instead of being replaced step by step; null when nothing was. */
   force_replace: z.string().nullish(),
+  /** The schedule that it is a run of: it is told how the run ends. */
+  owner_schedule: z.string().optional(),
 });
 export type DeploymentIdentity = z.infer<typeof DeploymentIdentity>;
 

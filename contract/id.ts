@@ -45,6 +45,10 @@ export function ulid(now: number, random: Uint8Array = crypto.getRandomValues(ne
 
 export const newId = (kind: IdKind, now: number): string => `${ID_PREFIX[kind]}_${ulid(now)}`;
 
+/** When an id was made, ms since 1970. */
+export const madeAt = (id: string): number =>
+  [...id.slice(id.indexOf("_") + 1).slice(0, 10)].reduce((time, char) => time * 32 + ALPHABET.indexOf(char), 0);
+
 const idOf = (kind: IdKind) =>
   z
     .string()

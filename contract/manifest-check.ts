@@ -33,11 +33,11 @@ function salvage(body: unknown): Manifest | null {
 }
 
 /** zod's issues as violations: types, missing fields, and unknown fields with the nearest known name. */
-export function shapeViolations(error: z.ZodError, body: unknown): Violation[] {
+export function shapeViolations(error: z.ZodError, body: unknown, root: z.ZodType = Manifest): Violation[] {
   return error.issues.flatMap((issue): Violation[] => {
     const path = propertyPath(issue.path);
     if (issue.code === "unrecognized_keys") {
-      const known = knownKeys(issue.path);
+      const known = knownKeys(issue.path, root);
       return issue.keys.map((key) => ({
         property_path: propertyPath([...issue.path, key]),
         message: `unknown field${suggestion(key, known)}`,
@@ -63,9 +63,9 @@ function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key], body);
 }
 
-/** The field names that the schema knows at a path of the manifest; empty when the path leads into free-form data. */
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  let schema: unknown = Manifest;
+/** The field names that the schema knows at a path; empty when the path leads into free-form data. */
+function knownKeys(path: readonly PropertyKey[], root: z.ZodType): string[] {
+  let schema: unknown = root;
   for (const part of path) schema = step(bare(schema), part);
   const last = bare(schema);
   return last instanceof z.ZodObject ? Object.keys(last.shape) : [];
@@ -78,7 +78,12 @@ function step(schema: unknown, part: PropertyKey): unknown {
 
 function bare(schema: unknown): unknown {
   let inner = schema;
-  while (inner instanceof z.ZodDefault || inner instanceof z.ZodOptional || inner instanceof z.ZodNullable)
+  while (
+    inner instanceof z.ZodDefault ||
+    inner instanceof z.ZodPrefault ||
+    inner instanceof z.ZodOptional ||
+    inner instanceof z.ZodNullable
+  )
     inner = inner.unwrap();
   return inner;
 }

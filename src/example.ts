@@ -47,6 +47,55 @@ export const DEPLOYMENT = {
   event_cursor: 6,
 };
 
+export const SCHEDULE_BODY = {
+  name: "backup",
+  namespace: "shop",
+  cron: "30 2 * * *",
+  time_zone: "Europe/Berlin",
+  concurrency_policy: "forbid",
+  starting_deadline: "1h",
+  job: { image: "shop/backup:4", environment: { TARGET: "s3://shop-backups" }, deadline: "30m" },
+};
+
+export const SCHEDULE = {
+  id: "sched_01k9j5y7v1d4h8m2q6s0w3z9bc",
+  name: "backup",
+  namespace: "shop",
+  created_at: "2026-11-21T09:40:00.000Z",
+  updated_at: "2026-11-22T01:31:12.040Z",
+  status: "waiting",
+  message: "next run at 2026-11-23T01:30:00.000Z",
+  cron: "30 2 * * *",
+  time_zone: "Europe/Berlin",
+  concurrency_policy: "forbid",
+  starting_deadline: "1h",
+  suspend: false,
+  history: { completed: 3, failed: 1 },
+  job: { kind: "job", image: "shop/backup:4" },
+  next_at: "2026-11-23T01:30:00.000Z",
+  last_scheduled_at: "2026-11-22T01:30:00.000Z",
+  active: [],
+  last_run: {
+    name: "backup-20261122013000",
+    deployment_id: "dep_01k9mqz3kc5t8w1y4b7d0g2j6n",
+    scheduled_at: "2026-11-22T01:30:00.000Z",
+    trigger: "schedule",
+    status: "completed",
+    message: "the job exited with code 0",
+    started_at: "2026-11-22T01:30:00.061Z",
+    finished_at: "2026-11-22T01:31:12.040Z",
+  },
+  revision: 5,
+  allowedActions: {
+    apply: { allowed: true },
+    trigger: { allowed: true },
+    suspend: { allowed: true },
+    resume: { allowed: false, code: "status_waiting" },
+    delete: { allowed: true },
+  },
+  event_cursor: 9,
+};
+
 export const HOST = {
   id: "host_01k9j4zt6p2d8e5f9g3h7j1k4m",
   name: "lamp-1",

@@ -4,6 +4,7 @@ export { DeploymentObject } from "../objects/deployment/object.ts";
 export { HostObject } from "../objects/host/object.ts";
 export { IndexObject } from "../objects/index/object.ts";
 export { NamespaceObject } from "../objects/namespace/object.ts";
+export { ScheduleObject } from "../objects/schedule/object.ts";
 export { TokenObject } from "../objects/token/object.ts";
 
 export default { fetch: app.fetch } satisfies ExportedHandler<Env>;

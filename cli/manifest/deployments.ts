@@ -4,28 +4,31 @@ import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Violation } from "../../contract/problem.ts";
 import { suggestion } from "../../contract/suggestion.ts";
 import { Failure } from "../failure.ts";
+import { asSent, type Draft } from "./draft.ts";
+import { type DeclaredSchedule, schedulesOf } from "./schedules.ts";
 import type { Source } from "./source.ts";
 
 /** One deployment of a manifest file: what is sent, and where it stands, to tell what the server says about it. */
 export type Declared = { body: Record<string, unknown>; manifest: Manifest; tell: (violation: Violation) => string };
 
-export type Declarations = { deployments: Declared[]; notes: string[] };
+export type Declarations = { deployments: Declared[]; schedules: DeclaredSchedule[]; notes: string[] };
 
-const SECTIONS = ["namespaces", "configs", "deployments"];
-
-type Draft = { source: Source; document: Document; node: Node | null; label: string };
+const SECTIONS = ["namespaces", "configs", "deployments", "schedules"];
 
 /** Everything that the files declare, checked. Throws one Failure with all violations of all documents. */
 export function declarations(sources: readonly Source[]): Declarations {
   const problems: string[] = [];
   const notes: string[] = [];
   const drafts: Draft[] = [];
+  const schedules: DeclaredSchedule[] = [];
   for (const source of sources) {
     for (const document of source.documents) {
       const draft = { source, document, node: document.contents as Node | null, label: "" };
       if (document.contents === null || document.toJS() == null) continue;
-      if (isSectioned(document)) drafts.push(...sections(draft, problems, notes));
-      else drafts.push(draft);
+      if (isSectioned(document)) {
+        drafts.push(...sections(draft, problems, notes));
+        schedules.push(...schedulesOf(entries(document, "schedules"), draft, problems));
+      } else drafts.push(draft);
     }
   }
   const deployments = drafts.flatMap((draft) => check(draft, problems));
@@ -35,12 +38,12 @@ export function declarations(sources: readonly Source[]): Declarations {
     const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
     throw new Failure(`${count} in ${files}; nothing was applied`, { details: problems });
   }
-  if (deployments.length === 0 && notes.length === 0) {
+  if (deployments.length === 0 && schedules.length === 0 && notes.length === 0) {
     throw new Failure(`${files}: no deployment in it`, {
       hint: "Expected a deployment with a `name`, or a map `deployments` of them.",
     });
   }
-  return { deployments, notes };
+  return { deployments, schedules, notes };
 }
 
 const isSectioned = (document: Document): boolean =>
@@ -99,16 +102,6 @@ function check({ source, document, node, label }: Draft, problems: string[]): De
   if (checked.ok) return [{ body, manifest: checked.manifest, tell }];
   problems.push(...checked.violations.map(tell));
   return [];
-}
-
-/** A field without a value is one that was left out; labels may be a list of single-entry maps, as in Ring. */
-function asSent(written: Record<string, unknown>): Record<string, unknown> {
-  const body = Object.fromEntries(Object.entries(written).filter(([, value]) => value !== null));
-  const { labels } = body;
-  if (Array.isArray(labels) && labels.every((one) => typeof one === "object" && one !== null && !Array.isArray(one))) {
-    body.labels = Object.assign({}, ...labels);
-  }
-  return body;
 }
 
 function declaredTwice(deployments: readonly Declared[]): string[] {

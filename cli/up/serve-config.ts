@@ -4,6 +4,7 @@ export const OBJECTS = {
   HOST: "HostObject",
   NAMESPACE: "NamespaceObject",
   INDEX: "IndexObject",
+  SCHEDULE: "ScheduleObject",
   TOKEN: "TokenObject",
 } as const;
 export const COMPATIBILITY_DATE = "2026-10-23";

@@ -8,6 +8,7 @@ import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { RolloutReport } from "../../contract/rollout.ts";
 import { type RolloutAction, rolloutObstacle } from "../../contract/rollout-action.ts";
+import type { Standing } from "../../contract/schedule.ts";
 import deployment0001 from "../../migrations/deployment/0001_create.sql";
 import deployment0002 from "../../migrations/deployment/0002_rollout.sql";
 import { commit, rearm, takeDue } from "../alarm.ts";
@@ -30,6 +31,7 @@ import type { Report } from "./observed.ts";
 import { type Peek, peekOf } from "./peek.ts";
 import { type DeploymentRecord, factsOf, indexRow, load, loadView, save } from "./record.ts";
 import { present } from "./rollout-delivery.ts";
+import { endsRun, standingOf, tellSchedule, UNKNOWN } from "./run.ts";
 import { bury, isForgotten } from "./tombstone.ts";
 
 const MIGRATIONS = [
@@ -231,6 +233,11 @@ export class DeploymentObject extends DurableObject<Env> {
     return record.ok ? accept(record.value.identity.manifest) : record;
   }
 
+  /** For the schedule that it is a run of: how it stands, also when it is purged or was never heard of. */
+  standing(): Standing {
+    return this.#born ? standingOf(this.#sql) : UNKNOWN;
+  }
+
   events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
     const record = this.#visible(namespaces);
     return record.ok ? accept(newest(this.#sql, level, limit)) : record;
@@ -299,8 +306,11 @@ export class DeploymentObject extends DurableObject<Env> {
         return project(this.#sql, this.env.INDEX, indexRow(record, false));
       case "release":
         return this.#release(record);
+      case "schedule":
+        return tellSchedule(this.env, record.identity, record.state);
       case "purge":
         await this.#sayTheRest();
+        await tellSchedule(this.env, record.identity, { status: "gone", message: "deleted" });
         await this.#release(record);
         await project(this.#sql, this.env.INDEX, indexRow(record, true));
         return this.#purge();
@@ -314,8 +324,7 @@ export class DeploymentObject extends DurableObject<Env> {
   }
 
   /** Gives the name up; the version that takes over again has it, when there is one. */
-  #release({ identity, state }: DeploymentRecord): Promise<void> {
-    const { rollout } = state;
+  #release({ identity, state: { rollout } }: DeploymentRecord): Promise<void> {
     const heir = rollout.role === "parent" && rollout.number % 2 === 1 ? rollout.successor : null;
     return remote(this.env.NAMESPACE, identity.manifest.namespace).release(identity.manifest.name, identity.id, heir);
   }
@@ -367,6 +376,7 @@ export class DeploymentObject extends DurableObject<Env> {
     if (save(this.#sql, identity, before, decision, { actor, now }))
       post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
     for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.#sql, key, now);
+    if (endsRun(identity, before?.state ?? null, decision.state)) post(this.#sql, "schedule", now);
     const isLeavingName = (state: DeploymentState | undefined) => state?.status === "deleted" && !isHandingOver(state);
     if (isLeavingName(decision.state) && !isLeavingName(before?.state)) post(this.#sql, "release", now);
   }

@@ -135,7 +135,8 @@ export class IndexObject extends DurableObject<Env> {
       this.#sql.exec("SELECT 1 FROM entry WHERE kind = ? AND id = ? AND poke_at IS NOT NULL", kind, id).toArray()
         .length > 0;
     if (!passing) return;
-    await (kind === "host" ? this.env.HOST.getByName(id).poke() : this.env.DEPLOYMENT.getByName(id).poke());
+    const objects = { host: this.env.HOST, schedule: this.env.SCHEDULE }[kind] ?? this.env.DEPLOYMENT;
+    await objects.getByName(id).poke();
   }
 
   #change<T>(work: (now: number) => T): T {

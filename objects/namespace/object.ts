@@ -10,6 +10,7 @@ import type { Answer, Mutation } from "../../contract/request.ts";
 import type { RevisionView, RolloutReport } from "../../contract/rollout.ts";
 import namespace0001 from "../../migrations/namespace/0001_create.sql";
 import namespace0002 from "../../migrations/namespace/0002_revision.sql";
+import namespace0003 from "../../migrations/namespace/0003_schedule_claim.sql";
 import { commit, rearm } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { initial } from "../deployment/decide.ts";
@@ -18,6 +19,7 @@ import { migrate } from "../migrate.ts";
 import { Outbox } from "../outbox.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
+import type { ScheduleApply } from "../schedule/object.ts";
 import {
   addAmendment,
   addCreation,
@@ -40,10 +42,12 @@ import {
   settleRevision,
   withoutPassword,
 } from "./revision.ts";
+import { claimSchedule, giveUpKey, releaseSchedule, scheduleOf } from "./schedule-claim.ts";
 
 const MIGRATIONS = [
   { id: "namespace/0001", sql: namespace0001 },
   { id: "namespace/0002", sql: namespace0002 },
+  { id: "namespace/0003", sql: namespace0003 },
 ];
 
 /**
@@ -56,7 +60,10 @@ export type Apply = {
   force?: boolean;
   cause?: string;
   holder?: string;
+  /** The schedule that this is a run of; a run takes nobody else's name. */
+  owner_schedule?: string;
 };
+type Named = { namespace: string; name: string };
 export type Applied = Answer & { action: Verdict["action"] };
 /** What came of a rolling update; `heir` is the version that has the name again. */
 export type Conclusion = { outcome: string; message: string; heir: string | null };
@@ -160,6 +167,48 @@ export class NamespaceObject extends DurableObject<Env> {
     this.ctx.waitUntil(this.#outbox.drain());
   }
 
+  /** Makes a schedule true under its name: a new one (201), or the one that holds the name, changed or as it was (200). */
+  async applySchedule({ namespace, name, ...rest }: Omit<ScheduleApply, "identity"> & Named): Promise<Reply<Answer>> {
+    this.#bear();
+    const { mutation } = rest;
+    for (;;) {
+      const held = scheduleOf(this.#sql, name);
+      const free = held !== null && (await remote(this.env.SCHEDULE, held).isDeleted());
+      const now = Date.now();
+      const claimed = commit(this.ctx.storage, () =>
+        scheduleOf(this.#sql, name) === held
+          ? once(this.#sql, mutation, now, () => claimSchedule(this.#sql, name, free ? null : held, now))
+          : null,
+      );
+      if (claimed === null) continue;
+      if (!claimed.ok) return claimed;
+      const id = claimed.value.body;
+      const identity = { id, namespace, name, created_at: now };
+      const reply = await remote(this.env.SCHEDULE, id).apply({ ...rest, identity });
+      // A copy: what came over RPC, handed on as it is, would hold both objects until it is collected.
+      if (reply !== null) return reply.ok ? accept({ ...reply.value }) : { ok: false, refusal: { ...reply.refusal } };
+      // It was deleted meanwhile: the key gets another one.
+      commit(this.ctx.storage, () => giveUpKey(this.#sql, mutation));
+    }
+  }
+
+  /** What applying a schedule would come to: nothing is changed. */
+  async wouldApplySchedule({
+    name,
+    spec,
+    suspend,
+  }: Omit<ScheduleApply, "identity" | "mutation"> & Named): Promise<{ action: string; schedule_id: string | null }> {
+    const held = this.#born ? scheduleOf(this.#sql, name) : null;
+    if (held === null) return { action: "create", schedule_id: null };
+    const action = await remote(this.env.SCHEDULE, held).wouldApply(spec, suspend);
+    return { action, schedule_id: action === "create" ? null : held };
+  }
+
+  /** The schedule no longer holds its name. */
+  releaseSchedule(name: string, scheduleId: string): void {
+    if (this.#born) commit(this.ctx.storage, () => releaseSchedule(this.#sql, name, scheduleId));
+  }
+
   override async alarm(): Promise<void> {
     if (!this.#born) return;
     try {
@@ -184,7 +233,8 @@ export class NamespaceObject extends DurableObject<Env> {
   }
 
   /** The answer to keep: 201 with the body, or 200 with the id of the deployment that stays. */
-  #decided({ manifest, mutation, cause = "apply" }: Apply, active: Active | null, verdict: Verdict): Reply<Applied> {
+  #decided(input: Apply, active: Active | null, verdict: Verdict): Reply<Applied> {
+    const { manifest, mutation, cause = "apply", owner_schedule } = input;
     const now = Date.now();
     const sql = this.#sql;
     return once<Applied>(sql, mutation, now, () => {
@@ -192,6 +242,8 @@ export class NamespaceObject extends DurableObject<Env> {
       const revision = active?.revision ?? 0;
       const refusal = stale(mutation, revision);
       if (refusal) return refusal;
+      if (owner_schedule !== undefined && verdict.action !== "create")
+        return refuse("name_taken", `${manifest.name} is the name of ${verdict.id}, which is no run of this schedule.`);
       if (verdict.action === "unchanged") return accept({ status: 200, body: verdict.id, revision, action });
       const amends = verdict.action === "amend";
       const deployment_id = amends ? verdict.id : newId("deployment", now);
@@ -207,7 +259,10 @@ export class NamespaceObject extends DurableObject<Env> {
         addAmendment(sql, deployment_id, manifest, mutation, now);
         return accept({ status: 200, body: deployment_id, revision, action });
       }
-      const identity = this.#identity(deployment_id, manifest, verdict, number, now);
+      const identity: DeploymentIdentity = {
+        ...this.#identity(deployment_id, manifest, verdict, number, now),
+        ...(owner_schedule === undefined ? {} : { owner_schedule }),
+      };
       claim(sql, manifest.name, identity.id);
       addCreation(sql, identity, mutation, now);
       if (verdict.action !== "create") settleSuperseded(sql, manifest.name, verdict.id, identity.id);

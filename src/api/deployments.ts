@@ -41,7 +41,7 @@ const DryRun = z.object({
 export const deploymentStub = (ask: Ask) => () => remote(ask.env.DEPLOYMENT, ask.params.id as string);
 
 /** The namespace is looked at before anything else about the body, so that a token learns nothing about namespaces that are not its own. */
-function permitNamespace(body: unknown, principal: Principal): void {
+export function permitNamespace(body: unknown, principal: Principal): void {
   const namespace = (body as { namespace?: unknown } | null)?.namespace ?? "default";
   if (typeof namespace === "string" && !permits(principal, namespace)) {
     fail("namespace_not_permitted", `This token is not for the namespace ${JSON.stringify(namespace.slice(0, 100))}.`);

@@ -11,6 +11,7 @@ import { HOST_LINK } from "./host-link.ts";
 import { HOSTS } from "./hosts.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
 import { ROLLOUTS } from "./rollouts.ts";
+import { SCHEDULES } from "./schedules.ts";
 import { TOKENS } from "./tokens.ts";
 import { WHOAMI } from "./whoami.ts";
 
@@ -22,6 +23,7 @@ export const ROUTES: readonly Route[] = [
   ...DEPLOYMENT_LOGS,
   ...DEPLOYMENT_METRICS,
   ...DEPLOYMENT_EXEC,
+  ...SCHEDULES,
   ...HOSTS,
   ...JOIN_TOKENS,
   ...TOKENS,

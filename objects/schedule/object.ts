@@ -1,0 +1,325 @@
+import { DurableObject } from "cloudflare:workers";
+import { verdict } from "../../contract/action.ts";
+import type { Level } from "../../contract/event.ts";
+import { sameManifest } from "../../contract/manifest-diff.ts";
+import { accept, type Reply, refuse } from "../../contract/problem.ts";
+import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
+import {
+  SCHEDULE_ACTION_TABLE,
+  type ScheduleAction,
+  type ScheduleIdentity,
+  type ScheduleSpec,
+  type Standing,
+} from "../../contract/schedule.ts";
+import schedule0001 from "../../migrations/schedule/0001_create.sql";
+import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { isBorn } from "../born.ts";
+import { after, cursor, newest } from "../journal.ts";
+import { migrate } from "../migrate.ts";
+import { Outbox, post } from "../outbox.ts";
+import { audit, project } from "../projection.ts";
+import { remote } from "../remote.ts";
+import { once, stale } from "../request.ts";
+import { Watchers } from "../watch.ts";
+import { decide, initial, isUnderWay, type ScheduleDecision, type ScheduleEvent, triggerRefusal } from "./decide.ts";
+import { check, discard, type Sender, start } from "./deliver.ts";
+import { isGone, subjects } from "./letters.ts";
+import { auditEntry, indexRow, load, runViews, type ScheduleRecord, save } from "./record.ts";
+import { lookAt } from "./times.ts";
+
+const MIGRATIONS = [{ id: "schedule/0001", sql: schedule0001 }];
+/** A purged schedule stays known as purged this long, ms: its answers to requests with an Idempotency-Key are kept for so long. */
+const TOMBSTONE_MS = IDEMPOTENCY_KEPT_MS;
+
+export type ScheduleApply = {
+  identity: ScheduleIdentity;
+  spec: ScheduleSpec;
+  suspend: boolean | null;
+  mutation: Mutation;
+};
+
+/** One schedule: its cron expression, its runs, and its own alarm at the next time. Named by its id. */
+export class ScheduleObject extends DurableObject<Env> {
+  readonly #sql = this.ctx.storage.sql;
+  /** Whether its tables are there; asking SQLite each time would cost more than most reads. */
+  #born: boolean;
+  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
+  readonly #watchers = new Watchers();
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#born = isBorn(this.#sql);
+    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+  }
+
+  /** Makes the schedule (201), changes it (200), or finds that it says so already (200). Null: it is deleted, and its name free for another. */
+  apply({ identity, spec, suspend, mutation }: ScheduleApply): Reply<Answer> | null {
+    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
+    this.#born = true;
+    return this.#change((now) => {
+      let deleted = false;
+      const reply = once(this.#sql, mutation, now, (): Reply<Answer> => {
+        const record = this.#load();
+        deleted = record?.state.status === "deleted" || this.#isPurged();
+        const refusal = deleted ? this.#unknown() : stale(mutation, record?.revision ?? 0);
+        if (refusal) return refusal;
+        if (record === null) {
+          const decision = initial(
+            { name: identity.name, spec, now, look: lookFrom(spec, now, now) },
+            suspend ?? false,
+          );
+          this.#write(identity, spec, null, decision, mutation.actor, now);
+        } else if (!isSame(record, spec, suspend)) {
+          const retimed = record.spec.cron !== spec.cron || record.spec.time_zone !== spec.time_zone;
+          this.#apply({ type: "applied", suspend, retimed }, mutation.actor, now, spec);
+        }
+        const present = this.#load() as ScheduleRecord;
+        if (present.revision !== record?.revision)
+          this.#audit(present, record === null ? "create" : "apply", mutation, now, record?.revision ?? null);
+        return accept({ status: record === null ? 201 : 200, body: present.view, revision: present.revision });
+      });
+      return deleted ? null : reply;
+    });
+  }
+
+  /** Whether another may have its name. One that was never made is still to come. */
+  isDeleted(): boolean {
+    return this.#load()?.state.status === "deleted" || (this.#born && this.#isPurged());
+  }
+
+  /** What applying it would come to: nothing is changed. */
+  wouldApply(spec: ScheduleSpec, suspend: boolean | null): "create" | "update" | "unchanged" {
+    const record = this.#load();
+    if (record === null || record.state.status === "deleted") return "create";
+    return isSame(record, spec, suspend) ? "unchanged" : "update";
+  }
+
+  /** Starts a run now, or suspends or resumes. What is so already is success. */
+  act(action: Exclude<ScheduleAction, "apply" | "delete">, mutation: Mutation, namespaces: string[]): Reply<Answer> {
+    return this.#mutate(action, mutation, namespaces, (record, now) => {
+      const refusal = action === "trigger" ? triggerRefusal(record.state, record.spec, record.identity.name) : null;
+      if (refusal !== null)
+        return refuse("action_not_allowed", refusal, { more: { resource_status: record.state.status } });
+      this.#apply({ type: action }, mutation.actor, now);
+      return null;
+    });
+  }
+
+  /** Deletes it, and its runs with it. */
+  delete(mutation: Mutation, namespaces: string[]): Reply<Answer> {
+    return this.#mutate("delete", mutation, namespaces, (_record, now) => {
+      this.#apply({ type: "delete" }, mutation.actor, now);
+      post(this.#sql, "release", now);
+      return null;
+    });
+  }
+
+  /** Where the deployment of one of its runs stands. Told twice, or late, it changes nothing. */
+  runStands(deploymentId: string, standing: Standing): void {
+    this.#change((now) => this.#apply({ type: "told", deployment_id: deploymentId, standing }, "scheduler", now));
+  }
+
+  /** Sets the alarm anew and looks after what is due: for an object whose alarm may have been lost. */
+  async poke(): Promise<void> {
+    if (this.#born) await this.alarm();
+  }
+
+  read(namespaces: string[]): Reply<Answer> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept({ status: 200, body: record.value.view, revision: record.value.revision }) : record;
+  }
+
+  runs(namespaces: string[]): Reply<string> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept(JSON.stringify(runViews(record.value.identity.name, record.value.state))) : record;
+  }
+
+  events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept(newest(this.#sql, level, limit)) : record;
+  }
+
+  /** Events after a seq: at once when there are any, else when one comes, or none after `waitMs`. */
+  async follow(namespaces: string[], seq: number, waitMs: number): Promise<Reply<{ seq: number; body: string }[]>> {
+    const record = this.#visible(namespaces);
+    if (!record.ok) return record;
+    if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
+    return accept(this.#born ? after(this.#sql, seq, 500) : []);
+  }
+
+  override async alarm(): Promise<void> {
+    if (!this.#born) return;
+    try {
+      if (this.#isInDoubt(Date.now())) await check(this.#sender()).catch(() => undefined);
+      while (this.#change((now) => this.#tick(now)));
+      if (this.#isForgotten()) {
+        this.#born = false;
+        return void (await this.ctx.storage.deleteAll());
+      }
+      await this.#outbox.drain();
+    } finally {
+      if (this.#born) rearm(this.ctx.storage);
+    }
+  }
+
+  #tick(now: number): boolean {
+    const timer = takeDue(this.#sql, now);
+    if (!timer) return false;
+    const state = this.#load()?.state;
+    if (timer.name !== "deadline" || !state) return true;
+    if (state.check_at !== null && state.check_at <= now) post(this.#sql, "check", now);
+    this.#apply({ type: "due" }, "scheduler", now);
+    return true;
+  }
+
+  /** Whether a time has come whose fate depends on a run that is thought to be under way: that is asked, not believed. */
+  #isInDoubt(now: number): boolean {
+    const record = this.#load();
+    if (!record || record.spec.concurrency_policy === "allow") return false;
+    return "next_at" in record.state && record.state.next_at <= now && record.state.runs.some(isUnderWay);
+  }
+
+  #isPurged(): boolean {
+    return this.#sql.exec("SELECT 1 FROM tombstone").toArray().length > 0;
+  }
+
+  /** Purged, and the tombstone has served its time. */
+  #isForgotten(): boolean {
+    return (
+      this.#sql.exec("SELECT 1 FROM tombstone WHERE purged_at <= ?", Date.now() - TOMBSTONE_MS).toArray().length > 0
+    );
+  }
+
+  async #deliver(key: string): Promise<void> {
+    const record = this.#load();
+    if (!record) return;
+    const { identity } = record;
+    const [what, subject = ""] = key.split(" ");
+    switch (what) {
+      case "index":
+        return project(this.#sql, this.env.INDEX, indexRow(record, false));
+      case "release":
+        return remote(this.env.NAMESPACE, identity.namespace).releaseSchedule(identity.name, identity.id);
+      case "start":
+        return start(subject, this.#sender());
+      case "delete":
+        return discard(subject, this.#sender());
+      case "check":
+        return check(this.#sender());
+      case "purge":
+        await remote(this.env.NAMESPACE, identity.namespace).releaseSchedule(identity.name, identity.id);
+        await project(this.#sql, this.env.INDEX, indexRow(record, true));
+        return this.#purge();
+    }
+  }
+
+  #sender(): Sender {
+    return {
+      env: this.env,
+      load: () => this.#load(),
+      apply: (event) => this.#change((now) => this.#apply(event, "scheduler", now)),
+    };
+  }
+
+  #purge(): void {
+    commit(this.ctx.storage, () => {
+      for (const table of ["schedule", "journal", "timer", "outbox", "audit"]) this.#sql.exec(`DELETE FROM ${table}`);
+      this.#sql.exec("INSERT INTO tombstone VALUES (1, ?)", Date.now());
+      setTimer(this.#sql, "forget", Date.now() + TOMBSTONE_MS);
+    });
+    this.#watchers.notify();
+  }
+
+  /** A mutation of a schedule that is there; `work` answers why not, or null. */
+  #mutate(
+    action: ScheduleAction,
+    mutation: Mutation,
+    namespaces: string[],
+    work: (record: ScheduleRecord, now: number) => Reply<never> | null,
+  ): Reply<Answer> {
+    if (!this.#born) return this.#unknown();
+    return this.#change((now) =>
+      // Around everything, so that the same request is answered the same when the schedule has been purged meanwhile.
+      once<Answer>(this.#sql, mutation, now, () => {
+        const record = this.#visible(namespaces);
+        if (!record.ok) return record;
+        const { identity, state, revision } = record.value;
+        const refusal = stale(mutation, revision);
+        if (refusal) return refusal;
+        const said = verdict(SCHEDULE_ACTION_TABLE, state.status, action);
+        if (said === "refused")
+          return refuse("action_not_allowed", `${identity.name} is ${state.status}.`, {
+            more: { resource_status: state.status },
+          });
+        const no = said === "go" ? work(record.value, now) : null;
+        if (no) return no;
+        const present = this.#load() as ScheduleRecord;
+        if (said === "go") this.#audit(present, action, mutation, now, revision);
+        return action === "delete"
+          ? accept({ status: 204, body: "", revision: present.revision })
+          : accept({ status: 200, body: present.view, revision: present.revision });
+      }),
+    );
+  }
+
+  #audit(record: ScheduleRecord, action: string, mutation: Mutation, now: number, before: number | null): void {
+    audit(this.#sql, auditEntry(record.identity, action, mutation, now, before, record.revision));
+    post(this.#sql, isGone(record.state) ? "purge" : "index", now);
+  }
+
+  /** One change as one transaction; then whoever watches is woken, and letters are sent. */
+  #change<T>(work: (now: number) => T): T {
+    // Nobody is here: there is nothing to write, and no table to write it to.
+    if (!this.#born) return work(Date.now());
+    const result = commit(this.ctx.storage, () => work(Date.now()));
+    this.#watchers.notify();
+    this.ctx.waitUntil(this.#outbox.drain());
+    return result;
+  }
+
+  #apply(event: ScheduleEvent, actor: string, now: number, spec?: ScheduleSpec): void {
+    const record = this.#load();
+    if (!record) return;
+    const present = spec ?? record.spec;
+    const anew = event.type === "resume" || (event.type === "applied" && (event.retimed || event.suspend === false));
+    const look = lookFrom(present, anew ? now : record.state.done_until, now);
+    const decision = decide(record.state, event, { name: record.identity.name, spec: present, now, look });
+    this.#write(record.identity, present, record, decision, actor, now);
+  }
+
+  #write(
+    identity: ScheduleIdentity,
+    spec: ScheduleSpec,
+    before: ScheduleRecord | null,
+    decision: ScheduleDecision,
+    actor: string,
+    now: number,
+  ): void {
+    if (save(this.#sql, identity, spec, before, decision, { actor, now }))
+      post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
+    const known = before ? subjects(before.state, before.spec) : new Set();
+    for (const subject of subjects(decision.state, spec)) if (!known.has(subject)) post(this.#sql, subject, now);
+  }
+
+  #load(): ScheduleRecord | null {
+    return this.#born ? load(this.#sql) : null;
+  }
+
+  #visible(namespaces: string[]): Reply<ScheduleRecord> {
+    const record = this.#load();
+    if (record && (namespaces.length === 0 || namespaces.includes(record.identity.namespace))) return accept(record);
+    return this.#unknown();
+  }
+
+  #unknown(): Reply<never> {
+    return refuse("not_found", `There is no schedule ${this.ctx.id.name}.`);
+  }
+}
+
+const lookFrom = (spec: ScheduleSpec, doneUntil: number, now: number) =>
+  lookAt(spec.cron, spec.time_zone, doneUntil, now);
+
+const isSame = ({ spec: before, state }: ScheduleRecord, spec: ScheduleSpec, suspend: boolean | null): boolean =>
+  sameManifest(before.job, spec.job) &&
+  JSON.stringify({ ...before, job: null }) === JSON.stringify({ ...spec, job: null }) &&
+  (suspend === null || suspend === (state.status === "suspended"));
