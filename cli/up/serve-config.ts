@@ -5,6 +5,7 @@ export const OBJECTS = {
   NAMESPACE: "NamespaceObject",
   INDEX: "IndexObject",
   TOKEN: "TokenObject",
+  USER: "UserDirectoryObject",
 } as const;
 export const COMPATIBILITY_DATE = "2026-10-23";
 

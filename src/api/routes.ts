@@ -11,7 +11,10 @@ import { HOST_LINK } from "./host-link.ts";
 import { HOSTS } from "./hosts.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
 import { ROLLOUTS } from "./rollouts.ts";
+import { LOGIN } from "./login.ts";
+import { STREAM_TICKETS } from "./stream-tickets.ts";
 import { TOKENS } from "./tokens.ts";
+import { USERS } from "./users.ts";
 import { WHOAMI } from "./whoami.ts";
 
 /** Every route, in the order in which the documentation shows them. */
@@ -24,6 +27,9 @@ export const ROUTES: readonly Route[] = [
   ...DEPLOYMENT_EXEC,
   ...HOSTS,
   ...JOIN_TOKENS,
+  ...LOGIN,
+  ...USERS,
+  ...STREAM_TICKETS,
   ...TOKENS,
   ...WHOAMI,
   ...AUDIT,
