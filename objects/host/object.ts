@@ -7,7 +7,7 @@ import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
 import host0001 from "../../migrations/host/0001_create.sql";
-import { commit, rearm, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, append, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
@@ -218,7 +218,8 @@ export class HostObject extends DurableObject<Env> {
     if (this.#born) await this.alarm();
   }
 
-  override async alarm(): Promise<void> {
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#change((now) => this.#tick(now)));
       await this.#outbox.drain();

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { AuditEntry } from "../../contract/event.ts";
 import index0001 from "../../migrations/index/0001_create.sql";
-import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
@@ -78,8 +78,8 @@ export class IndexObject extends DurableObject<Env> {
     });
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#commit((now) => this.#tick(now)));
       await this.#outbox.drain();

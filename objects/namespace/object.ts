@@ -10,7 +10,7 @@ import type { Answer, Mutation } from "../../contract/request.ts";
 import type { RevisionView, RolloutReport } from "../../contract/rollout.ts";
 import namespace0001 from "../../migrations/namespace/0001_create.sql";
 import namespace0002 from "../../migrations/namespace/0002_revision.sql";
-import { commit, rearm } from "../alarm.ts";
+import { commit, isPostponed, rearm } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { initial } from "../deployment/decide.ts";
 import { factsOf } from "../deployment/record.ts";
@@ -160,8 +160,8 @@ export class NamespaceObject extends DurableObject<Env> {
     this.ctx.waitUntil(this.#outbox.drain());
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       await this.#outbox.drain();
     } finally {

@@ -4,7 +4,7 @@ import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/
 import type { Principal } from "../../contract/scope.ts";
 import token0001 from "../../migrations/token/0001_create.sql";
 import token0002 from "../../migrations/token/0002_session.sql";
-import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
@@ -155,8 +155,8 @@ export class TokenObject extends DurableObject<Env> {
     });
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#change((now) => this.#tick(now)));
       await this.#outbox.drain();

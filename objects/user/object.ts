@@ -11,7 +11,7 @@ import {
   type UserUpdate,
 } from "../../contract/user.ts";
 import user0001 from "../../migrations/user/0001_create.sql";
-import { commit, rearm, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
@@ -183,8 +183,8 @@ export class UserDirectoryObject extends DurableObject<Env> {
     return reply;
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#change((now) => takeDue(this.#sql, now)) !== undefined);
       await this.#outbox.drain();
