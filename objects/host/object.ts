@@ -23,7 +23,7 @@ import { Link, questionRefusal } from "./link.ts";
 import { HostProfile, type HostRecord, hostAudit, hostRow, hostView, load, save } from "./record.ts";
 import { restate } from "./restate.ts";
 import { refusal } from "./tunnel.ts";
-import { one, owners } from "./workloads.ts";
+import { one, owners, runningIds } from "./workloads.ts";
 
 const MIGRATIONS = [{ id: "host/0001", sql: host0001 }];
 
@@ -177,6 +177,12 @@ export class HostObject extends DurableObject<Env> {
     } catch (error) {
       return questionRefusal(error);
     }
+  }
+
+  /** What everything that runs here uses now: InstanceStats[], JSON. */
+  async measure(): Promise<Reply<string>> {
+    const ids = this.#born ? runningIds(this.#sql) : [];
+    return ids.length === 0 ? accept("[]") : this.ask({ verb: "stats", workload_ids: ids });
   }
 
   /** Log lines as the agent reads them: JSON arrays of LogLine, one per line. Cancelling the stream stops the agent. */

@@ -7,6 +7,7 @@ import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
 import type { Projection } from "../projection.ts";
 import { helps, type Room } from "./capacity.ts";
+import { type Census, takeCensus } from "./census.ts";
 import { bodyOf, keepTrail, prune, upsert } from "./entry.ts";
 import { type ListQuery, listRows, listTrail, type Slice, type TrailQuery } from "./list.ts";
 import { nextPoke, takeStale } from "./sweep.ts";
@@ -60,6 +61,11 @@ export class IndexObject extends DurableObject<Env> {
 
   audits(query: TrailQuery): Slice {
     return this.#born ? listTrail(this.#sql, query) : NOTHING;
+  }
+
+  /** How many there are of everything, for figures. */
+  census(): Census {
+    return this.#born ? takeCensus(this.#sql) : { counts: [], deployments: [] };
   }
 
   /** Every host, as JSON: what placement chooses from. */

@@ -12,6 +12,8 @@ import { HOSTS } from "./hosts.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
 import { ROLLOUTS } from "./rollouts.ts";
 import { LOGIN } from "./login.ts";
+import { METRICS } from "./metrics.ts";
+import { NODE } from "./node.ts";
 import { STREAM_TICKETS } from "./stream-tickets.ts";
 import { TOKENS } from "./tokens.ts";
 import { USERS } from "./users.ts";
@@ -33,6 +35,8 @@ export const ROUTES: readonly Route[] = [
   ...TOKENS,
   ...WHOAMI,
   ...AUDIT,
+  ...METRICS,
+  ...NODE,
   ...HOST_LINK,
   ...HEALTH,
   ...documentation(() => ROUTES),

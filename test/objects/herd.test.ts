@@ -22,7 +22,7 @@ it("an alarm that rings late with many others is set anew within ten seconds, an
   const herd = await Promise.all(Array.from({ length: 60 }, overdue));
   const waits = await Promise.all(
     herd.map((stub) =>
-      runInDurableObject(stub, async (token, { storage }) => {
+      runInDurableObject(stub, async (token: TokenObject, { storage }) => {
         await token.alarm(info(MINUTE));
         const at = await storage.getAlarm();
         return at === null ? 0 : at - Date.now();
@@ -44,7 +44,9 @@ it("one that is called for goes on at once, and so does one that is repeated", a
   await Promise.all(
     Array.from({ length: 40 }, async (_, i) => {
       const stub = await overdue();
-      await runInDurableObject(stub, (token) => token.alarm(i % 2 ? undefined : { ...info(MINUTE), isRetry: true }));
+      await runInDurableObject(stub, (token: TokenObject) =>
+        token.alarm(i % 2 ? undefined : { ...info(MINUTE), isRetry: true }),
+      );
       expect(await timers(stub)).toBe(0);
     }),
   );
