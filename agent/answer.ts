@@ -2,6 +2,7 @@ import type { Question } from "../contract/frame.ts";
 import type { LogLine, Runtime } from "../contract/workload.ts";
 import type { Driver } from "./driver.ts";
 import type { Emit } from "./link/conversation.ts";
+import { ownMachine } from "./machine.ts";
 
 const CHUNK_LINES = 500;
 const CHUNK_BYTES = 512 * 1024;
@@ -39,6 +40,9 @@ export async function answer(
         await emit({ kind: "chunk", op, data: stats.flat() });
         break;
       }
+      case "node":
+        await emit({ kind: "chunk", op, data: ownMachine() });
+        break;
       case "exec": {
         const { workload_id: id, generation, command, timeout_ms: timeoutMs } = question;
         await emit({ kind: "chunk", op, data: await driverOf(id, knowledge).exec(id, generation, command, timeoutMs) });

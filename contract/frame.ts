@@ -55,10 +55,11 @@ export const LogQuery = z.object({
 });
 export type LogQuery = z.infer<typeof LogQuery>;
 
-/** A question to the agent about something that runs. `logs` answers in chunks of LogLine[]; the others answer once. */
+/** A question to the agent about something that runs, or about its machine. `logs` answers in chunks of LogLine[]; the others answer once. */
 export const Question = z.discriminatedUnion("verb", [
   z.object({ verb: z.literal("logs"), query: LogQuery }),
   z.object({ verb: z.literal("stats"), workload_ids: z.array(z.string()) }),
+  z.object({ verb: z.literal("node") }),
   z.object({
     verb: z.literal("exec"),
     workload_id: z.string(),

@@ -21,6 +21,11 @@ export const PROBLEMS = {
     title: "No valid token",
     help: "Send `Authorization: Bearer lamp_…`. The token may be missing, mistyped, expired or revoked; the answer is the same for all four.",
   },
+  invalid_credentials: {
+    status: 401,
+    title: "Wrong username or password",
+    help: "Check both. The answer is the same for a username that does not exist. An administrator can set a new password (`lamplighter user update NAME -p …`).",
+  },
   insufficient_scope: {
     status: 403,
     title: "The token lacks a scope",
@@ -30,6 +35,11 @@ export const PROBLEMS = {
     status: 403,
     title: "The token is not for this namespace",
     help: "Use a token whose namespace list has this namespace, or one without a list.",
+  },
+  not_permitted: {
+    status: 403,
+    title: "Not permitted",
+    help: "Nobody may do this, whatever their token: `detail` says why.",
   },
   not_found: {
     status: 404,
@@ -50,6 +60,11 @@ export const PROBLEMS = {
     status: 409,
     title: "The name is taken",
     help: "Choose another name, or delete the resource that holds it.",
+  },
+  last_admin: {
+    status: 409,
+    title: "The last admin stays",
+    help: "Make another user an admin first (`lamplighter user update NAME --role admin`).",
   },
   host_not_empty: {
     status: 409,
@@ -90,6 +105,11 @@ export const PROBLEMS = {
     status: 422,
     title: "The Idempotency-Key was used for another request",
     help: "Use a new key for a new request. The same key is only for repeating the very same request.",
+  },
+  too_many_attempts: {
+    status: 429,
+    title: "Too many attempts to log in",
+    help: "Wait for the time in `Retry-After`, then try again. Nothing is locked: it is only slower after each wrong password.",
   },
   host_unavailable: {
     status: 503,

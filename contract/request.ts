@@ -2,7 +2,7 @@
  * What every mutation carries from the Worker to the object that makes it, on every kind of resource.
  */
 export type Mutation = {
-  /** The id of the token that asked. */
+  /** The id of the token that asked; of a session, its user's. */
   actor: string;
   request_id: string;
   /** From `If-Match`: refused with `precondition_failed` unless the resource has this revision. */

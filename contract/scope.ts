@@ -32,8 +32,13 @@ export const Principal = z.object({
   name: z.string(),
   scopes: z.array(Scope),
   namespaces: z.array(z.string()),
+  user_id: z.string().optional().describe("Whose token it is, when it is a user's"),
+  session: z.boolean().optional().describe("It was made by logging in"),
 });
 export type Principal = z.infer<typeof Principal>;
+
+/** Under which id the trail and the journals name the principal: a session's own id says nothing to anybody. */
+export const actorOf = ({ token_id, user_id, session }: Principal): string => (session && user_id) || token_id;
 
 /** Whether the principal holds the scope. `hosts:join` is never implied: a join token must carry it. */
 export const holds = (principal: Principal, scope: ScopeName): boolean =>

@@ -36,10 +36,15 @@ export const TokenView = z.object({
   revoked_at: z.iso.datetime().nullable(),
   uses_left: z.int().nullable().describe("Join tokens only"),
   labels: z.record(z.string(), z.string()).describe("Join tokens only: given to the hosts that join"),
+  user_id: z.string().nullable().describe("Whose it is: the user who made it, or nobody"),
   revision: z.int(),
 });
 export type TokenView = z.infer<typeof TokenView>;
 
 /** The one answer that carries the secret: of create and of rotate. */
-export const TokenCreated = TokenView.extend({ token: z.string() });
+export const TokenCreated = TokenView.extend({
+  token: z.string(),
+  message: z.string().describe("That it is not shown again"),
+});
+export const SHOWN_ONCE = "Keep the token now: it is not shown again.";
 export type TokenCreated = z.infer<typeof TokenCreated>;

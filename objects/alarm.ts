@@ -1,4 +1,5 @@
 import { isWell } from "./alarm-pointer.ts";
+import { Herd } from "./herd.ts";
 
 /**
  * One alarm, many timers. Timers are rows; the alarm only points at the earliest timer or outbox letter. The pointer moves inside the same
@@ -33,6 +34,23 @@ export function rearm(storage: DurableObjectStorage): void {
   const wanted = earliest(storage.sql);
   point(storage, wanted);
   pointers.set(storage, wanted);
+}
+
+/** One for all objects that share this isolate, and with it a thread. */
+const herd = new Herd();
+
+/**
+ * Whether an alarm leaves its work for a moment later, since it is one of many that ring late. It has then been set anew; a commit meanwhile
+ * brings it forward. One that was called for (`poke`) comes without `info`, and goes on.
+ */
+export function isPostponed(storage: DurableObjectStorage, info: AlarmInvocationInfo | undefined): boolean {
+  if (info === undefined || info.isRetry) return false;
+  const now = Date.now();
+  const wait = herd.delay(info.scheduledTime, now, Math.random());
+  if (wait === 0) return false;
+  point(storage, now + wait);
+  pointers.set(storage, now + wait);
+  return true;
 }
 
 /** Sets, moves or (with null) clears a timer. Call it inside `commit`. */

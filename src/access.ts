@@ -44,9 +44,14 @@ export const bearerOf = (request: Request): string =>
   (request.headers.get("authorization") ?? "").replace(/^Bearer +/i, "");
 
 /** Stops believing a token at once; called when it is revoked or rotated. */
-export function forget(tokenId: string): void {
+export const forget = (tokenId: string): void => forgetWhere((principal) => principal.token_id === tokenId);
+
+/** Stops believing everything of a user's at once; called when what the user may do has changed. */
+export const forgetUser = (userId: string): void => forgetWhere((principal) => principal.user_id === userId);
+
+function forgetWhere(ended: (principal: Principal) => boolean): void {
   forgotten++;
-  for (const [bearer, { principal }] of kept) if (principal.token_id === tokenId) kept.delete(bearer);
+  for (const [bearer, { principal }] of kept) if (ended(principal)) kept.delete(bearer);
 }
 
 export function unauthenticated(): never {

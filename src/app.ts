@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { newId } from "../contract/id.ts";
-import { holds } from "../contract/scope.ts";
+import { actorOf, holds, type Principal } from "../contract/scope.ts";
 import { authenticate } from "./access.ts";
 import { ROUTES } from "./api/routes.ts";
 import { readJson } from "./body.ts";
@@ -8,6 +8,7 @@ import { mutationOf } from "./mutation.ts";
 import { errorAnswer, fail, problemAnswer } from "./problem.ts";
 import { readQuery } from "./query.ts";
 import { type Ask, NOBODY, type Route } from "./route.ts";
+import { ticketHolder } from "./stream-ticket.ts";
 import { checkBody, refuseBody } from "./violations.ts";
 
 /** Every route answers under each of these. */
@@ -55,16 +56,7 @@ async function serve(
 ): Promise<Response> {
   const requestId = requestIdOf(request);
   try {
-    const principal =
-      route.access === "open" || route.access === "signed" ? NOBODY : await authenticate(request, env, ctx);
-    if (
-      route.access !== "open" &&
-      route.access !== "signed" &&
-      route.access !== "any" &&
-      !holds(principal, route.access)
-    ) {
-      fail("insufficient_scope", `This needs the scope ${route.access}.`, { more: { required_scope: route.access } });
-    }
+    const principal = await admit(route, request, params, env, ctx);
     for (const [name, form] of Object.entries(route.params ?? {})) {
       if (!form.safeParse(params[name]).success)
         fail("not_found", `There is no ${JSON.stringify(params[name]?.slice(0, 100))}.`);
@@ -81,7 +73,7 @@ async function serve(
       body = checked.value;
     }
     const mutation = () =>
-      mutationOf({ request, target: targetOf(request, prefix), text, actor: principal.token_id, requestId });
+      mutationOf({ request, target: targetOf(request, prefix), text, actor: actorOf(principal), requestId });
     const ask: Ask = { env, ctx, request, requestId, prefix, principal, params, query, body, mutation };
     const answer = await route.handle(ask);
     // What an object answered to a signed request goes out as it is; a WebSocket's answer could not be changed anyway.
@@ -90,6 +82,26 @@ async function serve(
   } catch (error) {
     return errorAnswer(error, request, requestId);
   }
+}
+
+/** Who asks, when they may call the route. */
+async function admit(
+  route: Route,
+  request: Request,
+  params: Record<string, string>,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Principal> {
+  const { access } = route;
+  if (access === "open" || access === "signed" || route.isPublic?.(env)) return NOBODY;
+  if (route.ticket && !request.headers.has("authorization")) {
+    const holder = await ticketHolder(env, request, route.ticket, params.id ?? "");
+    if (holder) return holder;
+  }
+  const principal = await authenticate(request, env, ctx);
+  if (access !== "any" && !holds(principal, access))
+    fail("insufficient_scope", `This needs the scope ${access}.`, { more: { required_scope: access } });
+  return principal;
 }
 
 /** The caller's `X-Request-Id` when it is a plain one, else a new id. */

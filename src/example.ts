@@ -1,3 +1,5 @@
+import { SHOWN_ONCE } from "../contract/token.ts";
+
 /** Examples for the documentation. A test holds each against its schema. */
 
 export const MANIFEST = {
@@ -138,10 +140,22 @@ export const TOKEN = {
   revoked_at: null,
   uses_left: null,
   labels: {},
+  user_id: null,
   revision: 1,
 };
 
-export const TOKEN_CREATED = { ...TOKEN, token: "lamp_01k9j4x2y8n6r4t0v3w7z5a1b9_2vN8…" };
+export const TOKEN_CREATED = { ...TOKEN, token: "lamp_01k9j4x2y8n6r4t0v3w7z5a1b9_2vN8…", message: SHOWN_ONCE };
+
+export const USER = {
+  id: "usr_01k9j4w7c3d5e8f2g6h9j1k4m7",
+  username: "ada",
+  role: "operator",
+  status: "active",
+  created_at: "2026-11-20T08:00:00.000Z",
+  updated_at: null,
+  login_at: "2026-11-21T09:00:00.000Z",
+  revision: 1,
+} as const;
 
 export const EVENT = {
   id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt:6",

@@ -14,6 +14,7 @@ import { call } from "./stub.ts";
 const ID_MARK_BYTES = 5;
 const SECRET_MARK_BYTES = 10;
 const SECRET_BYTES = 32;
+const PROOF_BYTES = 24;
 /** `host_`, then 10 characters of time and 8 of chance; the mark is the 8 that follow. */
 const UNMARKED_ID_LENGTH = "host_".length + 18;
 
@@ -50,6 +51,10 @@ export async function isMintedSecret(env: Env, tokenId: string, secret: string):
   const mark = await markOf(env, `${tokenId} ${toBase64Url(random)}`, SECRET_MARK_BYTES);
   return sameHash(toBase64Url(mark), toBase64Url(bytes.subarray(random.length)));
 }
+
+/** A proof, 24 bytes, that a text is ours. It says what it is for, so that no proof of one kind passes as another. */
+export const proofOf = (env: Env, purpose: string, text: string): Promise<Uint8Array> =>
+  markOf(env, `${purpose}\n${text}`, PROOF_BYTES);
 
 /** A new host's id: it sorts by time like every other, and ends in its mark. */
 export async function mintHostId(env: Env, now: number): Promise<string> {

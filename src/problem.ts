@@ -1,4 +1,5 @@
 import { PROBLEMS, type ProblemCode, problemBody, type Refusal, type Reply } from "../contract/problem.ts";
+import { withRingMembers } from "./ring-members.ts";
 
 /** A refusal on its way out of a handler. Nothing but `problemAnswer` turns it into an answer. */
 export class ProblemError extends Error {
@@ -37,8 +38,8 @@ export function problemAnswer(refusal: Refusal, requestId: string, headers: Reco
   all.set("cache-control", "no-store");
   all.set("x-request-id", requestId);
   if (refusal.code === "unauthenticated") all.set("www-authenticate", 'Bearer realm="lamplighter"');
-  const wait = RETRY_AFTER[refusal.code];
-  if (wait !== undefined) all.set("retry-after", wait);
+  const wait = refusal.more?.retry_after ?? RETRY_AFTER[refusal.code];
+  if (wait !== undefined) all.set("retry-after", String(wait));
   return new Response(JSON.stringify(problemBody(refusal, requestId)), {
     status: PROBLEMS[refusal.code].status,
     headers: all,
@@ -47,8 +48,10 @@ export function problemAnswer(refusal: Refusal, requestId: string, headers: Reco
 
 /** The answer for anything that was thrown. What nobody expected is logged once, without headers, query or body: those hold secrets. */
 export function errorAnswer(error: unknown, request: Request, requestId: string): Response {
-  if (error instanceof ProblemError) return problemAnswer(error.refusal, requestId, error.headers);
   const { pathname } = new URL(request.url);
+  if (error instanceof ProblemError) {
+    return problemAnswer(withRingMembers(request.method, pathname, error.refusal), requestId, error.headers);
+  }
   const text = error instanceof Error ? (error.stack ?? String(error)) : String(error);
   console.error(
     JSON.stringify({
@@ -59,8 +62,6 @@ export function errorAnswer(error: unknown, request: Request, requestId: string)
       error: text.slice(0, 4000),
     }),
   );
-  return problemAnswer(
-    { code: "internal", detail: `Something went wrong here. Its traces are under request_id ${requestId}.` },
-    requestId,
-  );
+  const detail = `Something went wrong here. Its traces are under request_id ${requestId}.`;
+  return problemAnswer(withRingMembers(request.method, pathname, { code: "internal", detail }), requestId);
 }

@@ -2,6 +2,7 @@ import type { z } from "zod";
 import type { ProblemCode, Violation } from "../contract/problem.ts";
 import type { Mutation } from "../contract/request.ts";
 import { type Principal, SCOPES, type ScopeName } from "../contract/scope.ts";
+import type { TicketKind } from "./stream-ticket.ts";
 
 /**
  * Who may call a route: a scope; `any` = every valid token; `signed` = whoever the object itself recognises by signature; `open` = everyone.
@@ -43,9 +44,13 @@ export type BodyRule<Body> = {
 };
 
 export type RouteInput<Query extends z.ZodObject, Body> = {
-  method: "GET" | "POST" | "DELETE";
+  method: "GET" | "POST" | "PUT" | "DELETE";
   path: string;
   access: Access;
+  /** May be read with a stream ticket of this kind instead of a token: `?ticket=`. */
+  ticket?: TicketKind;
+  /** Whether everyone may call it here, whatever `access` says: for who runs it to decide. */
+  isPublic?: (env: Env) => boolean;
   /** The noun under which the documentation groups it. */
   group: string;
   summary: string;

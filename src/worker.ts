@@ -6,5 +6,6 @@ export { IndexObject } from "../objects/index/object.ts";
 export { NamespaceObject } from "../objects/namespace/object.ts";
 export { ScheduleObject } from "../objects/schedule/object.ts";
 export { TokenObject } from "../objects/token/object.ts";
+export { UserDirectoryObject } from "../objects/user/object.ts";
 
 export default { fetch: app.fetch } satisfies ExportedHandler<Env>;

@@ -11,7 +11,10 @@ const { dependencies } = JSON.parse(text("package.json")) as { dependencies: Rec
 /** Per program: the folders and packages that it may import. `node` and `npm` stand for all of that kind. */
 const allowed: Record<string, { folders: string[]; packages: string[]; except?: Record<string, string[]> }> = {
   contract: { folders: ["contract"], packages: ["zod"] },
-  objects: { folders: ["contract", "objects", "migrations"], packages: ["zod", "croner", "cloudflare:workers"] },
+  objects: {
+    folders: ["contract", "objects", "migrations"],
+    packages: ["zod", "croner", "cloudflare:workers", "@noble/hashes"],
+  },
   src: {
     folders: ["contract", "objects", "src"],
     packages: ["zod", "hono", "cloudflare:workers"],

@@ -6,6 +6,7 @@ export const OBJECTS = {
   INDEX: "IndexObject",
   SCHEDULE: "ScheduleObject",
   TOKEN: "TokenObject",
+  USER: "UserDirectoryObject",
 } as const;
 export const COMPATIBILITY_DATE = "2026-10-23";
 

@@ -11,7 +11,7 @@ import { type RolloutAction, rolloutObstacle } from "../../contract/rollout-acti
 import type { Standing } from "../../contract/schedule.ts";
 import deployment0001 from "../../migrations/deployment/0001_create.sql";
 import deployment0002 from "../../migrations/deployment/0002_rollout.sql";
-import { commit, rearm, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
@@ -277,8 +277,8 @@ export class DeploymentObject extends DurableObject<Env> {
     return accept(JSON.stringify(explanation(record.value, this.#sql, hosts)));
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#change((now) => this.#tick(now)));
       if (isForgotten(this.#sql, Date.now())) {

@@ -7,7 +7,7 @@ import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
 import host0001 from "../../migrations/host/0001_create.sql";
-import { commit, rearm, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, append, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
@@ -23,7 +23,7 @@ import { Link, questionRefusal } from "./link.ts";
 import { HostProfile, type HostRecord, hostAudit, hostRow, hostView, load, save } from "./record.ts";
 import { restate } from "./restate.ts";
 import { refusal } from "./tunnel.ts";
-import { one, owners } from "./workloads.ts";
+import { one, owners, runningIds } from "./workloads.ts";
 
 const MIGRATIONS = [{ id: "host/0001", sql: host0001 }];
 
@@ -179,6 +179,12 @@ export class HostObject extends DurableObject<Env> {
     }
   }
 
+  /** What everything that runs here uses now: InstanceStats[], JSON. */
+  async measure(): Promise<Reply<string>> {
+    const ids = this.#born ? runningIds(this.#sql) : [];
+    return ids.length === 0 ? accept("[]") : this.ask({ verb: "stats", workload_ids: ids });
+  }
+
   /** Log lines as the agent reads them: JSON arrays of LogLine, one per line. Cancelling the stream stops the agent. */
   async logs(query: LogQuery): Promise<Reply<ReadableStream<Uint8Array>>> {
     const host = this.#present();
@@ -218,7 +224,8 @@ export class HostObject extends DurableObject<Env> {
     if (this.#born) await this.alarm();
   }
 
-  override async alarm(): Promise<void> {
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#change((now) => this.#tick(now)));
       await this.#outbox.drain();

@@ -39,6 +39,13 @@ export const owners = (sql: SqlStorage): string[] =>
     .toArray()
     .map(({ owner }) => owner);
 
+/** What was last seen running here. */
+export const runningIds = (sql: SqlStorage): string[] =>
+  sql
+    .exec<{ id: string }>("SELECT id FROM workload WHERE want = 'running' AND observation ->> 'phase' = 'running'")
+    .toArray()
+    .map(({ id }) => id);
+
 export const holderOf = (sql: SqlStorage, port: string, exceptId: string): string | null =>
   sql
     .exec<{ id: string }>("SELECT id FROM workload WHERE ports LIKE ? AND id <> ? LIMIT 1", `% ${port} %`, exceptId)

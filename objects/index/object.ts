@@ -1,12 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
 import type { AuditEntry } from "../../contract/event.ts";
 import index0001 from "../../migrations/index/0001_create.sql";
-import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
 import type { Projection } from "../projection.ts";
 import { helps, type Room } from "./capacity.ts";
+import { type Census, takeCensus } from "./census.ts";
 import { bodyOf, keepTrail, prune, upsert } from "./entry.ts";
 import { type ListQuery, listRows, listTrail, type Slice, type TrailQuery } from "./list.ts";
 import { nextPoke, takeStale } from "./sweep.ts";
@@ -62,6 +63,11 @@ export class IndexObject extends DurableObject<Env> {
     return this.#born ? listTrail(this.#sql, query) : NOTHING;
   }
 
+  /** How many there are of everything, for figures. */
+  census(): Census {
+    return this.#born ? takeCensus(this.#sql) : { counts: [], deployments: [] };
+  }
+
   /** Every host, as JSON: what placement chooses from. */
   hosts(): string[] {
     if (!this.#born) return [];
@@ -78,8 +84,8 @@ export class IndexObject extends DurableObject<Env> {
     });
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#commit((now) => this.#tick(now)));
       await this.#outbox.drain();

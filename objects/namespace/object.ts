@@ -11,7 +11,7 @@ import type { RevisionView, RolloutReport } from "../../contract/rollout.ts";
 import namespace0001 from "../../migrations/namespace/0001_create.sql";
 import namespace0002 from "../../migrations/namespace/0002_revision.sql";
 import namespace0003 from "../../migrations/namespace/0003_schedule_claim.sql";
-import { commit, rearm } from "../alarm.ts";
+import { commit, isPostponed, rearm } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { initial } from "../deployment/decide.ts";
 import { factsOf } from "../deployment/record.ts";
@@ -209,8 +209,8 @@ export class NamespaceObject extends DurableObject<Env> {
     if (this.#born) commit(this.ctx.storage, () => releaseSchedule(this.#sql, name, scheduleId));
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       await this.#outbox.drain();
     } finally {

@@ -3,7 +3,8 @@ import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
 import type { Principal } from "../../contract/scope.ts";
 import token0001 from "../../migrations/token/0001_create.sql";
-import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import token0002 from "../../migrations/token/0002_session.sql";
+import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
@@ -16,7 +17,9 @@ import {
   auditEntry,
   type By,
   ended,
+  forgetAt,
   indexRow,
+  isOver,
   isStaleUse,
   isUsable,
   type Joined,
@@ -30,7 +33,11 @@ import {
 import { newSecret } from "./secret.ts";
 import { takeUse } from "./uses.ts";
 
-const MIGRATIONS = [{ id: "token/0001", sql: token0001 }];
+const MIGRATIONS = [
+  { id: "token/0001", sql: token0001 },
+  { id: "token/0002", sql: token0002 },
+];
+const DAY_MS = 86_400_000;
 const UNUSED = { last_used_at: null, revoked_at: null, revision: 1, version: 1 };
 
 /**
@@ -84,9 +91,12 @@ export class TokenObject extends DurableObject<Env> {
       this.#once(mutation, now, () => {
         // The same creation again, without a key: a call that was repeated because its answer was lost.
         const made = this.#load();
+        if (!made && this.#isBarred()) return refuse("unauthenticated", "Your own token has ended.");
         if (made && made.hash !== draft.hash) return refuse("name_taken", `There is a token ${this.#id} already.`);
         const token: TokenRecord = made ?? { ...draft, ...UNUSED, created_at: now };
-        if (!made) this.#save(token, now, { action: "create", before: null, by: mutation });
+        // A session's beginning is in the trail as its user's login.
+        const done = { action: "create", before: null, by: mutation };
+        if (!made) this.#save(token, now, token.kind === "session" ? undefined : done);
         return answerOf(this.#id, token, 201, sealed);
       }),
     );
@@ -103,6 +113,24 @@ export class TokenObject extends DurableObject<Env> {
       const changed = token.revoked_at === null;
       const revoked = changed ? this.#renew(token, { revoked_at: now }, "revoke", mutation, now) : token;
       return accept({ status: 204, body: "", revision: revoked.revision });
+    });
+  }
+
+  /** Ends it on behalf of who presents it. */
+  logout(by: By): void {
+    this.#end("logout", by);
+  }
+
+  /** Ends it because its user may no longer do what it says; one that is still being made will not be. */
+  end(by: By): void {
+    if (this.#load()) this.#end("revoke", by);
+    else this.#bar();
+  }
+
+  #bar(): void {
+    this.#change((now) => {
+      this.#sql.exec("INSERT INTO barred VALUES (1, ?) ON CONFLICT (one) DO NOTHING", now);
+      setTimer(this.#sql, "forget", now + DAY_MS);
     });
   }
 
@@ -127,27 +155,49 @@ export class TokenObject extends DurableObject<Env> {
     });
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#change((now) => this.#tick(now)));
       await this.#outbox.drain();
+      if (this.#isForgotten()) {
+        this.#born = false;
+        return void (await this.ctx.storage.deleteAll());
+      }
     } finally {
-      rearm(this.ctx.storage);
+      if (this.#born) rearm(this.ctx.storage);
     }
   }
 
-  /** What is kept for repeated requests is dropped when it has served its time: encrypted secrets are among it. */
   #tick(now: number): boolean {
-    if (!takeDue(this.#sql, now)) return false;
-    this.#sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
-    prune(this.#sql, now);
-    return true;
+    const timer = takeDue(this.#sql, now);
+    if (timer?.name === "prune") {
+      // What is kept for repeated requests has served its time: encrypted secrets are among it.
+      this.#sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
+      prune(this.#sql, now);
+    }
+    if (timer?.name === "forget") {
+      const token = this.#load();
+      if (token) save(this.#sql, { ...token, version: token.version + 1 });
+      post(this.#sql, "index", now);
+    }
+    return timer !== undefined;
+  }
+
+  /** Its time is over, and the lists know it. */
+  #isForgotten(): boolean {
+    const token = this.#load();
+    const over = token === null ? this.#isBarred() : isOver(token, Date.now());
+    return over && this.#sql.exec("SELECT 1 FROM outbox UNION ALL SELECT 1 FROM timer").toArray().length === 0;
+  }
+
+  #isBarred(): boolean {
+    return this.#sql.exec("SELECT 1 FROM barred").toArray().length > 0;
   }
 
   async #project(): Promise<void> {
     const token = this.#load();
-    if (token) await project(this.#sql, this.env.INDEX, indexRow(this.#id, token));
+    if (token) await project(this.#sql, this.env.INDEX, indexRow(this.#id, token, isOver(token, Date.now())));
   }
 
   get #id(): string {
@@ -179,6 +229,13 @@ export class TokenObject extends DurableObject<Env> {
     );
   }
 
+  #end(action: string, by: By): void {
+    this.#change((now) => {
+      const token = this.#load();
+      if (token && token.revoked_at === null) this.#renew(token, { revoked_at: now }, action, by, now);
+    });
+  }
+
   #once(mutation: Mutation, now: number, work: () => Reply<Answer>): Reply<Answer> {
     const reply = once(this.#sql, mutation, now, work);
     if (mutation.idempotency) setTimer(this.#sql, "prune", now + IDEMPOTENCY_KEPT_MS);
@@ -195,6 +252,7 @@ export class TokenObject extends DurableObject<Env> {
   #save(token: TokenRecord, now: number, done?: { action: string; before: number | null; by: By }): void {
     save(this.#sql, token);
     if (done) audit(this.#sql, auditEntry(this.#id, done.action, token, done.before, done.by, now));
-    post(this.#sql, "index", now);
+    setTimer(this.#sql, "forget", forgetAt(token));
+    if (done || token.kind === "access") post(this.#sql, "index", now);
   }
 }

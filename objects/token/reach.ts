@@ -11,9 +11,11 @@ export const covers = (principal: Principal, namespaces: readonly string[]): boo
 export const exceeds = (principal: Principal, scopes: readonly ScopeName[]): ScopeName | null =>
   scopes.find((scope) => !holds(principal, scope === "hosts:join" ? "hosts:write" : scope)) ?? null;
 
-/** The token, when the principal may see it: what is for other namespaces is as if it were not there. */
+/** The token, when the principal may see it: what is for other namespaces is as if it were not there, and so is a session. */
 export const seen = (by: Principal, id: string, token: TokenRecord | null): Reply<TokenRecord> =>
-  token && covers(by, token.namespaces) ? accept(token) : refuse("not_found", `There is no token ${id}.`);
+  token && token.kind === "access" && covers(by, token.namespaces)
+    ? accept(token)
+    : refuse("not_found", `There is no token ${id}.`);
 
 /** The token, when the principal may change it: only who could have made it, else a small token could take over a great one. */
 export function governed(by: Principal, id: string, token: TokenRecord | null): Reply<TokenRecord> {

@@ -20,12 +20,17 @@ export type TokenRecord = {
   uses_left: number | null;
   revision: number;
   version: number;
+  /** A session is made by logging in, and is no subject of the lists. */
+  kind: "access" | "session";
+  user_id: string | null;
+  /** Ends when it has not been used for so long, ms. */
+  idle_ms: number | null;
 };
 
 /** What a new token is; `sealed` is its secret encrypted under what only the caller knows, for a repeated request. */
 export type TokenDraft = Pick<
   TokenRecord,
-  "name" | "hash" | "scopes" | "namespaces" | "labels" | "expires_at" | "uses_left"
+  "name" | "hash" | "scopes" | "namespaces" | "labels" | "expires_at" | "uses_left" | "kind" | "user_id" | "idle_ms"
 > & { sealed: string | null };
 
 /** `stale_use`: the moment of its last use has not been noted for a minute. */
@@ -54,7 +59,7 @@ export function load(sql: SqlStorage): TokenRecord | null {
 
 export function save(sql: SqlStorage, t: TokenRecord): void {
   sql.exec(
-    "INSERT OR REPLACE INTO token VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT OR REPLACE INTO token VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     t.name,
     t.hash,
     JSON.stringify(t.scopes),
@@ -67,6 +72,9 @@ export function save(sql: SqlStorage, t: TokenRecord): void {
     t.uses_left,
     t.revision,
     t.version,
+    t.kind,
+    t.user_id,
+    t.idle_ms,
   );
 }
 
@@ -86,11 +94,13 @@ export function view(id: string, t: TokenRecord): TokenView {
     revoked_at: iso(t.revoked_at),
     uses_left: t.uses_left,
     labels: t.labels,
+    user_id: t.user_id,
     revision: t.revision,
   };
 }
 
-export const indexRow = (id: string, t: TokenRecord): IndexRow => ({
+/** `gone`: it is about to be forgotten. A session is told of only as one that is gone, for the sake of its audit entries. */
+export const indexRow = (id: string, t: TokenRecord, gone: boolean): IndexRow => ({
   kind: "token",
   id,
   namespace: null,
@@ -100,7 +110,7 @@ export const indexRow = (id: string, t: TokenRecord): IndexRow => ({
   labels: {},
   passing: false,
   version: t.version,
-  body: JSON.stringify(view(id, t)),
+  body: gone || t.kind === "session" ? null : JSON.stringify(view(id, t)),
 });
 
 export const isJoin = (t: Pick<TokenRecord, "scopes">): boolean => t.scopes.includes("hosts:join");
@@ -108,8 +118,16 @@ export const isJoin = (t: Pick<TokenRecord, "scopes">): boolean => t.scopes.incl
 /** Who presents a secret with this hash, or null when it is not the token's, or the token has ended. */
 export function verified(id: string, token: TokenRecord, hash: string, now: number): Verified | null {
   if (!sameHash(hash, token.hash) || !isUsable(token, now)) return null;
-  const { name, scopes, namespaces, expires_at } = token;
-  return { principal: { token_id: id, name, scopes, namespaces }, expires_at, stale_use: isStaleUse(token, now) };
+  const { name, scopes, namespaces, expires_at, user_id, kind } = token;
+  const principal = {
+    token_id: id,
+    name,
+    scopes,
+    namespaces,
+    ...(user_id === null ? {} : { user_id }),
+    ...(kind === "session" ? { session: true } : {}),
+  };
+  return { principal, expires_at, stale_use: isStaleUse(token, now) };
 }
 
 /** Whether its last use is to be noted anew: at most once a minute. */
@@ -117,7 +135,24 @@ export const isStaleUse = ({ last_used_at }: TokenRecord, now: number): boolean 
   last_used_at === null || now - last_used_at >= MINUTE_MS;
 
 export const isUsable = (t: TokenRecord, now: number): boolean =>
-  t.revoked_at === null && (t.expires_at === null || t.expires_at > now);
+  t.revoked_at === null &&
+  (t.expires_at === null || t.expires_at > now) &&
+  (t.idle_ms === null || (t.last_used_at ?? t.created_at) + t.idle_ms > now);
+
+const DAY_MS = 86_400_000;
+/** How long an ended token stays listed. Nobody lists a session; but a letter that ends it may still be on its way. */
+const ENDED_KEPT_MS = { access: 30 * DAY_MS, session: DAY_MS };
+
+/** When nothing of the token has to be kept any more; null while it has no end. */
+export function forgetAt({ kind, revoked_at, expires_at }: TokenRecord): number | null {
+  const end = revoked_at === null ? expires_at : Math.min(revoked_at, expires_at ?? Number.POSITIVE_INFINITY);
+  return end === null ? null : end + ENDED_KEPT_MS[kind];
+}
+
+export const isOver = (token: TokenRecord, now: number): boolean => {
+  const at = forgetAt(token);
+  return at !== null && at <= now;
+};
 
 export function auditEntry(
   id: string,

@@ -37,6 +37,7 @@ export const DEPLOYMENT_EVENTS = [
     method: "GET",
     path: "/deployments/:id/events",
     access: "deployments:read",
+    ticket: "events",
     group: "Deployments",
     summary: "Events of a deployment",
     params: { id: DeploymentId },

@@ -3,6 +3,7 @@ import type { DeploymentView } from "../../contract/deployment.ts";
 import type { AuditEntry } from "../../contract/event.ts";
 import { DeploymentId } from "../../contract/id.ts";
 import { parseDuration } from "../../contract/quantity.ts";
+import { actorOf } from "../../contract/scope.ts";
 import { ExecResult } from "../../contract/workload.ts";
 import { shardOf } from "../../objects/projection.ts";
 import { remote } from "../../objects/remote.ts";
@@ -112,7 +113,7 @@ async function keep(ask: Ask<unknown, Exec>, view: DeploymentView, instance: str
   const entry: AuditEntry = {
     id: `${instance}:exec:${crypto.randomUUID()}`,
     timestamp: new Date().toISOString(),
-    actor: ask.principal.token_id,
+    actor: actorOf(ask.principal),
     action: "exec",
     resource_kind: "deployment",
     resource_id: view.id,

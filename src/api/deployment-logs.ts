@@ -36,6 +36,7 @@ export const DEPLOYMENT_LOGS = [
     method: "GET",
     path: "/deployments/:id/logs",
     access: "deployments:read",
+    ticket: "logs",
     group: "Deployments",
     summary: "What its instances write",
     description:

@@ -10,9 +10,14 @@ import { HEALTH } from "./health.ts";
 import { HOST_LINK } from "./host-link.ts";
 import { HOSTS } from "./hosts.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
+import { LOGIN } from "./login.ts";
+import { METRICS } from "./metrics.ts";
+import { NODE } from "./node.ts";
 import { ROLLOUTS } from "./rollouts.ts";
 import { SCHEDULES } from "./schedules.ts";
+import { STREAM_TICKETS } from "./stream-tickets.ts";
 import { TOKENS } from "./tokens.ts";
+import { USERS } from "./users.ts";
 import { WHOAMI } from "./whoami.ts";
 
 /** Every route, in the order in which the documentation shows them. */
@@ -26,9 +31,14 @@ export const ROUTES: readonly Route[] = [
   ...SCHEDULES,
   ...HOSTS,
   ...JOIN_TOKENS,
+  ...LOGIN,
+  ...USERS,
+  ...STREAM_TICKETS,
   ...TOKENS,
   ...WHOAMI,
   ...AUDIT,
+  ...METRICS,
+  ...NODE,
   ...HOST_LINK,
   ...HEALTH,
   ...documentation(() => ROUTES),

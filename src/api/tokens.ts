@@ -11,7 +11,7 @@ import { conditional, resource } from "../answer.ts";
 import { TOKEN, TOKEN_CREATED } from "../example.ts";
 import { listRows, type Merged, pageAnswer } from "../listing.ts";
 import { fail, unwrap } from "../problem.ts";
-import { limit } from "../query.ts";
+import { limit, several } from "../query.ts";
 import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
 import { createToken, withNewSecret } from "../token-secret.ts";
@@ -116,8 +116,9 @@ export const TOKENS = [
     group: "Tokens",
     summary: "List tokens",
     description:
-      "Newest first, join tokens and revoked ones included. A token for some namespaces sees those that are for no others.",
+      "Newest first, join tokens included, and what was revoked or has expired for 30 days after its end. A token for some namespaces sees those that are for no others. Sessions are not listed.",
     query: z.object({
+      status: several(z.enum(["active", "revoked"])),
       limit: limit(1000, 100),
       cursor: TokenId.optional().describe("From the `Link` header of the page before"),
     }),
@@ -129,8 +130,7 @@ export const TOKENS = [
         headers: { Link: '`<…>; rel="next"` when there are more' },
       },
     },
-    handle: async (ask) =>
-      pageAnswer(ask, await visibleTokens(ask.env, ask.principal, ask.query.cursor ?? null, ask.query.limit)),
+    handle: async (ask) => pageAnswer(ask, await visibleTokens(ask.env, ask.principal, ask.query)),
   }),
   route({
     method: "GET",
@@ -152,7 +152,8 @@ export const TOKENS = [
     access: "tokens:write",
     group: "Tokens",
     summary: "Revoke a token",
-    description: "It stays listed. It is refused at once where this request is carried out, and within 5 s everywhere.",
+    description:
+      "It stays listed for 30 days. It is refused at once where this request is carried out, and within 5 s everywhere.",
     params,
     mutation: ["idempotency", "if-match"],
     answers: { 204: { description: "Revoked, now or before" } },
@@ -189,16 +190,20 @@ export const TOKENS = [
 ];
 
 /** A page of what the principal may see. Only for one that is bound to namespaces is each row looked into. */
-async function visibleTokens(env: Env, principal: Principal, cursor: string | null, limit: number): Promise<Merged> {
+async function visibleTokens(
+  env: Env,
+  principal: Principal,
+  { status, cursor, limit }: { status: string[]; cursor?: string | undefined; limit: number },
+): Promise<Merged> {
   const bound = principal.namespaces.length > 0;
   const bodies: string[] = [];
-  let before = cursor;
+  let before = cursor ?? null;
   for (;;) {
     const page = await listRows(env, [CLUSTER_SHARD], {
       kind: "token",
       namespaces: [],
       names: [],
-      statuses: [],
+      statuses: status,
       types: [],
       labels: [],
       before,

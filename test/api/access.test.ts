@@ -11,13 +11,13 @@ import { freeze, fresh, makeToken, NOW, request, sleeper } from "./client.ts";
 type Walked = { method: string; path: string; operation: Operation };
 
 const document = documentOf(ROUTES);
-const IDS: Record<string, string> = { deployments: "deployment", hosts: "host", tokens: "token" };
+const IDS: Record<string, string> = { deployments: "deployment", hosts: "host", tokens: "token", users: "user" };
 
 /** Every route of the document, under both prefixes, with ids that exist nowhere. */
 const walk: Walked[] = PREFIXES.flatMap((prefix) =>
   Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => {
-      const noun = IDS[path.split("/")[1] ?? ""] as "deployment" | "host" | "token" | undefined;
+      const noun = IDS[path.split("/")[1] ?? ""] as "deployment" | "host" | "token" | "user" | undefined;
       const id = noun === undefined ? "not_found" : newId(noun, NOW);
       return { method: method.toUpperCase(), path: prefix + path.replace(/\{\w+\}/, id), operation };
     }),
@@ -41,6 +41,7 @@ describe("every route", () => {
           "GET /openapi.json",
           "GET /docs",
           "GET /problems/not_found",
+          "POST /login",
           "GET /hosts/host/tunnel",
           "POST /hosts/host/frames",
         ].map((line) => line.replace(" ", ` ${prefix}`)),

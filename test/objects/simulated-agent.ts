@@ -7,7 +7,7 @@ import {
   seal,
   toBase64Url,
 } from "../../contract/envelope.ts";
-import { type AgentBody, ControlFrame, enrolProofText } from "../../contract/frame.ts";
+import { type AgentBody, ControlFrame, enrolProofText, type Question } from "../../contract/frame.ts";
 import { newId } from "../../contract/id.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
 import type { HostObject } from "../../objects/host/object.ts";
@@ -23,6 +23,8 @@ export class SimulatedAgent {
   readonly workloads = new Map<string, { workload: Workload; observation: Observation }>();
   /** What to see of a workload that was applied; null keeps silent. */
   behaviour: (workload: Workload) => Observation | null = (workload) => running(workload);
+  /** What to answer to a question; undefined keeps silent. */
+  answers: (question: Question) => unknown = () => undefined;
   received: string[] = [];
   #sign: CryptoKey;
   #verify: CryptoKey;
@@ -160,6 +162,7 @@ export class SimulatedAgent {
     const { body, session } = ControlFrame.parse(await open(this.#verify, text));
     this.received.push(body.kind);
     if (body.kind === "challenge") this.#session = session;
+    if (body.kind === "ask") await this.#answer(body.op, body.question);
     if (body.kind !== "desired" && body.kind !== "apply") return;
     const observations = body.workloads.flatMap((workload) => this.#apply(workload));
     if (body.kind === "desired") {
@@ -168,6 +171,13 @@ export class SimulatedAgent {
       if (body.last) await this.send({ kind: "settled", revision: body.revision });
     }
     if (observations.length > 0) await this.report(...observations);
+  }
+
+  async #answer(op: string, question: Question): Promise<void> {
+    const data = this.answers(question);
+    if (data === undefined) return;
+    await this.send({ kind: "chunk", op, data });
+    await this.send({ kind: "end", op, error: null });
   }
 
   #apply(workload: Workload): Observation[] {
