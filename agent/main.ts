@@ -12,6 +12,7 @@ import { answer } from "./answer.ts";
 import { ownCapacity } from "./capacity.ts";
 import type { Driver } from "./driver.ts";
 import { enrol, forgetIdentity, type Identity, JoinRefused, readIdentity } from "./identity.ts";
+import { Prober } from "./health/prober.ts";
 import { Ledger } from "./ledger.ts";
 import { Backoff } from "./link/backoff.ts";
 import { Call } from "./link/call.ts";
@@ -167,7 +168,14 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     driver: (runtime) => runtimes.get(runtime),
     permit: (workload) => permit(workload, policy, policyPath),
     changed: (id) => outbox.changed(id),
+    attend: (id) => prober.attend(id, reconciler.subject(id)),
     settled: (revision) => outbox.settled(revision),
+    log,
+  });
+  const prober = new Prober({
+    ledger,
+    driver: (runtime) => runtimes.get(runtime),
+    changed: (id) => outbox.checked(id),
     log,
   });
   const outbox = new Outbox({
@@ -181,6 +189,8 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     facts: () => ({ kind: "facts", ...facts() }),
     inventory: () => reconciler.inventory(),
     observation: (id) => reconciler.observation(id),
+    allHealth: () => prober.all(),
+    health: (id) => prober.results(id),
   });
   const dismissal = Promise.withResolvers<void>();
   const conversation = new Conversation({
@@ -195,6 +205,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     dismissed: () => setTimeout(dismissal.resolve, 50),
   });
 
+  for (const id of prober.ids()) prober.attend(id, reconciler.subject(id));
   await runtimes.start();
   const linking = { peer, outbox, conversation, log };
   const link: Link =
@@ -207,6 +218,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
   const end = async (): Promise<void> => {
     clearInterval(prune);
     await link.close();
+    prober.close();
     reconciler.close();
     await runtimes.close();
     ledger.close();

@@ -1,4 +1,5 @@
 import { type AgentBody, FULL_PART } from "../../contract/frame.ts";
+import type { HealthResult, Usage } from "../../contract/health.ts";
 import type { Observation } from "../../contract/workload.ts";
 
 export type Source = {
@@ -6,6 +7,9 @@ export type Source = {
   facts: () => AgentBody;
   inventory: () => Observation[];
   observation: (id: string) => Observation | null;
+  /** What health checks came to: all that says something new, or that of one workload. */
+  allHealth: () => HealthResult[];
+  health: (id: string) => HealthResult[];
 };
 
 /**
@@ -15,6 +19,8 @@ export type Source = {
 export class Outbox {
   readonly #source: Source;
   readonly #dirty = new Set<string>();
+  readonly #checked = new Set<string>();
+  readonly #used = new Map<string, Usage>();
   #settled: number | null = null;
   #facts = false;
   #news: () => void = () => {};
@@ -26,6 +32,17 @@ export class Outbox {
   changed(id: string): void {
     this.#dirty.add(id);
     this.#news();
+  }
+
+  /** A health check of this workload says something new. */
+  checked(id: string): void {
+    this.#checked.add(id);
+    this.#news();
+  }
+
+  used(usages: readonly Usage[]): void {
+    for (const usage of usages) this.#used.set(usage.id, usage);
+    if (usages.length > 0) this.#news();
   }
 
   settled(revision: number): void {
@@ -44,12 +61,14 @@ export class Outbox {
   }
 
   get isEmpty(): boolean {
-    return this.#dirty.size === 0 && this.#settled === null && !this.#facts;
+    const isQuiet = this.#checked.size === 0 && this.#used.size === 0;
+    return isQuiet && this.#dirty.size === 0 && this.#settled === null && !this.#facts;
   }
 
   /** How a connection begins: who this is, then all that is known. What was waiting is part of it. */
   restate(): AgentBody[] {
     this.#dirty.clear();
+    this.#checked.clear();
     this.#settled = null;
     this.#facts = false;
     const all = this.#source.inventory();
@@ -61,7 +80,7 @@ export class Outbox {
         last: at + FULL_PART >= all.length,
       });
     }
-    return bodies;
+    return [...bodies, ...healthIn(this.#source.allHealth())];
   }
 
   /** What is waiting, in the order in which it must be told: what became of workloads before that all is settled. */
@@ -73,10 +92,23 @@ export class Outbox {
       .filter((observation) => observation !== null);
     for (let at = 0; at < seen.length; at += FULL_PART)
       bodies.push({ kind: "report", observations: seen.slice(at, at + FULL_PART) });
+    bodies.push(...healthIn([...this.#checked].flatMap((id) => this.#source.health(id))));
+    const used = [...this.#used.values()];
+    for (let at = 0; at < used.length; at += FULL_PART)
+      bodies.push({ kind: "usage", usages: used.slice(at, at + FULL_PART) });
     if (this.#settled !== null) bodies.push({ kind: "settled", revision: this.#settled });
     this.#facts = false;
     this.#dirty.clear();
+    this.#checked.clear();
+    this.#used.clear();
     this.#settled = null;
     return bodies;
   }
+}
+
+function healthIn(results: readonly HealthResult[]): AgentBody[] {
+  const bodies: AgentBody[] = [];
+  for (let at = 0; at < results.length; at += FULL_PART)
+    bodies.push({ kind: "health", results: results.slice(at, at + FULL_PART) });
+  return bodies;
 }
