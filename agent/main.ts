@@ -11,8 +11,8 @@ import type { Runtime } from "../contract/workload.ts";
 import { answer } from "./answer.ts";
 import { ownCapacity } from "./capacity.ts";
 import type { Driver } from "./driver.ts";
-import { enrol, forgetIdentity, type Identity, JoinRefused, readIdentity } from "./identity.ts";
 import { Prober } from "./health/prober.ts";
+import { enrol, forgetIdentity, type Identity, JoinRefused, readIdentity } from "./identity.ts";
 import { Ledger } from "./ledger.ts";
 import { Backoff } from "./link/backoff.ts";
 import { Call } from "./link/call.ts";
@@ -175,7 +175,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
   const prober = new Prober({
     ledger,
     driver: (runtime) => runtimes.get(runtime),
-    changed: (id) => outbox.checked(id),
+    told: (results) => outbox.checked(results),
     log,
   });
   const outbox = new Outbox({
@@ -189,8 +189,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     facts: () => ({ kind: "facts", ...facts() }),
     inventory: () => reconciler.inventory(),
     observation: (id) => reconciler.observation(id),
-    allHealth: () => prober.all(),
-    health: (id) => prober.results(id),
+    health: () => prober.all(),
   });
   const dismissal = Promise.withResolvers<void>();
   const conversation = new Conversation({

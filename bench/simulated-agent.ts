@@ -38,7 +38,6 @@ export class SimulatedAgent {
       hello: () => ({ kind: "hello", protocol: PROTOCOL, boot_id: peer.bootId, agent_version: "bench", ...profile }),
       facts: () => ({ kind: "facts", ...profile }),
       inventory: () => [...this.#seen.values()],
-      allHealth: () => [],
       health: () => [],
       observation: (id) => this.#seen.get(id) ?? null,
     });

@@ -25,8 +25,8 @@ const WATCH_EVERY_MS = 2_000;
 export type ProberOptions = {
   ledger: Ledger;
   driver: (runtime: Runtime) => Driver | "waiting" | "disabled";
-  /** Told of every workload of which there is a result that says something new. */
-  changed: (id: string) => void;
+  /** Told of results that say something new. */
+  told: (results: HealthResult[]) => void;
   log: (line: string) => void;
   /** The host's clock, which may be set; and one that only goes on. */
   now?: () => number;
@@ -70,7 +70,7 @@ export class Prober {
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#clock = options.clock ?? (() => performance.now());
-    this.#tallies = new Tallies(options.ledger, options.changed, options.log);
+    this.#tallies = new Tallies(options.ledger, options.told, options.log);
     this.#watchedBefore = options.ledger.watchedAt();
   }
 
@@ -98,12 +98,7 @@ export class Prober {
     this.#begin(subject);
   }
 
-  /** The results of a workload that say something new. */
-  results(id: string): HealthResult[] {
-    return this.#tallies.results(id);
-  }
-
-  /** All of them, for a full restatement. */
+  /** The newest result of each check that says something new, for a full restatement. */
   all(): HealthResult[] {
     return this.#tallies.all();
   }
@@ -194,21 +189,14 @@ export class Prober {
     const { id, generation } = watched.subject;
     const [next, run] = nextProbe(probe, this.#tallies.get(id, generation, index), check.run, start, end);
     check.run = run;
-    // Those that came up together part here: once, the way to the next is shorter by a random part.
-    const isRegular = next >= start + probe.interval_ms;
-    const early = isRegular && !check.isPlaced ? (Math.random() * probe.interval_ms) / 2 : 0;
-    check.isPlaced ||= isRegular;
+    // Those that came up together part here: once, when all is well, the way to the next is shorter by a random part.
+    const parts = !check.isPlaced && outcome?.status === "success" && next >= start + probe.interval_ms;
+    const early = parts ? (Math.random() * probe.interval_ms) / 2 : 0;
+    check.isPlaced ||= parts;
     this.#at(watched, check, Math.max(end, next - early));
   }
 
-  #conclude(
-    watched: Watched,
-    check: Check,
-    outcome: Outcome,
-    start: number,
-    end: number,
-    started_at: number,
-  ): void {
+  #conclude(watched: Watched, check: Check, outcome: Outcome, start: number, end: number, started_at: number): void {
     const { id, generation, spec } = watched.subject;
     const before = this.#tallies.get(id, generation, check.index);
     const now = this.#now();
@@ -264,7 +252,9 @@ export class Prober {
     const url = probe.type === "http" ? new URL(probe.url) : null;
     const isOurs = url === null || isOwn(url);
     const port = url === null ? (probe as Probe & { type: "tcp" }).port : portOf(url);
-    const place = isOurs ? placeOf(subject, port, reach ?? { own: true }) : { host: bare(url?.hostname ?? LOCAL), port };
+    const place = isOurs
+      ? placeOf(subject, port, reach ?? { own: true })
+      : { host: bare(url?.hostname ?? LOCAL), port };
     if (typeof place === "string") return { status: "failed", message: place };
     return url === null
       ? knockTcp(place, probe.timeout_ms, stopped.signal)

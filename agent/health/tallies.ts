@@ -13,17 +13,17 @@ type Of = { generation: number; tallies: (Tally | null)[] };
  */
 export class Tallies {
   readonly #ledger: Ledger;
-  readonly #told: (id: string) => void;
+  readonly #told: (results: HealthResult[]) => void;
   readonly #log: (line: string) => void;
   readonly #of = new Map<string, Of>();
   readonly #unkept = new Map<string, KeptTally>();
-  readonly #news = new Set<string>();
+  readonly #news = new Map<string, HealthResult>();
   #dropped = new Set<string>();
   #timer: NodeJS.Timeout | null = null;
   #keptAt = Number.NEGATIVE_INFINITY;
 
-  /** @param told called with each workload of which a result that says something new is on disk */
-  constructor(ledger: Ledger, told: (id: string) => void, log: (line: string) => void) {
+  /** @param told called with results that say something new, once they are on disk */
+  constructor(ledger: Ledger, told: (results: HealthResult[]) => void, log: (line: string) => void) {
     this.#ledger = ledger;
     this.#told = told;
     this.#log = log;
@@ -48,9 +48,10 @@ export class Tallies {
 
   put(kept: KeptTally, isKept: boolean, isNews: boolean): void {
     this.#at(kept.id, kept.generation).tallies[kept.check] = kept.tally;
-    if (isNews) this.#news.add(kept.id);
+    const key = `${kept.id} ${kept.check}`;
+    if (isNews) this.#news.set(key, kept.tally.told);
     if (!isKept) return;
-    this.#unkept.set(`${kept.id} ${kept.check}`, kept);
+    this.#unkept.set(key, kept);
     this.#schedule();
   }
 
@@ -59,15 +60,10 @@ export class Tallies {
     this.#forget(id);
   }
 
-  /** The results of a workload that say something new, as they are on disk. */
-  results(id: string): HealthResult[] {
-    if (this.#timer) this.#keep();
-    return (this.#of.get(id)?.tallies ?? []).flatMap((tally) => (tally ? [tally.told] : []));
-  }
-
+  /** The newest result of each check that says something new, as it is on disk. */
   all(): HealthResult[] {
     if (this.#timer) this.#keep();
-    return this.ids().flatMap((id) => this.results(id));
+    return [...this.#of.values()].flatMap(({ tallies }) => tallies.flatMap((tally) => (tally ? [tally.told] : [])));
   }
 
   close(): void {
@@ -89,8 +85,8 @@ export class Tallies {
   }
 
   #forget(id: string): void {
-    for (const key of this.#unkept.keys()) if (key.startsWith(`${id} `)) this.#unkept.delete(key);
-    this.#news.delete(id);
+    for (const waiting of [this.#unkept, this.#news])
+      for (const key of waiting.keys()) if (key.startsWith(`${id} `)) waiting.delete(key);
     this.#dropped.add(id);
     this.#schedule();
   }
@@ -116,8 +112,8 @@ export class Tallies {
     }
     this.#unkept.clear();
     this.#dropped = new Set();
-    const news = [...this.#news];
+    const news = [...this.#news.values()];
     this.#news.clear();
-    for (const id of news) this.#told(id);
+    if (news.length > 0) this.#told(news);
   }
 }

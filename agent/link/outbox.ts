@@ -7,9 +7,8 @@ export type Source = {
   facts: () => AgentBody;
   inventory: () => Observation[];
   observation: (id: string) => Observation | null;
-  /** What health checks came to: all that says something new, or that of one workload. */
-  allHealth: () => HealthResult[];
-  health: (id: string) => HealthResult[];
+  /** The newest result of each health check that says something new. */
+  health: () => HealthResult[];
 };
 
 /**
@@ -19,7 +18,7 @@ export type Source = {
 export class Outbox {
   readonly #source: Source;
   readonly #dirty = new Set<string>();
-  readonly #checked = new Set<string>();
+  readonly #checked = new Map<string, HealthResult>();
   readonly #used = new Map<string, Usage>();
   #settled: number | null = null;
   #facts = false;
@@ -34,9 +33,9 @@ export class Outbox {
     this.#news();
   }
 
-  /** A health check of this workload says something new. */
-  checked(id: string): void {
-    this.#checked.add(id);
+  /** Health checks say something new. */
+  checked(results: readonly HealthResult[]): void {
+    for (const result of results) this.#checked.set(`${result.id} ${result.check}`, result);
     this.#news();
   }
 
@@ -80,7 +79,7 @@ export class Outbox {
         last: at + FULL_PART >= all.length,
       });
     }
-    return [...bodies, ...healthIn(this.#source.allHealth())];
+    return [...bodies, ...healthIn(this.#source.health())];
   }
 
   /** What is waiting, in the order in which it must be told: what became of workloads before that all is settled. */
@@ -92,7 +91,7 @@ export class Outbox {
       .filter((observation) => observation !== null);
     for (let at = 0; at < seen.length; at += FULL_PART)
       bodies.push({ kind: "report", observations: seen.slice(at, at + FULL_PART) });
-    bodies.push(...healthIn([...this.#checked].flatMap((id) => this.#source.health(id))));
+    bodies.push(...healthIn([...this.#checked.values()]));
     const used = [...this.#used.values()];
     for (let at = 0; at < used.length; at += FULL_PART)
       bodies.push({ kind: "usage", usages: used.slice(at, at + FULL_PART) });

@@ -67,7 +67,12 @@ describe("health", () => {
     const gap = [...every(1_000, [true, true]), { at: 3_200 }, { at: 4_200 }, { at: 5_700 }];
     expect(play(probe(), gap).says).toEqual(["success false 0", "success true 0"]);
     const after = [...every(1_000, [true, true, true, true]), { at: 6_000 }, { at: 7_000 }, { at: 8_600 }];
-    expect(play(probe(), after).says).toEqual(["success false 0", "success true 0", "success false 0", "success true 0"]);
+    expect(play(probe(), after).says).toEqual([
+      "success false 0",
+      "success true 0",
+      "success false 0",
+      "success true 0",
+    ]);
   });
 
   test("each multiple of the threshold trips once more, and is told", () => {
@@ -100,16 +105,24 @@ describe("health", () => {
 
   test("failures in the start period are told and do not count; nor do probes before their time", () => {
     const slow = probe({ start_period_ms: 2_500, threshold: 2 });
-    expect(play(slow, every(1_000, Array(5).fill(false))).told.map(({ started_at, tripped }) => [started_at, tripped])).toEqual([
+    expect(
+      play(slow, every(1_000, Array(5).fill(false))).told.map(({ started_at, tripped }) => [started_at, tripped]),
+    ).toEqual([
       [1_000_000, 0],
       [1_004_000, 1],
     ]);
     const early = every(250, Array(8).fill(false));
-    expect(play(probe({ threshold: 2 }), early).told.map(({ started_at }) => started_at - 1_000_000)).toEqual([0, 1_000]);
+    expect(play(probe({ threshold: 2 }), early).told.map(({ started_at }) => started_at - 1_000_000)).toEqual([
+      0, 1_000,
+    ]);
   });
 
   test("results stay in order though the clock is set back", () => {
-    const { told } = play(probe(), [{ at: 0 }, { at: 1_000, ok: false, clock: -60_000 }, { at: 2_000, clock: -59_000 }]);
+    const { told } = play(probe(), [
+      { at: 0 },
+      { at: 1_000, ok: false, clock: -60_000 },
+      { at: 2_000, clock: -59_000 },
+    ]);
     const finished = told.map(({ finished_at }) => finished_at);
     expect(finished).toEqual([...finished].sort((a, b) => a - b));
     expect(new Set(finished).size).toBe(3);
@@ -184,7 +197,8 @@ describe("the next probe", () => {
 test("only readiness checks run at first, and the others wait until those have held once", () => {
   const probes = [probe(), probe({ readiness: false }), probe()];
   const ready = { ready: true } as Tally;
-  const due = (tallies: (Tally | null)[], probing: "readiness" | "all") => probes.map((_, i) => isDue(i, probes, tallies, probing));
+  const due = (tallies: (Tally | null)[], probing: "readiness" | "all") =>
+    probes.map((_, i) => isDue(i, probes, tallies, probing));
   expect(due([null, null, null], "readiness")).toEqual([true, false, true]);
   expect(due([ready, null, ready], "readiness")).toEqual([true, false, true]);
   expect(due([ready, null, null], "all")).toEqual([true, false, true]);

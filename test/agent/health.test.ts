@@ -1,6 +1,6 @@
 import { createServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
-import { onTestFinished, describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import type { Driver } from "../../agent/driver.ts";
 import { RuntimeSilent } from "../../agent/driver.ts";
 import { Prober, type ProberOptions } from "../../agent/health/prober.ts";
@@ -43,7 +43,7 @@ function start(dataDir = folder(), driver: Partial<Driver> | "waiting" = {}, ove
   const prober = new Prober({
     ledger,
     driver: () => driver as Driver | "waiting",
-    changed: (id) => told.push(...prober.results(id)),
+    told: (results) => told.push(...results),
     log: () => {},
     ...over,
   });
@@ -77,7 +77,11 @@ describe("http", () => {
     let asked = 0;
     const { url, port } = await server((request, response) => {
       asked++;
-      expect([request.method, request.url, request.headers.host]).toEqual(["GET", "/health?token=x", `localhost:${port}`]);
+      expect([request.method, request.url, request.headers.host]).toEqual([
+        "GET",
+        "/health?token=x",
+        `localhost:${port}`,
+      ]);
       response.writeHead(answer, answer === 302 ? { Location: "/elsewhere" } : {}).end("body");
     });
     const { prober, says, of } = start();
@@ -211,7 +215,11 @@ describe("counting", () => {
     second.prober.attend("w", it);
     expect(second.prober.all()).toMatchObject([{ status: "failed", tripped: 0, streak: 1 }]);
     await eventually(() => second.told.length > 0, "tripped");
-    expect(second.told[0]).toMatchObject({ tripped: 1, streak: 3 });
+    // A probe may have come too early to count.
+    expect(second.told[0]).toMatchObject({
+      tripped: 1,
+      streak: expect.toSatisfy((streak) => streak === 3 || streak === 4),
+    });
   });
 
   test("failures of a slow start do not count, and are seen", async () => {
@@ -234,7 +242,7 @@ describe("counting", () => {
     prober.attend("w", subject([tcp(1)], { generation: 2, seen: null }));
     expect(prober.all()).toMatchObject([{ generation: 2 }]);
     prober.attend("w", null);
-    expect([prober.all(), prober.results("w"), ledger.tallies()]).toEqual([[], [], []]);
+    expect([prober.all(), ledger.tallies()]).toEqual([[], []]);
   });
 });
 
@@ -243,7 +251,10 @@ describe("readiness", () => {
     let isUp = false;
     const { url } = await server((_, response) => response.writeHead(isUp ? 200 : 503).end());
     const { prober, of } = start();
-    prober.attend("w", subject([http(url, { readiness: true, interval_ms: 60_000, min_healthy_ms: 700, threshold: 1 })]));
+    prober.attend(
+      "w",
+      subject([http(url, { readiness: true, interval_ms: 60_000, min_healthy_ms: 700, threshold: 1 })]),
+    );
     await eventually(() => of(0).length === 1, "red");
     await new Promise((resolve) => setTimeout(resolve, 600));
     isUp = true;
@@ -265,7 +276,7 @@ describe("readiness", () => {
     let isReady = false;
     const gate = await server((_, response) => response.writeHead(isReady ? 200 : 503).end());
     const { prober, says } = start();
-    const checks = [http(gate.url, { readiness: true }), http(url)];
+    const checks = [http(gate.url, { readiness: true, threshold: 1000 }), http(url)];
     prober.attend("w", subject(checks, { probing: "all" }));
     await eventually(() => says(0).length === 1, "red");
     await new Promise((resolve) => setTimeout(resolve, 250));
@@ -286,12 +297,16 @@ describe("readiness", () => {
   });
 });
 
-test("five hundred instances that do not answer stall nothing, and each is probed at its own pace", async () => {
+test("five hundred instances that hang stall nothing, and each is probed at its own pace", async () => {
+  const hanging = createTcpServer((socket) => socket.on("error", () => {})).listen(0, "0.0.0.0");
+  await new Promise((resolve) => hanging.once("listening", resolve));
+  onTestFinished(() => void hanging.close());
+  const { port } = hanging.address() as AddressInfo;
   const { prober, told } = start();
   const many = 500;
   for (let i = 0; i < many; i++) {
-    const seen = { ...(subject([]).seen as NonNullable<Subject["seen"]>), address: `10.255.${i % 250}.${1 + (i >> 1)}` };
-    const checks = [tcp(80, { interval_ms: 1_000, timeout_ms: 400, threshold: 2 })];
+    const seen = { ...(subject([]).seen as NonNullable<Subject["seen"]>), address: `127.1.${i >> 8}.${i & 255}` };
+    const checks = [http(`http://localhost:${port}/`, { interval_ms: 1_000, timeout_ms: 400, threshold: 2 })];
     prober.attend(`w${i}`, subject(checks, { id: `w${i}`, seen }, { runtime: "docker", image: "x" }));
   }
   let worst = 0;
@@ -300,12 +315,12 @@ test("five hundred instances that do not answer stall nothing, and each is probe
     worst = Math.max(worst, performance.now() - before - 10);
     before = performance.now();
   }, 10);
-  const tripped = (): number => new Set(told.filter(({ tripped }) => tripped > 0).map(({ id }) => id)).size;
-  await eventually(() => tripped() === many, "all have tripped", 20_000);
+  const trips = () => told.filter(({ tripped }) => tripped === 1);
+  await eventually(() => trips().length === many, "all have tripped", 20_000);
   clearInterval(pulse);
+  expect(told.every(({ status, message }) => status === "timeout" && message.includes("127.1."))).toBe(true);
   // Two cores are shared with other tests; a stall by the probes themselves would be seconds.
   expect(worst).toBeLessThan(700);
-  const starts = told.filter(({ tripped }) => tripped === 1).map(({ started_at }) => started_at);
-  const buckets = new Set(starts.map((at) => Math.floor(at / 50)));
-  expect(buckets.size).toBeGreaterThan(5);
+  // Not in one instant.
+  expect(new Set(trips().map(({ started_at }) => Math.floor(started_at / 20))).size).toBeGreaterThan(3);
 });

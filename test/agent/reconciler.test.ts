@@ -114,7 +114,10 @@ test("which checks run may change while the generation stays, and changes nothin
   const second = make(dataDir);
   second.reconciler.adopt("process", [{ id: one.id, generation: 1, owner: "o", observation: running(one.id, 1) }]);
   expect(second.reconciler.subject(one.id)).toMatchObject({ probing: "all", seen: { phase: "running" } });
-  second.reconciler.accept([{ ...one, generation: 2 }, { ...one, generation: 2, probing: "readiness" }]);
+  second.reconciler.accept([
+    { ...one, generation: 2 },
+    { ...one, generation: 2, probing: "readiness" },
+  ]);
   await second.sees(one.id, "running", 2);
   expect(second.reconciler.subject(one.id)).toMatchObject({ generation: 2, probing: "readiness" });
   second.reconciler.accept([{ ...one, generation: 2, want: "gone" }]);
