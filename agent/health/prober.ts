@@ -83,11 +83,17 @@ export class Prober {
   attend(id: string, subject: Subject | null): void {
     const watched = this.#watched.get(id);
     if (subject === null || watched?.subject.generation !== subject.generation) this.#stop(id);
-    if (subject === null) return this.#tallies.drop(id);
+    if (subject === null) {
+      this.#tallies.drop(id);
+      return;
+    }
     if ((subject.spec.health_checks?.length ?? 0) === 0) return;
     this.#tallies.begin(id, subject.generation);
     // Where it ends, its results stay: the control plane may not have had them.
-    if (subject.seen === null) return this.#stop(id);
+    if (subject.seen === null) {
+      this.#stop(id);
+      return;
+    }
     const known = this.#watched.get(id);
     if (known && known.subject.seen?.started_at === subject.seen.started_at) {
       known.subject = subject;

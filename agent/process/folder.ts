@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { Exit } from "../../contract/workload.ts";
+import { BoundPort, Exit } from "../../contract/workload.ts";
 import { Pid } from "./pid.ts";
 
 /**
@@ -21,6 +21,8 @@ export const Intent = z.object({
   mark: z.string(),
   owner: z.string(),
   port: z.int(),
+  /** Which port of the host stands for each of the specification; an intent of an older agent does not say. */
+  ports: z.array(BoundPort).default([]),
   program: z.string(),
   argv0: z.string(),
   arguments: z.array(z.string()),

@@ -157,7 +157,10 @@ describe("health", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 4 }), (waits, threshold) => {
         let at = 0;
-        const steps = waits.map(({ wait, ok }) => ({ at: (at += wait), ok }));
+        const steps = waits.map(({ wait, ok }) => {
+          at += wait;
+          return { at, ok };
+        });
         const { told } = play(probe({ threshold }), steps);
         const failures = steps.filter(({ ok }) => !ok).length;
         const tripped = told.map((result) => result.tripped);

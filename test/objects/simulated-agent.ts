@@ -23,6 +23,8 @@ export class SimulatedAgent {
   readonly workloads = new Map<string, { workload: Workload; observation: Observation }>();
   /** What to see of a workload that was applied; null keeps silent. */
   behaviour: (workload: Workload) => Observation | null = (workload) => running(workload);
+  /** Hears each workload as the HostObject says it. */
+  heard: (workload: Workload) => void = () => {};
   received: string[] = [];
   #sign: CryptoKey;
   #verify: CryptoKey;
@@ -161,6 +163,7 @@ export class SimulatedAgent {
     this.received.push(body.kind);
     if (body.kind === "challenge") this.#session = session;
     if (body.kind !== "desired" && body.kind !== "apply") return;
+    for (const workload of body.workloads) this.heard(workload);
     const observations = body.workloads.flatMap((workload) => this.#apply(workload));
     if (body.kind === "desired") {
       const wanted = new Set(body.workloads.filter(({ want }) => want === "running").map(({ id }) => id));
