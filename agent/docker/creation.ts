@@ -97,6 +97,10 @@ function labels(workload: Workload, context: CreationContext): Record<string, st
     [LABEL.owner]: workload.owner,
     [LABEL.namespace]: workload.spec.namespace,
     [LABEL.ringDeployment]: workload.owner,
+    ...(workload.spec.run_timeout_ms != null && {
+      [LABEL.runTimeout]: String(workload.spec.run_timeout_ms),
+      [LABEL.stopTimeout]: String(workload.spec.stop_timeout_ms),
+    }),
   };
 }
 

@@ -88,6 +88,8 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
     cgroup: { dirs: cgroup.dirs, procs: cgroup.dirs.map(procsOf), home: homes, oom_files: cgroups.oomFiles(mark) },
     unenforced: { memory: cgroup.memory, cpu: cgroup.cpu },
     memory_limit_bytes: spec.memory_limit_bytes,
+    run_timeout_ms: spec.run_timeout_ms ?? null,
+    stop_timeout_ms: spec.stop_timeout_ms,
     log: { folder: logs, file_bytes: LOG_FILE_BYTES, files: LOG_FILES },
   };
   await writeWhole(join(folder, "intent.json"), intent, false);

@@ -40,6 +40,9 @@ export const Intent = z.object({
   /** Why a limit that was asked for is not enforced; null when it is, or none was asked for. */
   unenforced: z.object({ memory: z.string().nullable(), cpu: z.string().nullable() }),
   memory_limit_bytes: z.int().nullable(),
+  /** For how long it may run, and from SIGTERM to SIGKILL then, ms. */
+  run_timeout_ms: z.int().nullable().default(null),
+  stop_timeout_ms: z.int().default(0),
   log: z.object({ folder: z.string(), file_bytes: z.int(), files: z.int() }),
 });
 export type Intent = z.infer<typeof Intent>;
