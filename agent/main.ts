@@ -25,6 +25,7 @@ import { ProcessDriver } from "./process/driver.ts";
 import type { PortRange } from "./process/port.ts";
 import { Reconciler } from "./reconciler.ts";
 import { Runtimes } from "./runtimes.ts";
+import { UsageSampler } from "./usage.ts";
 
 const PRUNE_EVERY_MS = 3600_000;
 
@@ -54,6 +55,8 @@ export type AgentOptions = {
   portRange?: PortRange | undefined;
   /** Under which address others reach this host's processes; 127.0.0.1 when absent. */
   advertiseAddress?: string | undefined;
+  /** Over which time the CPU use of measured workloads is measured, ms; 10 s when absent. */
+  usageWindowMs?: number | undefined;
   /** The Docker or Podman socket, when it is not where it usually is. */
   socketPath?: string | undefined;
 };
@@ -168,7 +171,11 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     driver: (runtime) => runtimes.get(runtime),
     permit: (workload) => permit(workload, policy, policyPath),
     changed: (id) => outbox.changed(id),
-    attend: (id) => prober.attend(id, reconciler.subject(id)),
+    attend: (id) => {
+      const subject = reconciler.subject(id);
+      prober.attend(id, subject);
+      sampler.attend(id, subject);
+    },
     settled: (revision) => outbox.settled(revision),
     log,
   });
@@ -177,6 +184,12 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     driver: (runtime) => runtimes.get(runtime),
     told: (results) => outbox.checked(results),
     log,
+  });
+  const sampler = new UsageSampler({
+    driver: (runtime) => runtimes.get(runtime),
+    told: (usages) => outbox.used(usages),
+    log,
+    ...(options.usageWindowMs === undefined ? {} : { windowMs: options.usageWindowMs }),
   });
   const outbox = new Outbox({
     hello: () => ({
@@ -218,6 +231,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     clearInterval(prune);
     await link.close();
     prober.close();
+    sampler.close();
     reconciler.close();
     await runtimes.close();
     ledger.close();

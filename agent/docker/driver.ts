@@ -121,7 +121,11 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
 
     reach: () => reachOf(engine()),
 
-    stats: (ids) => meter.read(tracker.roster.all().filter((it) => it.state === "running" && ids.includes(it.id))),
+    stats: (ids, reader = "") => {
+      const wanted = new Set(ids);
+      const running = tracker.roster.all().filter((it) => it.state === "running" && wanted.has(it.id));
+      return meter.read(running, reader);
+    },
 
     async close() {
       watch?.close();

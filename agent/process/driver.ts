@@ -168,10 +168,10 @@ export class ProcessDriver implements Driver {
     return execute(intent, command, timeoutMs);
   }
 
-  async stats(ids: string[]): Promise<InstanceStats[]> {
+  async stats(ids: string[], reader = ""): Promise<InstanceStats[]> {
     const wanted = new Set(ids);
     const running = [...this.#instances.values()].filter((instance) => wanted.has(instance.id));
-    return (await this.#meter?.measure(running)) ?? [];
+    return (await this.#meter?.measure(running, reader)) ?? [];
   }
 
   async close(): Promise<void> {
