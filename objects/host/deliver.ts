@@ -55,6 +55,8 @@ export async function tellOwner(owner: string, sender: Sender): Promise<void> {
 export async function tellHealth(owner: string, sender: Sender): Promise<void> {
   const results = untoldHealth(sender.sql, owner);
   if (results.length === 0) return;
+  // An owner makes nothing of the health of an instance of which it has not heard that it runs.
+  if (untoldOf(sender.sql, owner).length > 0) await tellOwner(owner, sender);
   await remote(sender.env.DEPLOYMENT, owner).probed(sender.host.identity.id, results);
   sender.change(() => toldHealth(sender.sql, results));
 }

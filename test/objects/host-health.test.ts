@@ -7,7 +7,7 @@ import { workloadSpec } from "../../contract/manifest.ts";
 import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Workload } from "../../contract/workload.ts";
 import type { HostObject } from "../../objects/host/object.ts";
-import { SimulatedAgent } from "./simulated-agent.ts";
+import { running, SimulatedAgent } from "./simulated-agent.ts";
 
 type Told = { host: string; results: HealthResult[] };
 
@@ -68,6 +68,7 @@ const result = ({ id, generation }: Workload, over: Partial<HealthResult> = {}):
 async function overheard(agent: SimulatedAgent) {
   const health: Told[] = [];
   const used: Usage[][] = [];
+  const order: string[] = [];
   const owner = { fails: 0, wait: Promise.resolve() };
   await inHost(agent, (object) => {
     const { env } = object as unknown as { env: { DEPLOYMENT: unknown } };
@@ -78,6 +79,7 @@ async function overheard(agent: SimulatedAgent) {
           owner.fails--;
           throw new Error("the owner is away");
         }
+        order.push("health");
         health.push({ host, results });
       },
       used: async (_host: string, usages: Usage[]) => {
@@ -88,12 +90,15 @@ async function overheard(agent: SimulatedAgent) {
         }
         used.push(usages);
       },
-      observe: async () => {},
+      observe: async () => {
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        order.push("observed");
+      },
       evict: async () => {},
     };
     Object.defineProperty(object, "env", { value: { ...env, DEPLOYMENT: { getByName: () => stub } } });
   });
-  return { health, used, owner, results: () => health.flatMap(({ results }) => results) };
+  return { health, used, owner, order, results: () => health.flatMap(({ results }) => results) };
 }
 
 describe("results of health checks", () => {
@@ -199,6 +204,18 @@ describe("results of health checks", () => {
     await until(() => after.results().length > 1, "told");
     expect(after.results()).toEqual([first, second]);
   });
+});
+
+test("health is told after what was seen before it, never ahead of it", async () => {
+  const agent = await joined();
+  agent.behaviour = () => null;
+  const mine = await assigned(agent);
+  const { order, results } = await overheard(agent);
+  await agent.report(running(mine));
+  await agent.send({ kind: "health", results: [result(mine)] });
+  await until(() => results().length === 1, "told");
+  expect(order.indexOf("observed")).toBeGreaterThanOrEqual(0);
+  expect(order.indexOf("observed")).toBeLessThan(order.indexOf("health"));
 });
 
 describe("which checks run", () => {
