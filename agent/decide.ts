@@ -1,3 +1,4 @@
+import type { Probing } from "../contract/health.ts";
 import type { Observation, Runtime, Workload, WorkloadSpec } from "../contract/workload.ts";
 import type { Want } from "./ledger.ts";
 
@@ -7,6 +8,7 @@ export type State = {
   readonly fence: number;
   readonly want: Want;
   readonly owner: string;
+  readonly probing: Probing;
   readonly spec: WorkloadSpec | null;
   /** The generations that are, or may be, on this host. */
   readonly present: ReadonlyMap<number, { runtime: Runtime; stopTimeoutMs: number }>;
@@ -15,20 +17,25 @@ export type State = {
 };
 
 /**
- * What to do with a command. `take`: it is news, keep it and act. `same`: already accepted. `stale`: of an older generation. `ended`: it asks
- * for a generation that the control plane has already ended with `gone`; only a new generation brings the workload back.
+ * What to do with a command. `take`: it is news, keep it and act. `probing`: all that is new is which health checks are to run, and what runs is
+ * left alone. `same`: already accepted. `stale`: of an older generation. `ended`: it asks for a generation that the control plane has already
+ * ended with `gone`; only a new generation brings the workload back.
  */
-export type Admission = "take" | "same" | "stale" | "ended";
+export type Admission = "take" | "probing" | "same" | "stale" | "ended";
 
 export function admit(
-  kept: Pick<State, "fence" | "want" | "spec"> | undefined,
-  command: Pick<Workload, "generation" | "want">,
+  kept: Pick<State, "fence" | "want" | "spec" | "probing"> | undefined,
+  command: Pick<Workload, "generation" | "want" | "probing">,
 ): Admission {
   if (kept === undefined || command.generation > kept.fence) return "take";
   if (command.generation < kept.fence) return "stale";
   if (kept.want === "gone") return command.want === "gone" ? "same" : "ended";
-  return kept.want === command.want && kept.spec !== null ? "same" : "take";
+  if (kept.want !== command.want || kept.spec === null) return "take";
+  return kept.probing === probingOf(command) ? "same" : "probing";
 }
+
+/** Which checks a command has run; one that does not say means all. */
+export const probingOf = ({ probing }: Pick<Workload, "probing">): Probing => probing ?? "all";
 
 /** Whether the control plane's full set, which does not name the workload, sends it away. */
 export const isLeftOut = (want: Want): boolean => want === "running" || want === "unclaimed";

@@ -1,6 +1,12 @@
 import type { LogQuery } from "../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Runtime, Workload } from "../contract/workload.ts";
 
+/** The runtime itself did not answer: nothing is known of what was asked. */
+export class RuntimeSilent extends Error {}
+
+/** How this host reaches the ports of instances: at their own addresses, or only through the ports that are published under this name. */
+export type Reach = { own: true } | { own: false; host: string };
+
 /** What a driver found on the host when the agent started: one thing that runs, or ran, and carries our marks. */
 export type Found = { id: string; generation: number; owner: string; observation: Observation };
 
@@ -41,11 +47,20 @@ export interface Driver {
   /** Lines of one workload, oldest first, in batches; with `follow` it goes on until `signal` aborts or the instance is removed. */
   logs(query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine[]>;
 
-  /** Runs a command beside the workload's program (in its container, or as its user and in its folder). */
+  /**
+   * Runs a command beside the workload's program (in its container, or as its user and in its folder). `exit_code` is null when it was not over
+   * in time. Throws `RuntimeSilent` when the runtime could not be asked.
+   */
   exec(id: string, generation: number, command: string[], timeoutMs: number): Promise<ExecResult>;
 
-  /** Present use of those of the workloads that run here. */
-  stats(ids: string[]): Promise<InstanceStats[]>;
+  /** Left out: instances are reached at their own addresses. */
+  reach?(): Promise<Reach>;
+
+  /**
+   * Present use of those of the workloads that run here.
+   * @param reader CPU use is counted since this reader's last reading, so that readers do not shorten each other's time
+   */
+  stats(ids: string[], reader?: string): Promise<InstanceStats[]>;
 
   /** Stops watching. Leaves every workload running. */
   close(): Promise<void>;

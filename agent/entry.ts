@@ -1,3 +1,4 @@
+import type { Probing } from "../contract/health.ts";
 import type { FailureKind, Observation, Runtime, Workload } from "../contract/workload.ts";
 import { isFinal, type State } from "./decide.ts";
 import type { Kept, Want } from "./ledger.ts";
@@ -8,6 +9,7 @@ export class Entry implements State {
   fence: number;
   want: Want;
   owner: string;
+  probing: Probing;
   spec: State["spec"];
   present = new Map<number, { runtime: Runtime; stopTimeoutMs: number }>();
   seen: Observation | null;
@@ -25,6 +27,7 @@ export class Entry implements State {
     this.fence = kept.fence;
     this.want = kept.want;
     this.owner = kept.owner;
+    this.probing = kept.probing;
     this.spec = kept.spec;
     this.seen = kept.last && isFinal(kept.last) ? kept.last : null;
     this.ran = kept.last?.phase === "running";
@@ -40,12 +43,13 @@ export class Entry implements State {
 
 /** What of it is kept on disk. */
 export function keptOf(entry: Entry): Kept {
-  const { id, fence, want, owner, spec, seen, changedAt } = entry;
+  const { id, fence, want, owner, probing, spec, seen, changedAt } = entry;
   return {
     id,
     fence,
     want,
     owner,
+    probing,
     spec,
     last: seen && (isFinal(seen) || seen.phase === "running") ? seen : null,
     changedAt,

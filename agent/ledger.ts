@@ -1,6 +1,8 @@
 import { chmodSync, closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { z } from "zod";
+import { HealthResult, Probing } from "../contract/health.ts";
 import { Observation, type Runtime, WorkloadSpec } from "../contract/workload.ts";
 
 /**
@@ -15,6 +17,7 @@ export type Kept = {
   fence: number;
   want: Want;
   owner: string;
+  probing: Probing;
   spec: WorkloadSpec | null;
   /** The last observation of the fence's generation, when it is final (exited, failed, gone) or says that it runs. */
   last: Observation | null;
@@ -24,7 +27,24 @@ export type Kept = {
 /** One generation of a workload that is, or may be, on this host. Written before a driver is called, deleted after it has removed it. */
 export type Presence = { id: string; generation: number; runtime: Runtime; stopTimeoutMs: number };
 
-const SCHEMA = `
+/** What is kept of one health check of one instance. */
+export const Tally = z.object({
+  /** The newest result that is on disk: every failure, and whatever says something new. */
+  last: HealthResult,
+  /** The newest result that said something new. */
+  told: HealthResult,
+  /** Failures in a row that count towards the threshold being reached the next time. */
+  toward: z.int().nonnegative(),
+  /** It has been green once, and has been green for long enough once. */
+  green: z.boolean(),
+  ready: z.boolean(),
+});
+export type Tally = z.infer<typeof Tally>;
+export type KeptTally = { id: string; generation: number; check: number; tally: Tally };
+
+/** What brings the file up to date, from each version to the next. */
+const SCHEMA = [
+  `
   CREATE TABLE IF NOT EXISTS workload (
     id TEXT PRIMARY KEY, fence INTEGER NOT NULL, want TEXT NOT NULL, owner TEXT NOT NULL, spec TEXT, last TEXT, changed_at INTEGER NOT NULL
   ) STRICT;
@@ -32,7 +52,17 @@ const SCHEMA = `
     id TEXT NOT NULL, generation INTEGER NOT NULL, runtime TEXT NOT NULL, stop_timeout_ms INTEGER NOT NULL, PRIMARY KEY (id, generation)
   ) STRICT;
   PRAGMA user_version = 1;
-`;
+`,
+  `
+  ALTER TABLE workload ADD COLUMN probing TEXT NOT NULL DEFAULT 'all';
+  CREATE TABLE health (
+    id TEXT NOT NULL, generation INTEGER NOT NULL, "check" INTEGER NOT NULL, tally TEXT NOT NULL, PRIMARY KEY (id, generation, "check")
+  ) STRICT;
+  -- When the agent last looked after its health checks.
+  CREATE TABLE watch (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER NOT NULL) STRICT;
+  PRAGMA user_version = 2;
+`,
+];
 
 /**
  * The agent's memory across restarts, one SQLite file that only its owner may read (it holds environment values). What a method has
@@ -64,7 +94,8 @@ export class Ledger {
         `Another agent${pid} works on ${dataDir}. Stop it first, or give this one a data folder of its own.`,
       );
     }
-    db.exec(SCHEMA);
+    const { user_version: version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
+    for (const step of SCHEMA.slice(version)) db.exec(`BEGIN; ${step} COMMIT;`);
     writeFileSync(pidPath, `${process.pid}\n`);
     return new Ledger(db);
   }
@@ -78,6 +109,7 @@ export class Ledger {
         fence: row.fence as number,
         want: row.want as Want,
         owner: row.owner as string,
+        probing: Probing.parse(row.probing),
         spec: row.spec === null ? null : WorkloadSpec.parse(JSON.parse(row.spec as string)),
         last: row.last === null ? null : Observation.parse(JSON.parse(row.last as string)),
         changedAt: row.changed_at as number,
@@ -100,15 +132,15 @@ export class Ledger {
   keep(workloads: readonly Kept[], presences: readonly Presence[] = []): void {
     if (workloads.length + presences.length === 0) return;
     const workload = this.#db.prepare(
-      "INSERT OR REPLACE INTO workload (id, fence, want, owner, spec, last, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO workload (id, fence, want, owner, probing, spec, last, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     );
     const presence = this.#db.prepare(
       "INSERT OR REPLACE INTO presence (id, generation, runtime, stop_timeout_ms) VALUES (?, ?, ?, ?)",
     );
     this.#transact(() => {
-      for (const { id, fence, want, owner, spec, last, changedAt } of workloads) {
+      for (const { id, fence, want, owner, probing, spec, last, changedAt } of workloads) {
         const specText = spec === null ? null : JSON.stringify(spec);
-        workload.run(id, fence, want, owner, specText, last === null ? null : JSON.stringify(last), changedAt);
+        workload.run(id, fence, want, owner, probing, specText, last === null ? null : JSON.stringify(last), changedAt);
       }
       for (const { id, generation, runtime, stopTimeoutMs } of presences)
         presence.run(id, generation, runtime, stopTimeoutMs);
@@ -122,10 +154,42 @@ export class Ledger {
   /** Forgets workloads, their fences too. */
   forget(ids: readonly string[]): void {
     if (ids.length === 0) return;
-    const statement = this.#db.prepare("DELETE FROM workload WHERE id = ?");
+    const statements = ["workload", "health"].map((table) => this.#db.prepare(`DELETE FROM ${table} WHERE id = ?`));
     this.#transact(() => {
-      for (const id of ids) statement.run(id);
+      for (const id of ids) for (const statement of statements) statement.run(id);
     });
+  }
+
+  tallies(): KeptTally[] {
+    return this.#db
+      .prepare("SELECT * FROM health")
+      .all()
+      .map((row) => ({
+        id: row.id as string,
+        generation: row.generation as number,
+        check: row.check as number,
+        tally: Tally.parse(JSON.parse(row.tally as string)),
+      }));
+  }
+
+  /** Keeps tallies, and forgets all of the dropped workloads. */
+  keepTallies(tallies: readonly KeptTally[], dropped: readonly string[]): void {
+    if (tallies.length + dropped.length === 0) return;
+    const drop = this.#db.prepare("DELETE FROM health WHERE id = ?");
+    const put = this.#db.prepare('INSERT OR REPLACE INTO health (id, generation, "check", tally) VALUES (?, ?, ?, ?)');
+    this.#transact(() => {
+      for (const id of dropped) drop.run(id);
+      for (const { id, generation, check, tally } of tallies) put.run(id, generation, check, JSON.stringify(tally));
+    });
+  }
+
+  /** When the agent last looked after its health checks, ms since 1970; null for never. */
+  watchedAt(): number | null {
+    return (this.#db.prepare("SELECT at FROM watch").get()?.at as number | undefined) ?? null;
+  }
+
+  noteWatch(at: number): void {
+    this.#db.prepare("INSERT OR REPLACE INTO watch (one, at) VALUES (1, ?)").run(at);
   }
 
   close(): void {

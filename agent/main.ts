@@ -11,6 +11,7 @@ import type { Runtime } from "../contract/workload.ts";
 import { answer } from "./answer.ts";
 import { ownCapacity } from "./capacity.ts";
 import type { Driver } from "./driver.ts";
+import { Prober } from "./health/prober.ts";
 import { enrol, forgetIdentity, type Identity, JoinRefused, readIdentity } from "./identity.ts";
 import { Ledger } from "./ledger.ts";
 import { Backoff } from "./link/backoff.ts";
@@ -24,6 +25,7 @@ import { ProcessDriver } from "./process/driver.ts";
 import type { PortRange } from "./process/port.ts";
 import { Reconciler } from "./reconciler.ts";
 import { Runtimes } from "./runtimes.ts";
+import { UsageSampler } from "./usage.ts";
 
 const PRUNE_EVERY_MS = 3600_000;
 
@@ -53,6 +55,8 @@ export type AgentOptions = {
   portRange?: PortRange | undefined;
   /** Under which address others reach this host's processes; 127.0.0.1 when absent. */
   advertiseAddress?: string | undefined;
+  /** Over which time the CPU use of measured workloads is measured, ms; 10 s when absent. */
+  usageWindowMs?: number | undefined;
   /** The Docker or Podman socket, when it is not where it usually is. */
   socketPath?: string | undefined;
 };
@@ -167,8 +171,25 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     driver: (runtime) => runtimes.get(runtime),
     permit: (workload) => permit(workload, policy, policyPath),
     changed: (id) => outbox.changed(id),
+    attend: (id) => {
+      const subject = reconciler.subject(id);
+      prober.attend(id, subject);
+      sampler.attend(id, subject);
+    },
     settled: (revision) => outbox.settled(revision),
     log,
+  });
+  const prober = new Prober({
+    ledger,
+    driver: (runtime) => runtimes.get(runtime),
+    told: (results) => outbox.checked(results),
+    log,
+  });
+  const sampler = new UsageSampler({
+    driver: (runtime) => runtimes.get(runtime),
+    told: (usages) => outbox.used(usages),
+    log,
+    ...(options.usageWindowMs === undefined ? {} : { windowMs: options.usageWindowMs }),
   });
   const outbox = new Outbox({
     hello: () => ({
@@ -181,6 +202,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     facts: () => ({ kind: "facts", ...facts() }),
     inventory: () => reconciler.inventory(),
     observation: (id) => reconciler.observation(id),
+    health: () => prober.all(),
   });
   const dismissal = Promise.withResolvers<void>();
   const conversation = new Conversation({
@@ -195,6 +217,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     dismissed: () => setTimeout(dismissal.resolve, 50),
   });
 
+  for (const id of prober.ids()) prober.attend(id, reconciler.subject(id));
   await runtimes.start();
   const linking = { peer, outbox, conversation, log };
   const link: Link =
@@ -207,6 +230,8 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
   const end = async (): Promise<void> => {
     clearInterval(prune);
     await link.close();
+    prober.close();
+    sampler.close();
     reconciler.close();
     await runtimes.close();
     ledger.close();

@@ -1,13 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FailureKind, Observation, Runtime, Workload } from "../contract/workload.ts";
-import { admit, isFinal, isLeftOut, isNews, nextStep, type Step, sameSight, staleGenerations } from "./decide.ts";
+import { isFinal, isLeftOut, isNews, nextStep, type Step, sameSight, staleGenerations } from "./decide.ts";
 import type { Driver, Found } from "./driver.ts";
 import { Entry, failed, keptOf, vanished } from "./entry.ts";
 import { Gate } from "./gate.ts";
+import { continues, intake } from "./intake.ts";
 import type { Kept, Ledger, Presence } from "./ledger.ts";
 import type { Verdict } from "./policy.ts";
 import { withoutSecrets } from "./secrecy.ts";
 import { Settling } from "./settling.ts";
+import { type Subject, subjectOf } from "./subject.ts";
 
 /** How long the fence of a workload that is gone is kept. */
 export const FENCE_KEPT_MS = 7 * 24 * 3600_000;
@@ -27,6 +29,8 @@ export type ReconcilerOptions = {
   permit: (workload: Workload) => Promise<Verdict>;
   /** Told of every workload whose observation changed. */
   changed: (id: string) => void;
+  /** Told of every workload of which `subject` may answer something else now. */
+  attend: (id: string) => void;
   /** Told when all that a full set sent away is gone. */
   settled: (revision: number) => void;
   log: (line: string) => void;
@@ -73,6 +77,7 @@ export class Reconciler {
           fence: generation,
           want,
           owner,
+          probing: "all",
           spec: null,
           last: null,
           changedAt: this.#now(),
@@ -160,6 +165,12 @@ export class Reconciler {
     return this.#entries.get(id)?.runtime ?? null;
   }
 
+  /** What is to be watched of a workload; null when it is not wanted here. */
+  subject(id: string): Subject | null {
+    const entry = this.#entries.get(id);
+    return entry ? subjectOf(entry) : null;
+  }
+
   /** Forgets the fences of workloads that have been gone for long. */
   prune(): void {
     const before = this.#now() - FENCE_KEPT_MS;
@@ -181,31 +192,14 @@ export class Reconciler {
 
   /** Keeps what is new, then acts on it. Answers the ids of those that were not refused. */
   #take(workloads: readonly Workload[]): string[] {
-    const accepted: string[] = [];
-    const changes = new Map<string, Kept>();
-    const presences: Presence[] = [];
-    for (const workload of workloads) {
-      const { id, generation, owner, want, spec } = workload;
-      const admission = admit(changes.get(id) ?? this.#entries.get(id), workload);
-      if (admission === "stale" || admission === "ended") {
-        const fence = changes.get(id)?.fence ?? this.#entries.get(id)?.fence;
-        this.#options.log(`refused ${id} generation ${generation} (${want}): ${admission}, the fence is at ${fence}`);
-        continue;
-      }
-      accepted.push(id);
-      if (admission === "same") continue;
-      changes.set(id, { id, fence: generation, want, owner, spec, last: null, changedAt: this.#now() });
-      // A runtime that this agent does not have leaves nothing behind that would have to be removed.
-      const can = want === "running" && this.#options.driver(spec.runtime) !== "disabled";
-      if (can) presences.push({ id, generation, runtime: spec.runtime, stopTimeoutMs: spec.stop_timeout_ms });
-    }
-
-    for (const kept of changes.values()) {
-      const entry = this.#entries.get(kept.id);
-      const holds = entry?.fence === kept.fence && (entry.want === "unclaimed" || kept.want !== "running");
-      if (holds && entry.seen && isFinal(entry.seen)) kept.last = entry.seen;
-    }
-    this.#options.ledger.keep([...changes.values()], presences);
+    const { driver, ledger, log } = this.#options;
+    const { accepted, changes, probing, presences, refusals } = intake(workloads, {
+      entries: this.#entries,
+      has: (runtime) => driver(runtime) !== "disabled",
+      now: this.#now(),
+    });
+    for (const refusal of refusals) log(refusal);
+    ledger.keep([...changes.values(), ...probing.values()], presences);
 
     for (const kept of changes.values()) {
       let entry = this.#entries.get(kept.id);
@@ -213,22 +207,17 @@ export class Reconciler {
         entry = new Entry(kept);
         this.#entries.set(kept.id, entry);
       } else {
-        const continues = entry.fence === kept.fence && (entry.want === "unclaimed" || kept.want !== "running");
-        if (!continues) entry.seen = null;
-        entry.ran = false;
-        Object.assign(entry, {
-          fence: kept.fence,
-          want: kept.want,
-          owner: kept.owner,
-          spec: kept.spec,
-          changedAt: kept.changedAt,
-        });
+        if (!continues(entry, kept)) entry.seen = null;
+        const { fence, want, owner, spec, changedAt } = kept;
+        Object.assign(entry, { fence, want, owner, probing: kept.probing, spec, changedAt, ran: false });
       }
     }
+    for (const kept of probing.values()) (this.#entries.get(kept.id) as Entry).probing = kept.probing;
     for (const { id, generation, runtime, stopTimeoutMs } of presences) {
       this.#entries.get(id)?.present.set(generation, { runtime, stopTimeoutMs });
     }
     for (const id of changes.keys()) this.#hurry(this.#entries.get(id) as Entry);
+    for (const id of [...changes.keys(), ...probing.keys()]) this.#options.attend(id);
     return accepted;
   }
 
@@ -238,6 +227,7 @@ export class Reconciler {
     for (const entry of entries) {
       Object.assign(entry, { want: "absent", changedAt });
       this.#hurry(entry);
+      this.#options.attend(entry.id);
     }
   }
 
@@ -384,6 +374,7 @@ export class Reconciler {
     if (isFinal(observation)) this.#options.ledger.keep([{ ...keptOf(entry), last: observation }]);
     entry.seen = observation;
     this.#options.changed(entry.id);
+    this.#options.attend(entry.id);
     if (observation.phase === "running") {
       setImmediate(() => {
         if (!this.#closed && entry.seen === observation) this.#options.ledger.keep([keptOf(entry)]);

@@ -38,6 +38,7 @@ export class SimulatedAgent {
       hello: () => ({ kind: "hello", protocol: PROTOCOL, boot_id: peer.bootId, agent_version: "bench", ...profile }),
       facts: () => ({ kind: "facts", ...profile }),
       inventory: () => [...this.#seen.values()],
+      health: () => [],
       observation: (id) => this.#seen.get(id) ?? null,
     });
     const conversation = new Conversation({

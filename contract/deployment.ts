@@ -115,6 +115,8 @@ const CheckState = z.object({
   healthy: z.boolean(),
   tripped: z.int().nonnegative(),
   message: z.string(),
+  /** When the probe ended, by the host's clock: an older result than this says nothing any more. */
+  at: z.int().default(0),
 });
 
 /** The failure that the attempt before this one ended in; null on a first attempt. */

@@ -68,7 +68,8 @@ export const HEALTH_STATUSES = ["success", "failed", "timeout"] as const;
 
 /**
  * The last result of one check of one instance, told when it means something new: another status than before, `healthy` reached or lost, the
- * threshold reached once more. It is level-shaped: the newest says all, and one that comes twice changes nothing.
+ * threshold reached once more. It is level-shaped: the newest says all, and one that comes twice changes nothing. The owner hears it after what was
+ * seen of the instance before it.
  */
 export const HealthResult = z.object({
   /** The workload, and which generation of it. */
@@ -80,12 +81,16 @@ export const HealthResult = z.object({
   status: z.enum(HEALTH_STATUSES),
   message: z.string(),
   started_at: z.int(),
+  /** Rises from each result of a check to the next, though the host's clock be set back: it tells the newer of two. */
   finished_at: z.int(),
   /** Results in a row with this verdict (success, or not), this one included. */
   streak: z.int().positive(),
   /** It has been green for `min_healthy_ms` without a break, measured by the agent's monotonic clock. */
   healthy: z.boolean(),
-  /** How often the threshold has been reached since the instance started; failures within `start_period_ms` do not count. It only rises. */
+  /**
+   * How often the threshold has been reached since the instance started. Failures within `start_period_ms` do not count, nor do those of probes that
+   * came before their interval was over (while a readiness check has never been green it is probed faster). It only rises.
+   */
   tripped: z.int().nonnegative(),
 });
 export type HealthResult = z.infer<typeof HealthResult>;

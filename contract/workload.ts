@@ -116,7 +116,7 @@ export type Exit = z.infer<typeof Exit>;
 export const Note = z.object({ code: z.string(), message: z.string() });
 export type Note = z.infer<typeof Note>;
 
-/** A port as the host really gave it. */
+/** A port as the host really gave it. `host_ip` is null where it is bound on every address. */
 export const BoundPort = z.object({
   target: z.int(),
   published: z.int(),

@@ -23,7 +23,10 @@ export function refusal(spec: WorkloadSpec): Failure | null {
   if (Object.values(spec.environment).some((value) => value.includes("\0"))) {
     return config("environment_value_invalid", "an environment value contains a NUL character");
   }
-  const moved = spec.network === "host" ? spec.ports.find((port) => port.published !== port.target) : undefined;
+  const moved =
+    spec.network === "host"
+      ? spec.ports.find((port) => port.published != null && port.published !== port.target)
+      : undefined;
   if (moved) {
     return config(
       "port_mapping_on_host_network",
@@ -94,6 +97,10 @@ function labels(workload: Workload, context: CreationContext): Record<string, st
     [LABEL.owner]: workload.owner,
     [LABEL.namespace]: workload.spec.namespace,
     [LABEL.ringDeployment]: workload.owner,
+    ...(workload.spec.run_timeout_ms != null && {
+      [LABEL.runTimeout]: String(workload.spec.run_timeout_ms),
+      [LABEL.stopTimeout]: String(workload.spec.stop_timeout_ms),
+    }),
   };
 }
 
@@ -109,7 +116,9 @@ function portMaps(ports: readonly PortMapping[]): {
     const key = `${target}/${protocol}`;
     exposed[key] = {};
     bindings[key] ??= [];
-    bindings[key].push({ HostIp: host_ip || "0.0.0.0", HostPort: String(published) });
+    // Empty: the engine chooses a free one.
+    const HostPort = published == null ? "" : String(published);
+    bindings[key].push({ HostIp: host_ip || "0.0.0.0", HostPort });
   }
   return { exposed, bindings };
 }

@@ -6,10 +6,12 @@ import { readLogs } from "./logs.ts";
 import { Networks } from "./network.ts";
 import { Pulls } from "./pull.ts";
 import { Raising } from "./raising.ts";
+import { reachOf } from "./reach.ts";
 import { removeInstance } from "./removal.ts";
-import { Removals } from "./roster.ts";
+import { Marks } from "./roster.ts";
 import type { EngineEvent } from "./sighting.ts";
 import { Meter } from "./stats.ts";
+import { Timeouts } from "./timeout.ts";
 import { Tracker } from "./tracker.ts";
 import { Watch } from "./watch.ts";
 
@@ -38,7 +40,7 @@ export type DockerDriverOptions = {
 export function dockerDriver(options: DockerDriverOptions): Driver {
   const { runtime, hostId, socketPath, stateDir } = options;
   const log = options.log ?? (() => undefined);
-  const removals = new Removals(stateDir);
+  const removals = new Marks(stateDir, "removing");
   let found: Engine | null = null;
   let watch: Watch | null = null;
   let sweep: NodeJS.Timeout | undefined;
@@ -61,7 +63,8 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
     return { engine: sought.engine, version: sought.version.version };
   };
 
-  const tracker = new Tracker({ hostId, runtime, engine, removals, log });
+  const timeouts = new Timeouts({ engine, marks: new Marks(stateDir, "timed-out"), log });
+  const tracker = new Tracker({ hostId, runtime, engine, removals, timeouts, log });
   const raising = new Raising({
     hostId,
     runtime,
@@ -116,11 +119,18 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
 
     exec: (id, generation, command, timeoutMs) => execute({ engine, tracker }, id, generation, command, timeoutMs),
 
-    stats: (ids) => meter.read(tracker.roster.all().filter((it) => it.state === "running" && ids.includes(it.id))),
+    reach: () => reachOf(engine()),
+
+    stats: (ids, reader = "") => {
+      const wanted = new Set(ids);
+      const running = tracker.roster.all().filter((it) => it.state === "running" && wanted.has(it.id));
+      return meter.read(running, reader);
+    },
 
     async close() {
       watch?.close();
       clearInterval(sweep);
+      timeouts.close();
       tracker.observe = () => undefined;
     },
   };

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type Docker from "dockerode";
 import type { ExecResult } from "../../contract/workload.ts";
+import { RuntimeSilent } from "../driver.ts";
 import { type Engine, engineError } from "./engine.ts";
 import { BoundedText, Demultiplexer } from "./output.ts";
 import type { Instance } from "./roster.ts";
@@ -55,7 +56,8 @@ export async function execute(
       stderr.add(Buffer.from(`${failed.message}\n`));
       return result(127);
     }
-    throw new Error(`the command cannot be run in ${id}: ${failed.message}`);
+    const message = `the command cannot be run in ${id}: ${failed.message}`;
+    throw failed.status === null ? new RuntimeSilent(message) : new Error(message);
   }
 }
 

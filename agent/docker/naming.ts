@@ -9,6 +9,9 @@ export const LABEL = {
   generation: "lamplighter.generation",
   owner: "lamplighter.owner",
   namespace: "lamplighter.namespace",
+  /** ms; only on what may not run for ever: for how long it may, and what it is given from SIGTERM to SIGKILL then. */
+  runTimeout: "lamplighter.run-timeout",
+  stopTimeout: "lamplighter.stop-timeout",
   /** Named as Ring names it, so that what finds containers by it keeps working. */
   ringDeployment: "ring_deployment",
 } as const;

@@ -1,6 +1,6 @@
 import { type Engine, EngineError, engineError } from "./engine.ts";
 import { LABEL } from "./naming.ts";
-import type { Removals } from "./roster.ts";
+import type { Marks } from "./roster.ts";
 import type { Tracker } from "./tracker.ts";
 import { pause } from "./watch.ts";
 
@@ -13,7 +13,7 @@ export type RemovalOptions = {
   runtime: "docker" | "podman";
   engine: () => Engine;
   tracker: Tracker;
-  removals: Removals;
+  removals: Marks;
 };
 
 /**
@@ -55,7 +55,7 @@ export async function removeInstance(
 }
 
 /** SIGTERM (or the image's own stop signal), the time it has, SIGKILL. Engines count whole seconds, so a part of one is a whole one. */
-async function stop(engine: Engine, containerId: string, stopTimeoutMs: number): Promise<void> {
+export async function stop(engine: Engine, containerId: string, stopTimeoutMs: number): Promise<void> {
   const t = Math.ceil(stopTimeoutMs / 1000);
   try {
     await engine.call(

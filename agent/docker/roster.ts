@@ -16,6 +16,8 @@ export type Instance = Identity & {
   /** The last signal that the engine was asked to send it. */
   sent: number | null;
   oom: boolean;
+  /** It ended because we stopped it when its time was over. */
+  timedOut: boolean;
   /** Whether it has a memory limit of its own: only then can it be out of memory by itself. True until it is known. */
   limited: boolean;
   notes: Note[];
@@ -44,6 +46,7 @@ export class Roster {
       intended: false,
       sent: null,
       oom: false,
+      timedOut: false,
       limited: true,
       notes: [],
       command: [],
@@ -71,13 +74,16 @@ export class Roster {
   }
 }
 
-/** Which containers we have begun to remove, kept on disk: after a crash in the middle, their end is still ours and not an exit to report. */
-export class Removals {
+/**
+ * Marks on containers, kept on disk. `removing`: we have begun to remove it, so that after a crash in the middle its end is still ours and not an
+ * exit to report. `timed-out`: we have begun to stop it because its time was over.
+ */
+export class Marks {
   readonly #folder: string;
   readonly #marked: Set<string>;
 
-  constructor(stateDir: string) {
-    this.#folder = join(stateDir, "removing");
+  constructor(stateDir: string, name: "removing" | "timed-out") {
+    this.#folder = join(stateDir, name);
     mkdirSync(this.#folder, { recursive: true });
     this.#marked = new Set(readdirSync(this.#folder));
   }

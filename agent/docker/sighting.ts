@@ -1,5 +1,5 @@
 import type Docker from "dockerode";
-import type { Exit, Note, Observation } from "../../contract/workload.ts";
+import type { BoundPort, Exit, Note, Observation } from "../../contract/workload.ts";
 import { LABEL, networkName } from "./naming.ts";
 
 /** Which instance a container is, read from its labels. */
@@ -110,7 +110,10 @@ export type Inspected = Pick<Docker.ContainerInspectInfo, "Id" | "Name" | "Image
   >;
   Config: { Labels: Record<string, string>; Image: string; Cmd?: string[] | null };
   HostConfig: { NetworkMode?: string; Memory?: number };
-  NetworkSettings: { Networks?: Record<string, { IPAddress?: string; GlobalIPv6Address?: string } | undefined> | null };
+  NetworkSettings: {
+    Ports?: Record<string, { HostIp?: string; HostPort?: string }[] | null> | null;
+    Networks?: Record<string, { IPAddress?: string; GlobalIPv6Address?: string } | undefined> | null;
+  };
 };
 
 /** ms since 1970, or null for the engines' "never" (the year 1). */
@@ -137,6 +140,24 @@ export function addressOf(info: Inspected): string | null {
   return own?.IPAddress || own?.GlobalIPv6Address || null;
 }
 
+const ANY_ADDRESS = new Set(["", "0.0.0.0", "::"]);
+
+/** The ports of the host that the engine bound for it, each once though it is bound by both versions of IP. */
+export function boundPorts({ NetworkSettings }: Inspected): BoundPort[] {
+  const found = new Map<string, BoundPort>();
+  for (const [key, bindings] of Object.entries(NetworkSettings.Ports ?? {})) {
+    const [target, protocol] = key.split("/");
+    if (protocol !== "tcp" && protocol !== "udp") continue;
+    for (const { HostIp = "", HostPort } of bindings ?? []) {
+      const published = Number(HostPort);
+      if (!Number.isInteger(published) || published < 1) continue;
+      const host_ip = ANY_ADDRESS.has(HostIp) ? null : HostIp;
+      found.set(`${key} ${published} ${host_ip}`, { target: Number(target), published, host_ip, protocol });
+    }
+  }
+  return [...found.values()].sort((a, b) => a.target - b.target || a.published - b.published);
+}
+
 export function runningObservation(
   identity: Identity,
   info: Inspected,
@@ -146,6 +167,7 @@ export function runningObservation(
 ): Observation {
   const { id, generation } = identity;
   const started_at = moment(info.State.StartedAt) ?? now;
+  const ports = boundPorts(info);
   return {
     id,
     generation,
@@ -155,6 +177,7 @@ export function runningObservation(
     address: addressOf(info),
     image_digest: digest,
     notes,
+    ...(ports.length > 0 ? { ports } : {}),
   };
 }
 

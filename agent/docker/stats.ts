@@ -1,5 +1,6 @@
 import { instanceId } from "../../contract/id.ts";
 import type { InstanceStats } from "../../contract/workload.ts";
+import { Gate } from "../gate.ts";
 import { type Engine, engineError } from "./engine.ts";
 import type { Instance } from "./roster.ts";
 
@@ -73,6 +74,7 @@ export function instanceStats(
 /** Marks closer than this say too little, and older ones say too little about now. */
 const NEAREST_MS = 200;
 const OLDEST_MS = 60_000;
+const READS_AT_ONCE = 32;
 
 /**
  * Reads the use of instances. CPU is what was used since the last reading of that instance when there is a recent one, so that a reading does not
@@ -80,30 +82,33 @@ const OLDEST_MS = 60_000;
  */
 export class Meter {
   readonly #engine: () => Engine;
+  /** By reader and container. */
   readonly #marks = new Map<string, CpuMark>();
 
   constructor(engine: () => Engine) {
     this.#engine = engine;
   }
 
-  async read(instances: Instance[]): Promise<InstanceStats[]> {
+  async read(instances: Instance[], reader: string): Promise<InstanceStats[]> {
     const now = Date.now();
-    for (const [containerId, mark] of this.#marks) if (now - mark.at > OLDEST_MS) this.#marks.delete(containerId);
-    const read = await Promise.all(instances.map((instance) => this.#one(instance)));
+    for (const [key, mark] of this.#marks) if (now - mark.at > OLDEST_MS) this.#marks.delete(key);
+    const gate = new Gate(READS_AT_ONCE);
+    const read = await Promise.all(instances.map((instance) => gate.pass(() => this.#one(instance, reader))));
     return read.filter((it) => it !== null);
   }
 
-  async #one(instance: Instance): Promise<InstanceStats | null> {
+  async #one(instance: Instance, reader: string): Promise<InstanceStats | null> {
+    const key = `${reader} ${instance.containerId}`;
     try {
       let raw = await this.#sample(instance.containerId);
-      let before = this.#marks.get(instance.containerId);
+      let before = this.#marks.get(key);
       if (!before || cpuMark(raw).at - before.at < NEAREST_MS) {
         before = cpuMark(raw);
         await new Promise((resolve) => setTimeout(resolve, NEAREST_MS));
         raw = await this.#sample(instance.containerId);
       }
       const after = cpuMark(raw);
-      this.#marks.set(instance.containerId, after);
+      this.#marks.set(key, after);
       return instanceStats(instance, raw, cpuPercent(before, after));
     } catch (error) {
       // It ended, or was removed, between the question and the answer.

@@ -6,7 +6,7 @@ import { type Failure, initFailure } from "./failure.ts";
 import { digestOf } from "./image.ts";
 import { firstLines } from "./logs.ts";
 import { LABEL } from "./naming.ts";
-import { type Instance, type Removals, Roster } from "./roster.ts";
+import { type Instance, type Marks, Roster } from "./roster.ts";
 import {
   type EngineEvent,
   exitOf,
@@ -18,6 +18,7 @@ import {
   runningObservation,
   standing,
 } from "./sighting.ts";
+import type { Timeouts } from "./timeout.ts";
 
 /** After a reconnection, how long the replayed events of a vanished container may take before its end counts as unseen. */
 const REPLAY_MS = 250;
@@ -28,7 +29,8 @@ export type TrackerOptions = {
   hostId: string;
   runtime: "docker" | "podman";
   engine: () => Engine;
-  removals: Removals;
+  removals: Marks;
+  timeouts: Timeouts;
   log: (line: string) => void;
 };
 
@@ -50,6 +52,7 @@ export class Tracker {
   async find(): Promise<Found[]> {
     const listed = await this.#list();
     this.#options.removals.keepOnly(new Set(listed.keys()));
+    this.#options.timeouts.keepOnly(new Set(listed.keys()));
     const gate = new Gate(INSPECTS_AT_ONCE);
     const found = await Promise.all(
       [...listed.keys()].map((containerId) => gate.pass(() => this.#findOne(containerId))),
@@ -96,10 +99,12 @@ export class Tracker {
         const digest = await this.#digest(info);
         // The event of its end may have come while the engine was asked.
         if (instance.state === "exited") return this.conclude(instance);
+        if (!instance.intended) this.#options.timeouts.watch(instance, info, now);
         return runningObservation(instance, info, digest, instance.notes, now);
       }
       case "exited":
         instance.state = "exited";
+        this.#options.timeouts.ended(instance);
         instance.exit = inspectedExit(info, instance.sent, now);
         return this.conclude(instance);
     }
@@ -111,7 +116,8 @@ export class Tracker {
     const exit = instance.exit ?? exitOf(null, false, null, Date.now());
     const failure = await this.#initFailure(instance, exit.code).catch(() => null);
     if (failure) return { id, generation, at: Date.now(), phase: "failed", failure };
-    return { id, generation, at: Date.now(), phase: "exited", exit };
+    const timedOut = instance.timedOut ? { timed_out: true } : {};
+    return { id, generation, at: Date.now(), phase: "exited", exit: { ...exit, ...timedOut } };
   }
 
   async #initFailure(instance: Instance, code: number | null): Promise<Failure | null> {
@@ -151,6 +157,7 @@ export class Tracker {
   #ended(instance: Instance, code: number | null, at: number): void {
     if (instance.state === "exited") return;
     instance.state = "exited";
+    this.#options.timeouts.ended(instance);
     instance.exit = exitOf(code, instance.oom, instance.sent, at);
     if (!instance.applying && !instance.intended) void this.#tellEnded(instance);
   }
@@ -175,7 +182,8 @@ export class Tracker {
 
   /** Somebody else started it. What ends it meanwhile finds it running, so it is marked before the engine is asked. */
   async #startedAgain(instance: Instance): Promise<void> {
-    Object.assign(instance, { state: "running", exit: null, sent: null, oom: false });
+    Object.assign(instance, { state: "running", exit: null, sent: null, oom: false, timedOut: false });
+    this.#options.timeouts.clear(instance.containerId);
     const info = await this.inspect(instance.containerId).catch(() => null);
     if (info === null || standing(info) !== "running" || instance.applying || instance.intended) return;
     const observation = await this.stand(instance, info);
@@ -217,6 +225,7 @@ export class Tracker {
     const startedAt = moment(info.State.StartedAt) ?? 0;
     if (now === "exited" && instance.state !== "exited") {
       instance.state = "exited";
+      this.#options.timeouts.ended(instance);
       instance.exit = inspectedExit(info, instance.sent, Date.now());
       await this.#tellEnded(instance);
     } else if (now === "running" && instance.state !== "running" && startedAt > (instance.exit?.at ?? 0)) {

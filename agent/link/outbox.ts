@@ -1,4 +1,5 @@
 import { type AgentBody, FULL_PART } from "../../contract/frame.ts";
+import type { HealthResult, Usage } from "../../contract/health.ts";
 import type { Observation } from "../../contract/workload.ts";
 
 export type Source = {
@@ -6,6 +7,8 @@ export type Source = {
   facts: () => AgentBody;
   inventory: () => Observation[];
   observation: (id: string) => Observation | null;
+  /** The newest result of each health check that says something new. */
+  health: () => HealthResult[];
 };
 
 /**
@@ -15,6 +18,8 @@ export type Source = {
 export class Outbox {
   readonly #source: Source;
   readonly #dirty = new Set<string>();
+  readonly #checked = new Map<string, HealthResult>();
+  readonly #used = new Map<string, Usage>();
   #settled: number | null = null;
   #facts = false;
   #news: () => void = () => {};
@@ -26,6 +31,17 @@ export class Outbox {
   changed(id: string): void {
     this.#dirty.add(id);
     this.#news();
+  }
+
+  /** Health checks say something new. */
+  checked(results: readonly HealthResult[]): void {
+    for (const result of results) this.#checked.set(`${result.id} ${result.check}`, result);
+    this.#news();
+  }
+
+  used(usages: readonly Usage[]): void {
+    for (const usage of usages) this.#used.set(usage.id, usage);
+    if (usages.length > 0) this.#news();
   }
 
   settled(revision: number): void {
@@ -44,12 +60,14 @@ export class Outbox {
   }
 
   get isEmpty(): boolean {
-    return this.#dirty.size === 0 && this.#settled === null && !this.#facts;
+    const isQuiet = this.#checked.size === 0 && this.#used.size === 0;
+    return isQuiet && this.#dirty.size === 0 && this.#settled === null && !this.#facts;
   }
 
   /** How a connection begins: who this is, then all that is known. What was waiting is part of it. */
   restate(): AgentBody[] {
     this.#dirty.clear();
+    this.#checked.clear();
     this.#settled = null;
     this.#facts = false;
     const all = this.#source.inventory();
@@ -61,7 +79,7 @@ export class Outbox {
         last: at + FULL_PART >= all.length,
       });
     }
-    return bodies;
+    return [...bodies, ...healthIn(this.#source.health())];
   }
 
   /** What is waiting, in the order in which it must be told: what became of workloads before that all is settled. */
@@ -73,10 +91,23 @@ export class Outbox {
       .filter((observation) => observation !== null);
     for (let at = 0; at < seen.length; at += FULL_PART)
       bodies.push({ kind: "report", observations: seen.slice(at, at + FULL_PART) });
+    bodies.push(...healthIn([...this.#checked.values()]));
+    const used = [...this.#used.values()];
+    for (let at = 0; at < used.length; at += FULL_PART)
+      bodies.push({ kind: "usage", usages: used.slice(at, at + FULL_PART) });
     if (this.#settled !== null) bodies.push({ kind: "settled", revision: this.#settled });
     this.#facts = false;
     this.#dirty.clear();
+    this.#checked.clear();
+    this.#used.clear();
     this.#settled = null;
     return bodies;
   }
+}
+
+function healthIn(results: readonly HealthResult[]): AgentBody[] {
+  const bodies: AgentBody[] = [];
+  for (let at = 0; at < results.length; at += FULL_PART)
+    bodies.push({ kind: "health", results: results.slice(at, at + FULL_PART) });
+  return bodies;
 }

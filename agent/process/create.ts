@@ -1,26 +1,20 @@
 import { chmod, chown, lstat, mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import type { FailureKind, Workload, WorkloadSpec } from "../../contract/workload.ts";
+import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { type Account, accountFor, canReach } from "./account.ts";
 import { type Cgroups, procsOf } from "./cgroup.ts";
+import { type Fault, fault } from "./fault.ts";
 import { type Folders, type Intent, isSafeId, makeFolder, writeWhole } from "./folder.ts";
 import { MARK } from "./pid.ts";
 import type { Ports } from "./port.ts";
 import { defaultPath, findProgram } from "./program.ts";
+import { portVariables, takePorts } from "./publish.ts";
 
 export const LOG_FILE_BYTES = 10 * 1024 ** 2;
 export const LOG_FILES = 3;
 
 /** Where the working folders go when the agent's data folder lies where the programs' user cannot go. */
 const OUTSIDE = "/var/tmp";
-
-export type Fault = { kind: FailureKind; reason: string; message: string };
-
-const fault = (reason: string, message: string, kind: FailureKind = "create_container_error"): Fault => ({
-  kind,
-  reason,
-  message,
-});
 
 /** The first field of a specification that asks for something that a plain process cannot have; null when there is none. */
 export function unsupported(spec: WorkloadSpec): Fault | null {
@@ -36,20 +30,6 @@ export function unsupported(spec: WorkloadSpec): Fault | null {
     return no(`ports[${withHostIp}].host_ip`, "the program itself chooses the address that it listens on");
   if (spec.command.length === 0) return no("command", "the process runtime needs a command");
   return null;
-}
-
-/** The port that the specification asks for; `any` when it leaves the choice to the agent. */
-export function wishedPort(spec: WorkloadSpec): number | "any" | Fault {
-  const published = spec.ports[0]?.published;
-  const variable = spec.environment.PORT;
-  if (variable === undefined) return published ?? "any";
-  const number = /^\d{1,5}$/.test(variable) ? Number(variable) : 0;
-  if (number < 1 || number > 65535)
-    return fault("invalid_port", "environment.PORT: expected a port from 1 to 65535", "config_error");
-  if (published !== undefined && published !== number) {
-    return fault("port_conflict", `environment.PORT: differs from ports[0].published (${published})`, "config_error");
-  }
-  return number;
 }
 
 export type Making = {
@@ -83,8 +63,8 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
   const program = await findProgram(command, path, cwd, account);
   if ("reason" in program) return fault(program.reason, program.message);
 
-  const port = await takePort(spec, ports, mark);
-  if (typeof port !== "number") return port;
+  const taken = await takePorts(spec, ports, mark);
+  if ("reason" in taken) return taken;
 
   const folder = folders.instance(id, generation);
   const logs = folders.logs(id, generation);
@@ -96,37 +76,24 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
   const intent: Intent = {
     mark,
     owner: workload.owner,
-    port,
+    port: taken.port,
+    ports: taken.bound,
     program: program.path,
     argv0: command,
     arguments: spec.command.slice(1),
     cwd,
-    env: { PATH: path, HOME: home, LANG: "C.UTF-8", ...spec.environment, PORT: String(port), [MARK]: mark },
+    env: { PATH: path, HOME: home, LANG: "C.UTF-8", ...spec.environment, ...portVariables(taken), [MARK]: mark },
     uid: account?.uid ?? null,
     gid: account?.gid ?? null,
     cgroup: { dirs: cgroup.dirs, procs: cgroup.dirs.map(procsOf), home: homes, oom_files: cgroups.oomFiles(mark) },
     unenforced: { memory: cgroup.memory, cpu: cgroup.cpu },
     memory_limit_bytes: spec.memory_limit_bytes,
+    run_timeout_ms: spec.run_timeout_ms ?? null,
+    stop_timeout_ms: spec.stop_timeout_ms,
     log: { folder: logs, file_bytes: LOG_FILE_BYTES, files: LOG_FILES },
   };
   await writeWhole(join(folder, "intent.json"), intent, false);
   return intent;
-}
-
-async function takePort(spec: WorkloadSpec, ports: Ports, mark: string): Promise<number | Fault> {
-  const wish = wishedPort(spec);
-  if (typeof wish === "object") return wish;
-  // What an attempt before a crash has taken is given back first.
-  ports.release(mark);
-  const [, ...others] = spec.ports;
-  const asked = wish === "any" ? [] : [{ published: wish, protocol: spec.ports[0]?.protocol ?? ("tcp" as const) }];
-  for (const { published, protocol } of [...asked, ...others]) {
-    if (published == null || (await ports.takeThis(published, protocol, mark))) continue;
-    ports.release(mark);
-    return fault("port_taken", `ports: port ${published} (${protocol}) of the host is taken`);
-  }
-  if (wish !== "any") return wish;
-  return (await ports.take(mark)) ?? fault("no_free_port", "every port of the agent's range is taken");
 }
 
 /** The workload's own folder, which is its program's home: made if need be, and given to its user. */

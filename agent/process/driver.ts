@@ -5,8 +5,9 @@ import type { LogQuery } from "../../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
 import type { Driver, Found } from "../driver.ts";
 import { Cgroups, pidsIn, removeCgroups } from "./cgroup.ts";
-import { type Fault, outsideBase, prepare, workFolders } from "./create.ts";
+import { outsideBase, prepare, workFolders } from "./create.ts";
 import { execute } from "./exec.ts";
+import type { Fault } from "./fault.ts";
 import { Folders, isSafeId, makeFolder, readInstance, removeFolder } from "./folder.ts";
 import { Instance } from "./instance.ts";
 import { kill, killAll } from "./kill.ts";
@@ -68,7 +69,10 @@ export class ProcessDriver implements Driver {
     for (const { id, generation } of await this.#folders.list()) {
       const instance = this.#instance(id, generation);
       const observation = await instance.look();
-      if (instance.intent) this.#ports.hold(instance.intent.port, instance.intent.mark);
+      const { intent } = instance;
+      if (intent)
+        for (const port of [intent.port, ...intent.ports.map(({ published }) => published)])
+          this.#ports.hold(port, intent.mark);
       found.push({ id, generation, owner: instance.intent?.owner ?? "", observation });
     }
     this.#scan = setInterval(() => {
@@ -164,10 +168,10 @@ export class ProcessDriver implements Driver {
     return execute(intent, command, timeoutMs);
   }
 
-  async stats(ids: string[]): Promise<InstanceStats[]> {
+  async stats(ids: string[], reader = ""): Promise<InstanceStats[]> {
     const wanted = new Set(ids);
     const running = [...this.#instances.values()].filter((instance) => wanted.has(instance.id));
-    return (await this.#meter?.measure(running)) ?? [];
+    return (await this.#meter?.measure(running, reader)) ?? [];
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { Exit } from "../../contract/workload.ts";
+import { BoundPort, Exit } from "../../contract/workload.ts";
 import { Pid } from "./pid.ts";
 
 /**
@@ -21,6 +21,8 @@ export const Intent = z.object({
   mark: z.string(),
   owner: z.string(),
   port: z.int(),
+  /** Which port of the host stands for each of the specification; an intent of an older agent does not say. */
+  ports: z.array(BoundPort).default([]),
   program: z.string(),
   argv0: z.string(),
   arguments: z.array(z.string()),
@@ -38,6 +40,9 @@ export const Intent = z.object({
   /** Why a limit that was asked for is not enforced; null when it is, or none was asked for. */
   unenforced: z.object({ memory: z.string().nullable(), cpu: z.string().nullable() }),
   memory_limit_bytes: z.int().nullable(),
+  /** For how long it may run, and from SIGTERM to SIGKILL then, ms. */
+  run_timeout_ms: z.int().nullable().default(null),
+  stop_timeout_ms: z.int().default(0),
   log: z.object({ folder: z.string(), file_bytes: z.int(), files: z.int() }),
 });
 export type Intent = z.infer<typeof Intent>;

@@ -179,6 +179,7 @@ export class Instance {
       address: `${this.#options.advertise}:${intent.port}`,
       image_digest: null,
       notes: notesOf(intent, child),
+      ...(intent.ports.length > 0 ? { ports: intent.ports } : {}),
     };
   }
 

@@ -1,9 +1,10 @@
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 
+type Protocol = "tcp" | "udp";
 export type PortRange = { from: number; to: number };
 
-/** Hands out TCP ports, each to one holder until it is given back. */
+/** Hands out port numbers, each to one holder until it is given back. */
 export class Ports {
   readonly #range: PortRange;
   readonly #held = new Map<number, string>();
@@ -20,22 +21,22 @@ export class Ports {
     this.#held.set(port, holder);
   }
 
-  /** A port of the range that nobody holds or listens on; null when there is none. */
-  async take(holder: string): Promise<number | null> {
+  /** A port of the range that nobody holds, or listens on with any of these protocols; null when there is none. */
+  async take(holder: string, protocols: readonly Protocol[] = ["tcp"]): Promise<number | null> {
     const { from, to } = this.#range;
     for (let tried = from; tried <= to; tried++) {
       const port = this.#next;
       this.#next = port === to ? from : port + 1;
       if (this.#held.has(port)) continue;
       this.#held.set(port, holder);
-      if (await isFree(port, "tcp")) return port;
+      if (await isFreeWith(port, protocols)) return port;
       this.#held.delete(port);
     }
     return null;
   }
 
   /** This very port; false when another holds it or something listens on it. */
-  async takeThis(port: number, protocol: "tcp" | "udp", holder: string): Promise<boolean> {
+  async takeThis(port: number, protocol: Protocol, holder: string): Promise<boolean> {
     const by = this.#held.get(port);
     if (by !== undefined && by !== holder) return false;
     this.#held.set(port, holder);
@@ -49,8 +50,13 @@ export class Ports {
   }
 }
 
+async function isFreeWith(port: number, protocols: readonly Protocol[]): Promise<boolean> {
+  for (const protocol of protocols) if (!(await isFree(port, protocol))) return false;
+  return true;
+}
+
 /** Whether a program could listen on this port, on every address. */
-async function isFree(port: number, protocol: "tcp" | "udp"): Promise<boolean> {
+async function isFree(port: number, protocol: Protocol): Promise<boolean> {
   if (protocol === "udp") return bindUdp(port);
   return (await listen(port, undefined)) && (await listen(port, "127.0.0.1"));
 }

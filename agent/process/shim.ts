@@ -205,6 +205,28 @@ function killRest(child: ChildProcess): void {
   }
 }
 
+/** Timers of Node's cannot be set further ahead than this, ms. */
+const TIMER_MOST = 2 ** 31 - 1;
+
+function after(ms: number, then: () => void): void {
+  setTimeout(() => (ms > TIMER_MOST ? after(ms - TIMER_MOST, then) : then()), Math.min(ms, TIMER_MOST));
+}
+
+/** Ends the program when it has run for as long as it may: here, so that it holds while there is no agent too. Tells when that begins. */
+function limit(child: ChildProcess, over: () => void): void {
+  if (intent.run_timeout_ms === null || child.pid === undefined) return;
+  const group = -child.pid;
+  after(intent.run_timeout_ms, () => {
+    over();
+    try {
+      if (intent.stop_timeout_ms > 0) process.kill(group, "SIGTERM");
+    } catch {
+      // The group is empty.
+    }
+    after(intent.stop_timeout_ms, () => killRest(child));
+  });
+}
+
 function main(): void {
   // The open pipes would keep it alive.
   if (!claim()) process.exit(0);
@@ -235,6 +257,10 @@ function main(): void {
     );
   }
   intent.cgroup.home.map(enter);
+  let timedOut = false;
+  limit(child, () => {
+    timedOut = true;
+  });
 
   child.on("error", (error: NodeJS.ErrnoException) => {
     if (child.pid !== undefined) return;
@@ -243,10 +269,15 @@ function main(): void {
   });
   child.on("exit", (code, signal) => {
     const at = Date.now();
-    const oom = oomKills() > 0 && (signal === "SIGKILL" || code === 137);
+    const isOver = timedOut;
+    const oom = !isOver && oomKills() > 0 && (signal === "SIGKILL" || code === 137);
     killRest(child);
     const end = (): never => {
-      put("exit.json", { exit: { code, signal, oom, at, evidence: "kept" } }, true);
+      put(
+        "exit.json",
+        { exit: { code, signal, oom, at, evidence: "kept", ...(isOver ? { timed_out: true } : {}) } },
+        true,
+      );
       process.exit(0);
     };
     void drained.then(end);

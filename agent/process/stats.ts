@@ -28,26 +28,29 @@ type Look = {
 /** Measures what instances use: from their cgroups where there are, else from all processes of their groups. */
 export class Meter {
   readonly #cgroups: Cgroups;
-  readonly #before = new Map<string, Look>();
+  /** By reader, then by mark. */
+  readonly #looks = new Map<string, Map<string, Look>>();
 
   constructor(cgroups: Cgroups) {
     this.#cgroups = cgroups;
   }
 
-  async measure(instances: readonly Instance[]): Promise<InstanceStats[]> {
-    const fresh = instances.filter(({ intent }) => intent && !this.#before.has(intent.mark));
+  async measure(instances: readonly Instance[], reader: string): Promise<InstanceStats[]> {
+    const looks = this.#looks.get(reader) ?? new Map<string, Look>();
+    this.#looks.set(reader, looks);
+    const fresh = instances.filter(({ intent }) => intent && !looks.has(intent.mark));
     for (const instance of fresh) {
       const look = await this.#look(instance);
-      if (look && instance.intent) this.#before.set(instance.intent.mark, look);
+      if (look && instance.intent) looks.set(instance.intent.mark, look);
     }
     if (fresh.length > 0) await sleep(FIRST_GAP_MS);
 
     const stats: InstanceStats[] = [];
     for (const instance of instances) {
       const look = await this.#look(instance);
-      const before = this.#before.get(instance.intent?.mark ?? "");
+      const before = looks.get(instance.intent?.mark ?? "");
       if (!look || !before || !instance.intent) continue;
-      this.#before.set(instance.intent.mark, look);
+      looks.set(instance.intent.mark, look);
       const elapsed = look.at - before.at;
       const limit =
         instance.intent.unenforced.memory === null ? (instance.intent.memory_limit_bytes ?? totalmem()) : totalmem();
@@ -70,7 +73,7 @@ export class Meter {
   }
 
   forget(mark: string): void {
-    this.#before.delete(mark);
+    for (const looks of this.#looks.values()) looks.delete(mark);
   }
 
   async #look({ intent, child }: Instance): Promise<Look | null> {

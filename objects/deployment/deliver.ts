@@ -31,7 +31,7 @@ export async function deliver(key: LetterKey, sender: Sender): Promise<void> {
     case "withdraw":
       return withdraw(record, sender);
     case "probe":
-      return;
+      return probe(record, sender);
     case "parents":
       return tellParents(record, sender);
     case "successor":
@@ -88,6 +88,20 @@ async function ask(record: DeploymentRecord, sender: Sender): Promise<void> {
     });
     if (reports.length > 0) sender.apply({ type: "observed", host_id, reports });
   });
+}
+
+/** From now on liveness is to be checked too. */
+async function probe(record: DeploymentRecord, sender: Sender): Promise<void> {
+  const { id, manifest } = record.identity;
+  if (!record.state.established || manifest.health_checks.every(({ readiness }) => readiness)) return;
+  const housed = record.state.instances.filter((i) => i.phase === "starting" || i.phase === "running");
+  await eachHost(housed, (host_id, instances) =>
+    remote(sender.env.HOST, host_id).probing(
+      id,
+      instances.map(({ slot, generation }) => ({ id: workloadId(id, slot), generation })),
+      "all",
+    ),
+  );
 }
 
 async function withdraw(record: DeploymentRecord, sender: Sender): Promise<void> {

@@ -14,8 +14,9 @@ export function onProbed(draft: Draft, hostId: string, result: HealthResult, liv
   const instance = current(draft, hostId, { slot, generation: result.generation });
   if (instance?.phase !== "running") return;
   const before = instance.health.find((known) => known.check === result.check);
-  const { status, healthy, tripped, message } = result;
-  const told = { check: result.check, status, healthy, tripped, message };
+  if (before !== undefined && result.finished_at < before.at) return;
+  const { status, healthy, tripped, message, finished_at: at } = result;
+  const told = { check: result.check, status, healthy, tripped, message, at };
   replace(draft, {
     ...instance,
     health: [...instance.health.filter((known) => known.check !== result.check), told].sort(

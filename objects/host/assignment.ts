@@ -34,8 +34,9 @@ export function assign(sql: SqlStorage, host: HostRecord, workload: Workload, no
     holderOf: (port) => holderOf(sql, port, workload.id),
   });
   if (message !== null) return { accepted: false, message };
-  const { id, generation, owner, spec } = workload;
-  put(sql, id, { id, generation, owner, want: "running", spec, observation: null, unsent: true, untold: false }, now);
+  const { id, generation, owner, probing = null, spec } = workload;
+  const seen = { observation: null, unsent: true, untold: false };
+  put(sql, id, { id, generation, owner, want: "running", probing, spec, ...seen }, now);
   return { accepted: true };
 }
 
@@ -70,6 +71,7 @@ const fence = (id: string, generation: number, owner: string, now: number): Work
   generation,
   owner,
   want: "gone",
+  probing: null,
   spec: null,
   observation: { phase: "gone", id, generation, at: now },
   unsent: false,

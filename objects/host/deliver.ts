@@ -4,6 +4,7 @@ import type { SlotGeneration } from "../deployment/draft.ts";
 import type { Report } from "../deployment/observed.ts";
 import { remote } from "../remote.ts";
 import { told } from "./assignment.ts";
+import { toldHealth, untoldHealth } from "./health.ts";
 import type { HostRecord } from "./record.ts";
 import { allOf, commandOf, put, unsent, untoldOf, type WorkloadRow } from "./workloads.ts";
 
@@ -29,9 +30,9 @@ export async function sendCommands(sender: Sender): Promise<void> {
   if (!done) return;
   sender.change((now) => {
     const present = new Map(unsent(sender.sql).map((row) => [row.id, row]));
-    for (const { id, generation, want } of sent) {
+    for (const { id, generation, want, probing } of sent) {
       const row = present.get(id);
-      if (row && row.generation === generation && row.want === want)
+      if (row && row.generation === generation && row.want === want && row.probing === probing)
         put(sender.sql, id, { ...row, unsent: false }, now);
     }
   });
@@ -48,6 +49,16 @@ export async function tellOwner(owner: string, sender: Sender): Promise<void> {
   });
   if (reports.length > 0) await remote(sender.env.DEPLOYMENT, owner).observe(sender.host.identity.id, reports);
   sender.change((now) => told(sender.sql, rows, now));
+}
+
+/** Tells an owner what health checks of its workloads came to since it was last told. */
+export async function tellHealth(owner: string, sender: Sender): Promise<void> {
+  const results = untoldHealth(sender.sql, owner);
+  if (results.length === 0) return;
+  // An owner makes nothing of the health of an instance of which it has not heard that it runs.
+  if (untoldOf(sender.sql, owner).length > 0) await tellOwner(owner, sender);
+  await remote(sender.env.DEPLOYMENT, owner).probed(sender.host.identity.id, results);
+  sender.change(() => toldHealth(sender.sql, results));
 }
 
 /** Tells an owner that its workloads cannot stay, as things are now with this host. */

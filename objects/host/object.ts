@@ -2,30 +2,50 @@ import { DurableObject } from "cloudflare:workers";
 import { verdict } from "../../contract/action.ts";
 import type { Level } from "../../contract/event.ts";
 import type { AgentBody, ControlBody, LogQuery, Question } from "../../contract/frame.ts";
+import type { Probing } from "../../contract/health.ts";
 import { HOST_ACTION_TABLE, type HostAction, type HostView, LOST_AFTER_MS } from "../../contract/host.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
 import host0001 from "../../migrations/host/0001_create.sql";
+import host0002 from "../../migrations/host/0002_health.sql";
 import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, append, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
+import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { Watchers } from "../watch.ts";
+import { ask, readLogs } from "./asking.ts";
 import { type Assigned, assign, observe, withdraw } from "./assignment.ts";
 import { decideHost, type HostEvent, type HostState } from "./decide.ts";
-import { evictOwner, type Sender, sendCommands, tellOwner } from "./deliver.ts";
+import { evictOwner, type Sender, sendCommands, tellHealth, tellOwner } from "./deliver.ts";
 import { type Enrolment, enrolAnswer, identify, insert } from "./enrol.ts";
-import { Link, questionRefusal } from "./link.ts";
-import { HostProfile, type HostRecord, hostAudit, hostRow, hostView, load, save } from "./record.ts";
+import { note, setProbing } from "./health.ts";
+import { Link } from "./link.ts";
+import {
+  type HostRecord,
+  hostAudit,
+  hostRow,
+  hostView,
+  load,
+  notEmpty,
+  type SaidProfile,
+  save,
+  saveProfile,
+} from "./record.ts";
 import { restate } from "./restate.ts";
+import { noteSeen, seenAt } from "./seen.ts";
 import { refusal } from "./tunnel.ts";
+import { owned, UsageRelay } from "./usage.ts";
 import { one, owners, runningIds } from "./workloads.ts";
 
-const MIGRATIONS = [{ id: "host/0001", sql: host0001 }];
+const MIGRATIONS = [
+  { id: "host/0001", sql: host0001 },
+  { id: "host/0002", sql: host0002 },
+];
 
 /**
  * One host: what should run there, what it has room for, and the only link to its agent. Named by its id. Owners assign and withdraw
@@ -37,6 +57,9 @@ export class HostObject extends DurableObject<Env> {
   #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
   readonly #watchers = new Watchers();
+  readonly #usage = new UsageRelay((owner, usages) =>
+    remote(this.env.DEPLOYMENT, owner).used(this.#known().identity.id, usages),
+  );
   readonly #link = new Link(this.ctx, {
     identity: () => this.#known().identity,
     bootId: () => heardBoot(this.#known().state),
@@ -104,6 +127,13 @@ export class HostObject extends DurableObject<Env> {
     });
   }
 
+  /** Which health checks of these generations are to run from now on; what runs goes on running. */
+  probing(owner: string, workloads: { id: string; generation: number }[], probing: Probing): void {
+    this.#change((now) => {
+      if (this.#load() && setProbing(this.#sql, owner, workloads, probing, now)) this.#desiredChanged(now);
+    });
+  }
+
   /** What was last seen of workloads; what the agent may not have been sent is sent again. */
   recheck(ids: string[]): (Observation | null)[] {
     return this.#change((now) => {
@@ -130,15 +160,7 @@ export class HostObject extends DurableObject<Env> {
   /** Takes the host out for good. Refused while workloads are on it, unless forced: then they count as gone. */
   remove(mutation: Mutation, force: boolean): Reply<Answer> {
     return this.#mutation(mutation, (host, now) => {
-      if (host.workloads > 0 && !force) {
-        return refuse(
-          "host_not_empty",
-          `${host.workloads === 1 ? "1 workload is" : `${host.workloads} workloads are`} on host ${host.identity.name}.`,
-          {
-            more: { workloads: host.workloads },
-          },
-        );
-      }
+      if (host.workloads > 0 && !force) return notEmpty(host);
       this.#apply({ type: "removed" }, mutation.actor, now);
       audit(this.#sql, hostAudit(host.identity, "remove", mutation, now, host.revision, host.revision + 1));
       return accept({ status: 204, body: "", revision: host.revision + 1 });
@@ -168,15 +190,7 @@ export class HostObject extends DurableObject<Env> {
   /** Asks the agent something that has one answer: stats, exec. The answer is JSON text. */
   async ask(question: Question): Promise<Reply<string>> {
     const host = this.#present();
-    if (!host.ok) return host;
-    const answer = await this.#link.ask(question);
-    if (!answer.ok) return answer;
-    try {
-      for await (const data of answer.value) return accept(JSON.stringify(data));
-      return refuse("host_unavailable", "The agent ended without an answer.");
-    } catch (error) {
-      return questionRefusal(error);
-    }
+    return host.ok ? ask(this.#link, question) : host;
   }
 
   /** What everything that runs here uses now: InstanceStats[], JSON. */
@@ -188,14 +202,7 @@ export class HostObject extends DurableObject<Env> {
   /** Log lines as the agent reads them: JSON arrays of LogLine, one per line. Cancelling the stream stops the agent. */
   async logs(query: LogQuery): Promise<Reply<ReadableStream<Uint8Array>>> {
     const host = this.#present();
-    if (!host.ok) return host;
-    const answer = await this.#link.ask({ verb: "logs", query });
-    if (!answer.ok) return answer;
-    const encoder = new TextEncoder();
-    const text = new TransformStream<unknown, Uint8Array>({
-      transform: (data, controller) => controller.enqueue(encoder.encode(`${JSON.stringify(data)}\n`)),
-    });
-    return accept(answer.value.pipeThrough(text));
+    return host.ok ? readLogs(this.#link, query) : host;
   }
 
   /** The agent's own door: the tunnel, and the frames of the call transport. Who it is, its signature says. */
@@ -242,12 +249,7 @@ export class HostObject extends DurableObject<Env> {
 
   #receive(body: AgentBody): Iterable<ControlBody> {
     return this.#change((now): Iterable<ControlBody> => {
-      // A tunnel's signs of life are counted by the platform; those of calls are written, but not each.
-      if (this.#known().identity.transport === "call")
-        this.#sql.exec(
-          "INSERT INTO seen VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET at = ?1 WHERE at < ?1 - 5000",
-          now,
-        );
+      if (this.#known().identity.transport === "call") noteSeen(this.#sql, now);
       switch (body.kind) {
         case "hello":
           this.#profile(body, now);
@@ -260,6 +262,12 @@ export class HostObject extends DurableObject<Env> {
         case "report":
           this.#observed(body.observations, now);
           return body.kind === "inventory" && body.last ? this.#desired() : [];
+        case "health":
+          for (const owner of note(this.#sql, body.results)) post(this.#sql, `health ${owner}`, now);
+          return [];
+        case "usage":
+          this.ctx.waitUntil(this.#usage.pass(owned(this.#sql, body.usages)));
+          return [];
         case "settled":
           this.#apply({ type: "settled" }, "agent", now);
           return [];
@@ -304,6 +312,8 @@ export class HostObject extends DurableObject<Env> {
         return sendCommands(sender);
       case "owner":
         return tellOwner(owner, sender);
+      case "health":
+        return tellHealth(owner, sender);
       case "evict":
         return evictOwner(owner, sender);
       case "dismiss":
@@ -339,9 +349,8 @@ export class HostObject extends DurableObject<Env> {
     if (decision.state.status === "removed") post(this.#sql, "dismiss", now);
   }
 
-  #profile(profile: Omit<HostProfile, "agent_version"> & { agent_version?: string }, now: number): void {
-    const agent_version = profile.agent_version ?? this.#known().profile.agent_version;
-    this.#sql.exec("UPDATE host SET profile = ?", JSON.stringify(HostProfile.parse({ ...profile, agent_version })));
+  #profile(profile: SaidProfile, now: number): void {
+    saveProfile(this.#sql, this.#known(), profile);
     this.#touch(now);
   }
 
@@ -358,7 +367,7 @@ export class HostObject extends DurableObject<Env> {
   }
 
   #lastSeen(): number {
-    return Math.max(this.#sql.exec<{ at: number }>("SELECT at FROM seen").toArray()[0]?.at ?? 0, this.#link.lastSeen());
+    return Math.max(seenAt(this.#sql), this.#link.lastSeen());
   }
 
   #view(host: HostRecord): HostView {

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { allowedActions } from "../../contract/action.ts";
 import type { AuditEntry } from "../../contract/event.ts";
 import { HOST_ACTION_TABLE, HostCapacity, HostPolicy, HostRuntime, type HostView } from "../../contract/host.ts";
+import { type Reply, refuse } from "../../contract/problem.ts";
 import { setTimer } from "../alarm.ts";
 import { append, cursor } from "../journal.ts";
 import type { IndexRow } from "../projection.ts";
@@ -108,6 +109,14 @@ export function save(
   return seen;
 }
 
+/** What an agent says of itself; one that says no version keeps its last. */
+export type SaidProfile = Omit<HostProfile, "agent_version"> & { agent_version?: string };
+
+export function saveProfile(sql: SqlStorage, before: HostRecord, said: SaidProfile): void {
+  const agent_version = said.agent_version ?? before.profile.agent_version;
+  sql.exec("UPDATE host SET profile = ?", JSON.stringify(HostProfile.parse({ ...said, agent_version })));
+}
+
 export function hostView(sql: SqlStorage, record: HostRecord, lastSeen: number): HostView {
   const { identity, state, profile } = record;
   return {
@@ -145,6 +154,15 @@ export function hostView(sql: SqlStorage, record: HostRecord, lastSeen: number):
     event_cursor: cursor(sql),
   };
 }
+
+export const notEmpty = ({ workloads, identity }: HostRecord): Reply<never> =>
+  refuse(
+    "host_not_empty",
+    `${workloads === 1 ? "1 workload is" : `${workloads} workloads are`} on host ${identity.name}.`,
+    {
+      more: { workloads },
+    },
+  );
 
 export const hostRow = (record: HostRecord, view: HostView): IndexRow => ({
   kind: "host",

@@ -1,3 +1,4 @@
+import type { Probing } from "../../contract/health.ts";
 import type { Exit, Observation, Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { portsOf } from "./admission.ts";
 
@@ -7,6 +8,8 @@ export type WorkloadRow = {
   generation: number;
   owner: string;
   want: "running" | "gone";
+  /** Null until its owner says, which means all. */
+  probing: Probing | null;
   spec: WorkloadSpec | null;
   observation: Observation | null;
   unsent: boolean;
@@ -18,13 +21,14 @@ type Stored = {
   generation: number;
   owner: string;
   want: "running" | "gone";
+  probing: Probing | null;
   spec: string | null;
   observation: string | null;
   unsent: number;
   untold: number;
 };
 
-const COLUMNS = "id, generation, owner, want, spec, observation, unsent, untold";
+const COLUMNS = "id, generation, owner, want, probing, spec, observation, unsent, untold";
 
 export const one = (sql: SqlStorage, id: string): WorkloadRow | null => rows(sql, "WHERE id = ?", id)[0] ?? null;
 export const allOf = (sql: SqlStorage, owner: string): WorkloadRow[] => rows(sql, "WHERE owner = ?", owner);
@@ -69,14 +73,18 @@ export function put(sql: SqlStorage, id: string, row: WorkloadRow | null, now: n
   const before = one(sql, id);
   const was = before ? held(before) : NOTHING;
   const is = row ? held(row) : NOTHING;
+  // What its health checks came to is of this generation only, and for as long as it should run.
+  if (before && (row?.want !== "running" || row.generation !== before.generation))
+    sql.exec("DELETE FROM health WHERE workload = ?", id);
   if (row === null) sql.exec("DELETE FROM workload WHERE id = ?", id);
   else {
     sql.exec(
-      "INSERT OR REPLACE INTO workload (id, generation, owner, want, spec, observation, memory, cpu, ports, unsent, untold, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO workload (id, generation, owner, want, probing, spec, observation, memory, cpu, ports, unsent, untold, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       id,
       row.generation,
       row.owner,
       row.want,
+      row.probing,
       row.spec === null ? null : JSON.stringify(row.spec),
       row.observation === null ? null : JSON.stringify(row.observation),
       is.memory,
@@ -114,8 +122,8 @@ function held(row: WorkloadRow): typeof NOTHING {
 }
 
 /** What the agent is sent about a row. A row without a spec is one that must be gone and never came; there is nothing to send. */
-export const commandOf = ({ id, generation, owner, want, spec }: WorkloadRow): Workload[] =>
-  spec === null ? [] : [{ id, generation, owner, want, spec }];
+export const commandOf = ({ id, generation, owner, want, probing, spec }: WorkloadRow): Workload[] =>
+  spec === null ? [] : [{ id, generation, owner, want, ...(probing === null ? {} : { probing }), spec }];
 
 /** A generation goes through these upwards only. */
 const COURSE: Record<Observation["phase"], number> = {

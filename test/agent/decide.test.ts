@@ -29,6 +29,7 @@ const state = (want: Want, present: number[], seen: Phase | null, hasSpec = want
   fence: 2,
   want,
   owner: "o",
+  probing: "all",
   spec: hasSpec ? spec() : null,
   present: new Map(present.map((generation) => [generation, { runtime: "process" as Runtime, stopTimeoutMs: 5 }])),
   seen: seen === null ? null : observation(seen),
@@ -58,6 +59,9 @@ describe("admit", () => {
   ])("kept %s at 2, told %i %s: %s", (want, generation, told, answer) => {
     const kept = want === null ? undefined : state(want, [], null);
     expect(admit(kept, { generation, want: told })).toBe(answer);
+    // Which checks are to run makes a difference only to what is and stays wanted.
+    const other = answer === "same" && told === "running" ? "probing" : answer;
+    expect(admit(kept, { generation, want: told, probing: "readiness" })).toBe(other);
   });
 });
 
@@ -141,6 +145,7 @@ describe("any sequence of commands", () => {
               fence: told.generation,
               want: told.want,
               owner: "o",
+              probing: "all",
               spec: spec(),
               present,
               seen: same ? (kept?.seen ?? null) : null,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { creation } from "../../agent/docker/creation.ts";
 import { containerName } from "../../agent/docker/naming.ts";
-import { Removals } from "../../agent/docker/roster.ts";
+import { Marks } from "../../agent/docker/roster.ts";
 import type { Workload } from "../../contract/workload.ts";
 import {
   CuttableProxy,
@@ -251,7 +251,7 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
         const container = await create(workload);
         await container.start();
         const stateDir = `${harness.stateDir}/crashed-removal`;
-        new Removals(stateDir).mark(container.id);
+        new Marks(stateDir, "removing").mark(container.id);
         await container.stop({ t: 1 });
         const { driver, of, seen } = await fresh(stateDir);
         expect(of(workload)).toMatchObject({ observation: { phase: "stopping" } });

@@ -236,7 +236,13 @@ describe("over a tunnel", () => {
       controlKey: await importPublicKey(control_public_key),
     };
     const hello = { kind: "heartbeat" as const };
-    const outbox = new Outbox({ hello: () => hello, facts: () => hello, inventory: () => [], observation: () => null });
+    const outbox = new Outbox({
+      hello: () => hello,
+      facts: () => hello,
+      inventory: () => [],
+      observation: () => null,
+      health: () => [],
+    });
     const never = () => {
       throw new Error("not in this test");
     };

@@ -74,6 +74,7 @@ function make(dataDir = folder(), over: Partial<ReconcilerOptions> = {}) {
     permit: async (made) => ({ permitted: true, workload: made }),
     changed: (id) =>
       reports.push(`${id} ${reconciler.observation(id)?.phase} ${reconciler.observation(id)?.generation}`),
+    attend: () => {},
     settled: (revision) => settled.push(revision),
     log: (line) => lines.push(line),
     ...over,
@@ -92,6 +93,36 @@ function make(dataDir = folder(), over: Partial<ReconcilerOptions> = {}) {
     }, `${id} is ${phase}`);
   return { model, settled, reports, lines, ledger, reconciler, close, sees };
 }
+
+test("which checks run may change while the generation stays, and changes nothing else", async () => {
+  const dataDir = folder();
+  const attended: string[] = [];
+  const attend = (id: string): void => void attended.push(`${first.reconciler.subject(id)?.probing}`);
+  const first = make(dataDir, { attend });
+  const one = workload();
+  first.reconciler.accept([{ ...one, probing: "readiness" }]);
+  await first.sees(one.id, "running");
+  expect(first.reconciler.subject(one.id)).toMatchObject({ probing: "readiness", seen: { phase: "running" } });
+  attended.length = 0;
+  first.reconciler.acceptAll(2, [{ ...one, probing: "all" }]);
+  first.reconciler.accept([one]);
+  expect(attended).toEqual(["all"]);
+  expect(first.reconciler.subject(one.id)).toMatchObject({ probing: "all", seen: { phase: "running" } });
+  expect(first.model.calls).toEqual(["apply 1"]);
+  first.close();
+
+  const second = make(dataDir);
+  second.reconciler.adopt("process", [{ id: one.id, generation: 1, owner: "o", observation: running(one.id, 1) }]);
+  expect(second.reconciler.subject(one.id)).toMatchObject({ probing: "all", seen: { phase: "running" } });
+  second.reconciler.accept([
+    { ...one, generation: 2 },
+    { ...one, generation: 2, probing: "readiness" },
+  ]);
+  await second.sees(one.id, "running", 2);
+  expect(second.reconciler.subject(one.id)).toMatchObject({ generation: 2, probing: "readiness" });
+  second.reconciler.accept([{ ...one, generation: 2, want: "gone" }]);
+  expect(second.reconciler.subject(one.id)).toBe(null);
+});
 
 test("an older generation goes before a newer comes", async () => {
   const { model, reconciler, sees } = make();
@@ -339,7 +370,7 @@ test("the fence of what is gone is kept for seven days", async () => {
 test("the ledger is for its owner only, and for one agent at a time", () => {
   const dataDir = folder();
   const ledger = Ledger.open(dataDir);
-  ledger.keep([{ id: "w", fence: 1, want: "gone", owner: "o", spec: null, last: null, changedAt: 1 }]);
+  ledger.keep([{ id: "w", fence: 1, want: "gone", owner: "o", probing: "all", spec: null, last: null, changedAt: 1 }]);
   for (const name of ["ledger.db", "ledger.db-wal"]) expect(statSync(join(dataDir, name)).mode & 0o077, name).toBe(0);
   expect(() => Ledger.open(dataDir)).toThrow(`Another agent (process ${process.pid}) works on ${dataDir}`);
   ledger.close();

@@ -25,6 +25,8 @@ export class SimulatedAgent {
   behaviour: (workload: Workload) => Observation | null = (workload) => running(workload);
   /** What to answer to a question; undefined keeps silent. */
   answers: (question: Question) => unknown = () => undefined;
+  /** Hears each workload as the HostObject says it. */
+  heard: (workload: Workload) => void = () => {};
   received: string[] = [];
   #sign: CryptoKey;
   #verify: CryptoKey;
@@ -164,6 +166,7 @@ export class SimulatedAgent {
     if (body.kind === "challenge") this.#session = session;
     if (body.kind === "ask") await this.#answer(body.op, body.question);
     if (body.kind !== "desired" && body.kind !== "apply") return;
+    for (const workload of body.workloads) this.heard(workload);
     const observations = body.workloads.flatMap((workload) => this.#apply(workload));
     if (body.kind === "desired") {
       const wanted = new Set(body.workloads.filter(({ want }) => want === "running").map(({ id }) => id));
