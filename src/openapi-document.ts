@@ -3,9 +3,12 @@ import { AllowedActions } from "../contract/action.ts";
 import { DeploymentView, InstanceView } from "../contract/deployment.ts";
 import { AuditEntry, JournalEvent } from "../contract/event.ts";
 import { EnrolAnswer, EnrolRequest } from "../contract/frame.ts";
+import { HealthResultView } from "../contract/health.ts";
 import { HostView } from "../contract/host.ts";
 import { Manifest } from "../contract/manifest.ts";
 import { PROBLEMS, Problem, type ProblemCode, problemBody, Violation } from "../contract/problem.ts";
+import { RevisionView } from "../contract/rollout.ts";
+import { ScheduleView } from "../contract/schedule.ts";
 import { Principal } from "../contract/scope.ts";
 import { JoinTokenCreate, TokenCreate, TokenCreated, TokenView } from "../contract/token.ts";
 import { ExecResult, InstanceStats, LogLine } from "../contract/workload.ts";
@@ -15,6 +18,9 @@ import type { Answered, Route } from "./route.ts";
 const ANSWERED: Record<string, z.ZodType> = {
   Deployment: DeploymentView,
   Instance: InstanceView,
+  Revision: RevisionView,
+  HealthResult: HealthResultView,
+  Schedule: ScheduleView,
   Host: HostView,
   Token: TokenView,
   TokenWithSecret: TokenCreated,
