@@ -63,7 +63,11 @@ async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
   const offered = record.state.instances.filter((instance) => instance.phase === "offered");
   await eachHost(offered, async (host_id, instances) => {
     const workloads = instances.map((instance) => workloadOf(record, instance));
-    const answers = await remote(sender.env.HOST, host_id).assign(workloads);
+    const host = remote(sender.env.HOST, host_id);
+    const answers = await host.assign(workloads);
+    // What it was sent with may be behind by now, and the letter that says so ahead of it.
+    const isBehind = workloads.some(({ probing }) => probing === "readiness") && sender.load()?.state.established;
+    if (isBehind) await host.probing(record.identity.id, workloads, "all");
     sender.apply({
       type: "answered",
       host_id,

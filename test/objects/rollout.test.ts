@@ -96,6 +96,50 @@ const gone = (id: string) => async () => (await view(id)) === null;
 const fresh = () => `r-${crypto.randomUUID()}`.slice(0, 30);
 
 describe("readiness", () => {
+  test("comes from the agent by way of its host, and has the other checks begin", async () => {
+    const probing: (string | undefined)[] = [];
+    const checks = [
+      { type: "tcp", port: 80, readiness: true, min_healthy_time: "0s" },
+      { type: "tcp", port: 81, threshold: 1, on_failure: "alert" },
+    ];
+    const { id } = await apply(fresh(), { health_checks: checks });
+    const mine = `${id}-0`;
+    agent.heard = (workload) => {
+      if (workload.id === mine) probing.push(workload.probing);
+    };
+    const result = (check: number, over: object) => ({
+      id: mine,
+      generation: agent.workloads.get(mine)?.workload.generation ?? 0,
+      check,
+      type: "tcp" as const,
+      status: "success" as const,
+      message: "",
+      started_at: Date.now(),
+      finished_at: Date.now(),
+      streak: 1,
+      healthy: true,
+      tripped: 0,
+      ...over,
+    });
+    await until(
+      async () => agent.workloads.has(mine),
+      () => view(id),
+    );
+    // At once, before the deployment can have heard that it runs.
+    await agent.send({ kind: "health", results: [result(0, {})] });
+    await until(
+      async () => (await view(id))?.status === "running" && probing.at(-1) === "all",
+      () => view(id),
+    );
+    expect(agent.workloads.get(mine)?.workload.generation).toBe(result(0, {}).generation);
+    await agent.send({ kind: "health", results: [result(1, { status: "failed", healthy: false, tripped: 1 })] });
+    await until(
+      async () => (await reasons(id)).includes("health_check_alert"),
+      () => reasons(id),
+    );
+    agent.heard = () => {};
+  });
+
   test("holds in creating until every instance is green, and says which is not", async () => {
     const { id } = await apply(fresh(), { replicas: 2 });
     await until(
