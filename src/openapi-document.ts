@@ -11,6 +11,7 @@ import { RevisionView } from "../contract/rollout.ts";
 import { ScheduleView } from "../contract/schedule.ts";
 import { Principal } from "../contract/scope.ts";
 import { JoinTokenCreate, TokenCreate, TokenCreated, TokenView } from "../contract/token.ts";
+import { UserView } from "../contract/user.ts";
 import { ExecResult, InstanceStats, LogLine } from "../contract/workload.ts";
 import type { Answered, Route } from "./route.ts";
 
@@ -21,6 +22,7 @@ const ANSWERED: Record<string, z.ZodType> = {
   Revision: RevisionView,
   HealthResult: HealthResultView,
   Schedule: ScheduleView,
+  User: UserView,
   Host: HostView,
   Token: TokenView,
   TokenWithSecret: TokenCreated,
