@@ -7,8 +7,11 @@ import { Failure } from "./failure.ts";
 const Context = z.object({
   url: z.string(),
   token: z.string().nullable().default(null),
-  /** `up`: written by a running `lamplighter up`, which may overwrite it; a context of the user's own is left alone. */
-  by: z.enum(["user", "up"]).default("user"),
+  /**
+   * `up`: written by a running `lamplighter up`, which may overwrite it; a context of the user's own is left alone. `login`: made by logging in
+   * where there was no context of the user's own, and removed by logging out.
+   */
+  by: z.enum(["user", "up", "login"]).default("user"),
 });
 export type Context = z.infer<typeof Context>;
 

@@ -81,8 +81,8 @@ function sentence(problem: Problem): string {
 }
 
 function hintFor(problem: Problem): string | undefined {
-  if (problem.status === 401) {
-    return "Set a token with `lamplighter context set NAME --url URL --token TOKEN`, or $LAMPLIGHTER_TOKEN.";
+  if (problem.status === 401 && problem.code !== "invalid_credentials") {
+    return "Log in with `lamplighter login`, or set a token with `lamplighter context set NAME --url URL --token TOKEN`, or $LAMPLIGHTER_TOKEN.";
   }
   if (problem.status === 500) {
     return problem.request_id === undefined ? undefined : `The server knows this request as ${problem.request_id}.`;

@@ -1,5 +1,6 @@
 import { text } from "node:stream/consumers";
 import { EXIT } from "./failure.ts";
+import { prompt } from "./prompt.ts";
 import { run } from "./run.ts";
 import { Interrupt } from "./session.ts";
 import { processTerminal } from "./terminal.ts";
@@ -27,6 +28,7 @@ const code = await run(process.argv.slice(2), {
   terminal: processTerminal(),
   now: Date.now,
   readStdin: () => text(process.stdin),
+  prompt: process.stdin.isTTY && process.stderr.isTTY ? prompt : null,
   interrupt,
 });
 process.exit(code);

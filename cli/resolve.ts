@@ -5,6 +5,7 @@ import { Failure, notFound } from "./failure.ts";
 type Named = {
   id: string;
   name: string;
+  username?: string;
   namespace?: string | null;
   status?: string;
   rollout?: { role: string };
@@ -17,11 +18,13 @@ const DEPLOYMENT: Kind = { word: "deployment", path: "/deployments", prefix: "de
 const SCHEDULE: Kind = { word: "schedule", path: "/schedules", prefix: "sched_" };
 const HOST: Kind = { word: "host", path: "/hosts", prefix: "host_" };
 const TOKEN: Kind = { word: "token", path: "/tokens", prefix: "tok_" };
+const USER: Kind = { word: "user", path: "/users", prefix: "usr_" };
 
 export const deploymentId = (api: Api, reference: string): Promise<string> => resolve(api, DEPLOYMENT, reference);
 export const scheduleId = (api: Api, reference: string): Promise<string> => resolve(api, SCHEDULE, reference);
 export const hostId = (api: Api, reference: string): Promise<string> => resolve(api, HOST, reference);
 export const tokenId = (api: Api, reference: string): Promise<string> => resolve(api, TOKEN, reference);
+export const userId = (api: Api, reference: string): Promise<string> => resolve(api, USER, reference);
 
 const ULID_LENGTH = 26;
 /** Fewer characters of an id than this only say when it was made, to the hour or so; a name is meant then. */
@@ -65,7 +68,7 @@ async function readAll(
 ): Promise<Named[]> {
   const rows: Named[] = [];
   for await (const page of api.pages(path, filter, Number.POSITIVE_INFINITY))
-    rows.push(...(JSON.parse(page) as Named[]));
+    rows.push(...(JSON.parse(page) as Named[]).map((row) => ({ ...row, name: row.name ?? row.username ?? "" })));
   return rows;
 }
 

@@ -13,11 +13,14 @@ import { explainCommand } from "./deployment/explain.ts";
 import { diffCommand } from "./diff.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
 import { hostCommands } from "./host/commands.ts";
+import { loginCommand, logoutCommand } from "./login.ts";
+import { nodeCommands } from "./node/commands.ts";
 import { failureText } from "./report.ts";
 import { scheduleCommands } from "./schedule/commands.ts";
 import type { Surroundings } from "./session.ts";
 import { tokenCommands } from "./token/commands.ts";
 import { upCommand } from "./up/command.ts";
+import { userCommands } from "./user/commands.ts";
 
 /** Runs one command line. Answers the exit code; never throws for what a user can cause. */
 export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
@@ -79,6 +82,10 @@ export function program(around: Surroundings): Command {
   scheduleCommands(root, around);
   root.commandsGroup("Steer:");
   hostCommands(root, around);
+  nodeCommands(root, around);
+  loginCommand(root, around);
+  logoutCommand(root, around);
+  userCommands(root, around);
   tokenCommands(root, around);
   auditCommand(root, around);
   contextCommands(root, around);

@@ -10,6 +10,8 @@ export type Surroundings = {
   terminal: Terminal;
   now: () => number;
   readStdin: () => Promise<string>;
+  /** Asks a person; null when nobody is there. What is `hidden` is not shown as it is typed. */
+  prompt: ((question: string, hidden: boolean) => Promise<string>) | null;
   interrupt: Interrupt;
 };
 

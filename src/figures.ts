@@ -1,11 +1,11 @@
 import { DEPLOYMENT_STATUSES, type DeploymentStatus } from "../contract/deployment.ts";
 import type { HostView } from "../contract/host.ts";
 import { RUNTIMES } from "../contract/workload.ts";
-import type { Census, Count } from "../objects/index/census.ts";
+import type { Census, Count, Measured } from "../objects/index/census.ts";
 import { ALL_NAMESPACE_SHARDS, CLUSTER_SHARD } from "../objects/projection.ts";
 import { remote } from "../objects/remote.ts";
 import { call } from "./stub.ts";
-import { NO_USAGE, type Usage, usageOf } from "./usage.ts";
+import { NO_USAGE, plus, type Usage, usageOf } from "./usage.ts";
 
 /** Everything that `GET /metrics` tells, in either form. */
 export type Figures = {
@@ -62,15 +62,10 @@ export async function gatherFigures(env: Env, ctx: ExecutionContext): Promise<Fi
     hosts,
     silentHosts: usage.silent,
     refreshedAt: usage.at,
-    running: parts
-      .flatMap((part) => part.deployments)
-      .map(({ id, name, namespace, runtime, restarts }) => ({
-        ...(usage.byDeployment.get(id) ?? NO_USAGE),
-        name,
-        namespace,
-        runtime,
-        restarts,
-      })),
+    running: runningOf(
+      parts.flatMap((part) => part.deployments),
+      usage.byDeployment,
+    ),
   };
 }
 
@@ -95,4 +90,15 @@ function unhealthyOf(deployments: readonly Count[]): Figures["unhealthy"] {
     sums.set(key, { namespace: namespace ?? "", status, count: (sums.get(key)?.count ?? 0) + count });
   }
   return [...sums.values()];
+}
+
+/** By what figures are named: a version and the one that takes over from it are one deployment to who looks at them. */
+function runningOf(deployments: readonly Measured[], byDeployment: ReadonlyMap<string, Usage>): Figures["running"] {
+  const all = new Map<string, Figures["running"][number]>();
+  for (const { id, name, namespace, runtime, restarts } of deployments) {
+    const key = `${namespace} ${name} ${runtime}`;
+    const so = all.get(key) ?? { ...NO_USAGE, name, namespace, runtime, restarts: 0 };
+    all.set(key, { ...so, ...plus(so, byDeployment.get(id) ?? NO_USAGE), restarts: so.restarts + restarts });
+  }
+  return [...all.values()];
 }

@@ -88,18 +88,24 @@ function sum(stats: readonly InstanceStats[]): Map<string, Usage> {
   for (const one of stats) {
     const id = /^dep_[0-9a-z]{26}(?=-)/.exec(one.instance_id)?.[0];
     if (id === undefined) continue;
-    const so = byDeployment.get(id) ?? NO_USAGE;
-    byDeployment.set(id, {
-      instances: so.instances + 1,
-      cpu_usage_percent: so.cpu_usage_percent + one.cpu_usage_percent,
-      memory_usage_bytes: so.memory_usage_bytes + one.memory.usage_bytes,
-      memory_limit_bytes: so.memory_limit_bytes + one.memory.limit_bytes,
-      pids: so.pids + one.pids.current,
-      network_rx_bytes: so.network_rx_bytes + one.network.rx_bytes,
-      network_tx_bytes: so.network_tx_bytes + one.network.tx_bytes,
-      disk_read_bytes: so.disk_read_bytes + one.disk_io.read_bytes,
-      disk_write_bytes: so.disk_write_bytes + one.disk_io.write_bytes,
-    });
+    byDeployment.set(id, plus(byDeployment.get(id) ?? NO_USAGE, usageOfInstance(one)));
   }
   return byDeployment;
+}
+
+const usageOfInstance = (one: InstanceStats): Usage => ({
+  instances: 1,
+  cpu_usage_percent: one.cpu_usage_percent,
+  memory_usage_bytes: one.memory.usage_bytes,
+  memory_limit_bytes: one.memory.limit_bytes,
+  pids: one.pids.current,
+  network_rx_bytes: one.network.rx_bytes,
+  network_tx_bytes: one.network.tx_bytes,
+  disk_read_bytes: one.disk_io.read_bytes,
+  disk_write_bytes: one.disk_io.write_bytes,
+});
+
+export function plus(a: Usage, b: Usage): Usage {
+  const sums = Object.keys(NO_USAGE).map((key) => [key, a[key as keyof Usage] + b[key as keyof Usage]]);
+  return Object.fromEntries(sums) as Usage;
 }

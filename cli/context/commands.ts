@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { noun, outputOption, withExamples } from "../command.ts";
 import { chooseTarget, contextFilePath, normalUrl, readContexts, unknownContext, writeContexts } from "../contexts.ts";
+import { EXIT, Failure } from "../failure.ts";
 import { formatOf, show } from "../output.ts";
 import type { Surroundings } from "../session.ts";
 import { sheet } from "../sheet.ts";
@@ -17,6 +18,7 @@ export function contextCommands(program: Command, around: Surroundings): void {
 
   verb("list", "list contexts; the current one is marked", ["lamplighter context list"])
     .alias("ls")
+    .alias("configs")
     .action((options: Options) => {
       const file = readContexts(env);
       const rows = Object.entries(file.contexts).map(([name, { url, token }]) => ({
@@ -80,6 +82,23 @@ export function contextCommands(program: Command, around: Surroundings): void {
       writeContexts(env, { current: file.current === name ? null : file.current, contexts });
       terminal.out(`context ${name} removed\n`);
     });
+
+  verb("current-context", "print the name of the context in use", ["lamplighter context current-context"]).action(
+    () => {
+      const { name } = chooseTarget({}, env);
+      if (name === null) throw new Failure("no context is in use", { exit: EXIT.notFound });
+      terminal.out(`${name}\n`);
+    },
+  );
+
+  verb("user-token", "print the token that commands send", [
+    'curl -H "Authorization: Bearer $(lamplighter context user-token)" …',
+  ]).action(() => {
+    const { token } = chooseTarget({}, env);
+    if (token === null)
+      throw new Failure("there is no token", { exit: EXIT.auth, hint: "`lamplighter login` gets one." });
+    terminal.out(`${token}\n`);
+  });
 
   verb("show", "show which server commands talk to now, and why", ["lamplighter context show"]).action(
     (options: Options) => {

@@ -21,6 +21,7 @@ export type ControlPlaneSettings = {
   tokenHash: string;
   /** When a silent host counts as lost; a minute when absent. */
   lostAfterMs?: number;
+  variables?: Record<string, string>;
   /** The bundle of an earlier start, to save making it again. */
   modulePath?: string;
 };
@@ -54,6 +55,7 @@ export async function startControlPlane(settings: ControlPlaneSettings): Promise
       port: settings.port,
       tokenHash: settings.tokenHash,
       lostAfterMs: settings.lostAfterMs,
+      variables: settings.variables,
     }),
     { mode: 0o600 },
   );

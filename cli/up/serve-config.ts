@@ -17,14 +17,24 @@ export type ServeSettings = {
   port: number;
   tokenHash: string;
   lostAfterMs?: number | undefined;
+  /** Of OPERATOR_VARIABLES, those that are set. */
+  variables?: Record<string, string> | undefined;
 };
 
+/** What wrangler.toml says on Cloudflare, and on one machine the environment of `lamplighter up`. */
+export const OPERATOR_VARIABLES = ["METRICS_PUBLIC", "CLIENT_ADDRESS_HEADER"] as const;
+
+export const operatorVariables = (env: Record<string, string | undefined>): Record<string, string> =>
+  Object.fromEntries(OPERATOR_VARIABLES.flatMap((name) => (env[name] ? [[name, env[name]] as const] : [])));
+
 /** The text of workerd's configuration file. */
-export function serveConfig({ modulePath, stateDir, host, port, tokenHash, lostAfterMs }: ServeSettings): string {
+export function serveConfig(settings: ServeSettings): string {
+  const { modulePath, stateDir, host, port, tokenHash, lostAfterMs, variables = {} } = settings;
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const objects = Object.entries(OBJECTS);
   const texts: [string, string][] = [["ROOT_TOKEN_HASH", tokenHash]];
   if (lostAfterMs !== undefined) texts.push(["LOST_AFTER_MS", String(lostAfterMs)]);
+  texts.push(...Object.entries(variables));
   // `private` lets the control plane call agents on this machine and in the local network.
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (

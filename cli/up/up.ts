@@ -20,6 +20,7 @@ import { parentDied } from "./parent.ts";
 import { requireFreePort } from "./port-holder.ts";
 import { rootToken, tokenHash } from "./root-token.ts";
 import { parseRuntimes, presentRuntimes } from "./runtimes.ts";
+import { operatorVariables } from "./serve-config.ts";
 import { type Supervised, supervise } from "./supervise.ts";
 
 export type UpOptions = { port: number; host: string; data: string; token?: string; runtime?: string; agent: boolean };
@@ -51,7 +52,8 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     await requireFreePort(options.host, options.port);
 
     progress.update("starting the control plane");
-    const settings = { dataDir: options.data, host: options.host, tokenHash: tokenHash(token) };
+    const variables = operatorVariables(around.env);
+    const settings = { dataDir: options.data, host: options.host, tokenHash: tokenHash(token), variables };
     const plane = await startControlPlane({ ...settings, port: options.port });
     const { url, port, modulePath } = plane;
     const again = async () => (await startControlPlane({ ...settings, port, modulePath })).child;

@@ -2,9 +2,10 @@ import { env } from "cloudflare:workers";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { DEPLOYMENT_STATUSES } from "../../contract/deployment.ts";
 import type { Question } from "../../contract/frame.ts";
-import { instanceId } from "../../contract/id.ts";
+import { instanceId, newId } from "../../contract/id.ts";
 import { HostNode } from "../../contract/node.ts";
 import { RUNTIMES } from "../../contract/workload.ts";
+import { shardOf } from "../../objects/projection.ts";
 import { EXPOSITION_TYPE, expose, sample } from "../../src/exposition.ts";
 import { SimulatedAgent } from "../objects/simulated-agent.ts";
 import { fresh, makeToken, request } from "./client.ts";
@@ -144,6 +145,20 @@ it("hosts are not asked again while their answer is fresh, and one that does not
   const key = `deployment="${name}",namespace="metrics",runtime="podman"`;
   expect(late.get("ring_deployment_instances")?.samples.get(key)).toBe(2);
   agent.answers = answer;
+});
+
+it("two versions of one name, as during a rolling update, are one sample", async () => {
+  const id = newId("deployment", Date.now());
+  const body = JSON.stringify({ id, name, namespace: "metrics", runtime: "podman", restart_count: 4 });
+  const row = { kind: "deployment" as const, id, namespace: "metrics", name, status: "creating", type: "worker" };
+  await env.INDEX.getByName(shardOf("metrics")).project({
+    row: { ...row, labels: {}, passing: false, version: 1, body },
+    audits: [],
+  });
+  const key = `deployment="${name}",namespace="metrics",runtime="podman"`;
+  const families = parse((await scrape()).text);
+  expect(families.get("ring_deployment_restarts_total")?.samples.get(key)).toBe(4);
+  expect(families.get("ring_deployment_instances")?.samples.get(key)).toBe(2);
 });
 
 it("JSON has Ring's keys", async () => {

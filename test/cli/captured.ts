@@ -15,6 +15,8 @@ type Given = {
   color?: boolean;
   now?: number;
   interrupt?: Interrupt;
+  /** What a person at the terminal types, one answer after the other. */
+  typed?: string[];
 };
 
 const folders: string[] = [];
@@ -50,6 +52,12 @@ export async function lamplighter(argv: readonly string[], given: Given = {}): P
     },
     now: () => given.now ?? Date.now(),
     readStdin: async () => given.stdin ?? "",
+    prompt: given.typed
+      ? async (question) => {
+          err += question;
+          return given.typed?.shift() ?? "";
+        }
+      : null,
     interrupt: given.interrupt ?? new Interrupt(),
   };
   const code = await run(argv, around);

@@ -148,6 +148,7 @@ test("every command has examples in its help", async () => {
     terminal: processTerminal(),
     now: Date.now,
     readStdin: async () => "",
+    prompt: null,
     interrupt: new Interrupt(),
   });
   const paths = (command: typeof root, path: string[]): string[][] =>

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { COMPATIBILITY_DATE, OBJECTS, serveConfig } from "../../cli/up/serve-config.ts";
+import { COMPATIBILITY_DATE, OBJECTS, operatorVariables, serveConfig } from "../../cli/up/serve-config.ts";
 
 const wrangler = readFileSync(join(import.meta.dirname, "../../wrangler.toml"), "utf8");
 
@@ -21,7 +21,10 @@ test("settings are quoted, and an IPv6 address is in brackets", () => {
     host: "::1",
     port: 80,
     tokenHash: "00",
+    variables: operatorVariables({ METRICS_PUBLIC: "true", CLIENT_ADDRESS_HEADER: "", PATH: "/bin" }),
   });
+  expect(text).toContain('(name = "METRICS_PUBLIC", text = "true")');
+  expect(text).not.toMatch(/CLIENT_ADDRESS_HEADER|PATH/);
   expect(text).toContain('disk = (path = "/a \\"b\\"/state", writable = true)');
   expect(text).toContain('address = "[::1]:80"');
 });
