@@ -6,12 +6,13 @@ import { EnrolAnswer, EnrolRequest } from "../contract/frame.ts";
 import { HealthResultView } from "../contract/health.ts";
 import { HostView } from "../contract/host.ts";
 import { Manifest } from "../contract/manifest.ts";
+import { HostNode } from "../contract/node.ts";
 import { PROBLEMS, Problem, type ProblemCode, problemBody, Violation } from "../contract/problem.ts";
 import { RevisionView } from "../contract/rollout.ts";
 import { ScheduleView } from "../contract/schedule.ts";
 import { Principal } from "../contract/scope.ts";
 import { JoinTokenCreate, TokenCreate, TokenCreated, TokenView } from "../contract/token.ts";
-import { UserView } from "../contract/user.ts";
+import { LoggedIn, UserView } from "../contract/user.ts";
 import { ExecResult, InstanceStats, LogLine } from "../contract/workload.ts";
 import type { Answered, Route } from "./route.ts";
 
@@ -22,8 +23,10 @@ const ANSWERED: Record<string, z.ZodType> = {
   Revision: RevisionView,
   HealthResult: HealthResultView,
   Schedule: ScheduleView,
-  User: UserView,
   Host: HostView,
+  Node: HostNode,
+  User: UserView,
+  Login: LoggedIn,
   Token: TokenView,
   TokenWithSecret: TokenCreated,
   Event: JournalEvent,

@@ -12,7 +12,7 @@ import {
   type Standing,
 } from "../../contract/schedule.ts";
 import schedule0001 from "../../migrations/schedule/0001_create.sql";
-import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
@@ -147,8 +147,8 @@ export class ScheduleObject extends DurableObject<Env> {
     return accept(this.#born ? after(this.#sql, seq, 500) : []);
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       if (this.#isInDoubt(Date.now())) await check(this.#sender()).catch(() => undefined);
       while (this.#change((now) => this.#tick(now)));

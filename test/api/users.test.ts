@@ -31,6 +31,13 @@ async function login({ username }: Made, password = PASSWORD): Promise<string> {
   return answer.body.token;
 }
 
+/** As if there had been more failures: each takes a fifth of a second. */
+const pretend = (more: number, subject: string) =>
+  runInDurableObject(env.USER.getByName(USER_DIRECTORY), (_, { storage }) => {
+    const sql = "UPDATE attempt SET failures = failures + ? WHERE subject = ?";
+    expect(storage.sql.exec(sql, more, subject).rowsWritten).toBeGreaterThan(0);
+  });
+
 const whoami = async (token: string) => (await request("GET", "/whoami", { token })).status;
 
 beforeEach(freeze);
@@ -224,7 +231,8 @@ describe("a login", () => {
 
   it("is slowed down for a name that nobody has just the same", async () => {
     const username = fresh("nobody");
-    for (let i = 0; i < 5; i++) expect((await tryLogin(username)).status).toBe(401);
+    expect((await tryLogin(username)).status).toBe(401);
+    await pretend(4, `name ${username}`);
     expect((await tryLogin(username)).status).toBe(429);
   });
 
@@ -238,7 +246,8 @@ describe("a login", () => {
     const { username } = await makeUser();
     const from = (address: string) => ({ "cf-connecting-ip": address });
     expect((await tryLogin(username, PASSWORD, from("192.0.2.1"))).status).toBe(200);
-    for (let i = 0; i < 5; i++) await tryLogin(username, "wrong horse", from(`198.51.100.${i}`));
+    await tryLogin(username, "wrong horse", from("198.51.100.1"));
+    await pretend(4, `name ${username}`);
     expect((await tryLogin(username, PASSWORD, from("198.51.100.99"))).status).toBe(429);
     expect((await tryLogin(username, PASSWORD, from("192.0.2.1"))).status).toBe(200);
   });
@@ -247,11 +256,7 @@ describe("a login", () => {
     const network = `2001:db8:${Math.floor(Math.random() * 0xffff).toString(16)}:7`;
     const guess = () => tryLogin(fresh("nobody"), PASSWORD, { "cf-connecting-ip": `${network}::1` });
     for (let i = 0; i < 2; i++) expect((await guess()).status).toBe(401);
-    // As if there had been more of them: each takes a fifth of a second.
-    await runInDurableObject(env.USER.getByName(USER_DIRECTORY), (_, { storage }) => {
-      const sql = "UPDATE attempt SET failures = failures + 18 WHERE subject = ?";
-      expect(storage.sql.exec(sql, `address ${network}::/64`).rowsWritten).toBeGreaterThan(0);
-    });
+    await pretend(18, `address ${network}::/64`);
     const refused = await tryLogin(fresh("nobody"), PASSWORD, { "cf-connecting-ip": `${network}:1:2:3:4` });
     expect(refused.status).toBe(429);
   });
