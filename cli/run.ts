@@ -11,6 +11,7 @@ import { deploymentCommands } from "./deployment/commands.ts";
 import { ExecEnded } from "./deployment/exec.ts";
 import { explainCommand } from "./deployment/explain.ts";
 import { diffCommand } from "./diff.ts";
+import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
 import { hostCommands } from "./host/commands.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
@@ -89,6 +90,7 @@ export function program(around: Surroundings): Command {
   tokenCommands(root, around);
   auditCommand(root, around);
   contextCommands(root, around);
+  doctorCommand(root, around);
   completionsCommand(root, around);
   addServerOptions(root);
   return root;

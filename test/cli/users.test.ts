@@ -189,3 +189,53 @@ test("node get shows a machine", async () => {
   expect(answer.out).toMatch(/Hostname +box\nHost +lamp \(host_x\)\nOS +Debian\n/);
   expect(seen[0]?.url).toBe("/node/get");
 });
+
+describe("doctor", () => {
+  const answers =
+    (hosts: object[]): Handler =>
+    (one, response) => {
+      if (one.url === "/healthz") return json(response, 200, { state: "UP" });
+      if (one.headers.authorization !== "Bearer lamp_x")
+        return problem(response, 401, "unauthenticated", "No valid token");
+      if (one.url === "/whoami")
+        return json(response, 200, { token_id: "t", name: "ci", scopes: ["admin"], namespaces: [] });
+      json(response, 200, hosts);
+    };
+  const host = (status: string) => ({
+    ...{
+      name: "lamp",
+      status,
+      scheduling: "open",
+      message: "silent",
+      runtimes: [{ runtime: "process", version: "1" }],
+    },
+  });
+
+  test("is content when everything is well", async () => {
+    const { env, url } = await serve(answers([host("ready")]));
+    const answer = await lamplighter(["doctor", "--url", url, "--token", "lamp_x"], { env });
+    expect(answer.code).toBe(0);
+    expect(answer.out).toMatch(/\[\+\] the token is good: ci, admin, all namespaces\n/);
+    expect(answer.out).toMatch(/\[\+\] lamp is ready: process\n/);
+    expect(answer.out).toMatch(/This machine\n {2}\[\+\] process\n/);
+  });
+
+  test.each([
+    ["no token", [], null, /\[-\] there is no token/],
+    ["a token that has ended", [], "lamp_old", /\[-\] token: No valid token/],
+    ["no host", [], "lamp_x", /\[-\] no host has joined/],
+    ["a silent host", [host("lost")], "lamp_x", /\[-\] lamp is lost: silent/],
+  ])("tells of %s, and exits 1", async (_what, hosts, token, line) => {
+    const { env, url } = await serve(answers(hosts));
+    const flags = ["--url", url, ...(token === null ? [] : ["--token", token])];
+    const answer = await lamplighter(["doctor", ...flags], { env });
+    expect([answer.code, answer.out]).toEqual([1, expect.stringMatching(line)]);
+  });
+
+  test("tells when nobody answers", async () => {
+    const { env, url, close } = await serve(() => {});
+    close();
+    const answer = await lamplighter(["doctor", "--url", url, "--token", "lamp_x"], { env });
+    expect([answer.code, answer.out]).toEqual([1, expect.stringContaining("connection refused")]);
+  });
+});
