@@ -116,6 +116,11 @@ export const PROBLEMS = {
     title: "The host does not answer",
     help: "The host that runs this is not connected. Wait for it (`Retry-After`), or look at `lamplighter host list`.",
   },
+  secret_key_missing: {
+    status: 503,
+    title: "No key to keep secrets under",
+    help: "The operator of this control plane must set `SECRET_KEYS` (`id:base64` of 32 bytes, several separated by commas; the first one is used for what is new). `lamplighter up` makes one by itself.",
+  },
   overloaded: { status: 503, title: "Too busy", help: "Send the request again after the time in `Retry-After`." },
   internal: {
     status: 500,

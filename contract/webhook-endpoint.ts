@@ -72,7 +72,10 @@ export const WebhookCreate = z.strictObject({
   namespaces: Namespaces.default([]).describe("Only what is in these; empty: everything, the cluster's own included"),
   labels: Labels.default({}).describe("Only what has all of these labels"),
   format: z.enum(WEBHOOK_FORMATS).default("standard"),
-  ring_headers: z.boolean().optional().describe("Also `X-Ring-Event` and `X-Ring-Signature`; default: with `format: ring`"),
+  ring_headers: z
+    .boolean()
+    .optional()
+    .describe("Also `X-Ring-Event` and `X-Ring-Signature`; default: with `format: ring`"),
   description: Description.default(""),
 });
 export type WebhookCreate = z.infer<typeof WebhookCreate>;

@@ -5,7 +5,7 @@ import type { FailureKind } from "./workload.ts";
 export const WEBHOOK_EVENTS = {
   deployment: ["status_changed", "health_check_failed", "rolling_update", "scaled", "error"],
   host: ["status_changed"],
-  webhook: ["ping"],
+  webhook: ["status_changed", "ping"],
 } as const;
 
 export type WebhookFamily = keyof typeof WEBHOOK_EVENTS;
@@ -171,7 +171,11 @@ export function eventFilterFault(filter: string): string | null {
   return `'${filter}': the family '${family}' has no event '${word ?? ""}'; it has ${known}`;
 }
 
-export type WebhookFilter = { events: readonly string[]; namespaces: readonly string[]; labels: Record<string, string> };
+export type WebhookFilter = {
+  events: readonly string[];
+  namespaces: readonly string[];
+  labels: Record<string, string>;
+};
 
 /** Whether an endpoint wants an event. Empty lists want everything; what is in no namespace is for endpoints that name none. */
 export function wants(filter: WebhookFilter, event: Pick<WebhookEvent, "type" | "namespace" | "labels">): boolean {

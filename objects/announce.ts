@@ -23,12 +23,7 @@ const AT_ONCE = 200;
 type Endpoint = WebhookFilter & { id: string };
 
 /** Asks for an announcement when webhooks are told of one of these. Call it inside `commit`, after the entries were appended. */
-export function postAnnouncement(
-  sql: SqlStorage,
-  family: WebhookFamily,
-  entries: readonly Entry[],
-  now: number,
-): void {
+export function postAnnouncement(sql: SqlStorage, family: WebhookFamily, entries: readonly Entry[], now: number): void {
   if (entries.some((entry) => isTold(family, entry))) post(sql, "announce", now);
 }
 

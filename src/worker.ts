@@ -7,5 +7,6 @@ export { NamespaceObject } from "../objects/namespace/object.ts";
 export { ScheduleObject } from "../objects/schedule/object.ts";
 export { TokenObject } from "../objects/token/object.ts";
 export { UserDirectoryObject } from "../objects/user/object.ts";
+export { WebhookObject } from "../objects/webhook/object.ts";
 
 export default { fetch: app.fetch } satisfies ExportedHandler<Env>;

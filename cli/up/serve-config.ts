@@ -7,6 +7,7 @@ export const OBJECTS = {
   SCHEDULE: "ScheduleObject",
   TOKEN: "TokenObject",
   USER: "UserDirectoryObject",
+  WEBHOOK: "WebhookObject",
 } as const;
 export const COMPATIBILITY_DATE = "2026-10-23";
 
