@@ -12,6 +12,14 @@ import { ScheduleView } from "../contract/schedule.ts";
 import { Principal } from "../contract/scope.ts";
 import { JoinTokenCreate, TokenCreate, TokenCreated, TokenView } from "../contract/token.ts";
 import { UserView } from "../contract/user.ts";
+import {
+  WebhookAttempt,
+  WebhookCreate,
+  WebhookCreated,
+  WebhookDelivery,
+  WebhookPatch,
+  WebhookView,
+} from "../contract/webhook-endpoint.ts";
 import { ExecResult, InstanceStats, LogLine } from "../contract/workload.ts";
 import type { Answered, Route } from "./route.ts";
 
@@ -26,6 +34,10 @@ const ANSWERED: Record<string, z.ZodType> = {
   Host: HostView,
   Token: TokenView,
   TokenWithSecret: TokenCreated,
+  Webhook: WebhookView,
+  WebhookWithSecret: WebhookCreated,
+  WebhookDelivery,
+  WebhookAttempt,
   Event: JournalEvent,
   AuditEntry,
   LogLine,
@@ -37,7 +49,14 @@ const ANSWERED: Record<string, z.ZodType> = {
   Problem,
   Violation,
 };
-const SENT: Record<string, z.ZodType> = { Manifest, TokenCreate, JoinTokenCreate, EnrolRequest };
+const SENT: Record<string, z.ZodType> = {
+  Manifest,
+  TokenCreate,
+  JoinTokenCreate,
+  WebhookCreate,
+  WebhookPatch,
+  EnrolRequest,
+};
 
 type Json = Record<string, unknown>;
 type Parameter = { name: string; in: string; required?: boolean; description?: string; schema: Json };

@@ -18,6 +18,8 @@ import { SCHEDULES } from "./schedules.ts";
 import { STREAM_TICKETS } from "./stream-tickets.ts";
 import { TOKENS } from "./tokens.ts";
 import { USERS } from "./users.ts";
+import { WEBHOOK_DELIVERIES } from "./webhook-deliveries.ts";
+import { WEBHOOKS } from "./webhooks.ts";
 import { WHOAMI } from "./whoami.ts";
 
 /** Every route, in the order in which the documentation shows them. */
@@ -35,6 +37,8 @@ export const ROUTES: readonly Route[] = [
   ...USERS,
   ...STREAM_TICKETS,
   ...TOKENS,
+  ...WEBHOOKS,
+  ...WEBHOOK_DELIVERIES,
   ...WHOAMI,
   ...AUDIT,
   ...METRICS,
