@@ -119,7 +119,7 @@ function errorOf({ status, headers }: Response): string {
 export function retryAfter(text: string | null, now: number): number | null {
   if (text === null) return null;
   if (/^\d{1,9}$/.test(text.trim())) return Number(text) * 1000;
-  const at = Date.parse(text);
+  const at = / GMT$/.test(text.trim()) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(at) ? null : Math.max(0, at - now);
 }
 
