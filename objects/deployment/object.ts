@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import { type DeploymentIdentity, type DeploymentState, isTerminal } from "../../contract/deployment.ts";
+import { type DeploymentIdentity, isTerminal } from "../../contract/deployment.ts";
 import type { Entry, Level } from "../../contract/event.ts";
 import type { HealthResult, Usage } from "../../contract/health.ts";
 import type { Manifest } from "../../contract/manifest.ts";
@@ -27,7 +27,7 @@ import { deliver } from "./deliver.ts";
 import type { SlotGeneration } from "./draft.ts";
 import { explanation, type Running, running, type Told } from "./explain.ts";
 import { keepResults, results } from "./health-results.ts";
-import { isGone, isHandingOver, type LetterKey, lettersFor } from "./letters.ts";
+import { isGone, type LetterKey, leavesName, lettersFor } from "./letters.ts";
 import type { Report } from "./observed.ts";
 import { type Peek, peekOf } from "./peek.ts";
 import { type DeploymentRecord, factsOf, indexRow, load, loadView, save, sourceOf } from "./record.ts";
@@ -380,8 +380,7 @@ export class DeploymentObject extends DurableObject<Env> {
       post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
     for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.#sql, key, now);
     if (endsRun(identity, before?.state ?? null, decision.state)) post(this.#sql, "schedule", now);
-    const isLeavingName = (state: DeploymentState | undefined) => state?.status === "deleted" && !isHandingOver(state);
-    if (isLeavingName(decision.state) && !isLeavingName(before?.state)) post(this.#sql, "release", now);
+    if (leavesName(before?.state ?? null, decision.state)) post(this.#sql, "release", now);
   }
 
   #load(): DeploymentRecord | null {

@@ -1,8 +1,8 @@
 import type { ControlBody } from "../../contract/frame.ts";
 import { parseWorkloadId } from "../../contract/id.ts";
+import { announce } from "../announce.ts";
 import type { SlotGeneration } from "../deployment/draft.ts";
 import type { Report } from "../deployment/observed.ts";
-import { announce } from "../announce.ts";
 import { remote } from "../remote.ts";
 import { told } from "./assignment.ts";
 import { toldHealth, untoldHealth } from "./health.ts";

@@ -7,7 +7,7 @@ import type { Principal } from "../../contract/scope.ts";
 import type { WebhookEvent } from "../../contract/webhook.ts";
 import type { WebhookAction, WebhookView } from "../../contract/webhook-endpoint.ts";
 import webhook0001 from "../../migrations/webhook/0001_create.sql";
-import { commit, rearm, setTimer, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { announce, postAnnouncement } from "../announce.ts";
 import { isBorn } from "../born.ts";
 import { after, append, cursor, newest } from "../journal.ts";
@@ -243,8 +243,8 @@ export class WebhookObject extends DurableObject<Env> {
     return accept(this.#born ? after(this.#sql, seq, 500) : []);
   }
 
-  override async alarm(): Promise<void> {
-    if (!this.#born) return;
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#change((now) => this.#tick(now)));
       const record = this.#load();
