@@ -26,6 +26,11 @@ export const PROBLEMS = {
     title: "Wrong username or password",
     help: "Check both. The answer is the same for a username that does not exist. An administrator can set a new password (`lamplighter user update NAME -p …`).",
   },
+  hook_not_verified: {
+    status: 401,
+    title: "No such hook, or not its secret",
+    help: "Check the address, and that the sender signs with the hook's own secret. A hook that does not exist is answered the same way.",
+  },
   insufficient_scope: {
     status: 403,
     title: "The token lacks a scope",

@@ -58,6 +58,11 @@ const healthCheckFailed: Told = {
   data: (entry) => ({ ...picked("instance_id", "action")(entry), message: entry.message }),
 };
 const rollingUpdate: Told = { what: "rolling_update", data: picked("parent_id", "phase", "drained_instance_id") };
+/** Stopped at once for its successor: the update is over as soon as it began. */
+const forceReplaced: Told = {
+  what: "rolling_update",
+  data: (entry) => ({ ...rollingUpdate.data(entry), phase: entry.data?.phase ?? "complete" }),
+};
 const scaled: Told = { what: "scaled", data: picked("direction", "instance_count", "replicas") };
 const failed = (category: ErrorCategory, reason?: string): Told => ({
   what: "error",
@@ -74,7 +79,7 @@ export const TOLD: Readonly<Record<string, Told>> = {
   rolling_update_complete: rollingUpdate,
   rolling_update_failed: rollingUpdate,
   rolling_update_deadline_forced: rollingUpdate,
-  force_replace: rollingUpdate,
+  force_replace: forceReplaced,
   scale_up: scaled,
   scale_down: scaled,
   instance_oom: failed("user"),

@@ -241,3 +241,26 @@ export const WEBHOOK_DELIVERY = {
   created_at: "2026-11-21T09:30:01.418Z",
   updated_at: "2026-11-21T09:30:01.431Z",
 };
+
+export const HOOK = {
+  id: "hook_01k9j62b5d9f3h7k1n5q9s3v7x",
+  namespace: "shop",
+  deployment: "web",
+  source: "github",
+  image: "registry.example.com/shop/web:{short_sha}",
+  branches: ["main"],
+  tags: [],
+  description: "",
+  path: "/hooks/hook_01k9j62b5d9f3h7k1n5q9s3v7x",
+  created_at: "2026-11-21T09:42:00.000Z",
+  revision: 1,
+};
+
+export const HOOK_DELIVERY = {
+  id: "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+  at: "2026-11-21T09:50:00.000Z",
+  outcome: "applied",
+  message: "web is to run registry.example.com/shop/web:1a2b3c4",
+  image: "registry.example.com/shop/web:1a2b3c4",
+  deployment_id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt",
+};

@@ -4,6 +4,7 @@ import { DeploymentView, InstanceView } from "../contract/deployment.ts";
 import { AuditEntry, JournalEvent } from "../contract/event.ts";
 import { EnrolAnswer, EnrolRequest } from "../contract/frame.ts";
 import { HealthResultView } from "../contract/health.ts";
+import { HookCreate, HookCreated, HookDelivery, HookView } from "../contract/hook.ts";
 import { HostView } from "../contract/host.ts";
 import { Manifest } from "../contract/manifest.ts";
 import { PROBLEMS, Problem, type ProblemCode, problemBody, Violation } from "../contract/problem.ts";
@@ -38,6 +39,9 @@ const ANSWERED: Record<string, z.ZodType> = {
   WebhookWithSecret: WebhookCreated,
   WebhookDelivery,
   WebhookAttempt,
+  Hook: HookView,
+  HookWithSecret: HookCreated,
+  HookDelivery,
   Event: JournalEvent,
   AuditEntry,
   LogLine,
@@ -55,6 +59,7 @@ const SENT: Record<string, z.ZodType> = {
   JoinTokenCreate,
   WebhookCreate,
   WebhookPatch,
+  HookCreate,
   EnrolRequest,
 };
 

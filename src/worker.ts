@@ -1,6 +1,7 @@
 import { app } from "./app.ts";
 
 export { DeploymentObject } from "../objects/deployment/object.ts";
+export { HookObject } from "../objects/hook/object.ts";
 export { HostObject } from "../objects/host/object.ts";
 export { IndexObject } from "../objects/index/object.ts";
 export { NamespaceObject } from "../objects/namespace/object.ts";

@@ -8,6 +8,7 @@ export const OBJECTS = {
   TOKEN: "TokenObject",
   USER: "UserDirectoryObject",
   WEBHOOK: "WebhookObject",
+  HOOK: "HookObject",
 } as const;
 export const COMPATIBILITY_DATE = "2026-10-23";
 

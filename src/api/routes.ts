@@ -7,6 +7,7 @@ import { DEPLOYMENT_METRICS } from "./deployment-metrics.ts";
 import { DEPLOYMENTS } from "./deployments.ts";
 import { documentation } from "./documentation.ts";
 import { HEALTH } from "./health.ts";
+import { HOOKS } from "./hooks.ts";
 import { HOST_LINK } from "./host-link.ts";
 import { HOSTS } from "./hosts.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
@@ -39,6 +40,7 @@ export const ROUTES: readonly Route[] = [
   ...TOKENS,
   ...WEBHOOKS,
   ...WEBHOOK_DELIVERIES,
+  ...HOOKS,
   ...WHOAMI,
   ...AUDIT,
   ...METRICS,
