@@ -5,6 +5,7 @@ import { defineConfig } from "vitest/config";
 // The root token inside the `worker` project; its hash is the secret that wrangler.toml requires.
 const rootToken = "lamp_root_test";
 process.env.ROOT_TOKEN_HASH = createHash("sha256").update(rootToken).digest("hex");
+const secretKey = createHash("sha256").update("the key of tests").digest("base64");
 
 // Whole control planes and agents, one file at a time, after all others, is what two cores carry.
 const first = { groupOrder: 1 };
@@ -16,7 +17,13 @@ export default defineConfig({
     projects: [
       { test: { name: "decide", include: ["test/decide/**/*.test.ts", "test/*.test.ts"], sequence: first } },
       {
-        plugins: [cloudflareTest({ main: "./src/worker.ts", wrangler: { configPath: "./wrangler.toml" } })],
+        plugins: [
+          cloudflareTest({
+            main: "./src/worker.ts",
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: { bindings: { SECRET_KEYS: `test:${secretKey}`, WEBHOOK_TARGETS: "any" } },
+          }),
+        ],
         test: {
           name: "worker",
           include: ["test/objects/**/*.test.ts", "test/api/**/*.test.ts"],
@@ -25,6 +32,7 @@ export default defineConfig({
           isolate: false,
           testTimeout: 30_000,
           provide: { rootToken },
+          globalSetup: "test/receiver-for-workers.ts",
         },
       },
       { test: { name: "agent", include: ["test/agent/**/*.test.ts"], sequence: first, ...onRealParts } },

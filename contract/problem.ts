@@ -26,6 +26,11 @@ export const PROBLEMS = {
     title: "Wrong username or password",
     help: "Check both. The answer is the same for a username that does not exist. An administrator can set a new password (`lamplighter user update NAME -p …`).",
   },
+  hook_not_verified: {
+    status: 401,
+    title: "No such hook, or not its secret",
+    help: "Check the address, and that the sender signs with the hook's own secret. A hook that does not exist is answered the same way.",
+  },
   insufficient_scope: {
     status: 403,
     title: "The token lacks a scope",
@@ -115,6 +120,11 @@ export const PROBLEMS = {
     status: 503,
     title: "The host does not answer",
     help: "The host that runs this is not connected. Wait for it (`Retry-After`), or look at `lamplighter host list`.",
+  },
+  secret_key_missing: {
+    status: 503,
+    title: "No key to keep secrets under",
+    help: "The operator of this control plane must set `SECRET_KEYS` (`id:base64` of 32 bytes, several separated by commas; the first one is used for what is new). `lamplighter up` makes one by itself.",
   },
   overloaded: { status: 503, title: "Too busy", help: "Send the request again after the time in `Retry-After`." },
   internal: {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../failure.ts";
 import { bundleWorker } from "./bundle.ts";
 import { type Child, endedText, startChild } from "./child.ts";
+import { secretKeys } from "./secret-keys.ts";
 import { serveConfig } from "./serve-config.ts";
 
 /** The package is CommonJS, and what it exports as its default is the path of the program for this platform. */
@@ -22,6 +23,7 @@ export type ControlPlaneSettings = {
   /** When a silent host counts as lost; a minute when absent. */
   lostAfterMs?: number;
   variables?: Record<string, string>;
+  webhookTargets?: "public" | "any";
   /** The bundle of an earlier start, to save making it again. */
   modulePath?: string;
 };
@@ -54,8 +56,10 @@ export async function startControlPlane(settings: ControlPlaneSettings): Promise
       host,
       port: settings.port,
       tokenHash: settings.tokenHash,
+      secretKeys: secretKeys(dataDir),
       lostAfterMs: settings.lostAfterMs,
       variables: settings.variables,
+      webhookTargets: settings.webhookTargets,
     }),
     { mode: 0o600 },
   );

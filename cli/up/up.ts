@@ -23,7 +23,15 @@ import { parseRuntimes, presentRuntimes } from "./runtimes.ts";
 import { operatorVariables } from "./serve-config.ts";
 import { type Supervised, supervise } from "./supervise.ts";
 
-export type UpOptions = { port: number; host: string; data: string; token?: string; runtime?: string; agent: boolean };
+export type UpOptions = {
+  port: number;
+  host: string;
+  data: string;
+  token?: string;
+  runtime?: string;
+  agent: boolean;
+  allowPrivateWebhooks?: boolean;
+};
 
 /** The name of the one agent that `up` runs. */
 const LOCAL = "local";
@@ -52,8 +60,13 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     await requireFreePort(options.host, options.port);
 
     progress.update("starting the control plane");
-    const variables = operatorVariables(around.env);
-    const settings = { dataDir: options.data, host: options.host, tokenHash: tokenHash(token), variables };
+    const settings = {
+      dataDir: options.data,
+      host: options.host,
+      tokenHash: tokenHash(token),
+      variables: operatorVariables(around.env),
+      webhookTargets: options.allowPrivateWebhooks === true ? ("any" as const) : ("public" as const),
+    };
     const plane = await startControlPlane({ ...settings, port: options.port });
     const { url, port, modulePath } = plane;
     const again = async () => (await startControlPlane({ ...settings, port, modulePath })).child;

@@ -21,7 +21,7 @@ import { Watchers } from "../watch.ts";
 import { ask, readLogs } from "./asking.ts";
 import { type Assigned, assign, observe, withdraw } from "./assignment.ts";
 import { decideHost, type HostEvent, type HostState } from "./decide.ts";
-import { evictOwner, type Sender, sendCommands, tellHealth, tellOwner } from "./deliver.ts";
+import { deliver, type LetterKey, type Sender } from "./deliver.ts";
 import { type Enrolment, enrolAnswer, identify, insert } from "./enrol.ts";
 import { note, setProbing } from "./health.ts";
 import { Link } from "./link.ts";
@@ -308,16 +308,10 @@ export class HostObject extends DurableObject<Env> {
     switch (what) {
       case "index":
         return project(this.#sql, this.env.INDEX, hostRow(host, this.#view(host)));
-      case "frames":
-        return sendCommands(sender);
-      case "owner":
-        return tellOwner(owner, sender);
-      case "health":
-        return tellHealth(owner, sender);
-      case "evict":
-        return evictOwner(owner, sender);
       case "dismiss":
         return this.#link.dismiss();
+      default:
+        return deliver(what as LetterKey, owner, sender);
     }
   }
 

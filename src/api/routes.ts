@@ -7,6 +7,7 @@ import { DEPLOYMENT_METRICS } from "./deployment-metrics.ts";
 import { DEPLOYMENTS } from "./deployments.ts";
 import { documentation } from "./documentation.ts";
 import { HEALTH } from "./health.ts";
+import { HOOKS } from "./hooks.ts";
 import { HOST_LINK } from "./host-link.ts";
 import { HOSTS } from "./hosts.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
@@ -18,6 +19,8 @@ import { SCHEDULES } from "./schedules.ts";
 import { STREAM_TICKETS } from "./stream-tickets.ts";
 import { TOKENS } from "./tokens.ts";
 import { USERS } from "./users.ts";
+import { WEBHOOK_DELIVERIES } from "./webhook-deliveries.ts";
+import { WEBHOOKS } from "./webhooks.ts";
 import { WHOAMI } from "./whoami.ts";
 
 /** Every route, in the order in which the documentation shows them. */
@@ -35,6 +38,9 @@ export const ROUTES: readonly Route[] = [
   ...USERS,
   ...STREAM_TICKETS,
   ...TOKENS,
+  ...WEBHOOKS,
+  ...WEBHOOK_DELIVERIES,
+  ...HOOKS,
   ...WHOAMI,
   ...AUDIT,
   ...METRICS,

@@ -32,7 +32,12 @@ export type HostSpec = {
   labels?: Record<string, string>;
   runtimes?: Runtime[];
 };
-export type ClusterOptions = { lostAfterMs?: number; docker?: Part | null; keepAnswers?: boolean };
+export type ClusterOptions = {
+  lostAfterMs?: number;
+  docker?: Part | null;
+  keepAnswers?: boolean;
+  webhookTargets?: "public" | "any";
+};
 
 type Host = Site & { spec: HostSpec; port: number; agent: Child | null; bootBefore: string | null };
 
@@ -107,6 +112,7 @@ export class Cluster {
       port: this.#port,
       tokenHash: tokenHash(this.token),
       ...(this.#options.lostAfterMs === undefined ? {} : { lostAfterMs: this.#options.lostAfterMs }),
+      ...(this.#options.webhookTargets === undefined ? {} : { webhookTargets: this.#options.webhookTargets }),
       ...(this.#modulePath === undefined ? {} : { modulePath: this.#modulePath }),
     });
     this.#modulePath = this.#plane.modulePath;
