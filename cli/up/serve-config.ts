@@ -16,14 +16,18 @@ export type ServeSettings = {
   host: string;
   port: number;
   tokenHash: string;
+  /** What secrets are sealed with; without it none can be kept. */
+  secretKeys?: string | undefined;
   lostAfterMs?: number | undefined;
 };
 
 /** The text of workerd's configuration file. */
-export function serveConfig({ modulePath, stateDir, host, port, tokenHash, lostAfterMs }: ServeSettings): string {
+export function serveConfig(settings: ServeSettings): string {
+  const { modulePath, stateDir, host, port, tokenHash, secretKeys, lostAfterMs } = settings;
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const objects = Object.entries(OBJECTS);
   const texts: [string, string][] = [["ROOT_TOKEN_HASH", tokenHash]];
+  if (secretKeys !== undefined) texts.push(["SECRET_KEYS", secretKeys]);
   if (lostAfterMs !== undefined) texts.push(["LOST_AFTER_MS", String(lostAfterMs)]);
   // `private` lets the control plane call agents on this machine and in the local network.
   return `using Workerd = import "/workerd/workerd.capnp";
