@@ -4,6 +4,8 @@ import { defineConfig } from "vitest/config";
 
 // The root token inside the `worker` project; its hash is the secret that wrangler.toml requires.
 const rootToken = "lamp_root_test";
+// Two keys, as during a rotation: k2 seals, both open.
+const secretKeys = ["k2", "k1"].map((id) => `${id}:${createHash("sha256").update(id).digest("base64")}`).join(",");
 process.env.ROOT_TOKEN_HASH = createHash("sha256").update(rootToken).digest("hex");
 
 // Whole control planes and agents, one file at a time, after all others, is what two cores carry.
@@ -16,7 +18,13 @@ export default defineConfig({
     projects: [
       { test: { name: "decide", include: ["test/decide/**/*.test.ts", "test/*.test.ts"], sequence: first } },
       {
-        plugins: [cloudflareTest({ main: "./src/worker.ts", wrangler: { configPath: "./wrangler.toml" } })],
+        plugins: [
+          cloudflareTest({
+            main: "./src/worker.ts",
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: { bindings: { SECRET_KEYS: secretKeys } },
+          }),
+        ],
         test: {
           name: "worker",
           include: ["test/objects/**/*.test.ts", "test/api/**/*.test.ts"],

@@ -266,7 +266,10 @@ export const DeploymentView = z.object({
   desired_replicas: z.int().optional().describe("With `autoscale`: how many it is scaled to"),
   ports: z.array(z.unknown()),
   labels: z.record(z.string(), z.string()),
-  environment: z.record(z.string(), z.string()),
+  environment: z.record(
+    z.string(),
+    z.union([z.string(), z.object({ secretRef: z.string() }), z.object({ configRef: z.string(), key: z.string() })]),
+  ),
   volumes: z.array(z.unknown()),
   resources: z.unknown().optional(),
   network: z.object({ mode: z.string() }).optional(),

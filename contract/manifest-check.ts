@@ -78,12 +78,15 @@ function step(schema: unknown, part: PropertyKey): unknown {
 
 function bare(schema: unknown): unknown {
   let inner = schema;
-  while (
-    inner instanceof z.ZodDefault ||
-    inner instanceof z.ZodPrefault ||
-    inner instanceof z.ZodOptional ||
-    inner instanceof z.ZodNullable
-  )
-    inner = inner.unwrap();
-  return inner;
+  for (;;) {
+    if (inner instanceof z.ZodPipe) inner = inner.in;
+    else if (
+      inner instanceof z.ZodDefault ||
+      inner instanceof z.ZodPrefault ||
+      inner instanceof z.ZodOptional ||
+      inner instanceof z.ZodNullable
+    )
+      inner = inner.unwrap();
+    else return inner;
+  }
 }

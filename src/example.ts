@@ -98,6 +98,48 @@ export const SCHEDULE = {
   event_cursor: 9,
 };
 
+export const NAMESPACE = {
+  id: "ns_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  created_at: "2026-11-21T09:29:00.000Z",
+  updated_at: "",
+  name: "shop",
+  revision: 1,
+};
+
+export const CONFIG = {
+  id: "cfg_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  created_at: "2026-11-21T09:29:10.000Z",
+  updated_at: null,
+  namespace: "shop",
+  name: "web",
+  data: '{"app.json":"{}"}',
+  labels: null,
+  revision: 1,
+};
+
+export const SECRET = {
+  id: "sec_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  created_at: "2026-11-21T09:29:20.000Z",
+  updated_at: null,
+  namespace: "shop",
+  name: "db-password",
+  revision: 1,
+};
+
+export const VOLUME = {
+  id: "vol_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  created_at: "2026-11-21T09:29:30.000Z",
+  updated_at: null,
+  namespace: "shop",
+  name: "uploads",
+  size: null,
+  backend_type: "local",
+  host_path: null,
+  labels: {},
+  registered_by: "deployment",
+  revision: 1,
+};
+
 export const HOST = {
   id: "host_01k9j4zt6p2d8e5f9g3h7j1k4m",
   name: "lamp-1",

@@ -74,6 +74,19 @@ export const listRows = (env: Env, shards: readonly string[], query: ListQuery):
     ),
   );
 
+/** The answer of a list of resources that live in namespaces. */
+export async function resourcesPage(
+  ask: Ask<{ namespace: string[]; name: string[]; limit: number; cursor?: string | undefined }, unknown>,
+  kind: ListQuery["kind"],
+  labels: ListQuery["labels"] = [],
+): Promise<Response> {
+  const { namespace, name, limit, cursor } = ask.query;
+  const namespaces = visibleNamespaces(namespace, ask.principal.namespaces);
+  if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
+  const query = { kind, namespaces, names: name, statuses: [], types: [], labels, before: cursor ?? null, limit };
+  return pageAnswer(ask, await listRows(ask.env, shardsOf(namespaces), query));
+}
+
 /** The answer: the texts as they are, and a link to the next page that keeps every other query parameter. */
 export function pageAnswer(ask: Ask, { bodies, next }: Merged): Response {
   const headers: Record<string, string> = {};

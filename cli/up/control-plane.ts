@@ -19,6 +19,8 @@ export type ControlPlaneSettings = {
   port: number;
   /** Lower-case hex SHA-256 of the root token. */
   tokenHash: string;
+  /** What secrets are sealed with; without it none can be kept. */
+  secretKeys?: string;
   /** When a silent host counts as lost; a minute when absent. */
   lostAfterMs?: number;
   variables?: Record<string, string>;
@@ -54,6 +56,7 @@ export async function startControlPlane(settings: ControlPlaneSettings): Promise
       host,
       port: settings.port,
       tokenHash: settings.tokenHash,
+      secretKeys: settings.secretKeys,
       lostAfterMs: settings.lostAfterMs,
       variables: settings.variables,
     }),

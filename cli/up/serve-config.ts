@@ -16,6 +16,8 @@ export type ServeSettings = {
   host: string;
   port: number;
   tokenHash: string;
+  /** What secrets are sealed with; without it none can be kept. */
+  secretKeys?: string | undefined;
   lostAfterMs?: number | undefined;
   /** Of OPERATOR_VARIABLES, those that are set. */
   variables?: Record<string, string> | undefined;
@@ -29,10 +31,11 @@ export const operatorVariables = (env: Record<string, string | undefined>): Reco
 
 /** The text of workerd's configuration file. */
 export function serveConfig(settings: ServeSettings): string {
-  const { modulePath, stateDir, host, port, tokenHash, lostAfterMs, variables = {} } = settings;
+  const { modulePath, stateDir, host, port, tokenHash, secretKeys, lostAfterMs, variables = {} } = settings;
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const objects = Object.entries(OBJECTS);
   const texts: [string, string][] = [["ROOT_TOKEN_HASH", tokenHash]];
+  if (secretKeys !== undefined) texts.push(["SECRET_KEYS", secretKeys]);
   if (lostAfterMs !== undefined) texts.push(["LOST_AFTER_MS", String(lostAfterMs)]);
   texts.push(...Object.entries(variables));
   // `private` lets the control plane call agents on this machine and in the local network.

@@ -19,6 +19,7 @@ import { Outbox, post } from "../outbox.ts";
 import { audit, CLUSTER_SHARD, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
+import { type Resealed, resealed } from "../reseal.ts";
 import { Watchers } from "../watch.ts";
 import { auditEntry } from "./audit-entry.ts";
 import { type Decision, decide, type Event, initial } from "./decide.ts";
@@ -198,6 +199,11 @@ export class DeploymentObject extends DurableObject<Env> {
   /** Something that its manifest refers to, a secret or a config, has appeared or changed. */
   referenceChanged(): void {
     this.#change((now) => this.#apply({ type: "resolvable" }, "scheduler", now));
+  }
+
+  /** Seals anew, with the newest key, what of it is sealed. */
+  async reseal(): Promise<Reply<Resealed>> {
+    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
   }
 
   /** Instances that cannot stay on their host. */

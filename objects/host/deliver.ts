@@ -2,6 +2,7 @@ import type { ControlBody } from "../../contract/frame.ts";
 import { parseWorkloadId } from "../../contract/id.ts";
 import type { SlotGeneration } from "../deployment/draft.ts";
 import type { Report } from "../deployment/observed.ts";
+import { post } from "../outbox.ts";
 import { remote } from "../remote.ts";
 import { told } from "./assignment.ts";
 import { toldHealth, untoldHealth } from "./health.ts";
@@ -35,6 +36,8 @@ export async function sendCommands(sender: Sender): Promise<void> {
       if (row && row.generation === generation && row.want === want && row.probing === probing)
         put(sender.sql, id, { ...row, unsent: false }, now);
     }
+    // A frame holds only so many.
+    if (sent.length > 0 && unsent(sender.sql).length > 0) post(sender.sql, "frames", now);
   });
 }
 

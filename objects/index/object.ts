@@ -5,7 +5,7 @@ import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
-import type { Projection } from "../projection.ts";
+import type { IndexRow, Projection } from "../projection.ts";
 import { helps, type Room } from "./capacity.ts";
 import { type Census, takeCensus } from "./census.ts";
 import { bodyOf, keepTrail, prune, upsert } from "./entry.ts";
@@ -66,6 +66,20 @@ export class IndexObject extends DurableObject<Env> {
   /** How many there are of everything, for figures. */
   census(): Census {
     return this.#born ? takeCensus(this.#sql) : { counts: [], deployments: [] };
+  }
+
+  /** The namespace of what has this id; null when nothing has it, or none is known of it. */
+  namespaceOf(kind: IndexRow["kind"], id: string): string | null {
+    if (!this.#born) return null;
+    return (
+      this.#sql
+        .exec<{ namespace: string | null }>(
+          "SELECT namespace FROM entry WHERE kind = ? AND id = ? AND gone_at IS NULL",
+          kind,
+          id,
+        )
+        .toArray()[0]?.namespace ?? null
+    );
   }
 
   /** Every host, as JSON: what placement chooses from. */

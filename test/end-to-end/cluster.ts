@@ -20,6 +20,7 @@ import type { Child } from "../../cli/up/child.ts";
 import { type ControlPlane, startControlPlane } from "../../cli/up/control-plane.ts";
 import { startAgent } from "../../cli/up/local-agent.ts";
 import { newRootToken, tokenHash } from "../../cli/up/root-token.ts";
+import { secretKeys } from "../../cli/up/secret-keys.ts";
 import type { Runtime } from "../../contract/workload.ts";
 import { ensureTestImage } from "../docker-image.ts";
 import { type Part, requires } from "../requires.ts";
@@ -106,6 +107,7 @@ export class Cluster {
       dataDir: this.folder,
       port: this.#port,
       tokenHash: tokenHash(this.token),
+      secretKeys: secretKeys(this.folder),
       ...(this.#options.lostAfterMs === undefined ? {} : { lostAfterMs: this.#options.lostAfterMs }),
       ...(this.#modulePath === undefined ? {} : { modulePath: this.#modulePath }),
     });
