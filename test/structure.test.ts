@@ -18,11 +18,13 @@ const allowed: Record<string, { folders: string[]; packages: string[]; except?: 
     // The one file here that is a Node program: it writes docs/openapi.json.
     except: { "src/openapi.ts": ["node"] },
   },
-  agent: { folders: ["contract", "agent"], packages: ["node", "npm"] },
-  // `lamplighter agent` is the agent.
-  cli: { folders: ["contract", "cli", "agent/main.ts"], packages: ["node", "npm"] },
-  gateway: { folders: ["contract", "gateway"], packages: ["node", "npm"] },
-  keeper: { folders: ["contract", "keeper"], packages: ["node", "npm"] },
+  // PostgreSQL's own protocol, for those programs that speak it.
+  postgres: { folders: ["postgres"], packages: ["node"] },
+  agent: { folders: ["contract", "postgres", "agent"], packages: ["node", "npm"] },
+  // `lamplighter agent` is the agent, and `lamplighter keeper` the keeper.
+  cli: { folders: ["contract", "cli", "agent/main.ts", "keeper/main.ts"], packages: ["node", "npm"] },
+  gateway: { folders: ["contract", "postgres", "gateway"], packages: ["node", "npm"] },
+  keeper: { folders: ["contract", "postgres", "keeper"], packages: ["node", "npm"] },
   engine: { folders: ["contract", "engine"], packages: ["node", "npm"] },
   dashboard: { folders: ["contract", "dashboard"], packages: ["npm"] },
 };
