@@ -238,6 +238,7 @@ export class Database {
       },
       progressed: (full) => this.#progressed(full),
       isRestorable: () => this.#isRestorable(),
+      note: (line) => this.#around.log(`${this.id}: ${line}`),
       changed: (state, reason) => {
         if (!signal.aborted) this.#changed(state, reason);
       },

@@ -48,6 +48,7 @@ export type Follower = {
   progressed(full: readonly number[]): void;
   /** Whether what was flushed may be confirmed: not before it could be restored. */
   isRestorable(): boolean;
+  note(line: string): void;
   changed(state: "waiting" | "catching_up" | "streaming" | "diverged", reason: string | null): void;
 };
 
@@ -83,6 +84,7 @@ async function followOnce(follower: Follower): Promise<void> {
     while (!signal.aborted && (await followTimeline(connection, follower, system, history)));
   } catch (error) {
     if (!(error instanceof Gap)) throw error;
+    follower.note(`the writer does not have what is missing here: ${error.message}`);
     // Its slot is of no use any more, and would keep a new one from being made.
     await dropSlot(connection, slotName(keeper)).catch(() => {});
     await ensureSlot(connection, slotName(keeper));
@@ -141,6 +143,7 @@ async function followTimeline(
 ): Promise<boolean> {
   const log = follower.log();
   if (log === null) return false;
+  follower.note(`DBG log tl ${log.timeline} at ${formatLsn(log.position)}; writer tl ${system.timeline} at ${formatLsn(system.flushedTo)}; history ${history.map((h) => `${h.timeline}:${formatLsn(h.until)}`)}`);
   if (log.timeline === system.timeline) {
     if (log.position > system.flushedTo) {
       const [ends, kept] = [formatLsn(system.flushedTo), formatLsn(log.position)];
@@ -228,7 +231,7 @@ async function take(connection: Connection, follower: Follower, taking: Taking):
     await settle();
     confirm();
     for (;;) {
-      const arrival = await stream.receive();
+      const arrival = await stream.receive().catch(translate);
       heard = performance.now();
       const full = await log.append(arrival.pieces);
       await log.sync();
@@ -248,6 +251,6 @@ async function take(connection: Connection, follower: Follower, taking: Taking):
 function translate(error: unknown): never {
   // 58P01: the segment is not there any more. 55000: so says the slot, which was cut off.
   if (error instanceof ServerError && (error.code === "58P01" || error.code === "55000"))
-    throw new Gap(`the writer has no log from there on any more: ${error.message}`);
+    throw new Gap(error.message);
   throw error;
 }

@@ -252,7 +252,8 @@ export class Shipper implements Shipping {
     const newest = state.bases.at(-1);
     const line = database.holdings()?.lineage ?? [];
     if (newest === undefined || line.length === 0) return;
-    const first = firstSegmentOf([newest]);
+    // The last full one shows where the log goes on.
+    const first = Math.min(firstSegmentOf([newest]), segmentOf(database.position ?? 0n) - 1);
     for (const file of await readdir(database.walFolder)) {
       const segment = parseSegmentName(file.replace(PARTIAL, ""));
       if (segment === null) continue;
