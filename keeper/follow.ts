@@ -143,7 +143,6 @@ async function followTimeline(
 ): Promise<boolean> {
   const log = follower.log();
   if (log === null) return false;
-  follower.note(`DBG log tl ${log.timeline} at ${formatLsn(log.position)}; writer tl ${system.timeline} at ${formatLsn(system.flushedTo)}; history ${history.map((h) => `${h.timeline}:${formatLsn(h.until)}`)}`);
   if (log.timeline === system.timeline) {
     if (log.position > system.flushedTo) {
       const [ends, kept] = [formatLsn(system.flushedTo), formatLsn(log.position)];

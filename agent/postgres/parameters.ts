@@ -46,6 +46,8 @@ export function configuration(settings: WriterSettings): string {
     max_wal_senders: String(2 * keepers.length + 4),
     max_replication_slots: String(keepers.length + 4),
     max_slot_wal_keep_size: MOST_LOG_FOR_KEEPERS,
+    // After a restore no slot holds the end of the old timeline, of which a keeper may lack the zeroes that follow a switch of segments.
+    wal_keep_size: "64MB",
     wal_sender_timeout: SENDER_TIMEOUT,
     min_wal_size: "80MB",
     // Nobody reads from it while it recovers, so whoever gets in gets in to a writer.
