@@ -28,6 +28,7 @@ export default defineConfig({
         },
       },
       { test: { name: "agent", include: ["test/agent/**/*.test.ts"], sequence: first, ...onRealParts } },
+      { test: { name: "gateway", include: ["test/gateway/**/*.test.ts"], sequence: first, ...onRealParts } },
       { test: { name: "cli", include: ["test/cli/**/*.test.ts"], sequence: first, ...onRealParts } },
       {
         test: {

@@ -18,10 +18,15 @@ const allowed: Record<string, { folders: string[]; packages: string[]; except?: 
     // The one file here that is a Node program: it writes docs/openapi.json.
     except: { "src/openapi.ts": ["node"] },
   },
+  // PostgreSQL's own protocol, for those programs that speak it.
+  postgres: { folders: ["postgres"], packages: ["node"] },
   agent: { folders: ["contract", "agent"], packages: ["node", "npm"] },
-  // `lamplighter agent` is the agent.
-  cli: { folders: ["contract", "cli", "agent/main.ts"], packages: ["node", "npm"] },
-  gateway: { folders: ["contract", "gateway"], packages: ["node", "npm"] },
+  // `lamplighter agent` is the agent, and `lamplighter gateway` the gateway.
+  cli: {
+    folders: ["contract", "cli", "agent/main.ts", "gateway/main.ts", "gateway/certificate.ts"],
+    packages: ["node", "npm"],
+  },
+  gateway: { folders: ["contract", "postgres", "gateway"], packages: ["node", "npm"] },
   keeper: { folders: ["contract", "keeper"], packages: ["node", "npm"] },
   engine: { folders: ["contract", "engine"], packages: ["node", "npm"] },
   dashboard: { folders: ["contract", "dashboard"], packages: ["npm"] },

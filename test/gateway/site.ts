@@ -1,0 +1,66 @@
+// A PostgreSQL that sleeps, the directory that wakes it, and gateways in front of both.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type CertificateFiles, selfSignedIn } from "../../gateway/certificate.ts";
+import { type Gateway, type GatewayOptions, runGateway } from "../../gateway/main.ts";
+import { Cluster } from "./cluster.ts";
+import { MemoryDatabase, MemoryDirectory } from "./memory-directory.ts";
+
+export const PASSWORD = "correct horse battery staple";
+
+export class Site {
+  readonly cluster: Cluster;
+  readonly directory = new MemoryDirectory();
+  readonly database: MemoryDatabase;
+  readonly certificate: CertificateFiles;
+  readonly folder = mkdtempSync(join(tmpdir(), "lamplighter-gateway-"));
+  readonly logged: string[] = [];
+  /** How starting is done; tests put other ways in. */
+  starting: (term: number, tell: (message: string) => void) => Promise<void>;
+  readonly #gateways: Gateway[] = [];
+
+  private constructor(cluster: Cluster) {
+    this.cluster = cluster;
+    this.certificate = selfSignedIn(this.folder, ["localhost", "127.0.0.1"]);
+    this.starting = () => cluster.start();
+    this.database = this.directory.add(
+      new MemoryDatabase("db_app", "app", "app", {
+        start: async (term, tell) => {
+          await this.starting(term, tell);
+          return { host: "127.0.0.1", port: cluster.port, tls: null };
+        },
+        stop: () => cluster.stop(),
+      }),
+    );
+  }
+
+  static async create(programs: string, settings: Record<string, string> = {}): Promise<Site> {
+    const site = new Site(await Cluster.create(programs, settings));
+    await site.cluster.start();
+    const rolpassword = await site.database.rotate("v1", PASSWORD);
+    await site.cluster.admin(`CREATE ROLE app LOGIN PASSWORD '${rolpassword}'`);
+    await site.cluster.admin("CREATE DATABASE app OWNER app");
+    await site.cluster.stop();
+    return site;
+  }
+
+  async gateway(options: Partial<GatewayOptions> = {}): Promise<Gateway> {
+    const gateway = await runGateway({
+      listen: { host: "127.0.0.1", port: 0 },
+      directory: this.directory.view(),
+      certificate: this.certificate,
+      tlsRequired: false,
+      log: (line) => this.logged.push(line),
+      ...options,
+    });
+    this.#gateways.push(gateway);
+    return gateway;
+  }
+
+  async close(): Promise<void> {
+    for (const gateway of this.#gateways) await gateway.close(0);
+    await this.cluster.remove();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
