@@ -94,6 +94,7 @@ export class MemoryDatabase {
     }
     if (frame.kind === "quiet") {
       held.quietFor = frame.quiet ? frame.stop : null;
+      if (held.state) held.state.wake = frame.waiting > 0;
       return;
     }
     held.state = frame;

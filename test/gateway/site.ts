@@ -2,6 +2,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import type { NoticeMessage } from "pg-protocol/dist/messages.js";
 import { type CertificateFiles, selfSignedIn } from "../../gateway/certificate.ts";
 import { type Gateway, type GatewayOptions, runGateway } from "../../gateway/main.ts";
 import { Cluster } from "./cluster.ts";
@@ -58,9 +61,40 @@ export class Site {
     return gateway;
   }
 
+  /** A client of `pg`, connected. */
+  async connect(
+    { port }: { port: number },
+    config: pg.ClientConfig = {},
+    onNotice: (notice: NoticeMessage) => void = () => {},
+  ): Promise<pg.Client> {
+    const client = new pg.Client({ host: "127.0.0.1", port, user: "app", password: PASSWORD, database: "app", ...config });
+    client.on("error", () => {});
+    client.on("notice", onNotice);
+    await client.connect();
+    return client;
+  }
+
   async close(): Promise<void> {
     for (const gateway of this.#gateways) await gateway.close(0);
     await this.cluster.remove();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
+
+export async function eventually(holds: () => boolean, ms = 5_000): Promise<void> {
+  const until = Date.now() + ms;
+  while (!holds()) {
+    if (Date.now() > until) throw new Error(`not within ${ms} ms: ${holds}`);
+    await sleep(2);
+  }
+}
+
+/** How a connection that must not succeed was refused. */
+export const refusalOf = (connecting: Promise<pg.Client>): Promise<{ code: string; message: string; detail: string }> =>
+  connecting.then(
+    async (client) => {
+      await client.end();
+      return { code: "connected", message: "", detail: "" };
+    },
+    ({ code = "", message = "", detail = "" }: pg.DatabaseError) => ({ code, message, detail }),
+  );
