@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { NoticeMessage } from "pg-protocol/dist/messages.js";
+import { credentials, SCRAM_ITERATIONS } from "../../contract/scram.ts";
 import { type CertificateFiles, selfSignedIn } from "../../gateway/certificate.ts";
 import { type Gateway, type GatewayOptions, runGateway } from "../../gateway/main.ts";
 import { Cluster } from "./cluster.ts";
@@ -59,6 +60,13 @@ export class Site {
     });
     this.#gateways.push(gateway);
     return gateway;
+  }
+
+  /** What logs in as `app` without the password. */
+  async keys(): Promise<{ clientKey: Buffer; serverKey: Buffer }> {
+    const { salt } = this.database;
+    const { verifier, clientKey } = await credentials("v1", PASSWORD, { salt, iterations: SCRAM_ITERATIONS });
+    return { clientKey: Buffer.from(clientKey), serverKey: Buffer.from(verifier.server_key, "base64") };
   }
 
   /** A client of `pg`, connected. */
