@@ -147,8 +147,9 @@ export class Client implements Guest {
       }
       const packet = await this.#within(inbox.until(takePacket), inbox);
       if (packet.kind === "cancel") {
-        this.#stream.end();
         await cancelKeys.request(packet.pid, packet.key);
+        // The only answer there is, as PostgreSQL gives it.
+        this.#stream.destroy();
         return null;
       }
       if (packet.kind === "startup") {
