@@ -258,7 +258,7 @@ export const DeploymentView = z.object({
   namespace: z.string(),
   runtime: z.string(),
   kind: z.enum(["worker", "job"]),
-  image: z.string().nullable(),
+  image: z.string().describe("Empty for the process runtime"),
   command: z.array(z.string()),
   config: z.record(z.string(), z.unknown()).describe("The password is never answered"),
   replicas: z.int(),

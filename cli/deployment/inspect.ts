@@ -36,7 +36,7 @@ export function describe(view: DeploymentView, terminal: Terminal, now: number):
     ["Kind", `${view.kind} on ${view.runtime}`],
     [
       "Image",
-      view.image === null
+      view.image === ""
         ? ""
         : `${view.image}${view.image_digest === undefined ? "" : `  ${color.dim(view.image_digest)}`}`,
     ],

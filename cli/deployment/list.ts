@@ -57,7 +57,7 @@ const columns = (now: number): Column<DeploymentView>[] => [
   { title: "status", value: (d) => d.status, paint: (text, d, color) => paintStatus(text, d.status, color) },
   { title: "restarts", value: (d) => String(d.restart_count), weight: 5, align: "right" },
   { title: "age", value: (d) => age(d.created_at, now), weight: 6, align: "right" },
-  { title: "image or command", value: (d) => oneLine(d.image ?? d.command.join(" ")), weight: 1, shrink: 16 },
+  { title: "image or command", value: (d) => oneLine(d.image || d.command.join(" ")), weight: 1, shrink: 16 },
 ];
 
 /** Running of wanted, with `*` when autoscaled; a finished job has run its one. */

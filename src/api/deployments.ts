@@ -13,6 +13,7 @@ import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts
 import { preferredWait } from "../mutation.ts";
 import { fail, unwrap } from "../problem.ts";
 import { duration, flag, limit, several } from "../query.ts";
+import { asLeftOut } from "../ring-body.ts";
 import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
 
@@ -42,7 +43,7 @@ export const deploymentStub = (ask: Ask) => () => remote(ask.env.DEPLOYMENT, ask
 
 /** The namespace is looked at before anything else about the body, so that a token learns nothing about namespaces that are not its own. */
 export function permitNamespace(body: unknown, principal: Principal): void {
-  const namespace = (body as { namespace?: unknown } | null)?.namespace ?? "default";
+  const namespace = (body as { namespace?: unknown } | null)?.namespace || "default";
   if (typeof namespace === "string" && !permits(principal, namespace)) {
     fail("namespace_not_permitted", `This token is not for the namespace ${JSON.stringify(namespace.slice(0, 100))}.`);
   }
@@ -65,7 +66,7 @@ export const DEPLOYMENTS = [
       schema: Manifest,
       permit: permitNamespace,
       check: (value) => {
-        const checked = checkManifest(value);
+        const checked = checkManifest(asLeftOut(value));
         return checked.ok ? { ok: true, value: checked.manifest } : checked;
       },
       example: MANIFEST,
@@ -120,7 +121,7 @@ export const DEPLOYMENTS = [
       status: several(DeploymentStatus),
       kind: several(z.enum(["worker", "job"])),
       label: several(z.string()).describe("`key` or `key=value`"),
-      limit: limit(1000, 100),
+      limit: limit(1000, 1000),
       cursor: DeploymentId.optional().describe("From the `Link` header of the page before"),
     }),
     answers: {

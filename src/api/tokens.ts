@@ -119,7 +119,7 @@ export const TOKENS = [
       "Newest first, join tokens included, and what was revoked or has expired for 30 days after its end. A token for some namespaces sees those that are for no others. Sessions are not listed.",
     query: z.object({
       status: several(z.enum(["active", "revoked"])),
-      limit: limit(1000, 100),
+      limit: limit(1000, 1000),
       cursor: TokenId.optional().describe("From the `Link` header of the page before"),
     }),
     answers: {
