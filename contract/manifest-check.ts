@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { asLeftOut } from "./left-out.ts";
 import { MANIFEST_FIELDS, Manifest } from "./manifest.ts";
 import { MANIFEST_RULES } from "./manifest-rules.ts";
 import type { Violation } from "./problem.ts";
@@ -6,8 +7,9 @@ import { suggestion } from "./suggestion.ts";
 
 /** Checks everything about a manifest. Answers it parsed, or every violation at once, each with its path and code. */
 export function checkManifest(
-  body: unknown,
+  written: unknown,
 ): { ok: true; manifest: Manifest } | { ok: false; violations: Violation[] } {
+  const body = asLeftOut(written);
   const parsed = Manifest.safeParse(body);
   const violations = parsed.success ? [] : shapeViolations(parsed.error, body);
   const manifest = parsed.success ? parsed.data : salvage(body);

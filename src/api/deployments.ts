@@ -13,7 +13,6 @@ import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts
 import { preferredWait } from "../mutation.ts";
 import { fail, unwrap } from "../problem.ts";
 import { duration, flag, limit, several } from "../query.ts";
-import { asLeftOut } from "../ring-body.ts";
 import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
 
@@ -66,7 +65,7 @@ export const DEPLOYMENTS = [
       schema: Manifest,
       permit: permitNamespace,
       check: (value) => {
-        const checked = checkManifest(asLeftOut(value));
+        const checked = checkManifest(value);
         return checked.ok ? { ok: true, value: checked.manifest } : checked;
       },
       example: MANIFEST,

@@ -1,6 +1,6 @@
 /**
- * What Ring's clients write in a body where others leave a field out: null for what was not given, and an empty namespace. Names of labels and
- * variables are the user's own, and are left as they are.
+ * A field without a value is one that was left out: YAML has it so (`ports:`), and Ring's clients send null, and an empty namespace, for whatever
+ * was not given. Names of labels and variables are the user's own, and are left as they are.
  */
 const FREE: ReadonlySet<string> = new Set(["labels", "environment"]);
 
