@@ -162,7 +162,7 @@ image: a
 
   test("configs are refused by name, and a misspelt section is suggested", () => {
     expect(details("configs:\n  app: { name: app }\ndeployment: {}\n")).toEqual([
-      'app.yaml:3:1 deployment: unknown field; did you mean "deployments"?',
+      'app.yaml:3:1 deployment: unknown section; did you mean "deployments"?',
       "app.yaml:2:3 configs.app: configs are not carried out by this version",
     ]);
   });
