@@ -19,7 +19,7 @@ export default defineConfig({
         plugins: [cloudflareTest({ main: "./src/worker.ts", wrangler: { configPath: "./wrangler.toml" } })],
         test: {
           name: "worker",
-          include: ["test/objects/**/*.test.ts", "test/api/**/*.test.ts"],
+          include: ["test/objects/**/*.test.ts", "test/api/**/*.test.ts", "test/ring/**/*.test.ts"],
           sequence: first,
           // A new workerd per file costs over a second each. Tests name their objects with random ids instead.
           isolate: false,
