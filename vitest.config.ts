@@ -4,6 +4,8 @@ import { defineConfig } from "vitest/config";
 
 // The root token inside the `worker` project; its hash is the secret that wrangler.toml requires.
 const rootToken = "lamp_root_test";
+// Two keys, as during a rotation: k2 seals, both open.
+const secretKeys = ["k2", "k1"].map((id) => `${id}:${createHash("sha256").update(id).digest("base64")}`).join(",");
 process.env.ROOT_TOKEN_HASH = createHash("sha256").update(rootToken).digest("hex");
 
 // Whole control planes and agents, one file at a time, after all others, is what two cores carry.
@@ -16,18 +18,27 @@ export default defineConfig({
     projects: [
       { test: { name: "decide", include: ["test/decide/**/*.test.ts", "test/*.test.ts"], sequence: first } },
       {
-        plugins: [cloudflareTest({ main: "./src/worker.ts", wrangler: { configPath: "./wrangler.toml" } })],
+        plugins: [
+          cloudflareTest({
+            main: "./src/worker.ts",
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: { bindings: { SECRET_KEYS: secretKeys, WEBHOOK_TARGETS: "any" } },
+          }),
+        ],
         test: {
           name: "worker",
-          include: ["test/objects/**/*.test.ts", "test/api/**/*.test.ts"],
+          include: ["test/objects/**/*.test.ts", "test/api/**/*.test.ts", "test/ring/**/*.test.ts"],
           sequence: first,
           // A new workerd per file costs over a second each. Tests name their objects with random ids instead.
           isolate: false,
           testTimeout: 30_000,
           provide: { rootToken },
+          globalSetup: "test/receiver-for-workers.ts",
         },
       },
       { test: { name: "agent", include: ["test/agent/**/*.test.ts"], sequence: first, ...onRealParts } },
+      { test: { name: "keeper", include: ["test/keeper/**/*.test.ts"], sequence: first, ...onRealParts } },
+      { test: { name: "gateway", include: ["test/gateway/**/*.test.ts"], sequence: first, ...onRealParts } },
       { test: { name: "cli", include: ["test/cli/**/*.test.ts"], sequence: first, ...onRealParts } },
       {
         test: {

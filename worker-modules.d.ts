@@ -3,3 +3,13 @@ declare module "*.sql" {
   const text: string;
   export default text;
 }
+
+// An optional secret: `wrangler types` only knows those that are required. See wrangler.toml.
+interface Env {
+  SECRET_KEYS?: string;
+}
+declare namespace Cloudflare {
+  interface Env {
+    SECRET_KEYS?: string;
+  }
+}

@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
 import { HealthResult, Probing } from "../contract/health.ts";
 import { Observation, type Runtime, WorkloadSpec } from "../contract/workload.ts";
+import { StateKey } from "./state-key.ts";
 
 /**
  * What should be of a workload. `running` and `gone` were said by the control plane. `absent`: the control plane's full set left it out.
@@ -65,14 +66,16 @@ const SCHEMA = [
 ];
 
 /**
- * The agent's memory across restarts, one SQLite file that only its owner may read (it holds environment values). What a method has
- * returned from survives `kill -9` and a power cut. While open, no other agent can open the same folder's; the lock ends with the process.
+ * The agent's memory across restarts, one SQLite file that only its owner may read. Specifications are sealed in it: they hold environment
+ * values, files and passwords. What a method has returned from survives `kill -9` and a power cut. While open, no other agent can open the same folder's; the lock ends with the process.
  */
 export class Ledger {
   readonly #db: DatabaseSync;
+  readonly #key: StateKey;
 
-  private constructor(db: DatabaseSync) {
+  private constructor(db: DatabaseSync, key: StateKey) {
     this.#db = db;
+    this.#key = key;
   }
 
   /** Throws a message for a person when another agent has it open. */
@@ -97,7 +100,7 @@ export class Ledger {
     const { user_version: version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
     for (const step of SCHEMA.slice(version)) db.exec(`BEGIN; ${step} COMMIT;`);
     writeFileSync(pidPath, `${process.pid}\n`);
-    return new Ledger(db);
+    return new Ledger(db, StateKey.of(dataDir));
   }
 
   workloads(): Kept[] {
@@ -110,7 +113,7 @@ export class Ledger {
         want: row.want as Want,
         owner: row.owner as string,
         probing: Probing.parse(row.probing),
-        spec: row.spec === null ? null : WorkloadSpec.parse(JSON.parse(row.spec as string)),
+        spec: this.#openSpec(row.spec as string | null),
         last: row.last === null ? null : Observation.parse(JSON.parse(row.last as string)),
         changedAt: row.changed_at as number,
       }));
@@ -139,7 +142,7 @@ export class Ledger {
     );
     this.#transact(() => {
       for (const { id, fence, want, owner, probing, spec, last, changedAt } of workloads) {
-        const specText = spec === null ? null : JSON.stringify(spec);
+        const specText = spec === null ? null : this.#key.seal(JSON.stringify(spec));
         workload.run(id, fence, want, owner, probing, specText, last === null ? null : JSON.stringify(last), changedAt);
       }
       for (const { id, generation, runtime, stopTimeoutMs } of presences)
@@ -194,6 +197,12 @@ export class Ledger {
 
   close(): void {
     this.#db.close();
+  }
+
+  /** One that does not open (the key is gone) is as good as none: the control plane's next word brings it again. */
+  #openSpec(text: string | null): WorkloadSpec | null {
+    const clear = text === null ? null : this.#key.open(text);
+    return clear === null ? null : WorkloadSpec.parse(JSON.parse(clear));
   }
 
   #transact(body: () => void): void {

@@ -1,7 +1,7 @@
 import { readFile, realpath } from "node:fs/promises";
 import { basename, dirname, join, normalize } from "node:path";
 import { z } from "zod";
-import type { Workload } from "../contract/workload.ts";
+import type { FailureKind, Workload } from "../contract/workload.ts";
 
 /**
  * The host's own policy file (`policy.json` in the agent's data folder, or `--policy FILE`): what this host permits, whatever the control
@@ -15,10 +15,12 @@ export const PolicyFile = z.strictObject({
   host_mounts: z.array(z.string().startsWith("/")).default([]),
   /** Image name prefixes that may be run; empty permits all. */
   images: z.array(z.string()).default([]),
+  /** Whether images may be pulled with the credentials of this host's own Docker config. */
+  host_registry_auth: z.boolean().default(false),
 });
 export type PolicyFile = z.infer<typeof PolicyFile>;
 
-export type Denial = { reason: string; message: string };
+export type Denial = { kind?: FailureKind; reason: string; message: string };
 
 /** What the policy makes of a workload. A permitted one names each bind mount by its real path, so that what was checked is what is mounted. */
 export type Verdict = { permitted: true; workload: Workload } | { permitted: false; denial: Denial };
@@ -63,6 +65,13 @@ export async function permit(
     },
   });
 
+  if (spec.unreadable !== undefined) {
+    const message = `The control plane could not open its secrets: ${spec.unreadable}.`;
+    return { permitted: false, denial: { kind: "config_error", reason: "secret_unreadable", message } };
+  }
+  if (spec.use_host_auth === true && !policy.host_registry_auth) {
+    return deny("pulling with its own credentials", "host_registry_auth", '"host_registry_auth": true');
+  }
   if (spec.user.privileged && !policy.privileged) return deny("privileged mode", "privileged", '"privileged": true');
   const asRoot = spec.runtime === "process" && (spec.user.id === 0 || spec.user.group === 0);
   if (asRoot && !policy.privileged) {

@@ -307,7 +307,7 @@ export class Reconciler {
         failed(workload, this.#now(), { kind, reason, message });
       const verdict = await this.#options.permit(workload);
       if (!verdict.permitted) {
-        result = fail("create_container_error", verdict.denial.reason, verdict.denial.message);
+        result = fail(verdict.denial.kind ?? "create_container_error", verdict.denial.reason, verdict.denial.message);
       } else if (driver === "disabled") {
         const message = `The agent of this host was started without the ${workload.spec.runtime} runtime.`;
         result = fail("error", "runtime_not_enabled", message);

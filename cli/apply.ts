@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { DeploymentView } from "../contract/deployment.ts";
 import { collect, inSession, serverCommand, timeoutOption } from "./command.ts";
@@ -13,7 +14,8 @@ import type { Session, SessionOptions, Surroundings } from "./session.ts";
 import { settle } from "./settle.ts";
 
 type Options = SessionOptions & {
-  file: string[];
+  file?: string[];
+  strict?: boolean;
   envFile?: string[];
   dryRun?: true | "server" | "client";
   force?: boolean;
@@ -21,13 +23,19 @@ type Options = SessionOptions & {
   timeout: number;
 };
 
+const USUAL_FILES = ["lamplighter.yaml", "ring.yaml"];
+
 export function applyCommand(program: Command, around: Surroundings): void {
   serverCommand(program, "apply", "make what manifest files say be so", [
     "lamplighter apply -f app.yaml --wait",
     "lamplighter apply -f app.yaml -e prod.env --dry-run",
     "cat app.json | lamplighter apply -f -",
   ])
-    .requiredOption("-f, --file <file>", "YAML or JSON, `-` is standard input (repeat for several files)", collect)
+    .option(
+      "-f, --file <file>",
+      `YAML or JSON, \`-\` is standard input (repeat for several files); otherwise ${USUAL_FILES.join(" or ")}`,
+      collect,
+    )
     .option(
       "-e, --env-file <file>",
       `values for $NAME and \${NAME} that the environment does not have (repeat for several)`,
@@ -41,6 +49,8 @@ export function applyCommand(program: Command, around: Surroundings): void {
         .choices(["server", "client"])
         .preset("server"),
     )
+    .option("--strict", "refuse fields that nobody knows, instead of leaving them out with a warning")
+    .addOption(new Option("--verbose", "taken for the sake of Ring's scripts; it changes nothing").hideHelp())
     .option("--force", "replace what is there at once, without a rolling update")
     .option("--wait", "until workers run and jobs have completed, or one of them failed")
     .addOption(timeoutOption("5m"))
@@ -52,7 +62,8 @@ export function applyCommand(program: Command, around: Surroundings): void {
 }
 
 async function apply(session: Session, options: Options): Promise<void> {
-  const { deployments, schedules, notes } = await read(session, options);
+  const { deployments, schedules, notes, warnings } = await read(session, options);
+  for (const warning of warnings) session.terminal.err(`${session.terminal.errColor.yellow("warning:")} ${warning}\n`);
   if (session.format === "table") for (const note of notes) session.terminal.err(`${note}\n`);
   // With several, the server is asked about all of them first: what it alone can know must not leave half of a file applied.
   if (options.dryRun === undefined && deployments.length > 1)
@@ -103,8 +114,20 @@ async function read(session: Session, options: Options) {
   const { env } = session.around;
   const fromFiles = Object.assign({}, ...(options.envFile ?? []).map(readEnvFile)) as Record<string, string>;
   const lookup = (name: string) => env[name] ?? fromFiles[name];
-  const stdin = options.file.includes("-") ? await session.around.readStdin() : null;
-  return declarations(options.file.map((file) => readSource(file, file === "-" ? stdin : null, lookup)));
+  const files = options.file ?? [usualFile()];
+  const stdin = files.includes("-") ? await session.around.readStdin() : null;
+  return declarations(
+    files.map((file) => readSource(file, file === "-" ? stdin : null, lookup)),
+    options.strict === true,
+  );
+}
+
+/** The file that is meant when none is named. */
+function usualFile(): string {
+  const found = USUAL_FILES.find((file) => existsSync(file));
+  if (found === undefined)
+    throw new Failure(`no file was named with -f, and there is no ${USUAL_FILES.join(" or ")} here`);
+  return found;
 }
 
 const nameOf = ({ manifest }: Declared): string => `${manifest.namespace}/${manifest.name}`;

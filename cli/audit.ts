@@ -4,6 +4,7 @@ import { inSession, positive, serverCommand } from "./command.ts";
 import { clock } from "./journal.ts";
 import type { Session, SessionOptions, Surroundings } from "./session.ts";
 import { type Column, table } from "./table.ts";
+import type { Terminal } from "./terminal.ts";
 
 type Options = SessionOptions & { namespace?: string; resource?: string; limit: number };
 
@@ -24,11 +25,11 @@ async function audit(session: Session, options: Options): Promise<void> {
     { namespace: options.namespace, resource_id: options.resource },
     options.limit,
   );
-  const { width, color } = session.terminal;
-  session.show(body, (entries: AuditEntry[]) =>
-    entries.length === 0 ? "No entries.\n" : table(COLUMNS, entries, width, color),
-  );
+  session.show(body, (entries: AuditEntry[]) => auditTable(entries, session.terminal));
 }
+
+export const auditTable = (entries: AuditEntry[], { width, color }: Terminal): string =>
+  entries.length === 0 ? "No entries.\n" : table(COLUMNS, entries, width, color);
 
 const COLUMNS: Column<AuditEntry>[] = [
   { title: "time", value: (e) => clock(e.timestamp) },

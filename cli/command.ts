@@ -25,10 +25,13 @@ export function addServerOptions(command: Command): void {
   command
     .optionsGroup("Output and server:")
     .addOption(outputOption())
-    .option("-c, --context <name>", "the context to use (see `lamplighter context list`)")
+    .option(`${takesC(command) ? "" : "-c, "}--context <name>`, "the context to use (see `lamplighter context list`)")
     .option("--url <url>", "the server's URL ($LAMPLIGHTER_URL)")
     .option("--token <token>", "the token to send ($LAMPLIGHTER_TOKEN)");
 }
+
+/** `-c` is the container where there is one to choose, as with Ring. */
+const takesC = (command: Command): boolean => command.options.some(({ short }) => short === "-c");
 
 export const outputOption = (): Option =>
   new Option("-o, --output <format>", "how to print the result").choices(FORMATS).default("table");

@@ -10,3 +10,7 @@ export function keyValues(texts: readonly string[], flag: string): Record<string
     }),
   );
 }
+
+/** `{a: "1", b: "2"}` as `["a=1", "b=2"]`. */
+export const pairs = (record: Record<string, string>): string[] =>
+  Object.entries(record).map(([key, value]) => `${key}=${value}`);

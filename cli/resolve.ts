@@ -20,8 +20,21 @@ const HOST: Kind = { word: "host", path: "/hosts", prefix: "host_" };
 const TOKEN: Kind = { word: "token", path: "/tokens", prefix: "tok_" };
 const USER: Kind = { word: "user", path: "/users", prefix: "usr_" };
 
+const CONFIG: Kind = { word: "config", path: "/configs", prefix: "cfg_" };
+const SECRET: Kind = { word: "secret", path: "/secrets", prefix: "sec_" };
+const VOLUME: Kind = { word: "volume", path: "/volumes", prefix: "vol_" };
+/** Those that live in namespaces, where the server can look a name up. */
+const NAMESPACED: readonly Kind[] = [DEPLOYMENT, SCHEDULE, CONFIG, SECRET, VOLUME];
+
 export const deploymentId = (api: Api, reference: string): Promise<string> => resolve(api, DEPLOYMENT, reference);
 export const scheduleId = (api: Api, reference: string): Promise<string> => resolve(api, SCHEDULE, reference);
+/** @param namespace where to look when the reference does not say it */
+export const configId = (api: Api, reference: string, namespace?: string): Promise<string> =>
+  resolve(api, CONFIG, reference, namespace);
+export const secretId = (api: Api, reference: string, namespace?: string): Promise<string> =>
+  resolve(api, SECRET, reference, namespace);
+export const volumeId = (api: Api, reference: string, namespace?: string): Promise<string> =>
+  resolve(api, VOLUME, reference, namespace);
 export const hostId = (api: Api, reference: string): Promise<string> => resolve(api, HOST, reference);
 export const tokenId = (api: Api, reference: string): Promise<string> => resolve(api, TOKEN, reference);
 export const userId = (api: Api, reference: string): Promise<string> => resolve(api, USER, reference);
@@ -31,18 +44,17 @@ const ULID_LENGTH = 26;
 const SHORTEST_PREFIX = 6;
 const LIST_LAG_MS = 100;
 
-async function resolve(api: Api, kind: Kind, reference: string): Promise<string> {
+async function resolve(api: Api, kind: Kind, reference: string, within?: string): Promise<string> {
   const text = reference.trim();
   if (text.startsWith(kind.prefix) && text.length === kind.prefix.length + ULID_LENGTH) return text;
   const slash = text.indexOf("/");
-  const namespace = slash > 0 ? text.slice(0, slash) : undefined;
+  const namespace = slash > 0 ? text.slice(0, slash) : within;
   const name = slash > 0 ? text.slice(slash + 1) : text;
   const look = async () => {
     // The server can look a name up that lives in a namespace; only the beginning of an id needs the whole list.
-    const named =
-      kind === DEPLOYMENT || kind === SCHEDULE
-        ? pick(await readAll(api, kind, { namespace, name }), name, kind.prefix)
-        : [];
+    const named = NAMESPACED.includes(kind)
+      ? pick(await readAll(api, kind, { namespace, name }), name, kind.prefix)
+      : [];
     return named.length > 0 ? named : pick(await readAll(api, kind, { namespace }), name, kind.prefix);
   };
   let found = await look();
@@ -57,7 +69,7 @@ async function resolve(api: Api, kind: Kind, reference: string): Promise<string>
     details: found
       .slice(0, 10)
       .map((row) => `${row.namespace == null ? row.name : `${row.namespace}/${row.name}`}  ${row.id}`),
-    hint: kind === DEPLOYMENT || kind === SCHEDULE ? "Give namespace/name, or the id." : "Give the id.",
+    hint: NAMESPACED.includes(kind) ? "Give namespace/name, or the id." : "Give the id.",
   });
 }
 

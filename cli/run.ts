@@ -5,6 +5,7 @@ import { applyCommand } from "./apply.ts";
 import { auditCommand } from "./audit.ts";
 import { addServerOptions } from "./command.ts";
 import { completionsCommand } from "./completions.ts";
+import { configCommands } from "./config/commands.ts";
 import { contextCommands } from "./context/commands.ts";
 import { demoCommand } from "./demo/command.ts";
 import { deploymentCommands } from "./deployment/commands.ts";
@@ -15,13 +16,16 @@ import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
 import { hostCommands } from "./host/commands.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
+import { namespaceCommands } from "./namespace/commands.ts";
 import { nodeCommands } from "./node/commands.ts";
 import { failureText } from "./report.ts";
 import { scheduleCommands } from "./schedule/commands.ts";
+import { secretCommands } from "./secret/commands.ts";
 import type { Surroundings } from "./session.ts";
 import { tokenCommands } from "./token/commands.ts";
 import { upCommand } from "./up/command.ts";
 import { userCommands } from "./user/commands.ts";
+import { volumeCommands } from "./volume/commands.ts";
 
 /** Runs one command line. Answers the exit code; never throws for what a user can cause. */
 export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
@@ -81,6 +85,10 @@ export function program(around: Surroundings): Command {
   deploymentCommands(root, around);
   explainCommand(root, around);
   scheduleCommands(root, around);
+  configCommands(root, around);
+  secretCommands(root, around);
+  volumeCommands(root, around);
+  namespaceCommands(root, around);
   root.commandsGroup("Steer:");
   hostCommands(root, around);
   nodeCommands(root, around);

@@ -33,9 +33,9 @@ export function deploymentView(identity: DeploymentIdentity, state: DeploymentSt
     namespace: manifest.namespace,
     runtime: manifest.runtime,
     kind: manifest.kind,
-    image: manifest.image ?? null,
+    image: manifest.image ?? "",
     command: manifest.command,
-    config: configView(manifest.config),
+    config: configView(manifest),
     replicas: manifest.replicas,
     ...(manifest.autoscale
       ? { autoscale: manifest.autoscale, desired_replicas: autoscaledReplicas(manifest, state.autoscaled?.replicas) }
@@ -71,10 +71,11 @@ export function deploymentView(identity: DeploymentIdentity, state: DeploymentSt
   };
 }
 
-function configView(config: DeploymentIdentity["manifest"]["config"]): Record<string, unknown> {
-  if (!config) return {};
-  const { password, ...rest } = config;
-  return password == null ? rest : { ...rest, password: null };
+/** Every member that Ring's clients know, also those that were left out; none where nothing is pulled. */
+function configView({ config, runtime }: Manifest): Record<string, unknown> {
+  if (!config && runtime === "process") return {};
+  const nothing = { image_pull_policy: "Always", server: null, username: null, user: null };
+  return { ...nothing, ...config, password: null };
 }
 
 /** How many instances an autoscaled deployment is scaled to, within its bounds. */

@@ -61,6 +61,8 @@ export const HostPolicy = z.object({
   host_mounts: z.array(z.string()),
   /** Image name prefixes that may be run; empty means all. */
   images: z.array(z.string()),
+  /** Whether images may be pulled with the host's own credentials. */
+  host_registry_auth: z.boolean().optional(),
 });
 export type HostPolicy = z.infer<typeof HostPolicy>;
 

@@ -18,14 +18,14 @@ export const ID_PREFIX = {
 
 export type IdKind = keyof typeof ID_PREFIX;
 
-const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
+export const ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 
 /** A ULID in lower case: 48 bits of milliseconds, then 80 random bits, Crockford's base 32. */
 export function ulid(now: number, random: Uint8Array = crypto.getRandomValues(new Uint8Array(10))): string {
   let time = now;
   let head = "";
   for (let i = 0; i < 10; i++) {
-    head = ALPHABET[time % 32] + head;
+    head = ID_ALPHABET[time % 32] + head;
     time = Math.floor(time / 32);
   }
   let tail = "";
@@ -36,7 +36,7 @@ export function ulid(now: number, random: Uint8Array = crypto.getRandomValues(ne
     bits += 8;
     while (bits >= 5) {
       bits -= 5;
-      tail += ALPHABET[(held >> bits) & 31];
+      tail += ID_ALPHABET[(held >> bits) & 31];
     }
     held &= (1 << bits) - 1;
   }
@@ -47,7 +47,7 @@ export const newId = (kind: IdKind, now: number): string => `${ID_PREFIX[kind]}_
 
 /** When an id was made, ms since 1970. */
 export const madeAt = (id: string): number =>
-  [...id.slice(id.indexOf("_") + 1).slice(0, 10)].reduce((time, char) => time * 32 + ALPHABET.indexOf(char), 0);
+  [...id.slice(id.indexOf("_") + 1).slice(0, 10)].reduce((time, char) => time * 32 + ID_ALPHABET.indexOf(char), 0);
 
 const idOf = (kind: IdKind) =>
   z

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { asLeftOut } from "./left-out.ts";
 import { MANIFEST_FIELDS, Manifest } from "./manifest.ts";
 import { MANIFEST_RULES } from "./manifest-rules.ts";
 import type { Violation } from "./problem.ts";
@@ -6,8 +7,9 @@ import { suggestion } from "./suggestion.ts";
 
 /** Checks everything about a manifest. Answers it parsed, or every violation at once, each with its path and code. */
 export function checkManifest(
-  body: unknown,
+  written: unknown,
 ): { ok: true; manifest: Manifest } | { ok: false; violations: Violation[] } {
+  const body = asLeftOut(written);
   const parsed = Manifest.safeParse(body);
   const violations = parsed.success ? [] : shapeViolations(parsed.error, body);
   const manifest = parsed.success ? parsed.data : salvage(body);
@@ -78,12 +80,15 @@ function step(schema: unknown, part: PropertyKey): unknown {
 
 function bare(schema: unknown): unknown {
   let inner = schema;
-  while (
-    inner instanceof z.ZodDefault ||
-    inner instanceof z.ZodPrefault ||
-    inner instanceof z.ZodOptional ||
-    inner instanceof z.ZodNullable
-  )
-    inner = inner.unwrap();
-  return inner;
+  for (;;) {
+    if (inner instanceof z.ZodPipe) inner = inner.in;
+    else if (
+      inner instanceof z.ZodDefault ||
+      inner instanceof z.ZodPrefault ||
+      inner instanceof z.ZodOptional ||
+      inner instanceof z.ZodNullable
+    )
+      inner = inner.unwrap();
+    else return inner;
+  }
 }

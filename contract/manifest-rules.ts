@@ -1,18 +1,12 @@
 import { z } from "zod";
 import type { Manifest } from "./manifest.ts";
 import { parseCpu, parseDuration, parseMemory } from "./quantity.ts";
+import { REGISTRY_RULES } from "./registry-rules.ts";
+import { type Rule, when } from "./rule.ts";
 import { shellWords } from "./shell-words.ts";
-import { PullPolicy, RUNTIMES } from "./workload.ts";
+import { VOLUME_RULES } from "./volume-rules.ts";
+import { RUNTIMES } from "./workload.ts";
 
-/**
- * What a manifest may not say, though every field is of the right type. Each rule has a stable code; those that Ring has keep Ring's
- * code. `find` answers the paths that break the rule, with the message; it sees a manifest whose badly typed fields have been set to
- * their defaults, so that all violations of a request are told at once.
- */
-type Rule = { code: string; find: (m: Manifest) => Finding[] };
-type Finding = readonly [path: string, message: string];
-
-const when = (broken: boolean, path: string, message: string): Finding[] => (broken ? [[path, message]] : []);
 const published = (m: Manifest) => m.ports.some((p) => p.published != null);
 const replicated = (m: Manifest) => m.replicas > 1;
 const container = (m: Manifest) => m.runtime === "docker" || m.runtime === "podman";
@@ -54,6 +48,7 @@ function checkDuration(field: "interval" | "timeout" | "min_healthy_time" | "sta
   };
 }
 
+/** All of them, in the order in which they are told. */
 export const MANIFEST_RULES: readonly Rule[] = [
   {
     code: "deployment.runtime.unsupported",
@@ -83,15 +78,6 @@ export const MANIFEST_RULES: readonly Rule[] = [
       when(m.runtime === "process" && m.command.length === 0, "command", "the process runtime needs a command"),
   },
   {
-    code: "deployment.volumes.process_unsupported",
-    find: (m) =>
-      when(
-        m.runtime === "process" && m.volumes.length > 0,
-        "volumes",
-        "the process runtime sees the host's own files and mounts nothing",
-      ),
-  },
-  {
     code: "deployment.network.process_unsupported",
     find: (m) =>
       when(
@@ -100,29 +86,7 @@ export const MANIFEST_RULES: readonly Rule[] = [
         "a process is on the host's network; leave `network` out",
       ),
   },
-  {
-    code: "deployment.volumes.source.required",
-    find: (m) =>
-      m.volumes.flatMap((v, i) => when(v.source.trim() === "", `volumes[${i}].source`, "source cannot be empty")),
-  },
-  {
-    code: "deployment.volumes.source.not_absolute",
-    find: (m) =>
-      m.volumes.flatMap((v, i) =>
-        when(
-          v.type === "bind" && v.source.trim() !== "" && !v.source.startsWith("/"),
-          `volumes[${i}].source`,
-          "a bind mount needs an absolute path of the host",
-        ),
-      ),
-  },
-  {
-    code: "deployment.volumes.destination.required",
-    find: (m) =>
-      m.volumes.flatMap((v, i) =>
-        when(!v.destination.startsWith("/"), `volumes[${i}].destination`, "expected an absolute path in the container"),
-      ),
-  },
+  ...VOLUME_RULES,
   {
     code: "deployment.ports.host_network_conflict",
     find: (m) =>
@@ -180,17 +144,6 @@ export const MANIFEST_RULES: readonly Rule[] = [
       when(published(m) && replicated(m), "replicas", `expected 1 when ports are published, got ${m.replicas}`),
   },
   {
-    code: "deployment.volumes.shared_rw_replicas",
-    find: (m) =>
-      m.volumes.flatMap((v, i) =>
-        when(
-          v.type === "volume" && v.permission === "rw" && replicated(m),
-          `volumes[${i}].permission`,
-          "a writable volume cannot be shared by replicas; use `ro` or 1 replica",
-        ),
-      ),
-  },
-  {
     code: "deployment.replicas.job_must_be_one",
     find: (m) =>
       when(m.kind === "job" && m.replicas !== 1, "replicas", `a job runs one instance; expected 1, got ${m.replicas}`),
@@ -206,30 +159,22 @@ export const MANIFEST_RULES: readonly Rule[] = [
         ),
       ),
   },
+  {
+    code: "deployment.environment.reference.empty",
+    find: (m) =>
+      Object.entries(m.environment).flatMap(([key, value]) =>
+        when(
+          typeof value !== "string" && Object.values(value).some((part) => part.trim() === ""),
+          `environment.${key}`,
+          "a reference needs the name of what it refers to",
+        ),
+      ),
+  },
   resource("limits", "cpu"),
   resource("limits", "memory"),
   resource("requests", "cpu"),
   resource("requests", "memory"),
-  {
-    code: "deployment.config.image_pull_policy.unsupported",
-    find: (m) => {
-      const policy = m.config?.image_pull_policy;
-      return when(
-        policy !== undefined && !PullPolicy.safeParse(policy).success,
-        "config.image_pull_policy",
-        `expected ${PullPolicy.options.join(", ")}, got "${policy}"`,
-      );
-    },
-  },
-  {
-    code: "deployment.config.credentials.incomplete",
-    find: (m) =>
-      when(
-        (m.config?.username == null) !== (m.config?.password == null),
-        "config",
-        "a registry needs both `username` and `password`",
-      ),
-  },
+  ...REGISTRY_RULES,
   {
     code: "deployment.stop_timeout.invalid",
     find: (m) => {

@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { HealthCheck, type Probe } from "./health.ts";
 import { parseCpu, parseDuration, parseMemory } from "./quantity.ts";
+import { isSealed } from "./sealed.ts";
 import { shellWords } from "./shell-words.ts";
-import { Mount, PortMapping, type PullPolicy, RUNTIMES, type WorkloadSpec } from "./workload.ts";
+import { type Mount, PortMapping, type PullPolicy, RUNTIMES, type WorkloadSpec } from "./workload.ts";
 
 /**
  * A deployment as its user writes it: the body of `POST /deployments`, and an entry of a manifest file. The fields are Ring's, and ours
@@ -21,7 +22,39 @@ const Resources = z.strictObject({
   requests: z.strictObject({ cpu: Quantity.optional(), memory: Quantity.optional() }).optional(),
 });
 
-const EnvironmentValue = z.union([z.string(), z.number().transform(String), z.boolean().transform(String)]);
+const Plain = z.union([z.string(), z.number().transform(String), z.boolean().transform(String)]);
+
+/** The value of a variable: written here, or the name of where it is kept, looked up each time that an instance is started. */
+export const EnvironmentValue = z.union(
+  [
+    Plain,
+    z.strictObject({ secretRef: z.string() }),
+    z.strictObject({ configRef: z.string(), key: z.string().describe("The config's entry") }),
+  ],
+  "expected text, a number, true or false, `{secretRef: name}` or `{configRef: name, key: entry}`",
+);
+export type EnvironmentValue = z.infer<typeof EnvironmentValue>;
+
+/**
+ * `bind`: a folder or file of the host, which its policy must allow. `volume`: a named volume, of the namespace. `config`: an entry of a config as a
+ * file, `secret`: a secret as a file; both are read-only.
+ */
+export const Volume = z
+  .strictObject({
+    type: z.enum(["bind", "volume", "config", "secret"]),
+    source: z.string().nullish().describe("bind: a path of the host; else a name. Required"),
+    key: z.string().nullish().describe("config: which entry. Required there, and nowhere else"),
+    destination: z
+      .string()
+      .describe("Container: an absolute path. Process runtime: a path below the folder that $LAMPLIGHTER_FILES names"),
+    driver: z.enum(["local", "nfs"]).default("local"),
+    permission: z.enum(["ro", "rw"]).optional().describe("ro for config and secret, else rw"),
+  })
+  .transform((volume) => ({
+    ...volume,
+    permission: volume.permission ?? (volume.type === "config" || volume.type === "secret" ? "ro" : "rw"),
+  }));
+export type Volume = z.infer<typeof Volume>;
 
 export const MANIFEST_FIELDS = {
   name: Name,
@@ -37,10 +70,10 @@ export const MANIFEST_FIELDS = {
     .array(z.string())
     .default([])
     .describe("Container: replaces CMD. Process: the program and its arguments; required"),
-  labels: z.record(z.string(), EnvironmentValue).default({}),
+  labels: z.record(z.string(), Plain).default({}),
   environment: z.record(z.string(), EnvironmentValue).default({}),
   ports: z.array(PortMapping).default([]),
-  volumes: z.array(Mount).default([]),
+  volumes: z.array(Volume).default([]),
   resources: Resources.nullish(),
   config: z
     .strictObject({
@@ -48,6 +81,14 @@ export const MANIFEST_FIELDS = {
       server: z.string().nullish(),
       username: z.string().nullish(),
       password: z.string().nullish().describe("Write-only: never answered"),
+      image_pull_secret: z
+        .string()
+        .nullish()
+        .describe("A secret that holds a Docker config.json: its `auths` has the registry's credentials"),
+      use_host_auth: z
+        .boolean()
+        .nullish()
+        .describe("Pull with the credentials of the host's own Docker config, where the host's policy permits it"),
       user: z
         .strictObject({
           id: z.int().min(0).nullish(),
@@ -93,12 +134,16 @@ export const MANIFEST_FIELDS = {
 export const Manifest = z.strictObject(MANIFEST_FIELDS);
 export type Manifest = z.infer<typeof Manifest>;
 
-/** What an agent gets to run for a valid manifest. Numbers are parsed here, once. */
+/** What an agent gets to run for a valid manifest, but for what it refers to (`reference.ts`). Numbers are parsed here, once. */
 export function workloadSpec(manifest: Manifest): WorkloadSpec {
   const { limits, requests } = manifest.resources ?? {};
   const cpu = (text: string | undefined) => (text === undefined ? null : parseCpu(text));
   const memory = (text: string | undefined) => (text === undefined ? null : parseMemory(text));
   const config = manifest.config;
+  const registry =
+    config?.username != null && config.password != null
+      ? { server: config.server ?? null, username: config.username, password: config.password }
+      : null;
   return {
     runtime: manifest.runtime as WorkloadSpec["runtime"],
     namespace: manifest.namespace,
@@ -106,16 +151,17 @@ export function workloadSpec(manifest: Manifest): WorkloadSpec {
     kind: manifest.kind,
     image: manifest.image ?? null,
     image_pull_policy: (config?.image_pull_policy ?? "Always") as z.infer<typeof PullPolicy>,
-    registry:
-      config?.username != null && config.password != null
-        ? { server: config.server ?? null, username: config.username, password: config.password }
-        : null,
+    registry: registry && { ...registry, password: isSealed(registry.password) ? "" : registry.password },
+    ...(registry && isSealed(registry.password) ? { sealed: { registry_password: registry.password } } : {}),
+    ...(config?.use_host_auth ? { use_host_auth: true } : {}),
     command: manifest.command,
     working_dir: manifest.working_dir ?? null,
-    environment: manifest.environment,
+    environment: Object.fromEntries(
+      Object.entries(manifest.environment).flatMap(([key, value]) => (typeof value === "string" ? [[key, value]] : [])),
+    ),
     labels: manifest.labels,
     ports: manifest.ports,
-    mounts: manifest.volumes,
+    mounts: manifest.volumes.flatMap(mountOf),
     user: {
       id: config?.user?.id ?? null,
       group: config?.user?.group ?? null,
@@ -131,6 +177,10 @@ export function workloadSpec(manifest: Manifest): WorkloadSpec {
     ...(manifest.health_checks.length === 0 ? {} : { health_checks: manifest.health_checks.map(probeOf) }),
     ...(manifest.autoscale ? { measured: true } : {}),
   };
+}
+
+function mountOf({ type, source, destination, driver, permission }: Volume): Mount[] {
+  return type === "bind" || type === "volume" ? [{ type, source: source ?? "", destination, driver, permission }] : [];
 }
 
 function probeOf(check: HealthCheck): Probe {

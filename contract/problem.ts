@@ -26,6 +26,11 @@ export const PROBLEMS = {
     title: "Wrong username or password",
     help: "Check both. The answer is the same for a username that does not exist. An administrator can set a new password (`lamplighter user update NAME -p …`).",
   },
+  hook_not_verified: {
+    status: 401,
+    title: "No such hook, or not its secret",
+    help: "Check the address, and that the sender signs with the hook's own secret. A hook that does not exist is answered the same way.",
+  },
   insufficient_scope: {
     status: 403,
     title: "The token lacks a scope",
@@ -71,6 +76,16 @@ export const PROBLEMS = {
     title: "The host still runs workloads",
     help: "Drain it first (`lamplighter host drain ID`), or remove with `force=true` if the machine is gone for good.",
   },
+  namespace_not_empty: {
+    status: 409,
+    title: "The namespace is not empty",
+    help: "Delete what is in it first (`remaining` says how much): deployments, schedules, configs and secrets. `lamplighter namespace prune NAME -a` deletes its deployments.",
+  },
+  still_referenced: {
+    status: 409,
+    title: "Deployments refer to it",
+    help: "`deployments` in the answer lists them. Apply them without it first, or send `force=true`: what runs keeps what it has, and what is started later waits until it is there again.",
+  },
   request_in_progress: {
     status: 409,
     title: "The same request is still running",
@@ -110,6 +125,11 @@ export const PROBLEMS = {
     status: 429,
     title: "Too many attempts to log in",
     help: "Wait for the time in `Retry-After`, then try again. Nothing is locked: it is only slower after each wrong password.",
+  },
+  secret_key_missing: {
+    status: 503,
+    title: "Secrets cannot be kept",
+    help: "Secrets are sealed with a key that is not set, or not valid. Set the Worker's secret `SECRET_KEYS` to `k1:BASE64`, where BASE64 is `openssl rand -base64 32` (`npx wrangler secret put SECRET_KEYS`); `lamplighter up` makes one by itself.",
   },
   host_unavailable: {
     status: 503,

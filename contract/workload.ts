@@ -70,6 +70,21 @@ export const WorkloadSpec = z.object({
   measured: z.boolean().optional(),
   /** Configs and secrets, as read-only files. `content` is text; it never appears in a log, an event or a list. */
   files: z.array(z.object({ destination: z.string(), content: z.string() })).optional(),
+  /** The text of a Docker config.json, in whose `auths` the image's registry is looked up. */
+  registry_config: z.string().optional(),
+  /** Pull with the credentials of the host's own Docker config, where the host's policy permits it. */
+  use_host_auth: z.boolean().optional(),
+  /** What of it is secret, sealed, as it is stored in the control plane. It is opened into the fields above when a frame is made; an agent never gets it. */
+  sealed: z
+    .object({
+      environment: z.record(z.string(), z.string()).optional(),
+      files: z.array(z.object({ destination: z.string(), content: z.string() })).optional(),
+      registry_password: z.string().optional(),
+      registry_config: z.string().optional(),
+    })
+    .optional(),
+  /** Why the sealed part could not be opened, without which it must not be started. */
+  unreadable: z.string().optional(),
 });
 export type WorkloadSpec = z.infer<typeof WorkloadSpec>;
 

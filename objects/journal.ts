@@ -1,6 +1,6 @@
 import type { Entry, JournalEvent, Level } from "../contract/event.ts";
 
-/** How many events an object keeps. `seq` goes on rising; the oldest are dropped. */
+/** How many events an object keeps. `seq` goes on rising; the oldest are dropped, unless webhooks have still to be told of them. */
 const KEPT = 1000;
 
 export type JournalHead = {
@@ -26,7 +26,11 @@ export function append(sql: SqlStorage, entry: Entry, head: JournalHead): number
     ...head.change,
   };
   sql.exec("INSERT INTO journal VALUES (?, ?, ?, ?)", seq, head.now, entry.level, JSON.stringify(event));
-  if (seq > KEPT) sql.exec("DELETE FROM journal WHERE seq <= ?", seq - KEPT);
+  if (seq > KEPT)
+    sql.exec(
+      "DELETE FROM journal WHERE seq <= ?1 AND (seq <= (SELECT seq FROM announced) OR NOT EXISTS (SELECT 1 FROM outbox WHERE key = 'announce'))",
+      seq - KEPT,
+    );
   return seq;
 }
 

@@ -25,6 +25,9 @@ export async function readJson(request: Request): Promise<{ text: string; value:
   }
 }
 
+/** A body as text, whatever it says that it is: for what is verified over its bytes. */
+export const readText = async (request: Request): Promise<string> => decode(await readLimited(request, BODY_LIMIT));
+
 async function readLimited(request: Request, limit: number): Promise<Uint8Array> {
   const tooLarge = () => fail("body_too_large", `The body is larger than ${limit.toLocaleString("en")} bytes.`);
   if (Number(request.headers.get("content-length") ?? 0) > limit) tooLarge();

@@ -98,6 +98,48 @@ export const SCHEDULE = {
   event_cursor: 9,
 };
 
+export const NAMESPACE = {
+  id: "ns_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  created_at: "2026-11-21T09:29:00.000Z",
+  updated_at: "",
+  name: "shop",
+  revision: 1,
+};
+
+export const CONFIG = {
+  id: "cfg_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  created_at: "2026-11-21T09:29:10.000Z",
+  updated_at: null,
+  namespace: "shop",
+  name: "web",
+  data: '{"app.json":"{}"}',
+  labels: null,
+  revision: 1,
+};
+
+export const SECRET = {
+  id: "sec_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  created_at: "2026-11-21T09:29:20.000Z",
+  updated_at: null,
+  namespace: "shop",
+  name: "db-password",
+  revision: 1,
+};
+
+export const VOLUME = {
+  id: "vol_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  created_at: "2026-11-21T09:29:30.000Z",
+  updated_at: null,
+  namespace: "shop",
+  name: "uploads",
+  size: null,
+  backend_type: "local",
+  host_path: null,
+  labels: {},
+  registered_by: "deployment",
+  revision: 1,
+};
+
 export const HOST = {
   id: "host_01k9j4zt6p2d8e5f9g3h7j1k4m",
   name: "lamp-1",
@@ -195,3 +237,72 @@ export const LOG_LINE = {
 };
 
 export const STATS = { usage_bytes: 7340032, limit_bytes: 134217728, usage_percent: 5.47 };
+
+export const WEBHOOK = {
+  id: "whk_01k9j60a4c8e2g6j0m4p8r2t6v",
+  url: "https://ci.example.com/hooks/lamplighter",
+  events: ["deployment.*"],
+  namespaces: ["shop"],
+  labels: {},
+  format: "standard",
+  ring_headers: false,
+  description: "",
+  status: "active",
+  reason: "active",
+  message: "receives events",
+  failing_since: null,
+  secrets: 1,
+  created_at: "2026-11-21T09:40:00.000Z",
+  updated_at: "2026-11-21T09:40:00.000Z",
+  revoked_at: null,
+  revision: 1,
+  allowedActions: { disable: { allowed: true }, delete: { allowed: true } },
+  event_cursor: 1,
+};
+
+export const WEBHOOK_ATTEMPT = {
+  id: 7,
+  event_id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt:6",
+  kind: "deployment.status_changed",
+  at: "2026-11-21T09:30:01.431Z",
+  outcome: "delivered",
+  status: 204,
+  latency_ms: 12,
+  error: null,
+  response: "",
+};
+
+export const WEBHOOK_DELIVERY = {
+  id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt:6",
+  kind: "deployment.status_changed",
+  payload: '{"type":"deployment.status_changed","timestamp":"2026-11-21T09:30:01.412Z","data":{}}',
+  status: "delivered",
+  attempts: 1,
+  next_attempt_at: null,
+  last_error: null,
+  created_at: "2026-11-21T09:30:01.418Z",
+  updated_at: "2026-11-21T09:30:01.431Z",
+};
+
+export const HOOK = {
+  id: "hook_01k9j62b5d9f3h7k1n5q9s3v7x",
+  namespace: "shop",
+  deployment: "web",
+  source: "github",
+  image: "registry.example.com/shop/web:{short_sha}",
+  branches: ["main"],
+  tags: [],
+  description: "",
+  path: "/hooks/hook_01k9j62b5d9f3h7k1n5q9s3v7x",
+  created_at: "2026-11-21T09:42:00.000Z",
+  revision: 1,
+};
+
+export const HOOK_DELIVERY = {
+  id: "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+  at: "2026-11-21T09:50:00.000Z",
+  outcome: "applied",
+  message: "web is to run registry.example.com/shop/web:1a2b3c4",
+  image: "registry.example.com/shop/web:1a2b3c4",
+  deployment_id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt",
+};

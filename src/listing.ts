@@ -1,6 +1,8 @@
+import type { Principal } from "../contract/scope.ts";
 import type { ListQuery, Slice } from "../objects/index/list.ts";
-import { ALL_NAMESPACE_SHARDS, shardOf } from "../objects/projection.ts";
+import { ALL_NAMESPACE_SHARDS, CLUSTER_SHARD, shardOf } from "../objects/projection.ts";
 import { remote } from "../objects/remote.ts";
+import { covers } from "../objects/token/reach.ts";
 import { jsonText } from "./answer.ts";
 import type { Ask } from "./route.ts";
 import { call } from "./stub.ts";
@@ -73,6 +75,56 @@ export const listRows = (env: Env, shards: readonly string[], query: ListQuery):
       (index) => index.list({ ...query, before, limit }),
     ),
   );
+
+/**
+ * A page of what belongs to the cluster and is limited to namespaces by what it says itself. Only for a principal that is bound to some is
+ * each row looked into.
+ */
+export async function coveredRows(
+  env: Env,
+  kind: ListQuery["kind"],
+  principal: Principal,
+  { cursor, limit, status = [] }: { cursor?: string | undefined; limit: number; status?: string[] },
+): Promise<Merged> {
+  const bound = principal.namespaces.length > 0;
+  const bodies: string[] = [];
+  let before = cursor ?? null;
+  for (;;) {
+    const page = await listRows(env, [CLUSTER_SHARD], {
+      kind,
+      namespaces: [],
+      names: [],
+      statuses: status,
+      types: [],
+      labels: [],
+      before,
+      limit: bound ? 1000 : limit,
+    });
+    if (!bound) return page;
+    for (const body of page.bodies) {
+      const view = JSON.parse(body) as { id: string; namespaces: string[] };
+      if (!covers(principal, view.namespaces)) continue;
+      if (bodies.length === limit) return { bodies, next: before };
+      bodies.push(body);
+      before = view.id;
+    }
+    if (page.next === null) return { bodies, next: null };
+    if (bodies.length < limit) before = page.next;
+  }
+}
+
+/** The answer of a list of resources that live in namespaces. */
+export async function resourcesPage(
+  ask: Ask<{ namespace: string[]; name: string[]; limit: number; cursor?: string | undefined }, unknown>,
+  kind: ListQuery["kind"],
+  labels: ListQuery["labels"] = [],
+): Promise<Response> {
+  const { namespace, name, limit, cursor } = ask.query;
+  const namespaces = visibleNamespaces(namespace, ask.principal.namespaces);
+  if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
+  const query = { kind, namespaces, names: name, statuses: [], types: [], labels, before: cursor ?? null, limit };
+  return pageAnswer(ask, await listRows(ask.env, shardsOf(namespaces), query));
+}
 
 /** The answer: the texts as they are, and a link to the next page that keeps every other query parameter. */
 export function pageAnswer(ask: Ask, { bodies, next }: Merged): Response {

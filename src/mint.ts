@@ -1,11 +1,11 @@
 import { fromBase64Url, toBase64Url } from "../contract/envelope.ts";
-import { ulid } from "../contract/id.ts";
+import { newId, ulid } from "../contract/id.ts";
 import { remote } from "../objects/remote.ts";
 import { sameHash } from "../objects/token/secret.ts";
 import { call } from "./stub.ts";
 
 /**
- * Marks in what the control plane hands out: token secrets and host ids end in a few bytes of an HMAC over the rest. Whoever makes one up is
+ * Marks in what the control plane hands out: token secrets, host ids and hook ids end in a few bytes of an HMAC over the rest. Whoever makes one up is
  * refused by the Worker alone. Without the mark each made-up token or host id would wake an object, and on one machine every object that is
  * woken costs a file and three file descriptors: a few thousand requests by anyone would stop the control plane.
  *
@@ -15,8 +15,8 @@ const ID_MARK_BYTES = 5;
 const SECRET_MARK_BYTES = 10;
 const SECRET_BYTES = 32;
 const PROOF_BYTES = 24;
-/** `host_`, then 10 characters of time and 8 of chance; the mark is the 8 that follow. */
-const UNMARKED_ID_LENGTH = "host_".length + 18;
+/** An id ends in 10 characters of time and 16 of chance; of these, the mark takes the last 8. */
+const ID_MARK_LENGTH = 8;
 
 const encoder = new TextEncoder();
 let mint: CryptoKey | null = null;
@@ -57,20 +57,21 @@ export const proofOf = (env: Env, purpose: string, text: string): Promise<Uint8A
   markOf(env, `${purpose}\n${text}`, PROOF_BYTES);
 
 /** A new host's id: it sorts by time like every other, and ends in its mark. */
-export async function mintHostId(env: Env, now: number): Promise<string> {
-  const random = new Uint8Array([
-    ...crypto.getRandomValues(new Uint8Array(ID_MARK_BYTES)),
-    ...new Uint8Array(ID_MARK_BYTES),
-  ]);
-  const unmarked = `host_${ulid(now, random)}`.slice(0, UNMARKED_ID_LENGTH);
+export const mintHostId = (env: Env, now: number): Promise<string> => marked(env, newId("host", now));
+
+export const isMintedHostId = (env: Env, id: string): Promise<boolean> => isMarked(env, id);
+
+/** The id with its mark in the place of its last characters: the same for the same id. */
+export async function marked(env: Env, id: string): Promise<string> {
+  const unmarked = id.slice(0, -ID_MARK_LENGTH);
   return unmarked + (await idMark(env, unmarked));
 }
 
-export async function isMintedHostId(env: Env, id: string): Promise<boolean> {
-  return sameHash(await idMark(env, id.slice(0, UNMARKED_ID_LENGTH)), id.slice(UNMARKED_ID_LENGTH));
+export async function isMarked(env: Env, id: string): Promise<boolean> {
+  return sameHash(await idMark(env, id.slice(0, -ID_MARK_LENGTH)), id.slice(-ID_MARK_LENGTH));
 }
 
 async function idMark(env: Env, unmarked: string): Promise<string> {
   const mark = await markOf(env, unmarked, ID_MARK_BYTES);
-  return `host_${ulid(0, new Uint8Array([...new Uint8Array(ID_MARK_BYTES), ...mark]))}`.slice(UNMARKED_ID_LENGTH);
+  return ulid(0, new Uint8Array([...new Uint8Array(ID_MARK_BYTES), ...mark])).slice(-ID_MARK_LENGTH);
 }

@@ -4,6 +4,7 @@ import { DeploymentView, InstanceView } from "../contract/deployment.ts";
 import { AuditEntry, JournalEvent } from "../contract/event.ts";
 import { EnrolAnswer, EnrolRequest } from "../contract/frame.ts";
 import { HealthResultView } from "../contract/health.ts";
+import { HookCreate, HookCreated, HookDelivery, HookView } from "../contract/hook.ts";
 import { HostView } from "../contract/host.ts";
 import { Manifest } from "../contract/manifest.ts";
 import { HostNode } from "../contract/node.ts";
@@ -13,6 +14,14 @@ import { ScheduleView } from "../contract/schedule.ts";
 import { Principal } from "../contract/scope.ts";
 import { JoinTokenCreate, TokenCreate, TokenCreated, TokenView } from "../contract/token.ts";
 import { LoggedIn, UserView } from "../contract/user.ts";
+import {
+  WebhookAttempt,
+  WebhookCreate,
+  WebhookCreated,
+  WebhookDelivery,
+  WebhookPatch,
+  WebhookView,
+} from "../contract/webhook-endpoint.ts";
 import { ExecResult, InstanceStats, LogLine } from "../contract/workload.ts";
 import type { Answered, Route } from "./route.ts";
 
@@ -29,6 +38,13 @@ const ANSWERED: Record<string, z.ZodType> = {
   Login: LoggedIn,
   Token: TokenView,
   TokenWithSecret: TokenCreated,
+  Webhook: WebhookView,
+  WebhookWithSecret: WebhookCreated,
+  WebhookDelivery,
+  WebhookAttempt,
+  Hook: HookView,
+  HookWithSecret: HookCreated,
+  HookDelivery,
   Event: JournalEvent,
   AuditEntry,
   LogLine,
@@ -40,7 +56,15 @@ const ANSWERED: Record<string, z.ZodType> = {
   Problem,
   Violation,
 };
-const SENT: Record<string, z.ZodType> = { Manifest, TokenCreate, JoinTokenCreate, EnrolRequest };
+const SENT: Record<string, z.ZodType> = {
+  Manifest,
+  TokenCreate,
+  JoinTokenCreate,
+  WebhookCreate,
+  WebhookPatch,
+  HookCreate,
+  EnrolRequest,
+};
 
 type Json = Record<string, unknown>;
 type Parameter = { name: string; in: string; required?: boolean; description?: string; schema: Json };

@@ -44,7 +44,7 @@ export type BodyRule<Body> = {
 };
 
 export type RouteInput<Query extends z.ZodObject, Body> = {
-  method: "GET" | "POST" | "PUT" | "DELETE";
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   path: string;
   access: Access;
   /** May be read with a stream ticket of this kind instead of a token: `?ticket=`. */

@@ -3,7 +3,7 @@
 //   describe.skipIf(!docker.available)("…", …)
 // `npm test` prints what was left out and why; under LAMPLIGHTER_NO_SKIPS=1 a missing part is an error instead.
 import { execFile } from "node:child_process";
-import { accessSync, appendFileSync, constants, existsSync, readFileSync, statSync } from "node:fs";
+import { accessSync, appendFileSync, constants, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { request } from "node:http";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
@@ -12,11 +12,14 @@ export interface Part {
   available: boolean;
   /** Why it is missing and what would bring it; empty when available. */
   reason: string;
-  /** docker: the path of the Engine's socket. chromium, podman: the path of the program. Otherwise empty. */
+  /** docker: the path of the Engine's socket. postgres: the folder of its programs. jdbc: the driver's jar. Otherwise the path of the program, or empty. */
   path: string;
 }
 
-const parts = { docker, podman, chromium, root, cgroups } satisfies Record<string, () => Promise<Part> | Part>;
+const parts = { docker, podman, chromium, root, cgroups, postgres, psycopg, jdbc, pgbouncer } satisfies Record<
+  string,
+  () => Promise<Part> | Part
+>;
 export type PartName = keyof typeof parts;
 
 export async function requires(name: PartName): Promise<Part> {
@@ -104,6 +107,41 @@ function cgroups(): Part {
   } catch {
     return missing(`no writable control groups under ${base}`);
   }
+}
+
+/** PostgreSQL's server programs, wherever the distribution puts them; the newest of several. */
+function postgres(): Part {
+  const debian = "/usr/lib/postgresql";
+  const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : [];
+  const folders = [
+    ...versions.map((version) => join(debian, version, "bin")),
+    ...(process.env.PATH ?? "").split(delimiter),
+  ];
+  const folder = folders.find((each) => existsSync(join(each, "initdb")) && existsSync(join(each, "postgres")));
+  if (folder === undefined) return missing("no PostgreSQL server is installed (apt-get install postgresql)");
+  return program("psql") === undefined ? missing("psql is not installed") : found(folder);
+}
+
+async function psycopg(): Promise<Part> {
+  const python = program("python3");
+  if (python === undefined) return missing("python3 is not installed");
+  try {
+    await promisify(execFile)(python, ["-c", "import psycopg, psycopg2"], { timeout: 20_000 });
+    return found(python);
+  } catch {
+    return missing("python3 has no psycopg (apt-get install python3-psycopg python3-psycopg2)");
+  }
+}
+
+function jdbc(): Part {
+  const jar = "/usr/share/java/postgresql.jar";
+  if (program("java") === undefined) return missing("java is not installed");
+  return existsSync(jar) ? found(jar) : missing(`no ${jar} (apt-get install libpostgresql-jdbc-java)`);
+}
+
+function pgbouncer(): Part {
+  const path = program("pgbouncer") ?? (existsSync("/usr/sbin/pgbouncer") ? "/usr/sbin/pgbouncer" : undefined);
+  return path === undefined ? missing("pgbouncer is not installed") : found(path);
 }
 
 function program(name: string): string | undefined {

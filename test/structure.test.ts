@@ -13,7 +13,9 @@ const allowed: Record<string, { folders: string[]; packages: string[]; except?: 
   contract: { folders: ["contract"], packages: ["zod"] },
   objects: {
     folders: ["contract", "objects", "migrations"],
-    packages: ["zod", "croner", "cloudflare:workers", "@noble/hashes"],
+    packages: ["zod", "croner", "cloudflare:workers", "@noble/hashes", "ipaddr.js", "standardwebhooks"],
+    // Asks Cloudflare's resolver; only there is it loaded.
+    except: { "objects/webhook/resolve.ts": ["node"] },
   },
   src: {
     folders: ["contract", "objects", "src"],
@@ -21,11 +23,16 @@ const allowed: Record<string, { folders: string[]; packages: string[]; except?: 
     // The one file here that is a Node program: it writes docs/openapi.json.
     except: { "src/openapi.ts": ["node"] },
   },
-  agent: { folders: ["contract", "agent"], packages: ["node", "npm"] },
-  // `lamplighter agent` is the agent.
-  cli: { folders: ["contract", "cli", "agent/main.ts"], packages: ["node", "npm"] },
-  gateway: { folders: ["contract", "gateway"], packages: ["node", "npm"] },
-  keeper: { folders: ["contract", "keeper"], packages: ["node", "npm"] },
+  // PostgreSQL's own protocol, for those programs that speak it.
+  postgres: { folders: ["postgres"], packages: ["node"] },
+  agent: { folders: ["contract", "postgres", "agent"], packages: ["node", "npm"] },
+  // `lamplighter agent` is the agent, and so on: the programs of hosts, started by their main module.
+  cli: {
+    folders: ["contract", "cli", "agent/main.ts", "keeper/main.ts", "gateway/main.ts", "gateway/certificate.ts"],
+    packages: ["node", "npm"],
+  },
+  gateway: { folders: ["contract", "postgres", "gateway"], packages: ["node", "npm"] },
+  keeper: { folders: ["contract", "postgres", "keeper"], packages: ["node", "npm"] },
   engine: { folders: ["contract", "engine"], packages: ["node", "npm"] },
   dashboard: { folders: ["contract", "dashboard"], packages: ["npm"] },
 };

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type Docker from "dockerode";
 import type { Mount, PortMapping, Workload, WorkloadSpec } from "../../contract/workload.ts";
 import type { Failure } from "./failure.ts";
+import type { FileMount } from "./files.ts";
 import { containerName, LABEL, networkName, volumeName } from "./naming.ts";
 
 export type CreationContext = {
@@ -9,6 +10,8 @@ export type CreationContext = {
   runtime: "docker" | "podman";
   /** Whether the engine has a program that takes PID 1 and passes signals on. */
   init: boolean;
+  /** Files of the host that are mounted read-only. */
+  files?: readonly FileMount[];
 };
 
 /** What a container cannot honour, or null. It is said before the engine is asked, in words that name the field. */
@@ -37,7 +40,7 @@ export function refusal(spec: WorkloadSpec): Failure | null {
     (mount) => mount.driver === "nfs" && (mount.type !== "volume" || !/^[^:]+:\/./.test(mount.source)),
   );
   if (nfs) return config("nfs_source_invalid", `an nfs volume's source must be 'server:/path', not '${nfs.source}'`);
-  const relative = spec.mounts.find((mount) => !mount.destination.startsWith("/"));
+  const relative = [...spec.mounts, ...(spec.files ?? [])].find((mount) => !mount.destination.startsWith("/"));
   if (relative)
     return config("mount_destination_invalid", `mount destination '${relative.destination}' must be an absolute path`);
   return null;
@@ -67,7 +70,17 @@ export function creation(workload: Workload, context: CreationContext): Docker.C
     HostConfig: {
       NetworkMode: bridged ? network : "host",
       PortBindings: bindings,
-      Mounts: spec.mounts.map((mount) => mountOf(mount, spec.namespace)),
+      Mounts: [
+        ...spec.mounts.map((mount) => mountOf(mount, spec.namespace)),
+        ...(context.files ?? []).map(
+          ({ source, destination }): Docker.MountSettings => ({
+            Type: "bind",
+            Source: source,
+            Target: destination,
+            ReadOnly: true,
+          }),
+        ),
+      ],
       Privileged: spec.user.privileged,
       ...(context.init && { Init: true }),
       ...(spec.cpu_limit_millis !== null && { NanoCpus: spec.cpu_limit_millis * 1_000_000 }),

@@ -2,6 +2,7 @@ import type { Observation } from "../../contract/workload.ts";
 import type { Driver } from "../driver.ts";
 import { Engine, engineVersion, findEngine } from "./engine.ts";
 import { execute } from "./exec.ts";
+import { Files } from "./files.ts";
 import { readLogs } from "./logs.ts";
 import { Networks } from "./network.ts";
 import { Pulls } from "./pull.ts";
@@ -63,6 +64,7 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
     return { engine: sought.engine, version: sought.version.version };
   };
 
+  const files = new Files(stateDir);
   const timeouts = new Timeouts({ engine, marks: new Marks(stateDir, "timed-out"), log });
   const tracker = new Tracker({ hostId, runtime, engine, removals, timeouts, log });
   const raising = new Raising({
@@ -72,6 +74,7 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
     tracker,
     networks: new Networks(runtime === "podman"),
     pulls: new Pulls(),
+    files,
     unmark: (containerId) => removals.clear(containerId),
     log,
   });
@@ -112,8 +115,10 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
 
     apply: (workload, signal) => raising.raise(workload, signal),
 
-    remove: (id, generation, stopTimeoutMs) =>
-      removeInstance({ hostId, runtime, engine, tracker, removals }, id, generation, stopTimeoutMs),
+    async remove(id, generation, stopTimeoutMs) {
+      await removeInstance({ hostId, runtime, engine, tracker, removals }, id, generation, stopTimeoutMs);
+      await files.remove(id, generation);
+    },
 
     logs: (query, signal) => readLogs({ engine, tracker, runtime }, query, signal),
 

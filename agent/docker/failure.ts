@@ -54,6 +54,17 @@ export function foreignCredentials(image: string, server: string): Failure {
   return { kind: "config_error", reason: "registry_mismatch", message };
 }
 
+/** @param what which config, told without what is in it */
+export function unusableCredentials(what: string, found: { none: string } | { fault: string }): Failure {
+  const message = `${what} cannot be used: ${"none" in found ? found.none : found.fault}`;
+  return { kind: "config_error", reason: "registry_config_unusable", message };
+}
+
+export function filesNeedLocalEngine(): Failure {
+  const message = "volumes: configs and secrets are files of this host, and its engine is on another machine";
+  return { kind: "config_error", reason: "files_need_local_engine", message };
+}
+
 const PULL: readonly [RegExp, string, (image: string, said: string) => string][] = [
   [
     /toomanyrequests|too many requests|rate limit/i,

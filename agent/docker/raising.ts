@@ -6,6 +6,7 @@ import {
   bindSourceMissing,
   containerFailure,
   type Failure,
+  filesNeedLocalEngine,
   foreignCredentials,
   isImageMissing,
   isInitMissing,
@@ -16,11 +17,14 @@ import {
   leftEndpoint,
   networkFailure,
   neverPulls,
+  unusableCredentials,
 } from "./failure.ts";
+import type { Files } from "./files.ts";
 import { parseImage, type RegistryAuth, registryAuth } from "./image.ts";
 import { containerName } from "./naming.ts";
 import type { Networks } from "./network.ts";
 import type { Pulls } from "./pull.ts";
+import { credentialsIn, hostRegistryConfig } from "./registry-config.ts";
 import type { Instance } from "./roster.ts";
 import { identityOf, notesOf, standing } from "./sighting.ts";
 import type { Tracker } from "./tracker.ts";
@@ -40,6 +44,7 @@ export type RaisingOptions = {
   tracker: Tracker;
   networks: Networks;
   pulls: Pulls;
+  files: Files;
   /** Said again when removed containers are to be forgotten as ours. */
   unmark: (containerId: string) => void;
   log: (line: string) => void;
@@ -100,7 +105,7 @@ export class Raising {
 
     const refused = refusal(workload.spec);
     if (refused) throw new Refused(refused);
-    const auth = this.#auth(workload);
+    const auth = await this.#auth(workload);
     const image = workload.spec.image as string;
     const pinned = parseImage(image).digest !== null;
     if (workload.spec.image_pull_policy === "Always" && !pinned) await this.#pull(workload, auth, signal);
@@ -135,7 +140,17 @@ export class Raising {
     }
   }
 
-  #auth({ spec }: Workload): RegistryAuth | null {
+  async #auth({ spec }: Workload): Promise<RegistryAuth | null> {
+    if (spec.image !== null && spec.registry_config !== undefined) {
+      const found = credentialsIn(spec.registry_config, spec.image);
+      if ("auth" in found) return found.auth;
+      throw new Refused(unusableCredentials("the secret of `image_pull_secret`", found));
+    }
+    if (spec.image !== null && spec.use_host_auth === true) {
+      const found = credentialsIn((await hostRegistryConfig()) ?? "{}", spec.image);
+      if ("fault" in found) throw new Refused(unusableCredentials("the host's own Docker config", found));
+      return "auth" in found ? found.auth : null;
+    }
     if (spec.registry === null || spec.image === null) return null;
     const auth = registryAuth(spec.image, spec.registry);
     if (auth === null) throw new Refused(foreignCredentials(spec.image, spec.registry.server ?? ""));
@@ -194,7 +209,10 @@ export class Raising {
 
   async #create(workload: Workload, signal: AbortSignal): Promise<Observation> {
     const { hostId, runtime, engine, tracker } = this.#options;
-    const options = creation(workload, { hostId, runtime, init: this.#init });
+    const contents = workload.spec.files ?? [];
+    if (contents.length > 0 && !engine().local) throw new Refused(filesNeedLocalEngine());
+    const files = await this.#options.files.write(workload.id, workload.generation, contents);
+    const options = creation(workload, { hostId, runtime, init: this.#init, files });
     const made = (await engine().call(
       "create container",
       (docker) => docker.createContainer(options),

@@ -31,14 +31,21 @@ export async function accountFor(user: WorkloadSpec["user"]): Promise<{ account:
   }
   if (user.id !== null)
     return { account: { uid: user.id, gid: user.group ?? (await groupOf(String(user.id))) ?? user.id } };
-  for (const name of UNPRIVILEGED) {
-    const uid = await idOf("-u", name);
-    const gid = await groupOf(name);
-    if (uid !== null && gid !== null && uid > 0) return { account: { uid, gid: user.group ?? gid } };
-  }
+  const account = await firstAccountOf(UNPRIVILEGED);
+  if (account) return { account: { uid: account.uid, gid: user.group ?? account.gid } };
   return {
     fault: `user.id: the agent is root and this host has none of the users ${UNPRIVILEGED.join(", ")} to run a program as`,
   };
+}
+
+/** The first of these users that this host has and that is not root. */
+export async function firstAccountOf(names: readonly string[]): Promise<NonNullable<Account> | null> {
+  for (const name of names) {
+    const uid = await idOf("-u", name);
+    const gid = await groupOf(name);
+    if (uid !== null && gid !== null && uid > 0) return { uid, gid };
+  }
+  return null;
 }
 
 const known = new Map<string, number>();

@@ -4,7 +4,8 @@ import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { type Account, accountFor, canReach } from "./account.ts";
 import { type Cgroups, procsOf } from "./cgroup.ts";
 import { type Fault, fault } from "./fault.ts";
-import { type Folders, type Intent, isSafeId, makeFolder, writeWhole } from "./folder.ts";
+import { badDestination, writeFiles } from "./files.ts";
+import { type Folders, type Intent, isSafeId, makeFolder, writeIntent } from "./folder.ts";
 import { MARK } from "./pid.ts";
 import type { Ports } from "./port.ts";
 import { defaultPath, findProgram } from "./program.ts";
@@ -13,6 +14,9 @@ import { portVariables, takePorts } from "./publish.ts";
 export const LOG_FILE_BYTES = 10 * 1024 ** 2;
 export const LOG_FILES = 3;
 
+/** The variable that names the folder of an instance's files. */
+const FILES = "LAMPLIGHTER_FILES";
+
 /** Where the working folders go when the agent's data folder lies where the programs' user cannot go. */
 const OUTSIDE = "/var/tmp";
 
@@ -20,7 +24,8 @@ const OUTSIDE = "/var/tmp";
 export function unsupported(spec: WorkloadSpec): Fault | null {
   const no = (field: string, why: string): Fault => fault("unsupported", `${field}: ${why}`);
   if (spec.image !== null) return no("image", "the process runtime runs a command of the host, not an image");
-  if (spec.registry !== null) return no("registry", "the process runtime pulls nothing");
+  if (spec.registry !== null || spec.registry_config !== undefined || spec.use_host_auth === true)
+    return no("registry", "the process runtime pulls nothing");
   if (spec.mounts.length > 0)
     return no("mounts", "the process runtime cannot mount; the program sees the host's own files");
   if (spec.user.privileged)
@@ -59,6 +64,8 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
   if (!isFolder) return fault("working_dir_missing", `working_dir: there is no folder ${cwd} on the host`);
 
   const path = spec.environment.PATH ?? defaultPath(process.env.PATH);
+  const files = await filesFor(workload, folders, account);
+  if (typeof files !== "string" && files !== null) return files;
   const command = spec.command[0] as string;
   const program = await findProgram(command, path, cwd, account);
   if ("reason" in program) return fault(program.reason, program.message);
@@ -82,7 +89,15 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
     argv0: command,
     arguments: spec.command.slice(1),
     cwd,
-    env: { PATH: path, HOME: home, LANG: "C.UTF-8", ...spec.environment, ...portVariables(taken), [MARK]: mark },
+    env: {
+      PATH: path,
+      HOME: home,
+      LANG: "C.UTF-8",
+      ...spec.environment,
+      ...portVariables(taken),
+      ...(files === null ? {} : { [FILES]: files }),
+      [MARK]: mark,
+    },
     uid: account?.uid ?? null,
     gid: account?.gid ?? null,
     cgroup: { dirs: cgroup.dirs, procs: cgroup.dirs.map(procsOf), home: homes, oom_files: cgroups.oomFiles(mark) },
@@ -92,7 +107,7 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
     stop_timeout_ms: spec.stop_timeout_ms,
     log: { folder: logs, file_bytes: LOG_FILE_BYTES, files: LOG_FILES },
   };
-  await writeWhole(join(folder, "intent.json"), intent, false);
+  await writeIntent(folder, intent, folders.key);
   return intent;
 }
 
@@ -117,11 +132,38 @@ async function workFolder(folders: Folders, id: string, account: Account): Promi
   return path;
 }
 
+/** Writes the configs and secrets that it gets as files; answers their folder, null when there are none. */
+async function filesFor(
+  { id, generation, spec }: Workload,
+  folders: Folders,
+  account: Account,
+): Promise<string | null | Fault> {
+  const files = spec.files ?? [];
+  if (files.length === 0) return null;
+  const bad = badDestination(files);
+  if (bad !== null)
+    return fault("file_destination_invalid", `volumes: ${bad} is no path below the folder of files`, "config_error");
+  const inside = await canReach(folders.workload(id), account);
+  const folder = inside ? folders.files(id, generation) : outsideFiles(folders, id, generation);
+  await writeFiles(folder, files, account);
+  return folder;
+}
+
+const outsideFiles = (folders: Folders, id: string, generation: number): string =>
+  join(outsideBase(folders), `${id}.files`, `g${generation}`);
+
+/** Every place where an instance's files may be. */
+export const filesFolders = (folders: Folders, id: string, generation: number): string[] => [
+  folders.files(id, generation),
+  outsideFiles(folders, id, generation),
+];
+
 /** Where working folders go when the programs' user cannot go to the data folder. */
 export const outsideBase = (folders: Folders): string => join(OUTSIDE, `lamplighter-${folders.tag}`);
 
-/** Every place where a workload's working folder may be. */
+/** Every place outside of its instances' folders where something of a workload may be. */
 export const workFolders = (folders: Folders, id: string): string[] => [
   folders.work(id),
   join(outsideBase(folders), id),
+  join(outsideBase(folders), `${id}.files`),
 ];

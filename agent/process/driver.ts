@@ -5,7 +5,7 @@ import type { LogQuery } from "../../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
 import type { Driver, Found } from "../driver.ts";
 import { Cgroups, pidsIn, removeCgroups } from "./cgroup.ts";
-import { outsideBase, prepare, workFolders } from "./create.ts";
+import { filesFolders, outsideBase, prepare, workFolders } from "./create.ts";
 import { execute } from "./exec.ts";
 import type { Fault } from "./fault.ts";
 import { Folders, isSafeId, makeFolder, readInstance, removeFolder } from "./folder.ts";
@@ -89,7 +89,7 @@ export class ProcessDriver implements Driver {
     let isShimOver = false;
     let instance = this.#instances.get(keyOf(id, generation));
     if (instance === undefined || (await instance.look()).phase === "preparing") {
-      const written = instance ? await readInstance(instance.folder) : null;
+      const written = instance ? await readInstance(instance.folder, this.#folders.key) : null;
       if (!written?.shim) {
         await pruneLogs(this.#folders, id);
         const intent = await prepare(workload, { folders: this.#folders, cgroups: this.#cgroups, ports: this.#ports });
@@ -120,10 +120,10 @@ export class ProcessDriver implements Driver {
     const instance = this.#instance(id, generation);
     const { folder } = instance;
     await claimAgainstShims(folder);
-    const { shim } = await readInstance(folder);
+    const { shim } = await readInstance(folder, this.#folders.key);
     if (shim && shim.pid !== process.pid && (await isAlive(shim))) {
       const seen = await instance.until((observation) => observation.phase !== "preparing", START_MS);
-      const { child, intent } = await readInstance(folder);
+      const { child, intent } = await readInstance(folder, this.#folders.key);
       if (seen.phase === "running" && child) {
         const ended = (observation: Observation): boolean => observation.phase !== "running";
         if (stopTimeoutMs > 0) {
@@ -143,6 +143,7 @@ export class ProcessDriver implements Driver {
     const dirs = [...new Set([...(this.#cgroups?.dirs(mark) ?? []), ...(instance.intent?.cgroup.dirs ?? [])])];
     await killAll(mark, dirs);
     await removeCgroups(dirs);
+    for (const path of filesFolders(this.#folders, id, generation)) await removeFolder(path);
     await removeFolder(folder);
     this.#ports.release(mark);
     this.#meter?.forget(mark);
@@ -190,6 +191,7 @@ export class ProcessDriver implements Driver {
         id,
         generation,
         folder: this.#folders.instance(id, generation),
+        key: this.#folders.key,
         advertise: this.#options.advertiseAddress ?? "127.0.0.1",
         observe: (observation) => this.#observe(observation),
         log: this.#options.log,

@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
+import { mkdirSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { BoundPort, Exit } from "../../contract/workload.ts";
+import { StateKey } from "../state-key.ts";
 import { Pid } from "./pid.ts";
 
 /**
@@ -10,13 +12,14 @@ import { Pid } from "./pid.ts";
  *
  *     <data>/process/<workload>/g<generation>/   intent.json  shim.json  child.json  exit.json   one instance, until it is removed
  *     <data>/process/<workload>/logs/g<generation>/<n>.log                                     until the workload is gone
+ *     <data>/process/<workload>/files/g<generation>/                                           its configs and secrets, until it is removed
  *     <data>/process/<workload>/work/                                                          its working folder, until it is gone
  *
  * `intent.json` is written by the agent before it starts a shim; the other three by the shim: its claim on the folder, the program that it
  * started, and how that ended. Each is there whole or not at all.
  */
 
-/** What a shim is to do. Holds the environment: only the agent's own user may read it. */
+/** What a shim is to do. The environment, which holds secrets, is sealed in the file. */
 export const Intent = z.object({
   mark: z.string(),
   owner: z.string(),
@@ -47,6 +50,13 @@ export const Intent = z.object({
 });
 export type Intent = z.infer<typeof Intent>;
 
+/** As it is in the file. `key_path`: the key that opens the environment; one that was written before there was a key has it in clear. */
+export const StoredIntent = Intent.extend({
+  env: z.union([z.string(), Intent.shape.env]),
+  key_path: z.string().optional(),
+});
+export type StoredIntent = z.infer<typeof StoredIntent>;
+
 export const Child = z.object({ ...Pid.shape, started_at: z.int(), cgroup_faults: z.array(z.string()) });
 export type Child = z.infer<typeof Child>;
 
@@ -69,7 +79,11 @@ export class Folders {
   /** Tells this data folder's instances from those of other agents on the same host. */
   readonly tag: string;
 
+  readonly key: StateKey;
+
   constructor(dataDir: string) {
+    mkdirSync(dataDir, { recursive: true, mode: 0o711 });
+    this.key = StateKey.of(dataDir);
     this.root = join(dataDir, "process");
     this.tag = createHash("sha256").update(this.root).digest("hex").slice(0, 8);
   }
@@ -85,6 +99,10 @@ export class Folders {
 
   logs(id: string, generation: number): string {
     return join(this.workload(id), "logs", `g${generation}`);
+  }
+
+  files(id: string, generation: number): string {
+    return join(this.workload(id), "files", `g${generation}`);
   }
 
   work(id: string): string {
@@ -127,14 +145,27 @@ export async function names(folder: string): Promise<string[]> {
   }
 }
 
-export async function readInstance(folder: string): Promise<Written> {
+export async function writeIntent(folder: string, { env, ...intent }: Intent, key: StateKey): Promise<void> {
+  const stored: StoredIntent = { ...intent, env: key.seal(JSON.stringify(env)), key_path: key.path };
+  await writeWhole(join(folder, "intent.json"), stored, false);
+}
+
+/** An environment that does not open is as good as none: the program has had it, and only a command beside it would miss it. */
+function opened(stored: StoredIntent | null, key: StateKey): Intent | null {
+  if (stored === null) return null;
+  const { env, key_path: _, ...intent } = stored;
+  const clear = typeof env === "string" ? key.open(env) : null;
+  return { ...intent, env: typeof env === "string" ? Intent.shape.env.parse(JSON.parse(clear ?? "{}")) : env };
+}
+
+export async function readInstance(folder: string, key: StateKey): Promise<Written> {
   const [intent, shim, child, ending] = await Promise.all([
-    readJson(join(folder, "intent.json"), Intent),
+    readJson(join(folder, "intent.json"), StoredIntent),
     readJson(join(folder, "shim.json"), Pid),
     readJson(join(folder, "child.json"), Child),
     readEnding(folder),
   ]);
-  return { intent, shim, child, ending };
+  return { intent: opened(intent, key), shim, child, ending };
 }
 
 export const readEnding = (folder: string): Promise<Ending | null> => readJson(join(folder, "exit.json"), Ending);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Note, Observation } from "../../contract/workload.ts";
 import { sameSight } from "../decide.ts";
+import type { StateKey } from "../state-key.ts";
 import { type Child, type Ending, type Intent, readEnding, readInstance, writeWhole } from "./folder.ts";
 import { killAll } from "./kill.ts";
 import { isAlive, type Pid } from "./pid.ts";
@@ -14,6 +15,7 @@ export type InstanceOptions = {
   id: string;
   generation: number;
   folder: string;
+  key: StateKey;
   advertise: string;
   observe: (observation: Observation) => void;
   log: (line: string) => void;
@@ -146,7 +148,7 @@ export class Instance {
   }
 
   async #read(): Promise<Observation> {
-    const { intent, shim, child, ending } = await readInstance(this.folder);
+    const { intent, shim, child, ending } = await readInstance(this.folder, this.#options.key);
     this.intent = intent;
     this.child = child;
     this.#shim = shim;

@@ -5,10 +5,11 @@
  * shares with the agent are the files of `folder.ts`.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { createDecipheriv } from "node:crypto";
 import * as fs from "node:fs";
 import { Socket } from "node:net";
 import { dirname } from "node:path";
-import type { Intent } from "./folder.ts";
+import type { Intent, StoredIntent } from "./folder.ts";
 
 const LINE_MOST = 16 * 1024;
 /** A process that left the group may hold the output open: how long the last lines are waited for, ms. */
@@ -53,12 +54,23 @@ function readFolder(): string {
   return text.slice(0, -1);
 }
 
+/** The environment is sealed in the file; `state-key.ts` says how. */
+function readIntent(): Intent {
+  const { env, key_path, ...rest } = JSON.parse(fs.readFileSync(`${folder}/intent.json`, "utf8")) as StoredIntent;
+  if (typeof env !== "string") return { ...rest, env };
+  const bytes = Buffer.from(env.slice(env.indexOf(":") + 1), "base64");
+  const decipher = createDecipheriv("aes-256-gcm", fs.readFileSync(key_path as string), bytes.subarray(0, 12));
+  decipher.setAuthTag(bytes.subarray(-16));
+  const text = Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()]).toString("utf8");
+  return { ...rest, env: JSON.parse(text) as Intent["env"] };
+}
+
 const { out, err } = makePipes();
 const folder = readFolder();
 fs.closeSync(0);
 // What is opened next must not become a standard stream.
 fs.openSync("/dev/null", "r");
-const intent = JSON.parse(fs.readFileSync(`${folder}/intent.json`, "utf8")) as Intent;
+const intent = readIntent();
 process.title = `lamplighter-shim ${intent.mark}`;
 
 function startOf(pid: number): string {

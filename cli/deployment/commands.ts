@@ -5,6 +5,7 @@ import { deleteCommand } from "./delete.ts";
 import { eventsCommand } from "./events.ts";
 import { execCommand } from "./exec.ts";
 import { explainCommand } from "./explain.ts";
+import { healthChecksCommand } from "./health-checks.ts";
 import { inspectCommand } from "./inspect.ts";
 import { listCommand } from "./list.ts";
 import { logsCommand } from "./logs.ts";
@@ -19,6 +20,7 @@ const VERBS = [
   eventsCommand,
   logsCommand,
   metricsCommand,
+  healthChecksCommand,
   explainCommand,
   execCommand,
   scaleCommand,

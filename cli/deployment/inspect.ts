@@ -36,7 +36,7 @@ export function describe(view: DeploymentView, terminal: Terminal, now: number):
     ["Kind", `${view.kind} on ${view.runtime}`],
     [
       "Image",
-      view.image === null
+      view.image === ""
         ? ""
         : `${view.image}${view.image_digest === undefined ? "" : `  ${color.dim(view.image_digest)}`}`,
     ],
@@ -54,7 +54,7 @@ export function describe(view: DeploymentView, terminal: Terminal, now: number):
     ["Volumes", view.volumes.map((mount) => mountText(mount as Mount))],
     ["Resources", view.resources == null ? "" : JSON.stringify(view.resources)],
     ["Labels", pairs(view.labels)],
-    ["Environment", pairs(view.environment)],
+    ["Environment", pairs(Object.fromEntries(Object.entries(view.environment).map(([k, v]) => [k, valueText(v)])))],
   ]);
   return view.instances.length === 0 ? head : `${head}\n${instances(view, terminal, now)}`;
 }
@@ -74,8 +74,17 @@ const checkText = (check: NonNullable<DeploymentView["health_checks"]>[number]):
 type Port = { published?: number | null; target: number; host_ip?: string | null; protocol?: string };
 const portText = (p: Port) =>
   `${p.host_ip == null ? "" : `${p.host_ip}:`}${p.published ?? "any"} → ${p.target}/${p.protocol ?? "tcp"}`;
-type Mount = { type: string; source: string; destination: string; permission?: string };
-const mountText = (m: Mount) => `${m.type} ${m.source} → ${m.destination} (${m.permission ?? "rw"})`;
+type Mount = { type: string; source: string; key?: string | null; destination: string; permission?: string };
+const mountText = (m: Mount) =>
+  `${m.type} ${m.source}${m.key == null ? "" : `/${m.key}`} → ${m.destination} (${m.permission ?? "rw"})`;
+
+/** A reference is shown as what it names: its value is nobody's to see here. */
+const valueText = (value: DeploymentView["environment"][string]): string =>
+  typeof value === "string"
+    ? value
+    : "secretRef" in value
+      ? `(secret ${value.secretRef})`
+      : `(config ${value.configRef}/${value.key})`;
 
 function instances(view: DeploymentView, { width, color }: Terminal, now: number): string {
   const notes = view.instances.flatMap((one) => (one.notes ?? []).map((note) => oneLine(`${one.id}: ${note.message}`)));

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { DEPLOYMENT_STATUSES, type DeploymentView } from "../../contract/deployment.ts";
 import { age } from "../age.ts";
 import { collect, inSession, positive, serverCommand } from "../command.ts";
@@ -12,6 +12,7 @@ type Options = SessionOptions & {
   status?: string[];
   namespace?: string[];
   kind?: string[];
+  type?: string[];
   label?: string[];
   limit?: number;
 };
@@ -26,6 +27,7 @@ export function listCommand(group: Command, around: Surroundings): void {
     .option("-s, --status <status>", "only in this status (repeat for several)", collect)
     .option("-n, --namespace <namespace>", "only in this namespace (repeat for several)", collect)
     .option("--kind <kind>", "only workers, or only jobs", collect)
+    .addOption(new Option("--type <kind>", "the same as --kind").argParser(collect).hideHelp())
     .option("-l, --label <key=value>", "only with this label (repeat: all of them)", collect)
     .option("--limit <n>", "at most this many", positive)
     .action(inSession(around, list));
@@ -35,7 +37,8 @@ async function list(session: Session, options: Options): Promise<void> {
   const unknown = options.status?.find((one) => !(DEPLOYMENT_STATUSES as readonly string[]).includes(one));
   if (unknown !== undefined)
     throw new Failure(`unknown status '${unknown}'`, { hint: `Statuses: ${DEPLOYMENT_STATUSES.join(", ")}.` });
-  const { status, namespace, kind, label } = options;
+  const { status, namespace, label } = options;
+  const kind = [...(options.kind ?? []), ...(options.type ?? [])];
   const body = await session.list(
     "/deployments",
     { status, namespace, kind, label },
@@ -57,7 +60,7 @@ const columns = (now: number): Column<DeploymentView>[] => [
   { title: "status", value: (d) => d.status, paint: (text, d, color) => paintStatus(text, d.status, color) },
   { title: "restarts", value: (d) => String(d.restart_count), weight: 5, align: "right" },
   { title: "age", value: (d) => age(d.created_at, now), weight: 6, align: "right" },
-  { title: "image or command", value: (d) => oneLine(d.image ?? d.command.join(" ")), weight: 1, shrink: 16 },
+  { title: "image or command", value: (d) => oneLine(d.image || d.command.join(" ")), weight: 1, shrink: 16 },
 ];
 
 /** Running of wanted, with `*` when autoscaled; a finished job has run its one. */

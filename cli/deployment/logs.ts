@@ -17,7 +17,7 @@ export function logsCommand(group: Command, around: Surroundings): void {
     .option("-f, --follow", "go on with each new line")
     .option("--tail <n>", "only the last n lines", count)
     .option("--since <when>", "only lines since then: a duration (5m) or a time (2026-11-21T09:00:00Z)")
-    .option("--container <instance>", "only instances whose id or name has this in it")
+    .option("-c, --container <instance>", "only instances whose id or name has this in it")
     .action(inSession(around, logs));
 }
 

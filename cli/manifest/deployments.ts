@@ -7,16 +7,26 @@ import { Failure } from "../failure.ts";
 import { asSent, type Draft } from "./draft.ts";
 import { type DeclaredSchedule, schedulesOf } from "./schedules.ts";
 import type { Source } from "./source.ts";
+import { withoutStrangers } from "./strangers.ts";
 
 /** One deployment of a manifest file: what is sent, and where it stands, to tell what the server says about it. */
 export type Declared = { body: Record<string, unknown>; manifest: Manifest; tell: (violation: Violation) => string };
 
-export type Declarations = { deployments: Declared[]; schedules: DeclaredSchedule[]; notes: string[] };
+export type Declarations = {
+  deployments: Declared[];
+  schedules: DeclaredSchedule[];
+  notes: string[];
+  warnings: string[];
+};
 
 const SECTIONS = ["namespaces", "configs", "deployments", "schedules"];
 
-/** Everything that the files declare, checked. Throws one Failure with all violations of all documents. */
-export function declarations(sources: readonly Source[]): Declarations {
+/**
+ * Everything that the files declare, checked. Throws one Failure with all violations of all documents.
+ * @param strict a field that nobody knows is a violation too, also when it looks like no other
+ */
+export function declarations(sources: readonly Source[], strict = false): Declarations {
+  const warnings: string[] = [];
   const problems: string[] = [];
   const notes: string[] = [];
   const drafts: Draft[] = [];
@@ -26,12 +36,12 @@ export function declarations(sources: readonly Source[]): Declarations {
       const draft = { source, document, node: document.contents as Node | null, label: "" };
       if (document.contents === null || document.toJS() == null) continue;
       if (isSectioned(document)) {
-        drafts.push(...sections(draft, problems, notes));
+        drafts.push(...sections(draft, strict ? problems : warnings, problems, notes));
         schedules.push(...schedulesOf(entries(document, "schedules"), draft, problems));
       } else drafts.push(draft);
     }
   }
-  const deployments = drafts.flatMap((draft) => check(draft, problems));
+  const deployments = drafts.flatMap((draft) => check(draft, strict, warnings, problems));
   problems.push(...declaredTwice(deployments));
   const files = sources.map((source) => source.name).join(", ");
   if (problems.length > 0) {
@@ -43,18 +53,19 @@ export function declarations(sources: readonly Source[]): Declarations {
       hint: "Expected a deployment with a `name`, or a map `deployments` of them.",
     });
   }
-  return { deployments, schedules, notes };
+  return { deployments, schedules, notes, warnings };
 }
 
 const isSectioned = (document: Document): boolean =>
   isMap(document.contents) && SECTIONS.some((key) => document.has(key));
 
 /** Ring's form: maps or lists of namespaces, configs and deployments. A map's keys are only labels. */
-function sections({ source, document }: Draft, problems: string[], notes: string[]): Draft[] {
-  const tell = (path: string, message: string) =>
-    problems.push(`${source.at(source.locate(document, document.contents as Node, path, "key"))} ${path}: ${message}`);
+function sections({ source, document }: Draft, strange: string[], problems: string[], notes: string[]): Draft[] {
+  const tell = (path: string, message: string, to = problems) =>
+    to.push(`${source.at(source.locate(document, document.contents as Node, path, "key"))} ${path}: ${message}`);
   for (const key of Object.keys(document.toJS() as object)) {
-    if (!SECTIONS.includes(key)) tell(key, `unknown field${suggestion(key, SECTIONS)}`);
+    const near = suggestion(key, SECTIONS);
+    if (!SECTIONS.includes(key)) tell(key, `unknown section${near}`, near === "" ? strange : problems);
   }
   for (const { path, node } of entries(document, "configs"))
     tell(path, node === undefined ? "expected a map or a list" : "configs are not carried out by this version");
@@ -84,7 +95,12 @@ function entries(document: Document, section: string): { path: string; node: Nod
   return node === undefined || document.getIn([section]) == null ? [] : [{ path: section, node: undefined }];
 }
 
-function check({ source, document, node, label }: Draft, problems: string[]): Declared[] {
+function check(
+  { source, document, node, label }: Draft,
+  strict: boolean,
+  warnings: string[],
+  problems: string[],
+): Declared[] {
   const tell = (violation: Violation) => {
     const part = violation.code === "unknown_field" || violation.code.endsWith(".unsupported") ? "key" : "value";
     const place = source.locate(document, node, violation.property_path, part);
@@ -97,7 +113,8 @@ function check({ source, document, node, label }: Draft, problems: string[]): De
     );
     return [];
   }
-  const body = asSent(node.toJS(document) as Record<string, unknown>);
+  const { body, strangers } = withoutStrangers(asSent(node.toJS(document) as Record<string, unknown>), strict);
+  warnings.push(...strangers.map((one) => `${tell(one)}; it is left out`));
   const checked = checkManifest(body);
   if (checked.ok) return [{ body, manifest: checked.manifest, tell }];
   problems.push(...checked.violations.map(tell));

@@ -14,6 +14,7 @@ export function upCommand(program: Command, around: Surroundings): void {
     .option("--data <folder>", "where everything is kept", ".lamplighter")
     .option("--token <token>", "the root token; otherwise the one of the last time, or a new one")
     .option("--runtime <list>", "process,docker,podman; otherwise process and the engines that answer now")
+    .option("--allow-private-webhooks", "let webhooks go to this machine and its networks, by http too")
     .option("--no-agent", "run the control plane only; agents join from elsewhere")
     .action(async (options: UpOptions) => {
       const { up } = await import("./up.ts");

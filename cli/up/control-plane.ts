@@ -19,9 +19,12 @@ export type ControlPlaneSettings = {
   port: number;
   /** Lower-case hex SHA-256 of the root token. */
   tokenHash: string;
+  /** What secrets are sealed with; without it none can be kept. */
+  secretKeys?: string;
   /** When a silent host counts as lost; a minute when absent. */
   lostAfterMs?: number;
   variables?: Record<string, string>;
+  webhookTargets?: "public" | "any";
   /** The bundle of an earlier start, to save making it again. */
   modulePath?: string;
 };
@@ -54,8 +57,10 @@ export async function startControlPlane(settings: ControlPlaneSettings): Promise
       host,
       port: settings.port,
       tokenHash: settings.tokenHash,
+      secretKeys: settings.secretKeys,
       lostAfterMs: settings.lostAfterMs,
       variables: settings.variables,
+      webhookTargets: settings.webhookTargets,
     }),
     { mode: 0o600 },
   );

@@ -7,6 +7,8 @@ export const OBJECTS = {
   SCHEDULE: "ScheduleObject",
   TOKEN: "TokenObject",
   USER: "UserDirectoryObject",
+  WEBHOOK: "WebhookObject",
+  HOOK: "HookObject",
 } as const;
 export const COMPATIBILITY_DATE = "2026-10-23";
 
@@ -16,9 +18,13 @@ export type ServeSettings = {
   host: string;
   port: number;
   tokenHash: string;
+  /** What secrets are sealed with; without it none can be kept. */
+  secretKeys?: string | undefined;
   lostAfterMs?: number | undefined;
   /** Of OPERATOR_VARIABLES, those that are set. */
   variables?: Record<string, string> | undefined;
+  /** `any`: webhooks may also go to this machine and its networks, by http too. */
+  webhookTargets?: "public" | "any" | undefined;
 };
 
 /** What wrangler.toml says on Cloudflare, and on one machine the environment of `lamplighter up`. */
@@ -29,19 +35,27 @@ export const operatorVariables = (env: Record<string, string | undefined>): Reco
 
 /** The text of workerd's configuration file. */
 export function serveConfig(settings: ServeSettings): string {
-  const { modulePath, stateDir, host, port, tokenHash, lostAfterMs, variables = {} } = settings;
+  const { modulePath, stateDir, host, port, tokenHash, secretKeys, lostAfterMs, variables = {} } = settings;
+  const { webhookTargets = "public" } = settings;
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const objects = Object.entries(OBJECTS);
-  const texts: [string, string][] = [["ROOT_TOKEN_HASH", tokenHash]];
+  const texts: [string, string][] = [
+    ["ROOT_TOKEN_HASH", tokenHash],
+    ["WEBHOOK_TARGETS", webhookTargets],
+  ];
+  if (secretKeys !== undefined) texts.push(["SECRET_KEYS", secretKeys]);
   if (lostAfterMs !== undefined) texts.push(["LOST_AFTER_MS", String(lostAfterMs)]);
   texts.push(...Object.entries(variables));
-  // `private` lets the control plane call agents on this machine and in the local network.
+  // `private` lets the control plane call agents on this machine and in the local network. Webhooks leave by a network of their own: what
+  // it does not allow is refused when it connects, whatever a name resolves to then.
+  const egress = webhookTargets === "any" ? '"public", "private"' : '"public"';
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .mainWorker),
     (name = "state", disk = (path = ${text(stateDir)}, writable = true)),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    (name = "egress", network = (allow = [${egress}], tlsOptions = (trustBrowserCas = true))),
   ],
   sockets = [(name = "http", address = ${text(address)}, http = (), service = "main")],
 );
@@ -50,6 +64,7 @@ const mainWorker :Workerd.Worker = (
   compatibilityDate = ${text(COMPATIBILITY_DATE)},
   bindings = [
 ${texts.map(([name, value]) => `    (name = ${text(name)}, text = ${text(value)}),`).join("\n")}
+    (name = "EGRESS", service = "egress"),
 ${objects.map(([name, className]) => `    (name = ${text(name)}, durableObjectNamespace = ${text(className)}),`).join("\n")}
   ],
   durableObjectNamespaces = [

@@ -20,10 +20,19 @@ import { parentDied } from "./parent.ts";
 import { requireFreePort } from "./port-holder.ts";
 import { rootToken, tokenHash } from "./root-token.ts";
 import { parseRuntimes, presentRuntimes } from "./runtimes.ts";
+import { secretKeys } from "./secret-keys.ts";
 import { operatorVariables } from "./serve-config.ts";
 import { type Supervised, supervise } from "./supervise.ts";
 
-export type UpOptions = { port: number; host: string; data: string; token?: string; runtime?: string; agent: boolean };
+export type UpOptions = {
+  port: number;
+  host: string;
+  data: string;
+  token?: string;
+  runtime?: string;
+  agent: boolean;
+  allowPrivateWebhooks?: boolean;
+};
 
 /** The name of the one agent that `up` runs. */
 const LOCAL = "local";
@@ -53,10 +62,17 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
 
     progress.update("starting the control plane");
     const variables = operatorVariables(around.env);
-    const settings = { dataDir: options.data, host: options.host, tokenHash: tokenHash(token), variables };
-    const plane = await startControlPlane({ ...settings, port: options.port });
+    const settings = () => ({
+      dataDir: options.data,
+      host: options.host,
+      tokenHash: tokenHash(token),
+      secretKeys: secretKeys(options.data),
+      variables,
+      webhookTargets: options.allowPrivateWebhooks === true ? ("any" as const) : ("public" as const),
+    });
+    const plane = await startControlPlane({ ...settings(), port: options.port });
     const { url, port, modulePath } = plane;
-    const again = async () => (await startControlPlane({ ...settings, port, modulePath })).child;
+    const again = async () => (await startControlPlane({ ...settings(), port, modulePath })).child;
     const control = supervise({ name: "control plane", first: plane.child, start: again, say });
     stops.push(() => control.stop(CONTROL_PLANE_GRACE_MS));
     const api = new Api(url, token, signal);

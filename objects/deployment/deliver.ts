@@ -8,6 +8,7 @@ import type { Event } from "./decide.ts";
 import type { LetterKey } from "./letters.ts";
 import type { Candidate } from "./placement.ts";
 import type { DeploymentRecord } from "./record.ts";
+import { resolveReferences } from "./resolve.ts";
 import { conclude, handOver, tellParents, tellSuccessor } from "./rollout-delivery.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */
@@ -61,8 +62,10 @@ async function place(record: DeploymentRecord, sender: Sender): Promise<void> {
 
 async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
   const offered = record.state.instances.filter((instance) => instance.phase === "offered");
+  const fill = offered.length > 0 ? await resolveReferences(record, offered, sender) : null;
+  if (fill === null) return;
   await eachHost(offered, async (host_id, instances) => {
-    const workloads = instances.map((instance) => workloadOf(record, instance));
+    const workloads = instances.map((instance) => fill(workloadOf(record, instance)));
     const host = remote(sender.env.HOST, host_id);
     const answers = await host.assign(workloads);
     // What it was sent with may be behind by now, and the letter that says so ahead of it.

@@ -126,5 +126,11 @@ export const isGone = (state: DeploymentState): boolean =>
   state.status === "deleted" && state.leaving.length === 0 && !isHandingOver(state);
 
 /** A child that has ended, while the version before it has not said yet that it takes over again. */
-export const isHandingOver = ({ rollout }: DeploymentState): boolean =>
+const isHandingOver = ({ rollout }: DeploymentState): boolean =>
   rollout.role === "parent" && rollout.handing_over !== null;
+
+/** Whether the name is given up by this change: when it is deleted, and no other version is to have it first. */
+export function leavesName(before: DeploymentState | null, after: DeploymentState): boolean {
+  const leaving = (state: DeploymentState | null) => state?.status === "deleted" && !isHandingOver(state);
+  return leaving(after) && !leaving(before);
+}

@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import { type DeploymentIdentity, type DeploymentState, isTerminal } from "../../contract/deployment.ts";
+import { type DeploymentIdentity, isTerminal } from "../../contract/deployment.ts";
 import type { Entry, Level } from "../../contract/event.ts";
 import type { HealthResult, Usage } from "../../contract/health.ts";
 import type { Manifest } from "../../contract/manifest.ts";
@@ -12,6 +12,7 @@ import type { Standing } from "../../contract/schedule.ts";
 import deployment0001 from "../../migrations/deployment/0001_create.sql";
 import deployment0002 from "../../migrations/deployment/0002_rollout.sql";
 import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
+import { announce } from "../announce.ts";
 import { isBorn } from "../born.ts";
 import { after, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
@@ -19,6 +20,7 @@ import { Outbox, post } from "../outbox.ts";
 import { audit, CLUSTER_SHARD, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
+import { type Resealed, resealed } from "../reseal.ts";
 import { Watchers } from "../watch.ts";
 import { auditEntry } from "./audit-entry.ts";
 import { type Decision, decide, type Event, initial } from "./decide.ts";
@@ -26,10 +28,10 @@ import { deliver } from "./deliver.ts";
 import type { SlotGeneration } from "./draft.ts";
 import { explanation, type Running, running, type Told } from "./explain.ts";
 import { keepResults, results } from "./health-results.ts";
-import { isGone, isHandingOver, type LetterKey, lettersFor } from "./letters.ts";
+import { isGone, type LetterKey, leavesName, lettersFor } from "./letters.ts";
 import type { Report } from "./observed.ts";
 import { type Peek, peekOf } from "./peek.ts";
-import { type DeploymentRecord, factsOf, indexRow, load, loadView, save } from "./record.ts";
+import { type DeploymentRecord, factsOf, indexRow, load, loadView, save, sourceOf } from "./record.ts";
 import { present } from "./rollout-delivery.ts";
 import { endsRun, standingOf, tellSchedule, UNKNOWN } from "./run.ts";
 import { bury, isForgotten } from "./tombstone.ts";
@@ -200,6 +202,11 @@ export class DeploymentObject extends DurableObject<Env> {
     this.#change((now) => this.#apply({ type: "resolvable" }, "scheduler", now));
   }
 
+  /** Seals anew, with the newest key, what of it is sealed. */
+  async reseal(): Promise<Reply<Resealed>> {
+    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
+  }
+
   /** Instances that cannot stay on their host. */
   evict(hostId: string, why: "host_lost" | "host_draining" | "host_removed", slots: SlotGeneration[]): void {
     this.#change((now) => this.#apply({ type: "evicted", host_id: hostId, why, slots }, "host", now));
@@ -304,6 +311,8 @@ export class DeploymentObject extends DurableObject<Env> {
     switch (key) {
       case "index":
         return project(this.#sql, this.env.INDEX, indexRow(record, false));
+      case "announce":
+        return announce(this.#sql, this.env, sourceOf(record.identity));
       case "release":
         return this.#release(record);
       case "schedule":
@@ -334,7 +343,7 @@ export class DeploymentObject extends DurableObject<Env> {
     const keys = this.#sql
       .exec<{ key: string }>("SELECT key FROM outbox WHERE key NOT IN ('purge', 'index', 'release')")
       .toArray();
-    for (const { key } of keys) await this.#deliver(key);
+    for (const key of new Set(["announce", ...keys.map(({ key }) => key)])) await this.#deliver(key);
   }
 
   #purge(): void {
@@ -377,8 +386,7 @@ export class DeploymentObject extends DurableObject<Env> {
       post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
     for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.#sql, key, now);
     if (endsRun(identity, before?.state ?? null, decision.state)) post(this.#sql, "schedule", now);
-    const isLeavingName = (state: DeploymentState | undefined) => state?.status === "deleted" && !isHandingOver(state);
-    if (isLeavingName(decision.state) && !isLeavingName(before?.state)) post(this.#sql, "release", now);
+    if (leavesName(before?.state ?? null, decision.state)) post(this.#sql, "release", now);
   }
 
   #load(): DeploymentRecord | null {

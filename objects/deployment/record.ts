@@ -3,7 +3,9 @@ import { deploymentView } from "../../contract/deployment-view.ts";
 import type { Entry } from "../../contract/event.ts";
 import { type Manifest, workloadSpec } from "../../contract/manifest.ts";
 import { parseDuration } from "../../contract/quantity.ts";
+import type { WebhookSource } from "../../contract/webhook.ts";
 import { setTimer } from "../alarm.ts";
+import { postAnnouncement } from "../announce.ts";
 import { append } from "../journal.ts";
 import type { IndexRow } from "../projection.ts";
 import type { Decision } from "./decide.ts";
@@ -122,6 +124,7 @@ export function save(
       ...changeOf(entry),
     });
   }
+  postAnnouncement(sql, "deployment", decision.entries, head.now);
   if (seq === 0) seq = before === null ? 0 : cursorOf(before.view);
   const view = JSON.stringify(deploymentView(identity, state, { revision, updated_at: head.now, event_cursor: seq }));
   if (before === null) {
@@ -177,3 +180,13 @@ export function indexRow(record: DeploymentRecord, gone: boolean): IndexRow {
     body: gone ? null : record.view,
   };
 }
+
+/** Whose journal webhooks are told of. */
+export const sourceOf = ({ id, manifest }: DeploymentIdentity): WebhookSource => ({
+  family: "deployment",
+  id,
+  namespace: manifest.namespace,
+  name: manifest.name,
+  type: manifest.kind,
+  labels: manifest.labels,
+});

@@ -1,5 +1,6 @@
 import { IDEMPOTENCY_KEPT_MS } from "../../contract/request.ts";
 import { setTimer } from "../alarm.ts";
+import { isAnnounced } from "../announce.ts";
 
 /**
  * A purged deployment stays known as purged this long, ms: its answers to requests with an Idempotency-Key are kept for so long, and no message
@@ -9,6 +10,8 @@ const TOMBSTONE_MS = IDEMPOTENCY_KEPT_MS;
 
 /** Forgets a deployment of which nothing is left, but for the fact that it was. Call it inside `commit`. */
 export function bury(sql: SqlStorage, now: number): void {
+  // Its letter is tried again, and announces the rest.
+  if (!isAnnounced(sql)) throw new Error("webhooks have not been told of all of it");
   for (const table of ["deployment", "journal", "timer", "outbox", "audit", "health_result"])
     sql.exec(`DELETE FROM ${table}`);
   sql.exec("INSERT INTO tombstone VALUES (1, ?)", now);

@@ -12,6 +12,7 @@ type Owner = {
   /** The boot that said hello last; null before the first, and when it was silent for too long since. */
   bootId: () => string | null;
   receive: (body: AgentBody) => Iterable<ControlBody>;
+  opened: (body: ControlBody) => Promise<ControlBody>;
 };
 
 /**
@@ -42,9 +43,10 @@ export class Call {
     if (session === this.#received.boot_id && seq <= this.#received.seq)
       return refusal("unauthenticated", "The frame was seen before.");
     this.#received = { boot_id: session, seq };
-    const answer = merged(this.#owner.receive(body));
+    const told = merged(this.#owner.receive(body));
     // In one row with what is sent: by it the agent tells a set of workloads that was overtaken.
     const own = this.#next();
+    const answer = await this.#owner.opened(told);
     return new Response(
       await seal(sign, { host_id: this.#owner.hostId(), session, seq: own, at: Date.now(), nonce, body: answer }),
       {
@@ -65,7 +67,7 @@ export class Call {
       seq: this.#next(),
       at: Date.now(),
       nonce,
-      body,
+      body: await this.#owner.opened(body),
     });
     const response = await this.#post(text);
     if (!response.ok || !response.body) throw new Error(`the agent answered ${response.status}`);

@@ -191,3 +191,9 @@ function move(from: HostState, to: HostState, evict = false): HostDecision {
     evict,
   };
 }
+
+export const bootOf = (state: HostState): string | null => ("boot_id" in state ? state.boot_id : null);
+
+/** One that has fallen silent must say hello again, whether it was restarted or not: only that brings it back. */
+export const heardBoot = (state: HostState): string | null =>
+  state.status === "unreachable" || state.status === "lost" ? null : bootOf(state);

@@ -1,16 +1,18 @@
 import type { ControlBody } from "../../contract/frame.ts";
 import { parseWorkloadId } from "../../contract/id.ts";
+import { announce } from "../announce.ts";
 import type { SlotGeneration } from "../deployment/draft.ts";
 import type { Report } from "../deployment/observed.ts";
+import { post } from "../outbox.ts";
 import { remote } from "../remote.ts";
 import { told } from "./assignment.ts";
 import { toldHealth, untoldHealth } from "./health.ts";
-import type { HostRecord } from "./record.ts";
+import { type HostRecord, hostSource } from "./record.ts";
 import { allOf, commandOf, put, unsent, untoldOf, type WorkloadRow } from "./workloads.ts";
 
 /** What a letter of a host needs: its books, its owners, and its link. */
 export type Sender = {
-  env: Pick<Env, "DEPLOYMENT">;
+  env: Pick<Env, "DEPLOYMENT" | "INDEX" | "WEBHOOK">;
   sql: SqlStorage;
   host: HostRecord;
   change: <T>(work: (now: number) => T) => T;
@@ -18,8 +20,27 @@ export type Sender = {
   send: (bodies: () => Iterable<ControlBody>) => Promise<boolean>;
 };
 
+/** Whom a host has something to say to, by the first word of a letter; the second is the owner of workloads. */
+export type LetterKey = "announce" | "frames" | "owner" | "health" | "evict";
+
+/** Says the present truth about one subject. Throws when the other side could not be reached; it is then tried again. */
+export function deliver(key: LetterKey, owner: string, sender: Sender): Promise<void> {
+  switch (key) {
+    case "announce":
+      return announce(sender.sql, sender.env, hostSource(sender.host.identity));
+    case "frames":
+      return sendCommands(sender);
+    case "owner":
+      return tellOwner(owner, sender);
+    case "health":
+      return tellHealth(owner, sender);
+    case "evict":
+      return evictOwner(owner, sender);
+  }
+}
+
 /** Sends the agent what it has not been sent. Frames on a tunnel are not acknowledged: a cut connection restates everything. */
-export async function sendCommands(sender: Sender): Promise<void> {
+async function sendCommands(sender: Sender): Promise<void> {
   let sent: WorkloadRow[] = [];
   const done = await sender.send(() => {
     sent = unsent(sender.sql);
@@ -35,11 +56,13 @@ export async function sendCommands(sender: Sender): Promise<void> {
       if (row && row.generation === generation && row.want === want && row.probing === probing)
         put(sender.sql, id, { ...row, unsent: false }, now);
     }
+    // A frame holds only so many.
+    if (sent.length > 0 && unsent(sender.sql).length > 0) post(sender.sql, "frames", now);
   });
 }
 
 /** Tells an owner what was seen of its workloads since it was last told. */
-export async function tellOwner(owner: string, sender: Sender): Promise<void> {
+async function tellOwner(owner: string, sender: Sender): Promise<void> {
   const rows = untoldOf(sender.sql, owner);
   const reports = rows.flatMap((row): Report[] => {
     const slot = parseWorkloadId(row.id)?.slot;
@@ -52,7 +75,7 @@ export async function tellOwner(owner: string, sender: Sender): Promise<void> {
 }
 
 /** Tells an owner what health checks of its workloads came to since it was last told. */
-export async function tellHealth(owner: string, sender: Sender): Promise<void> {
+async function tellHealth(owner: string, sender: Sender): Promise<void> {
   const results = untoldHealth(sender.sql, owner);
   if (results.length === 0) return;
   // An owner makes nothing of the health of an instance of which it has not heard that it runs.
@@ -62,7 +85,7 @@ export async function tellHealth(owner: string, sender: Sender): Promise<void> {
 }
 
 /** Tells an owner that its workloads cannot stay, as things are now with this host. */
-export async function evictOwner(owner: string, sender: Sender): Promise<void> {
+async function evictOwner(owner: string, sender: Sender): Promise<void> {
   const { state, identity } = sender.host;
   const why =
     state.status === "removed"

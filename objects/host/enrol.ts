@@ -1,4 +1,5 @@
 import { CLOCK_TOLERANCE_MS, fromBase64Url, generateKeyPair, importPublicKey } from "../../contract/envelope.ts";
+import type { Entry } from "../../contract/event.ts";
 import { type EnrolAnswer, type EnrolRequest, enrolProofText } from "../../contract/frame.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { joining } from "./decide.ts";
@@ -71,3 +72,10 @@ export const enrolAnswer = (identity: HostIdentity): string =>
 
 const invalid = (property_path: string, message: string, code: string): Reply<never> =>
   refuse("validation_failed", `${property_path}: ${message}`, { violations: [{ property_path, message, code }] });
+
+export const enrolledEntry = (name: string): Entry => ({
+  level: "info",
+  component: "api",
+  reason: "host_enrolled",
+  message: `enrolled as ${name}`,
+});

@@ -14,6 +14,8 @@ export type LinkOwner = {
   /** Takes what the agent says, and answers what to send back. */
   receive: (body: AgentBody) => Iterable<ControlBody>;
   closed: (bootId: string) => void;
+  /** A frame's body as the agent is to get it: what is sealed in it opened. */
+  opened: (body: ControlBody) => Promise<ControlBody>;
 };
 
 /** The only link to a host's agent, over whichever transport the host joined with. */
@@ -30,6 +32,7 @@ export class Link {
       keys: () => this.#keyPair(),
       hostId: () => owner.identity().id,
       receive: (body: AgentBody) => this.#receive(body),
+      opened: owner.opened,
     };
     this.#tunnel = new Tunnel(ctx, { ...shared, closed: (bootId) => this.#closed(bootId) });
     this.#call = new Call({ ...shared, endpoint: () => owner.identity().endpoint ?? "", bootId: owner.bootId });

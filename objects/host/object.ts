@@ -17,14 +17,16 @@ import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
+import { type Resealed, resealed } from "../reseal.ts";
 import { Watchers } from "../watch.ts";
 import { ask, readLogs } from "./asking.ts";
 import { type Assigned, assign, observe, withdraw } from "./assignment.ts";
-import { decideHost, type HostEvent, type HostState } from "./decide.ts";
-import { evictOwner, type Sender, sendCommands, tellHealth, tellOwner } from "./deliver.ts";
-import { type Enrolment, enrolAnswer, identify, insert } from "./enrol.ts";
+import { bootOf, decideHost, type HostEvent, heardBoot } from "./decide.ts";
+import { deliver, type LetterKey, type Sender } from "./deliver.ts";
+import { type Enrolment, enrolAnswer, enrolledEntry, identify, insert } from "./enrol.ts";
 import { note, setProbing } from "./health.ts";
 import { Link } from "./link.ts";
+import { opened } from "./open.ts";
 import {
   type HostRecord,
   hostAudit,
@@ -65,6 +67,7 @@ export class HostObject extends DurableObject<Env> {
     bootId: () => heardBoot(this.#known().state),
     receive: (body) => this.#receive(body),
     closed: (bootId) => this.#closed(bootId),
+    opened: (body) => opened(body, this.env),
   });
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -73,29 +76,24 @@ export class HostObject extends DurableObject<Env> {
     if (this.#born) migrate(ctx.storage, MIGRATIONS);
   }
 
-  #bear(): void {
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
-  }
-
   /** Takes a host in. The same key again gets the same answer. */
   async enrol(enrolment: Enrolment): Promise<Reply<Answer>> {
     const identity = await identify(enrolment, Date.now());
     if (!identity.ok) return identity;
-    this.#bear();
+    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
+    this.#born = true;
     const reply = this.#change((now): Reply<Answer> => {
       const known = this.#load();
       if (known && known.identity.public_key !== enrolment.request.public_key)
         return refuse("name_taken", "This host id is taken by another key.");
       if (known) return accept({ status: 201, body: enrolAnswer(known.identity), revision: known.revision });
       insert(this.#sql, identity.value, now);
-      const entry = {
-        level: "info",
-        component: "api",
-        reason: "host_enrolled",
-        message: `enrolled as ${identity.value.name}`,
-      } as const;
-      append(this.#sql, entry, { resourceId: identity.value.id, actor: enrolment.actor, revision: 1, now });
+      append(this.#sql, enrolledEntry(identity.value.name), {
+        resourceId: identity.value.id,
+        actor: enrolment.actor,
+        revision: 1,
+        now,
+      });
       audit(this.#sql, hostAudit(identity.value, "enrol", enrolment, now, null, 1));
       post(this.#sql, "index", now);
       return accept({ status: 201, body: enrolAnswer(identity.value), revision: 1 });
@@ -205,6 +203,11 @@ export class HostObject extends DurableObject<Env> {
     return host.ok ? readLogs(this.#link, query) : host;
   }
 
+  /** Seals anew, with the newest key, what of its workloads is sealed. */
+  async reseal(): Promise<Reply<Resealed>> {
+    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
+  }
+
   /** The agent's own door: the tunnel, and the frames of the call transport. Who it is, its signature says. */
   override async fetch(request: Request): Promise<Response> {
     const host = this.#load();
@@ -308,16 +311,10 @@ export class HostObject extends DurableObject<Env> {
     switch (what) {
       case "index":
         return project(this.#sql, this.env.INDEX, hostRow(host, this.#view(host)));
-      case "frames":
-        return sendCommands(sender);
-      case "owner":
-        return tellOwner(owner, sender);
-      case "health":
-        return tellHealth(owner, sender);
-      case "evict":
-        return evictOwner(owner, sender);
       case "dismiss":
         return this.#link.dismiss();
+      default:
+        return deliver(what as LetterKey, owner, sender);
     }
   }
 
@@ -392,9 +389,3 @@ export class HostObject extends DurableObject<Env> {
       : refuse("not_found", `There is no host ${this.ctx.id.name}.`);
   }
 }
-
-const bootOf = (state: HostState): string | null => ("boot_id" in state ? state.boot_id : null);
-
-/** One that has fallen silent must say hello again, whether it was restarted or not: only that brings it back. */
-const heardBoot = (state: HostState): string | null =>
-  state.status === "unreachable" || state.status === "lost" ? null : bootOf(state);

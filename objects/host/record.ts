@@ -3,7 +3,9 @@ import { allowedActions } from "../../contract/action.ts";
 import type { AuditEntry } from "../../contract/event.ts";
 import { HOST_ACTION_TABLE, HostCapacity, HostPolicy, HostRuntime, type HostView } from "../../contract/host.ts";
 import { type Reply, refuse } from "../../contract/problem.ts";
+import type { WebhookSource } from "../../contract/webhook.ts";
 import { setTimer } from "../alarm.ts";
+import { postAnnouncement } from "../announce.ts";
 import { append, cursor } from "../journal.ts";
 import type { IndexRow } from "../projection.ts";
 import { type HostDecision, HostState, hostDeadline } from "./decide.ts";
@@ -98,6 +100,7 @@ export function save(
     const change = old_status !== undefined && new_status !== undefined ? { change: { old_status, new_status } } : {};
     append(sql, entry, { resourceId: before.identity.id, actor: head.actor, revision, now: head.now, ...change });
   }
+  postAnnouncement(sql, "host", entries, head.now);
   sql.exec(
     "UPDATE host SET status = ?, state = ?, revision = ?, updated_at = ?",
     state.status,
@@ -175,6 +178,16 @@ export const hostRow = (record: HostRecord, view: HostView): IndexRow => ({
   passing: hostDeadline(record.state) !== null,
   version: record.version,
   body: record.state.status === "removed" ? null : JSON.stringify(view),
+});
+
+/** Whose journal webhooks are told of. */
+export const hostSource = ({ id, name, labels }: HostIdentity): WebhookSource => ({
+  family: "host",
+  id,
+  namespace: null,
+  name,
+  type: "",
+  labels,
 });
 
 export const hostAudit = (

@@ -19,6 +19,7 @@ type Owner = {
   hostId: () => string;
   /** Takes one verified frame, and answers what to send back. */
   receive: (body: AgentBody) => Iterable<ControlBody>;
+  opened: (body: ControlBody) => Promise<ControlBody>;
   /** The live connection of this boot is gone. */
   closed: (bootId: string) => void;
 };
@@ -128,7 +129,8 @@ export class Tunnel {
 
   async #send(socket: WebSocket, bodies: Iterable<ControlBody>): Promise<void> {
     const { sign } = await this.#owner.keys();
-    for (const body of bodies) {
+    for (const told of bodies) {
+      const body = await this.#owner.opened(told);
       const known = read(socket);
       write(socket, { ...known, sent: known.sent + 1 });
       const nonce = toBase64Url(crypto.getRandomValues(new Uint8Array(12)));

@@ -1,3 +1,4 @@
+import { FULL_PART } from "../../contract/frame.ts";
 import type { Probing } from "../../contract/health.ts";
 import type { Exit, Observation, Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { portsOf } from "./admission.ts";
@@ -34,9 +35,18 @@ export const one = (sql: SqlStorage, id: string): WorkloadRow | null => rows(sql
 export const allOf = (sql: SqlStorage, owner: string): WorkloadRow[] => rows(sql, "WHERE owner = ?", owner);
 export const untoldOf = (sql: SqlStorage, owner: string): WorkloadRow[] =>
   rows(sql, "WHERE owner = ? AND untold = 1", owner);
-export const unsent = (sql: SqlStorage): WorkloadRow[] => rows(sql, "WHERE unsent = 1");
-export const page = (sql: SqlStorage, afterId: string, limit: number): WorkloadRow[] =>
-  rows(sql, "WHERE id > ? ORDER BY id LIMIT ?", afterId, limit);
+
+/** So much of what is stored goes into one frame, and one row more: with files in them, workloads may be large. */
+const PART_BYTES = 8_000_000;
+const part = (where: string): string =>
+  `WHERE id IN (SELECT id FROM (SELECT id, sum(length(spec)) OVER (ORDER BY id) - length(spec) AS before
+     FROM (SELECT id, ifnull(spec, '') AS spec FROM workload WHERE ${where} ORDER BY id LIMIT ?)) WHERE before < ${PART_BYTES}) ORDER BY id`;
+
+/** As many of the rows that were not sent as go into one frame. */
+export const unsent = (sql: SqlStorage): WorkloadRow[] => rows(sql, part("unsent = 1"), FULL_PART);
+export const page = (sql: SqlStorage, afterId: string): WorkloadRow[] => rows(sql, part("id > ?"), afterId, FULL_PART);
+export const isLast = (sql: SqlStorage, id: string): boolean =>
+  sql.exec("SELECT 1 FROM workload WHERE id > ? LIMIT 1", id).toArray().length === 0;
 export const owners = (sql: SqlStorage): string[] =>
   sql
     .exec<{ owner: string }>("SELECT DISTINCT owner FROM workload")

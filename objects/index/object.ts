@@ -5,7 +5,7 @@ import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
-import type { Projection } from "../projection.ts";
+import type { IndexRow, Projection } from "../projection.ts";
 import { helps, type Room } from "./capacity.ts";
 import { type Census, takeCensus } from "./census.ts";
 import { bodyOf, keepTrail, prune, upsert } from "./entry.ts";
@@ -27,6 +27,8 @@ export class IndexObject extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
   #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
+  /** The active webhooks as they are stored: asked for after every change that webhooks are told of. */
+  #endpoints: string[] | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -40,6 +42,7 @@ export class IndexObject extends DurableObject<Env> {
       keepTrail(this.#sql, audits);
       const before = row.kind === "host" ? bodyOf(this.#sql, "host", row.id) : null;
       if (upsert(this.#sql, row, now)) {
+        if (row.kind === "webhook") this.#endpoints = null;
         if (row.kind === "host" && row.body !== null) this.#roomChanged(before, row.body, now);
         this.#planSweep();
       }
@@ -68,6 +71,20 @@ export class IndexObject extends DurableObject<Env> {
     return this.#born ? takeCensus(this.#sql) : { counts: [], deployments: [] };
   }
 
+  /** The namespace of what has this id; null when nothing has it, or none is known of it. */
+  namespaceOf(kind: IndexRow["kind"], id: string): string | null {
+    if (!this.#born) return null;
+    return (
+      this.#sql
+        .exec<{ namespace: string | null }>(
+          "SELECT namespace FROM entry WHERE kind = ? AND id = ? AND gone_at IS NULL",
+          kind,
+          id,
+        )
+        .toArray()[0]?.namespace ?? null
+    );
+  }
+
   /** Every host, as JSON: what placement chooses from. */
   hosts(): string[] {
     if (!this.#born) return [];
@@ -75,6 +92,16 @@ export class IndexObject extends DurableObject<Env> {
       .exec<{ body: string }>("SELECT body FROM entry WHERE kind = 'host' AND gone_at IS NULL ORDER BY id")
       .toArray()
       .map(({ body }) => body);
+  }
+
+  /** Every active webhook, as JSON: whom changes are told. */
+  endpoints(): string[] {
+    if (!this.#born) return [];
+    this.#endpoints ??= this.#sql
+      .exec<{ body: string }>("SELECT body FROM entry WHERE kind = 'webhook' AND status = 'active' AND gone_at IS NULL")
+      .toArray()
+      .map(({ body }) => body);
+    return this.#endpoints;
   }
 
   /** Remembers a deployment that no host has room for: it is told, once, when some host's room changes for the better. */

@@ -1,4 +1,5 @@
 import type { DeploymentIdentity } from "../../contract/deployment.ts";
+import type { Entry } from "../../contract/event.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import type { Mutation } from "../../contract/request.ts";
 import { post } from "../outbox.ts";
@@ -107,3 +108,12 @@ export function forget(sql: SqlStorage, id: string): void {
   for (const table of ["creation", "replacement", "amendment", "leftover"])
     sql.exec(`DELETE FROM ${table} WHERE deployment_id = ?`, id);
 }
+
+/** What a deployment that is replaced at once notes of it. */
+export const replacedEntry = (by: string, why: string | null): Entry => ({
+  level: "warning",
+  component: "api",
+  reason: "force_replace",
+  message: `replaced at once by ${by}: ${why ?? "another manifest was applied to its name"}`,
+  data: { parent_id: by },
+});

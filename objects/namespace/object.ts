@@ -1,7 +1,5 @@
-import { DurableObject } from "cloudflare:workers";
 import type { DeploymentIdentity, DeploymentView } from "../../contract/deployment.ts";
 import { deploymentView } from "../../contract/deployment-view.ts";
-import type { Entry } from "../../contract/event.ts";
 import { newId } from "../../contract/id.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import { diffManifests } from "../../contract/manifest-diff.ts";
@@ -11,6 +9,7 @@ import type { RevisionView, RolloutReport } from "../../contract/rollout.ts";
 import namespace0001 from "../../migrations/namespace/0001_create.sql";
 import namespace0002 from "../../migrations/namespace/0002_revision.sql";
 import namespace0003 from "../../migrations/namespace/0003_schedule_claim.sql";
+import namespace0004 from "../../migrations/namespace/0004_resources.sql";
 import { commit, isPostponed, rearm } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { initial } from "../deployment/decide.ts";
@@ -30,10 +29,16 @@ import {
   forget,
   giveUp,
   holderOf,
+  replacedEntry,
   replacementOf,
   takeLeftovers,
 } from "./claim.ts";
 import { type Active, type Verdict, verdictOf } from "./decide.ts";
+import { ensure, mayNotCreate } from "./existence.ts";
+import { forgetReferences, remember } from "./reference.ts";
+import { sealRegistryPassword } from "./registry-password.ts";
+import type { Head } from "./resource.ts";
+import { deliverResource, NamespaceResources } from "./resources.ts";
 import {
   addRevision,
   revisionsOf,
@@ -48,6 +53,7 @@ const MIGRATIONS = [
   { id: "namespace/0001", sql: namespace0001 },
   { id: "namespace/0002", sql: namespace0002 },
   { id: "namespace/0003", sql: namespace0003 },
+  { id: "namespace/0004", sql: namespace0004 },
 ];
 
 /**
@@ -62,6 +68,8 @@ export type Apply = {
   holder?: string;
   /** The schedule that this is a run of; a run takes nobody else's name. */
   owner_schedule?: string;
+  /** Whether the namespace may be brought about by it; true when left out. */
+  mayCreateNamespace?: boolean;
 };
 type Named = { namespace: string; name: string };
 export type Applied = Answer & { action: Verdict["action"] };
@@ -69,7 +77,7 @@ export type Applied = Answer & { action: Verdict["action"] };
 export type Conclusion = { outcome: string; message: string; heir: string | null };
 
 /** One namespace: which deployment holds which name. It is asked on apply and on delete, never while a deployment lives. Named by the namespace. */
-export class NamespaceObject extends DurableObject<Env> {
+export class NamespaceObject extends NamespaceResources {
   readonly #sql = this.ctx.storage.sql;
   /** Whether its tables are there; asking SQLite each time would cost more than most reads. */
   #born: boolean;
@@ -90,13 +98,19 @@ export class NamespaceObject extends DurableObject<Env> {
    * Makes a manifest true under its name: a new deployment (201), which replaces what was there at once or step by step, or the one that is there
    * already (200), unchanged or amended. The body is the deployment's view. The same Idempotency-Key answers the same.
    */
-  async apply(input: Apply): Promise<Reply<Applied>> {
-    const { manifest, mutation } = input;
+  async apply(asked: Apply): Promise<Reply<Applied>> {
+    const { mutation } = asked;
     for (;;) {
-      const active = await this.#active(manifest.name);
+      const active = await this.#active(asked.manifest.name);
+      const sealed = await sealRegistryPassword(this.env, asked.manifest, active?.manifest);
+      if (!sealed.ok) return sealed;
+      const manifest = sealed.value;
+      const input = { ...asked, manifest };
+      if (asked.mayCreateNamespace === false && !this.exists()) return mayNotCreate(this.name);
       if (input.holder !== undefined && active?.id !== input.holder)
         return refuseHolder(input.holder, manifest.name, active?.id ?? null);
-      const verdict = verdictOf(manifest, active, { force: input.force === true });
+      const renewed = this.referencesChanged(active);
+      const verdict = verdictOf(manifest, active, { force: input.force === true, renewed });
       if (input.dryRun) return this.#rehearse(manifest, mutation, active, verdict);
       this.#bear();
       // While the holder was asked, another apply may have taken the name.
@@ -163,12 +177,17 @@ export class NamespaceObject extends DurableObject<Env> {
         for (const id of takeLeftovers(this.#sql, name))
           addReplacement(this.#sql, id, deploymentId, "the name was given up", asker, now);
       forget(this.#sql, deploymentId);
+      forgetReferences(this.#sql, deploymentId);
     });
     this.ctx.waitUntil(this.#outbox.drain());
   }
 
   /** Makes a schedule true under its name: a new one (201), or the one that holds the name, changed or as it was (200). */
-  async applySchedule({ namespace, name, ...rest }: Omit<ScheduleApply, "identity"> & Named): Promise<Reply<Answer>> {
+  async applySchedule(
+    { namespace, name, ...rest }: Omit<ScheduleApply, "identity"> & Named,
+    mayCreateNamespace = true,
+  ): Promise<Reply<Answer>> {
+    if (!mayCreateNamespace && !this.exists()) return mayNotCreate(this.name);
     this.#bear();
     const { mutation } = rest;
     for (;;) {
@@ -177,7 +196,10 @@ export class NamespaceObject extends DurableObject<Env> {
       const now = Date.now();
       const claimed = commit(this.ctx.storage, () =>
         scheduleOf(this.#sql, name) === held
-          ? once(this.#sql, mutation, now, () => claimSchedule(this.#sql, name, free ? null : held, now))
+          ? once(this.#sql, mutation, now, () => {
+              ensure(this.#sql, { namespace, now, by: mutation });
+              return claimSchedule(this.#sql, name, free ? null : held, now);
+            })
           : null,
       );
       if (claimed === null) continue;
@@ -207,6 +229,18 @@ export class NamespaceObject extends DurableObject<Env> {
   /** The schedule no longer holds its name. */
   releaseSchedule(name: string, scheduleId: string): void {
     if (this.#born) commit(this.ctx.storage, () => releaseSchedule(this.#sql, name, scheduleId));
+  }
+
+  protected override isBorn(): boolean {
+    return this.#born;
+  }
+
+  protected override bear(): void {
+    this.#bear();
+  }
+
+  protected override drain(): Promise<void> {
+    return this.#outbox.drain();
   }
 
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {
@@ -263,6 +297,9 @@ export class NamespaceObject extends DurableObject<Env> {
         ...this.#identity(deployment_id, manifest, verdict, number, now),
         ...(owner_schedule === undefined ? {} : { owner_schedule }),
       };
+      const head: Head = { namespace: this.name, now, by: mutation };
+      ensure(sql, head);
+      remember(sql, identity, head);
       claim(sql, manifest.name, identity.id);
       addCreation(sql, identity, mutation, now);
       if (verdict.action !== "create") settleSuperseded(sql, manifest.name, verdict.id, identity.id);
@@ -289,6 +326,8 @@ export class NamespaceObject extends DurableObject<Env> {
   }
 
   async #deliver(key: string): Promise<void> {
+    if (key.startsWith("index ") || key.startsWith("tell "))
+      return deliverResource(key, this.#sql, this.env, this.name);
     const [what, id] = key.split(" ") as ["create" | "replace" | "amend", string];
     const deployment = remote(this.env.DEPLOYMENT, id);
     switch (what) {
@@ -349,14 +388,6 @@ function settleSuperseded(sql: SqlStorage, name: string, id: string, by: string)
 
 const refuseHolder = (id: string, name: string, holder: string | null): Reply<never> =>
   refuse("action_not_allowed", `${id} does not hold the name ${name}; ${holder ?? "nobody"} does.`);
-
-const replacedEntry = (by: string, why: string | null): Entry => ({
-  level: "warning",
-  component: "api",
-  reason: "force_replace",
-  message: `replaced at once by ${by}: ${why ?? "another manifest was applied to its name"}`,
-  data: { parent_id: by },
-});
 
 /** What the DeploymentObject will make of the same identity: so the answer of a creation is known, and kept, before its object is asked. */
 function firstView(identity: DeploymentIdentity): DeploymentView {

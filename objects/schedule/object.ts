@@ -16,10 +16,12 @@ import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
+import { sealRegistryPassword } from "../namespace/registry-password.ts";
 import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
+import { type Resealed, resealed } from "../reseal.ts";
 import { Watchers } from "../watch.ts";
 import { decide, initial, isUnderWay, type ScheduleDecision, type ScheduleEvent, triggerRefusal } from "./decide.ts";
 import { check, discard, type Sender, start } from "./deliver.ts";
@@ -53,7 +55,10 @@ export class ScheduleObject extends DurableObject<Env> {
   }
 
   /** Makes the schedule (201), changes it (200), or finds that it says so already (200). Null: it is deleted, and its name free for another. */
-  apply({ identity, spec, suspend, mutation }: ScheduleApply): Reply<Answer> | null {
+  async apply({ identity, spec: written, suspend, mutation }: ScheduleApply): Promise<Reply<Answer> | null> {
+    const sealed = await this.#sealed(written);
+    if (!sealed.ok) return sealed;
+    const spec = sealed.value;
     if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
     this.#born = true;
     return this.#change((now) => {
@@ -88,10 +93,22 @@ export class ScheduleObject extends DurableObject<Env> {
   }
 
   /** What applying it would come to: nothing is changed. */
-  wouldApply(spec: ScheduleSpec, suspend: boolean | null): "create" | "update" | "unchanged" {
+  async wouldApply(spec: ScheduleSpec, suspend: boolean | null): Promise<"create" | "update" | "unchanged"> {
+    const sealed = await this.#sealed(spec);
     const record = this.#load();
     if (record === null || record.state.status === "deleted") return "create";
-    return isSame(record, spec, suspend) ? "unchanged" : "update";
+    return sealed.ok && isSame(record, sealed.value, suspend) ? "unchanged" : "update";
+  }
+
+  /** Seals anew, with the newest key, what of its job is sealed. */
+  async reseal(): Promise<Reply<Resealed>> {
+    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
+  }
+
+  /** The job's registry password is not stored in clear. */
+  async #sealed(spec: ScheduleSpec): Promise<Reply<ScheduleSpec>> {
+    const job = await sealRegistryPassword(this.env, spec.job, this.#load()?.spec.job);
+    return job.ok ? accept({ ...spec, job: job.value }) : job;
   }
 
   /** Starts a run now, or suspends or resumes. What is so already is success. */

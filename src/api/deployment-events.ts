@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { JournalEvent, Level } from "../../contract/event.ts";
 import { DeploymentId } from "../../contract/id.ts";
+import { accept } from "../../contract/problem.ts";
 import { jsonText } from "../answer.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { EVENT } from "../example.ts";
@@ -32,6 +33,10 @@ export const EVENT_ANSWERS = {
   },
 } as const;
 
+/** As every event, and with the name that Ring has for `resource_id`. */
+const DeploymentEvent = JournalEvent.extend({ deployment_id: z.string().optional() });
+const withDeployment = (id: string, body: string): string => `${body.slice(0, -1)},"deployment_id":"${id}"}`;
+
 export const DEPLOYMENT_EVENTS = [
   route({
     method: "GET",
@@ -42,18 +47,21 @@ export const DEPLOYMENT_EVENTS = [
     summary: "Events of a deployment",
     params: { id: DeploymentId },
     query: EventQuery,
-    answers: EVENT_ANSWERS,
+    answers: { 200: { ...EVENT_ANSWERS[200], schema: z.array(DeploymentEvent) } },
     handle: async (ask) => {
       const { namespaces } = ask.principal;
       const { level, limit, after } = ask.query;
+      const id = ask.params.id as string;
       const stub = deploymentStub(ask);
       if (wantsStream(ask.request)) {
         return journalStream(startOf(ask.request, after), level, (seq, waitMs) =>
-          call(stub, (deployment) => deployment.follow(namespaces, seq, waitMs)),
+          call(stub, (deployment) => deployment.follow(namespaces, seq, waitMs)).then((reply) =>
+            reply.ok ? accept(reply.value.map(({ seq, body }) => ({ seq, body: withDeployment(id, body) }))) : reply,
+          ),
         );
       }
       const events = unwrap(await call(stub, (deployment) => deployment.events(namespaces, level ?? null, limit)));
-      return jsonText(`[${events.join(",")}]`);
+      return jsonText(`[${events.map((body) => withDeployment(id, body)).join(",")}]`);
     },
   }),
 ];

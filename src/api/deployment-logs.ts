@@ -7,8 +7,8 @@ import { jsonText } from "../answer.ts";
 import { LOG_LINE } from "../example.ts";
 import { byTime, followLogs, type Readable } from "../followed-logs.ts";
 import { linesOf, type Source, unavailable } from "../log-source.ts";
-import { ProblemError, unwrap } from "../problem.ts";
-import { flag, limit } from "../query.ts";
+import { fail, ProblemError, unwrap } from "../problem.ts";
+import { flag } from "../query.ts";
 import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
 import { deploymentStub } from "./deployments.ts";
@@ -25,7 +25,7 @@ const Since = z.string().transform((text, context) => {
 });
 
 const Query = z.object({
-  tail: limit(10_000, 100).describe("How many of the newest lines"),
+  tail: z.coerce.number().int().min(0).max(10_000).default(100).describe("How many of the newest lines"),
   since: Since.optional().describe("Only lines since then: `<n>s`, `<n>m`, `<n>h`, `<n>d` ago, or a time (RFC 3339)"),
   container: z.string().min(1).optional().describe("Only instances whose id starts with this or has it in it"),
   follow: flag.optional().describe("Stream new lines as they are written"),
@@ -40,8 +40,8 @@ export const DEPLOYMENT_LOGS = [
     group: "Deployments",
     summary: "What its instances write",
     description:
-      "Lines of all instances, in order of time. When a host cannot be asked, a line of the level `warning` in its instances' place says why. A stream goes on over restarts, and ends when the deployment has ended.",
-    params: { id: DeploymentId },
+      "Lines of all instances, in order of time. An id that names no deployment has no lines; its stream is refused. When a host cannot be asked, a line of the level `warning` in its instances' place says why. A stream goes on over restarts, and ends when the deployment has ended.",
+    // No form is asked of the id: Ring answers no lines for one that names nothing, and so do we.
     query: Query,
     answers: {
       200: {
@@ -52,7 +52,8 @@ export const DEPLOYMENT_LOGS = [
       },
     },
     handle: async (ask) => {
-      if (!ask.query.follow) return snapshot(ask);
+      if (!ask.query.follow) return await snapshot(ask);
+      if (!isId(ask)) fail("not_found", `There is no deployment ${JSON.stringify(ask.params.id?.slice(0, 100))}.`);
       const first = await readable(ask);
       const { tail, since = null } = ask.query;
       return followLogs(
@@ -91,7 +92,7 @@ const wants = (ask: LogAsk, instance: string): boolean => instance.includes(ask.
 
 async function snapshot(ask: LogAsk): Promise<Response> {
   const { tail, since = null } = ask.query;
-  const { sources } = await readable(ask);
+  const { sources } = (isId(ask) && (await readableNow(ask))) || { sources: [] };
   const signal = new AbortController().signal;
   const all = await Promise.all(
     sources.map(async (source) => {
@@ -105,7 +106,19 @@ async function snapshot(ask: LogAsk): Promise<Response> {
       return lines;
     }),
   );
-  return jsonText(JSON.stringify(byTime(all.flat()).slice(-tail)));
+  return jsonText(JSON.stringify(byTime(all.flat()).slice(-tail || Number.MAX_SAFE_INTEGER)));
+}
+
+const isId = ({ params }: LogAsk): boolean => DeploymentId.safeParse(params.id).success;
+
+/** What can be read; null when there is no such deployment. */
+async function readableNow(ask: LogAsk): Promise<Readable | null> {
+  try {
+    return await readable(ask);
+  } catch (error) {
+    if (error instanceof ProblemError && error.refusal.code === "not_found") return null;
+    throw error;
+  }
 }
 
 /** What there is after the next change, or after a while; null when the deployment is gone. */
@@ -113,11 +126,5 @@ async function next(ask: LogAsk, seq: number, waitMs: number): Promise<Readable 
   const news = await call(deploymentStub(ask), (deployment) =>
     deployment.follow(ask.principal.namespaces, seq, waitMs),
   );
-  if (!news.ok) return null;
-  try {
-    return await readable(ask);
-  } catch (error) {
-    if (error instanceof ProblemError && error.refusal.code === "not_found") return null;
-    throw error;
-  }
+  return news.ok ? readableNow(ask) : null;
 }

@@ -5,13 +5,13 @@ import { Manifest } from "../../contract/manifest.ts";
 import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Answer } from "../../contract/request.ts";
 import { ManifestChange } from "../../contract/rollout.ts";
-import { type Principal, permits } from "../../contract/scope.ts";
 import { remote } from "../../objects/remote.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
 import { DEPLOYMENT, MANIFEST } from "../example.ts";
 import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
 import { preferredWait } from "../mutation.ts";
-import { fail, unwrap } from "../problem.ts";
+import { mayCreateNamespace, permitNamespace } from "../namespaced.ts";
+import { unwrap } from "../problem.ts";
 import { duration, flag, limit, several } from "../query.ts";
 import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
@@ -39,14 +39,6 @@ const DryRun = z.object({
 });
 
 export const deploymentStub = (ask: Ask) => () => remote(ask.env.DEPLOYMENT, ask.params.id as string);
-
-/** The namespace is looked at before anything else about the body, so that a token learns nothing about namespaces that are not its own. */
-export function permitNamespace(body: unknown, principal: Principal): void {
-  const namespace = (body as { namespace?: unknown } | null)?.namespace ?? "default";
-  if (typeof namespace === "string" && !permits(principal, namespace)) {
-    fail("namespace_not_permitted", `This token is not for the namespace ${JSON.stringify(namespace.slice(0, 100))}.`);
-  }
-}
 
 export const DEPLOYMENTS = [
   route({
@@ -84,13 +76,15 @@ export const DEPLOYMENTS = [
         schema: z.union([DeploymentView, DryRun]),
       },
     },
-    problems: ["namespace_not_permitted", "name_taken"],
+    problems: ["namespace_not_permitted", "name_taken", "secret_key_missing"],
     handle: async (ask) => {
+      const { principal, body } = ask;
       const input = {
-        manifest: ask.body,
+        manifest: body,
         mutation: await ask.mutation(),
         dryRun: ask.query.dry_run === true,
         force: ask.query.force === true,
+        mayCreateNamespace: mayCreateNamespace(principal, body.namespace),
       };
       const applied = unwrap(
         await call(
@@ -120,7 +114,7 @@ export const DEPLOYMENTS = [
       status: several(DeploymentStatus),
       kind: several(z.enum(["worker", "job"])),
       label: several(z.string()).describe("`key` or `key=value`"),
-      limit: limit(1000, 100),
+      limit: limit(1000, 1000),
       cursor: DeploymentId.optional().describe("From the `Link` header of the page before"),
     }),
     answers: {

@@ -1,5 +1,6 @@
 import type { Route } from "../route.ts";
 import { AUDIT } from "./audit.ts";
+import { CONFIGS } from "./configs.ts";
 import { DEPLOYMENT_EVENTS } from "./deployment-events.ts";
 import { DEPLOYMENT_EXEC } from "./deployment-exec.ts";
 import { DEPLOYMENT_LOGS } from "./deployment-logs.ts";
@@ -7,17 +8,24 @@ import { DEPLOYMENT_METRICS } from "./deployment-metrics.ts";
 import { DEPLOYMENTS } from "./deployments.ts";
 import { documentation } from "./documentation.ts";
 import { HEALTH } from "./health.ts";
+import { HOOKS } from "./hooks.ts";
 import { HOST_LINK } from "./host-link.ts";
 import { HOSTS } from "./hosts.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
 import { LOGIN } from "./login.ts";
 import { METRICS } from "./metrics.ts";
+import { NAMESPACES } from "./namespaces.ts";
 import { NODE } from "./node.ts";
 import { ROLLOUTS } from "./rollouts.ts";
 import { SCHEDULES } from "./schedules.ts";
+import { SECRET_RESEAL } from "./secret-reseal.ts";
+import { SECRETS } from "./secrets.ts";
 import { STREAM_TICKETS } from "./stream-tickets.ts";
 import { TOKENS } from "./tokens.ts";
 import { USERS } from "./users.ts";
+import { VOLUMES } from "./volumes.ts";
+import { WEBHOOK_DELIVERIES } from "./webhook-deliveries.ts";
+import { WEBHOOKS } from "./webhooks.ts";
 import { WHOAMI } from "./whoami.ts";
 
 /** Every route, in the order in which the documentation shows them. */
@@ -29,12 +37,20 @@ export const ROUTES: readonly Route[] = [
   ...DEPLOYMENT_METRICS,
   ...DEPLOYMENT_EXEC,
   ...SCHEDULES,
+  ...NAMESPACES,
+  ...CONFIGS,
+  ...SECRETS,
+  ...SECRET_RESEAL,
+  ...VOLUMES,
   ...HOSTS,
   ...JOIN_TOKENS,
   ...LOGIN,
   ...USERS,
   ...STREAM_TICKETS,
   ...TOKENS,
+  ...WEBHOOKS,
+  ...WEBHOOK_DELIVERIES,
+  ...HOOKS,
   ...WHOAMI,
   ...AUDIT,
   ...METRICS,

@@ -8,12 +8,12 @@ import { conditional, jsonText, resource } from "../answer.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { SCHEDULE, SCHEDULE_BODY } from "../example.ts";
 import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
+import { mayCreateNamespace, permitNamespace } from "../namespaced.ts";
 import { unwrap } from "../problem.ts";
 import { flag, limit, several } from "../query.ts";
 import { type Ask, type BodyRule, type Route, route } from "../route.ts";
 import { call } from "../stub.ts";
 import { EVENT_ANSWERS, EventQuery } from "./deployment-events.ts";
-import { permitNamespace } from "./deployments.ts";
 
 const params = { id: ScheduleId };
 const scheduleStub = (ask: Ask) => () => remote(ask.env.SCHEDULE, ask.params.id as string);
@@ -93,7 +93,7 @@ export const SCHEDULES = [
         schema: z.union([ScheduleView, DryRun]),
       },
     },
-    problems: ["namespace_not_permitted"],
+    problems: ["namespace_not_permitted", "secret_key_missing"],
     handle: async (ask) => {
       const namespace = () => remote(ask.env.NAMESPACE, ask.body.namespace);
       if (ask.query.dry_run === true) {
@@ -101,7 +101,10 @@ export const SCHEDULES = [
         return jsonText(JSON.stringify({ dry_run: true, ...would }));
       }
       const mutation = await ask.mutation();
-      const applied = unwrap(await call(namespace, (object) => object.applySchedule({ ...ask.body, mutation })));
+      const mayCreate = mayCreateNamespace(ask.principal, ask.body.namespace);
+      const applied = unwrap(
+        await call(namespace, (object) => object.applySchedule({ ...ask.body, mutation }, mayCreate)),
+      );
       const { id } = JSON.parse(applied.body) as ScheduleView;
       return resource(applied, applied.status === 201 ? { location: `${ask.prefix}/schedules/${id}` } : {});
     },

@@ -3,13 +3,12 @@ import { TokenId } from "../../contract/id.ts";
 import type { Violation } from "../../contract/problem.ts";
 import { type Principal, permits, SCOPES } from "../../contract/scope.ts";
 import { TokenCreate, TokenCreated, TokenView } from "../../contract/token.ts";
-import { CLUSTER_SHARD } from "../../objects/projection.ts";
 import { remote } from "../../objects/remote.ts";
 import { covers, exceeds } from "../../objects/token/reach.ts";
 import { forget } from "../access.ts";
 import { conditional, resource } from "../answer.ts";
 import { TOKEN, TOKEN_CREATED } from "../example.ts";
-import { listRows, type Merged, pageAnswer } from "../listing.ts";
+import { coveredRows, pageAnswer } from "../listing.ts";
 import { fail, unwrap } from "../problem.ts";
 import { limit, several } from "../query.ts";
 import { type Ask, route } from "../route.ts";
@@ -119,7 +118,7 @@ export const TOKENS = [
       "Newest first, join tokens included, and what was revoked or has expired for 30 days after its end. A token for some namespaces sees those that are for no others. Sessions are not listed.",
     query: z.object({
       status: several(z.enum(["active", "revoked"])),
-      limit: limit(1000, 100),
+      limit: limit(1000, 1000),
       cursor: TokenId.optional().describe("From the `Link` header of the page before"),
     }),
     answers: {
@@ -130,7 +129,7 @@ export const TOKENS = [
         headers: { Link: '`<…>; rel="next"` when there are more' },
       },
     },
-    handle: async (ask) => pageAnswer(ask, await visibleTokens(ask.env, ask.principal, ask.query)),
+    handle: async (ask) => pageAnswer(ask, await coveredRows(ask.env, "token", ask.principal, ask.query)),
   }),
   route({
     method: "GET",
@@ -188,36 +187,3 @@ export const TOKENS = [
     },
   }),
 ];
-
-/** A page of what the principal may see. Only for one that is bound to namespaces is each row looked into. */
-async function visibleTokens(
-  env: Env,
-  principal: Principal,
-  { status, cursor, limit }: { status: string[]; cursor?: string | undefined; limit: number },
-): Promise<Merged> {
-  const bound = principal.namespaces.length > 0;
-  const bodies: string[] = [];
-  let before = cursor ?? null;
-  for (;;) {
-    const page = await listRows(env, [CLUSTER_SHARD], {
-      kind: "token",
-      namespaces: [],
-      names: [],
-      statuses: status,
-      types: [],
-      labels: [],
-      before,
-      limit: bound ? 1000 : limit,
-    });
-    if (!bound) return page;
-    for (const body of page.bodies) {
-      const view = JSON.parse(body) as TokenView;
-      if (!covers(principal, view.namespaces)) continue;
-      if (bodies.length === limit) return { bodies, next: before };
-      bodies.push(body);
-      before = view.id;
-    }
-    if (page.next === null) return { bodies, next: null };
-    if (bodies.length < limit) before = page.next;
-  }
-}

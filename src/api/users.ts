@@ -84,7 +84,7 @@ export const USERS = [
     summary: "List users",
     description: "Newest first.",
     query: z.object({
-      limit: limit(1000, 100),
+      limit: limit(1000, 1000),
       cursor: UserId.optional().describe("From the `Link` header of the page before"),
     }),
     answers: {

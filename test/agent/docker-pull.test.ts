@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Observation, Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { engineNames, engineParts, Harness, never, pause, type Running, until } from "./docker-harness.ts";
 import { Registry } from "./docker-registry.ts";
@@ -63,6 +63,21 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
       expect(told[0]).toBe(`pulling ${image}`);
       expect(told.length).toBeLessThan(8);
       if (runtime === "docker") expect(told.some((it) => /^pulling .* \d+ %$/.test(it))).toBe(true);
+    });
+
+    test("a Docker config.json of a secret, or of the host, has the credentials too", async () => {
+      const auth = Buffer.from(`${registry.username}:${registry.password}`).toString("base64");
+      const registry_config = JSON.stringify({ auths: { [registry.host]: { auth } } });
+      const first = await registry.publish(harness.engine, name(), "1");
+      expect((await raise({ image: first.image, registry_config })).seen.phase).toBe("running");
+      const second = await registry.publish(harness.engine, name(), "1");
+      expect((await raise({ image: second.image })).seen).toMatchObject({ phase: "failed" });
+      const folder = mkdtempSync(join(tmpdir(), "lamplighter-docker-config-"));
+      writeFileSync(join(folder, "config.json"), registry_config);
+      vi.stubEnv("DOCKER_CONFIG", folder);
+      expect((await raise({ image: second.image, use_host_auth: true })).seen.phase).toBe("running");
+      vi.unstubAllEnvs();
+      rmSync(folder, { recursive: true });
     });
 
     test("IfNotPresent asks no registry for what is here; Never neither; Always does", async () => {

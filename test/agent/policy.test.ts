@@ -35,6 +35,8 @@ test.each<[string, Partial<WorkloadSpec>, Partial<PolicyFile>, string | null]>([
   ["host network, permitted", { ...docker, network: "host" }, { host_network: true }, null],
   ["an image, none listed", docker, {}, null],
   ["an image, not listed", docker, { images: ["ghcr.io/acme"] }, "images"],
+  ["the host's own credentials", { ...docker, use_host_auth: true }, {}, "host_registry_auth"],
+  ["the host's own credentials, permitted", { ...docker, use_host_auth: true }, { host_registry_auth: true }, null],
   ["an image, listed", docker, { images: ["ghcr.io/acme", "nginx"] }, null],
   ["a mount, none listed", { ...docker, mounts: [bind("/srv")] }, {}, "host_mounts"],
   ["a mount, listed", { ...docker, mounts: [bind("/srv/data")] }, { host_mounts: ["/srv"] }, null],
@@ -111,7 +113,13 @@ test("prefixes of paths end at whole segments", () => {
 
 test("the file: absent, malformed, with an unknown key", async () => {
   const path = join(folder(), "policy.json");
-  expect(await readPolicy(path)).toEqual({ privileged: false, host_network: false, host_mounts: [], images: [] });
+  expect(await readPolicy(path)).toEqual({
+    privileged: false,
+    host_network: false,
+    host_mounts: [],
+    images: [],
+    host_registry_auth: false,
+  });
   writeFileSync(path, "{");
   await expect(readPolicy(path)).rejects.toThrow(`${path} is not valid JSON`);
   writeFileSync(path, '{"privilege": true, "host_mounts": ["relative"]}');

@@ -20,6 +20,41 @@ function failure(work: () => unknown): Failure {
 
 const details = (text: string) => failure(() => read(text)).details;
 
+describe("fields that nobody knows", () => {
+  const text = `
+deployments:
+  web:
+    name: web
+    image: nginx
+    restart_policy: always
+    health_checks: [{ type: tcp, port: 80, backoff: linear }]
+    labels: { "a.b": c }
+volumes_from_elsewhere: {}
+`;
+  test("are left out with a warning each, where they stand", () => {
+    const { deployments, warnings } = read(text);
+    expect(deployments[0]?.body).toEqual({
+      name: "web",
+      image: "nginx",
+      health_checks: [{ type: "tcp", port: 80 }],
+      labels: { "a.b": "c" },
+    });
+    expect(warnings).toEqual([
+      "app.yaml:9:1 volumes_from_elsewhere: unknown section",
+      "app.yaml:7:44 deployments.web.health_checks[0].backoff: unknown field; it is left out",
+      "app.yaml:6:5 deployments.web.restart_policy: unknown field; it is left out",
+    ]);
+  });
+
+  test("are refused when they look like a known one, and all of them with --strict", () => {
+    expect(details("name: web\nimage: a\nreplica: 2\n")).toEqual([
+      'app.yaml:3:1 replica: unknown field; did you mean "replicas"?',
+    ]);
+    const strict = failure(() => declarations([new Source("app.yaml", text, () => undefined)], true));
+    expect(strict.details).toHaveLength(3);
+  });
+});
+
 describe("what a file may be", () => {
   test("a single deployment", () => {
     const { deployments } = read("name: web\nruntime: process\ncommand: [sleep, '1']\n");
@@ -127,7 +162,7 @@ image: a
 
   test("configs are refused by name, and a misspelt section is suggested", () => {
     expect(details("configs:\n  app: { name: app }\ndeployment: {}\n")).toEqual([
-      'app.yaml:3:1 deployment: unknown field; did you mean "deployments"?',
+      'app.yaml:3:1 deployment: unknown section; did you mean "deployments"?',
       "app.yaml:2:3 configs.app: configs are not carried out by this version",
     ]);
   });

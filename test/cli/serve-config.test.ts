@@ -22,9 +22,28 @@ test("settings are quoted, and an IPv6 address is in brackets", () => {
     port: 80,
     tokenHash: "00",
     variables: operatorVariables({ METRICS_PUBLIC: "true", CLIENT_ADDRESS_HEADER: "", PATH: "/bin" }),
+    secretKeys: "k1:AA==",
   });
   expect(text).toContain('(name = "METRICS_PUBLIC", text = "true")');
   expect(text).not.toMatch(/CLIENT_ADDRESS_HEADER|PATH/);
   expect(text).toContain('disk = (path = "/a \\"b\\"/state", writable = true)');
   expect(text).toContain('address = "[::1]:80"');
+});
+
+test("webhooks leave by a network that reaches public addresses only, unless told otherwise", () => {
+  const settings = {
+    modulePath: "i.js",
+    stateDir: "/s",
+    host: "::1",
+    port: 80,
+    tokenHash: "00",
+    secretKeys: "k1:AA==",
+  };
+  const strict = serveConfig(settings);
+  expect(strict).toContain('(name = "egress", network = (allow = ["public"],');
+  expect(strict).toContain('(name = "EGRESS", service = "egress")');
+  expect(strict).toContain('(name = "WEBHOOK_TARGETS", text = "public")');
+  const open = serveConfig({ ...settings, webhookTargets: "any" });
+  expect(open).toContain('(name = "egress", network = (allow = ["public", "private"],');
+  expect(open).toContain('(name = "WEBHOOK_TARGETS", text = "any")');
 });

@@ -20,6 +20,7 @@ import type { Child } from "../../cli/up/child.ts";
 import { type ControlPlane, startControlPlane } from "../../cli/up/control-plane.ts";
 import { startAgent } from "../../cli/up/local-agent.ts";
 import { newRootToken, tokenHash } from "../../cli/up/root-token.ts";
+import { secretKeys } from "../../cli/up/secret-keys.ts";
 import type { Runtime } from "../../contract/workload.ts";
 import { ensureTestImage } from "../docker-image.ts";
 import { type Part, requires } from "../requires.ts";
@@ -32,7 +33,12 @@ export type HostSpec = {
   labels?: Record<string, string>;
   runtimes?: Runtime[];
 };
-export type ClusterOptions = { lostAfterMs?: number; docker?: Part | null; keepAnswers?: boolean };
+export type ClusterOptions = {
+  lostAfterMs?: number;
+  docker?: Part | null;
+  keepAnswers?: boolean;
+  webhookTargets?: "public" | "any";
+};
 
 type Host = Site & { spec: HostSpec; port: number; agent: Child | null; bootBefore: string | null };
 
@@ -106,7 +112,9 @@ export class Cluster {
       dataDir: this.folder,
       port: this.#port,
       tokenHash: tokenHash(this.token),
+      secretKeys: secretKeys(this.folder),
       ...(this.#options.lostAfterMs === undefined ? {} : { lostAfterMs: this.#options.lostAfterMs }),
+      ...(this.#options.webhookTargets === undefined ? {} : { webhookTargets: this.#options.webhookTargets }),
       ...(this.#modulePath === undefined ? {} : { modulePath: this.#modulePath }),
     });
     this.#modulePath = this.#plane.modulePath;

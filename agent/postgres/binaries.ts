@@ -1,0 +1,52 @@
+import { execFile } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+export const OLDEST_MAJOR = 15;
+export const NEWEST_MAJOR = 18;
+
+/** PostgreSQL's programs in one folder of this host. */
+export type Installation = { folder: string; major: number; version: string };
+
+/** Where the packages of Debian and Ubuntu, of PostgreSQL's own repository for Red Hat's, and of Homebrew put each version. */
+const PLACES: [folder: string, within: string][] = [
+  ["/usr/lib/postgresql", "bin"],
+  ["/usr", "bin"],
+  ["/opt/homebrew/opt", "bin"],
+  ["/usr/local/opt", "bin"],
+];
+
+/** The usable installations of this host, newest first. Debian keeps them off the PATH. */
+export async function findInstallations(env: NodeJS.ProcessEnv = process.env): Promise<Installation[]> {
+  const folders = new Set((env.PATH ?? "").split(delimiter).filter(Boolean));
+  for (const [folder, within] of PLACES)
+    for (const name of list(folder))
+      if (/^(pgsql-|postgresql@)?\d+$/.test(name)) folders.add(join(folder, name, within));
+  const found = await Promise.all(
+    [...folders].filter((folder) => existsSync(join(folder, "postgres"))).map(describeInstallation),
+  );
+  const usable = found.filter((each) => each !== null && each.major >= OLDEST_MAJOR && each.major <= NEWEST_MAJOR);
+  return (usable as Installation[]).sort((a, b) => b.major - a.major);
+}
+
+/** What a folder's `postgres` says of itself; null when it does not run. */
+export async function describeInstallation(folder: string): Promise<Installation | null> {
+  try {
+    const { stdout } = await run(join(folder, "postgres"), ["--version"], { timeout: 10_000 });
+    const version = /\(PostgreSQL\) (\d+)(\S*)/.exec(stdout);
+    return version ? { folder, major: Number(version[1]), version: `${version[1]}${version[2]}` } : null;
+  } catch {
+    return null;
+  }
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,127 @@
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import type { Account } from "../process/account.ts";
+import { giveTo } from "./account.ts";
+import { endOfLog, readControlFile } from "./control-file.ts";
+import type { LocalCluster } from "./ladder.ts";
+
+/** What is remembered of a database beside its data folder, and outlives it. */
+export const Mark = z.object({
+  /** The highest term that this host was given: nothing is done for a lower one. */
+  fence: z.int().nonnegative(),
+  /** The term under which the data folder was last opened as a writer. */
+  opened: z.int().nonnegative(),
+  /** Where the writer listens. Stays the same while it can. */
+  port: z.int().nullable(),
+});
+export type Mark = z.infer<typeof Mark>;
+
+const UNMARKED: Mark = { fence: 0, opened: 0, port: null };
+
+/** The folder of one database on this host. */
+export class Cluster {
+  readonly folder: string;
+  readonly #account: Account;
+
+  constructor(root: string, database: string, account: Account) {
+    this.folder = join(root, "clusters", database);
+    this.#account = account;
+  }
+
+  get pgdata(): string {
+    return join(this.folder, "pgdata");
+  }
+
+  /** Where a restore is made until it is complete. */
+  get incoming(): string {
+    return join(this.folder, "incoming");
+  }
+
+  get configFile(): string {
+    return join(this.folder, "postgresql.conf");
+  }
+
+  get logFile(): string {
+    return join(this.folder, "postgresql.log");
+  }
+
+  async make(): Promise<void> {
+    await mkdir(this.folder, { recursive: true, mode: 0o711 });
+  }
+
+  mark(): Mark {
+    const path = join(this.folder, "mark.json");
+    return existsSync(path) ? Mark.parse(JSON.parse(readFileSync(path, "utf8"))) : UNMARKED;
+  }
+
+  /** Durable once this has returned. */
+  async setMark(change: Partial<Mark>): Promise<Mark> {
+    const mark = { ...this.mark(), ...change };
+    await writeDurably(join(this.folder, "mark.json"), `${JSON.stringify(mark)}\n`, 0o600);
+    return mark;
+  }
+
+  /** Written by the agent, read by PostgreSQL. */
+  async write(name: string, content: string): Promise<void> {
+    const path = join(this.folder, name);
+    const file = await open(path, "w", 0o640);
+    await file.writeFile(content).finally(() => file.close());
+    await giveTo(this.#account, path);
+  }
+
+  /** The copy that is here, as far as it can be told without starting it. */
+  async local(): Promise<LocalCluster | null> {
+    const control = await readControlFile(this.pgdata);
+    if (control === null) return null;
+    const head = {
+      systemIdentifier: control.systemIdentifier,
+      timeline: control.timeline,
+      openedTerm: this.mark().opened,
+    };
+    if (existsSync(join(this.pgdata, "recovery.signal"))) return { ...head, state: "restoring", end: null };
+    if (control.state !== "shut down") return { ...head, state: "crashed", end: null };
+    const end = await endOfLog(this.pgdata, control).catch(() => null);
+    // Shut down, but without its own log: it has been tampered with.
+    return end === null ? { ...head, state: "restoring", end } : { ...head, state: "clean", end };
+  }
+
+  /** An empty place for a new data folder. */
+  async clearIncoming(): Promise<string> {
+    await rm(this.incoming, { recursive: true, force: true });
+    await mkdir(this.incoming, { mode: 0o700 });
+    await giveTo(this.#account, this.incoming);
+    return this.incoming;
+  }
+
+  /** The data folder is from now on what was made in `incoming`. What it was opened as before says nothing of it. */
+  async acceptIncoming(): Promise<void> {
+    await rm(this.pgdata, { recursive: true, force: true });
+    await this.setMark({ opened: 0 });
+    await rename(this.incoming, this.pgdata);
+    await syncFolder(this.folder);
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+    await rmdir(dirname(this.folder)).catch(() => {});
+  }
+}
+
+export async function writeDurably(path: string, content: string, mode: number): Promise<void> {
+  const file = await open(`${path}.new`, "w", mode);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.new`, path);
+  await syncFolder(dirname(path));
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  await folder.sync().finally(() => folder.close());
+}

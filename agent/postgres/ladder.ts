@@ -1,0 +1,111 @@
+import { formatLsn, type Lsn } from "../../postgres/lsn.ts";
+
+/** The data folder that is on this host. */
+export type LocalCluster = {
+  systemIdentifier: string;
+  timeline: number;
+  /** `restoring`: a restore was cut off, and what is there is no cluster yet. */
+  state: "clean" | "crashed" | "restoring";
+  /** The end of its log, known when it was shut down cleanly. */
+  end: Lsn | null;
+  /** The last term under which it was opened as a writer; 0 when never. */
+  openedTerm: number;
+};
+
+/** What the keepers that promised the term have, taken together: see quorum.ts. */
+export type Kept = {
+  promisedTerm: number;
+  writerTerm: number;
+  systemIdentifier: string | null;
+  timeline: number;
+  flush: Lsn | null;
+  restorable: boolean;
+  /** Of the newest base backup, uncompressed. */
+  baseBytes: number;
+};
+
+export type StartFacts = {
+  term: number;
+  /** The highest term that this host was ever given for the database. */
+  fence: number;
+  /** The term of the writer that runs here now; null when none does. */
+  runningTerm: number | null;
+  local: LocalCluster | null;
+  /** Null when too few keepers answered. */
+  kept: Kept | null;
+  /** A keeper found that the local log is not a continuation of its own. */
+  localDiverged: boolean;
+  driver: "process" | "container";
+};
+
+/** The rungs are numbered as in docs/design/databases.md: the higher, the longer a start takes. */
+export type Decision =
+  | { do: "nothing"; rung: 1; why: string }
+  /** Stop what runs, and decide again. */
+  | { do: "stop"; why: string }
+  | { do: "create"; rung: 3 | 4; why: string }
+  | { do: "start"; rung: 3 | 4; why: string }
+  | { do: "recover"; rung: 5; why: string }
+  | { do: "restore"; rung: 7 | 8; why: string }
+  | { do: "refuse"; code: "stale_term" | "keepers_unreachable" | "not_restorable"; why: string };
+
+/** Up to this size a restore takes about as long as its fixed parts. */
+const SMALL_BYTES = 100 * 1024 * 1024;
+
+/** How a database gets its writer on this host under a term. No clock, no I/O: what is known is in the facts. */
+export function decide(facts: StartFacts): Decision {
+  const { term, fence, runningTerm, local, kept, localDiverged } = facts;
+  const quick = facts.driver === "container" ? 4 : 3;
+  if (term < fence) return { do: "refuse", code: "stale_term", why: `this host was given term ${fence} already` };
+  if (kept === null)
+    return {
+      do: "refuse",
+      code: "keepers_unreachable",
+      why: "too few keepers answer for anyone to know what was acknowledged",
+    };
+  if (kept.promisedTerm > term)
+    return { do: "refuse", code: "stale_term", why: `the keepers have promised term ${kept.promisedTerm}` };
+  if (runningTerm === term && !localDiverged) return { do: "nothing", rung: 1, why: "it runs under this term" };
+  if (runningTerm !== null) return { do: "stop", why: `it runs under term ${runningTerm}` };
+
+  const cluster = local === null || local.state === "restoring" ? null : local;
+  const isEmpty = kept.flush === null && !kept.restorable;
+  if (cluster === null) {
+    if (isEmpty) return { do: "create", rung: quick, why: "it has never been written to" };
+    return restore(kept, local === null ? "there is no copy on this host" : "the restore here was cut off");
+  }
+  if (isEmpty)
+    return cluster.state === "clean"
+      ? { do: "start", rung: quick, why: "no keeper has anything of it yet" }
+      : { do: "recover", rung: 5, why: "no keeper has anything of it yet" };
+
+  const stale = whyStale(cluster, kept, localDiverged);
+  if (stale !== null) return restore(kept, stale);
+  if (cluster.state === "crashed")
+    return { do: "recover", rung: 5, why: "the copy here is the last writer's, which crashed" };
+  return { do: "start", rung: quick, why: "the copy here is complete" };
+}
+
+/**
+ * Why the copy on this host lacks, or may lack, what was acknowledged; null when it has it all. A writer's own log is never behind what it
+ * sent to a keeper. So a copy is complete when no later writer's log came to the keepers, and it still is what that writer left.
+ */
+function whyStale(local: LocalCluster, kept: Kept, diverged: boolean): string | null {
+  if (diverged) return "its log is not a continuation of the keepers'";
+  if (kept.systemIdentifier !== null && kept.systemIdentifier !== local.systemIdentifier)
+    return "it is another cluster";
+  if (local.openedTerm < kept.writerTerm)
+    return `it was last written under term ${local.openedTerm}, and the keepers have the log of term ${kept.writerTerm}`;
+  if (local.timeline < kept.timeline)
+    return `it is on timeline ${local.timeline}, and the keepers are on ${kept.timeline}`;
+  if (local.timeline > kept.timeline || local.end === null || kept.flush === null) return null;
+  if (local.end < kept.flush)
+    return `its log ends at ${formatLsn(local.end)}, and the keepers have it up to ${formatLsn(kept.flush)}`;
+  return null;
+}
+
+function restore(kept: Kept, why: string): Decision {
+  if (!kept.restorable)
+    return { do: "refuse", code: "not_restorable", why: `${why}, and no keeper has a base backup to restore from` };
+  return { do: "restore", rung: kept.baseBytes <= SMALL_BYTES ? 7 : 8, why };
+}

@@ -1,0 +1,111 @@
+import { readFileSync } from "node:fs";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { isAlive, Pid, signal } from "../process/pid.ts";
+import { killCluster } from "./postmaster.ts";
+
+/**
+ * How long a writer may go on without a word from the control plane. Two clocks, and whichever says so first: the monotonic one cannot be
+ * set, and the wall clock also counts while the machine is suspended.
+ */
+export const Lease = z.object({
+  database: z.string(),
+  term: z.int().positive(),
+  pgdata: z.string(),
+  postmaster: Pid,
+  until_monotonic_ms: z.number(),
+  until_wall_ms: z.number(),
+});
+export type Lease = z.infer<typeof Lease>;
+
+/** What ending a writer may take. It is over by then when the lease is. */
+export const STOP_ALLOWANCE_MS = 2_000;
+
+/** Of this machine since it was started, the same in every process. */
+export const monotonicMs = (): number => Number(process.hrtime.bigint() / 1_000_000n);
+
+export type Moment = { monotonic: number; wall: number };
+export const thisMoment = (): Moment => ({ monotonic: monotonicMs(), wall: Date.now() });
+
+export function leaseOf(
+  writer: { database: string; term: number; pgdata: string; postmaster: Pid },
+  /** When the renewal that was granted was *sent*: the control plane cannot have counted from earlier. */
+  sent: Moment,
+  ttlMs: number,
+): Lease {
+  const forMs = Math.max(0, ttlMs - STOP_ALLOWANCE_MS);
+  return { ...writer, until_monotonic_ms: sent.monotonic + forMs, until_wall_ms: sent.wall + forMs };
+}
+
+export const isOver = (lease: Lease, now: Moment): boolean =>
+  now.monotonic >= lease.until_monotonic_ms || now.wall >= lease.until_wall_ms;
+
+/** The leases of this host's writers: a file each, which the watchdog reads. */
+export class Leases {
+  readonly #folder: string;
+
+  constructor(root: string) {
+    this.#folder = join(root, "leases");
+  }
+
+  async grant(lease: Lease): Promise<void> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const path = this.#pathOf(lease.database);
+    await writeFile(`${path}.new`, JSON.stringify(lease), { mode: 0o600 });
+    await rename(`${path}.new`, path);
+  }
+
+  async drop(database: string): Promise<void> {
+    await rm(this.#pathOf(database), { force: true });
+  }
+
+  async all(): Promise<Lease[]> {
+    const files = await readdir(this.#folder).catch(() => []);
+    const texts = files
+      .filter((file) => file.endsWith(".json"))
+      .map((file) => readFile(join(this.#folder, file), "utf8").catch(() => null));
+    return (await Promise.all(texts)).flatMap((text) => {
+      const lease = text === null ? null : Lease.safeParse(JSON.parse(text));
+      return lease?.success ? [lease.data] : [];
+    });
+  }
+
+  /** Ends every writer whose lease is over. Answers which. Harmless to do in several processes. */
+  async enforce(now: Moment = thisMoment()): Promise<Lease[]> {
+    const over = (await this.all()).filter((lease) => isOver(lease, now));
+    await Promise.all(
+      over.map(async (lease) => {
+        await endWriter(lease);
+        // A lease that was granted meanwhile is another writer's, and stays.
+        const kept = await readFile(this.#pathOf(lease.database), "utf8").catch(() => "");
+        if (kept === JSON.stringify(lease)) await this.drop(lease.database);
+      }),
+    );
+    return over;
+  }
+
+  #pathOf(database: string): string {
+    return join(this.#folder, `${database}.json`);
+  }
+}
+
+/** As a crash. What is stopped by SIGSTOP does not hear SIGQUIT, and must not be there when it is let go on. */
+async function endWriter({ pgdata, postmaster }: Lease): Promise<void> {
+  if (await isAlive(postmaster)) {
+    signal(postmaster.pid, "SIGQUIT");
+    const end = monotonicMs() + STOP_ALLOWANCE_MS / 4;
+    while (monotonicMs() < end && !isStopped(postmaster.pid) && (await isAlive(postmaster)))
+      await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await killCluster(pgdata, postmaster);
+}
+
+function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("T");
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,152 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { open, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Connection } from "../../postgres/connection.ts";
+import type { Account } from "../process/account.ts";
+import { isAlive, type Pid, signal, startOf } from "../process/pid.ts";
+import { asUser } from "./account.ts";
+import { SUPERUSER } from "./parameters.ts";
+
+export type Place = { pgdata: string; socketFolder: string; port: number };
+
+/** How often a starting PostgreSQL is tried. Its start takes some tens of milliseconds. */
+const PROBE_EVERY_MS = 3;
+const FAST_STOP_MS = 20_000;
+const KILL_MS = 5_000;
+
+/** A PostgreSQL that runs, whoever started it. */
+export class Postmaster {
+  readonly place: Place;
+  readonly pid: Pid;
+  #child: ChildProcess | null;
+
+  /** Resolves once it is started, which is long before it can be used; see `ready`. It outlives the agent. */
+  static async start(
+    binaries: string,
+    place: Place,
+    { configFile, logFile, account }: { configFile: string; logFile: string; account: Account },
+  ): Promise<Postmaster> {
+    const log = await open(logFile, "a", 0o640);
+    try {
+      const child = spawn(join(binaries, "postgres"), ["-D", place.pgdata, "-c", `config_file=${configFile}`], {
+        ...asUser(account),
+        cwd: "/",
+        detached: true,
+        stdio: ["ignore", log.fd, log.fd],
+        env: { PATH: process.env.PATH, LANG: "C", PGTZ: "UTC", TZ: "UTC" },
+      });
+      await new Promise<void>((resolve, reject) => {
+        child.once("spawn", resolve);
+        child.once("error", (error) => reject(new Error(`PostgreSQL cannot be started: ${error.message}`)));
+      });
+      child.unref();
+      const pid = child.pid as number;
+      return new Postmaster(place, { pid, start: (await startOf(pid)) ?? "" }, child);
+    } finally {
+      await log.close();
+    }
+  }
+
+  /** The one that runs on a data folder already. */
+  static async find(place: Place): Promise<Postmaster | null> {
+    const pid = await runningOn(place.pgdata);
+    return pid === null ? null : new Postmaster(place, pid, null);
+  }
+
+  private constructor(place: Place, pid: Pid, child: ChildProcess | null) {
+    this.place = place;
+    this.pid = pid;
+    this.#child = child;
+  }
+
+  async isAlive(): Promise<boolean> {
+    if (this.#child && (this.#child.exitCode !== null || this.#child.signalCode !== null)) return false;
+    return isAlive(this.pid);
+  }
+
+  /** The agent's own connection, once there can be one: the log has been replayed then. Throws when it ends instead, or takes too long. */
+  async ready(timeoutMs: number): Promise<Connection> {
+    const end = performance.now() + timeoutMs;
+    for (let last = "it does not answer"; ; ) {
+      try {
+        return await this.connect("postgres");
+      } catch (error) {
+        last = (error as Error).message;
+      }
+      if (!(await this.isAlive())) throw new Error("PostgreSQL ended while it was starting");
+      if (performance.now() > end) throw new Error(`PostgreSQL is not ready after ${timeoutMs} ms: ${last}`);
+      await sleep(PROBE_EVERY_MS);
+    }
+  }
+
+  connect(database: string): Promise<Connection> {
+    const { socketFolder, port } = this.place;
+    return Connection.open({
+      ...{ host: socketFolder, port, user: SUPERUSER, database, timeoutMs: 2_000 },
+      applicationName: "lamplighter agent",
+    });
+  }
+
+  /** Lets transactions fail and sessions end, and writes everything out. Ends it by force when that takes too long. */
+  async stop(timeoutMs: number = FAST_STOP_MS): Promise<void> {
+    signal(this.pid.pid, "SIGINT");
+    if (await this.#isGone(timeoutMs)) return;
+    await this.stopAtOnce();
+  }
+
+  /** As a crash: the log is replayed at the next start. Also ends one that is stopped (SIGSTOP). */
+  async stopAtOnce(): Promise<void> {
+    if (await this.isAlive()) signal(this.pid.pid, "SIGQUIT");
+    if (!(await this.#isGone(200))) await killCluster(this.place.pgdata, this.pid);
+    if (!(await this.#isGone(KILL_MS))) throw new Error(`PostgreSQL (process ${this.pid.pid}) does not end`);
+  }
+
+  async #isGone(timeoutMs: number): Promise<boolean> {
+    const end = performance.now() + timeoutMs;
+    while (await this.isAlive()) {
+      if (performance.now() > end) return false;
+      await sleep(2);
+    }
+    return true;
+  }
+}
+
+/** The postmaster of a data folder. The number in its file may be another program's by now. */
+export async function runningOn(pgdata: string): Promise<Pid | null> {
+  const text = await readFile(join(pgdata, "postmaster.pid"), "utf8").catch(() => "");
+  const pid = Number(text.split("\n")[0]);
+  if (!Number.isInteger(pid) || pid <= 1) return null;
+  const start = await startOf(pid);
+  if (start === null || !worksIn(pid, pgdata)) return null;
+  return { pid, start };
+}
+
+/** SIGKILL to the postmaster first, so that it starts nothing more, and then to every process that works in its data folder. */
+export async function killCluster(pgdata: string, postmaster: Pid): Promise<void> {
+  if (await isAlive(postmaster)) signal(postmaster.pid, "SIGKILL");
+  for (const name of process.platform === "linux" ? readdirSync("/proc") : []) {
+    const pid = Number(name);
+    if (Number.isInteger(pid) && pid !== process.pid && isPostgres(pid) && worksIn(pid, pgdata)) signal(pid, "SIGKILL");
+  }
+  await rm(join(pgdata, "postmaster.pid"), { force: true });
+}
+
+/** PostgreSQL's processes have their data folder as their working folder. Elsewhere than on Linux it is taken for granted. */
+function worksIn(pid: number, pgdata: string): boolean {
+  if (process.platform !== "linux") return true;
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`).replace(/ \(deleted\)$/, "") === pgdata;
+  } catch {
+    return false;
+  }
+}
+
+function isPostgres(pid: number): boolean {
+  try {
+    return /^(postgres|postmaster)$/.test(readFileSync(`/proc/${pid}/comm`, "utf8").trim());
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,74 @@
+import { createWriteStream } from "node:fs";
+import { mkdir, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import type { RestorePlan } from "../../contract/keeper.ts";
+import { SEGMENT_BYTES } from "../../postgres/lsn.ts";
+import type { Account } from "../process/account.ts";
+import { giveTo } from "./account.ts";
+import { syncAll, unpack } from "./archive.ts";
+import type { Cluster } from "./cluster.ts";
+import type { KeeperClient } from "./keeper-client.ts";
+
+const FETCHES_AT_ONCE = 4;
+
+export type Restored = { plan: RestorePlan; bytes: number };
+
+/**
+ * Makes a data folder of what a keeper has: its base backup, and the log since laid out beside it. PostgreSQL replays that at its first start
+ * and goes on as a new timeline, so what another copy of the old one may still hold can never be taken for its continuation.
+ */
+export async function restore(
+  cluster: Cluster,
+  keeper: KeeperClient,
+  target: RestorePlan["target"],
+  account: Account,
+): Promise<Restored> {
+  const plan = await keeper.restorePlan(target);
+  const folder = await cluster.clearIncoming();
+  const wal = join(cluster.folder, "incoming-wal");
+  await rm(wal, { recursive: true, force: true });
+  await mkdir(wal, { mode: 0o700 });
+  const [bytes] = await Promise.all([
+    keeper.base(plan.base.id).then((from) => unpack(from, folder, plan.base.sha256, account)),
+    fetchLog(keeper, plan, wal, account),
+  ]);
+  await layOut(wal, join(folder, "pg_wal"));
+  await rm(wal, { recursive: true });
+  const signal = join(folder, "recovery.signal");
+  await writeFile(signal, "");
+  await giveTo(account, signal);
+  await rm(join(folder, "postmaster.pid"), { force: true });
+  await syncAll(folder);
+  await cluster.acceptIncoming();
+  return { plan, bytes: bytes + plan.segments.reduce((sum, segment) => sum + segment.bytes, 0) };
+}
+
+async function fetchLog(keeper: KeeperClient, plan: RestorePlan, folder: string, account: Account): Promise<void> {
+  const wanted: { file: string; bytes: number | null }[] = [
+    ...plan.history.map((file) => ({ file, bytes: null })),
+    ...plan.segments,
+  ];
+  const fetchSome = async () => {
+    for (let next = wanted.shift(); next; next = wanted.shift()) {
+      const { file, bytes } = next;
+      const path = join(folder, file);
+      const from = bytes === null ? await keeper.log(file) : await keeper.log(file, bytes);
+      const into = createWriteStream(path, { mode: 0o600 });
+      await pipeline(from, into);
+      if (bytes !== null) {
+        if (into.bytesWritten < bytes) throw new Error(`the keeper's ${file} is shorter than it said`);
+        // PostgreSQL takes only full segments; behind the end of the log come zeroes.
+        await truncate(path, SEGMENT_BYTES);
+      }
+      await giveTo(account, path);
+    }
+  };
+  await Promise.all(Array.from({ length: FETCHES_AT_ONCE }, fetchSome));
+}
+
+/** The log that is to be replayed, and nothing else: a cold base backup brings its own beginning of it. */
+async function layOut(from: string, to: string): Promise<void> {
+  for (const entry of await readdir(to, { withFileTypes: true })) if (entry.isFile()) await rm(join(to, entry.name));
+  for (const file of await readdir(from)) await rename(join(from, file), join(to, file));
+}

@@ -1,0 +1,72 @@
+import type { Lookup } from "../contract/gateway.ts";
+import type { Counters } from "./counters.ts";
+import type { DatabaseDirectory } from "./directory.ts";
+import { refusal } from "./refusal.ts";
+
+/** So many answers are kept; made-up names must not fill the memory. */
+const KEPT_MOST = 10_000;
+
+type Kept = { lookup: Lookup; askedAt: number };
+
+/** What the control plane said of roles and databases, for as long as it may be used. One question at a time per pair. */
+export class Lookups {
+  readonly #directory: DatabaseDirectory;
+  readonly #counters: Counters;
+  readonly #kept = new Map<string, Kept>();
+  readonly #asked = new Map<string, Promise<Lookup>>();
+  readonly #now: () => number;
+
+  constructor(directory: DatabaseDirectory, counters: Counters, now = () => performance.now()) {
+    this.#directory = directory;
+    this.#counters = counters;
+    this.#now = now;
+  }
+
+  async find(role: string, database: string): Promise<Lookup> {
+    const key = `${role}\0${database}`;
+    const kept = this.#kept.get(key);
+    if (kept && this.#now() - kept.askedAt < kept.lookup.fresh_ms) return kept.lookup;
+    try {
+      return await this.#ask(key, role, database);
+    } catch {
+      if (kept && this.#now() - kept.askedAt < kept.lookup.stale_ms) return kept.lookup;
+      throw refusal("no_control_plane");
+    }
+  }
+
+  /** Asks although an answer is kept: it has proved wrong. */
+  async refresh(role: string, database: string): Promise<Lookup> {
+    try {
+      return await this.#ask(`${role}\0${database}`, role, database);
+    } catch {
+      throw refusal("no_control_plane");
+    }
+  }
+
+  forget(databaseId: string): void {
+    for (const [key, { lookup }] of this.#kept) if (lookup.database?.id === databaseId) this.#kept.delete(key);
+  }
+
+  #ask(key: string, role: string, database: string): Promise<Lookup> {
+    const asked = this.#asked.get(key);
+    if (asked) return asked;
+    const askedAt = this.#now();
+    this.#counters.lookups_total++;
+    const answer = this.#directory.lookup({ role, database }).then(
+      (lookup) => {
+        this.#asked.delete(key);
+        this.#kept.delete(key);
+        this.#kept.set(key, { lookup, askedAt });
+        if (this.#kept.size > KEPT_MOST) this.#kept.delete(this.#kept.keys().next().value as string);
+        return lookup;
+      },
+      (error: unknown) => {
+        this.#asked.delete(key);
+        this.#counters.lookups_failed_total++;
+        throw error;
+      },
+    );
+    this.#asked.set(key, answer);
+    return answer;
+  }
+}

@@ -1,0 +1,116 @@
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import { mkdir, readdir, readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import { join, resolve } from "node:path";
+import { KEEPER_DEFAULT_PORT, KeeperName } from "../contract/keeper.ts";
+import { serve } from "./api.ts";
+import { replaceFile } from "./durable-file.ts";
+import { Gate } from "./gate.ts";
+import { holdFolder } from "./hold.ts";
+import { DEFAULT_RETENTION, type RetentionPolicy } from "./retention.ts";
+import { Roster } from "./roster.ts";
+import { FolderStore } from "./store/folder.ts";
+import type { ObjectStore } from "./store/object-store.ts";
+import { type S3Options, S3Store } from "./store/s3.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+export type KeeperOptions = {
+  /** Everything that the keeper keeps on its own disk. One keeper per folder. */
+  dataDir: string;
+  /** Unlike that of any other keeper of the same databases. */
+  name?: string | undefined;
+  listen?: { host: string; port: number } | undefined;
+  /** What callers of the API show. Made and kept in the file `token` of the data folder when absent. */
+  token?: string | undefined;
+  /** A folder, or a bucket. `store` in the data folder when absent. */
+  store?: string | S3Options | undefined;
+  retention?: Partial<RetentionPolicy> | undefined;
+  tailEveryMs?: number | undefined;
+  log?: ((line: string) => void) | undefined;
+};
+
+export type Keeper = {
+  name: string;
+  url: string;
+  token: string;
+  /** Ends the keeper. Commits wait until it runs again. */
+  close(): Promise<void>;
+};
+
+const TAIL_EVERY_MS = 60_000;
+const BACKUPS_AT_ONCE = 2;
+const SHIPMENTS_AT_ONCE = 4;
+
+/** Starts the keeper of a data folder: takes up every log in it, follows the writers that it was following, and answers its API. */
+export async function runKeeper(options: KeeperOptions): Promise<Keeper> {
+  const dataDir = resolve(options.dataDir);
+  const log = options.log ?? (() => {});
+  await mkdir(join(dataDir, "databases"), { recursive: true, mode: 0o700 });
+  const name = KeeperName.parse(options.name ?? "keeper");
+  const hold = holdFolder(dataDir);
+  try {
+    const token = options.token ?? (await ownToken(dataDir));
+    const around: Surroundings = {
+      name,
+      dataDir,
+      store: storeOf(options.store ?? join(dataDir, "store"), dataDir),
+      retention: { ...DEFAULT_RETENTION, ...options.retention },
+      tailEveryMs: options.tailEveryMs ?? TAIL_EVERY_MS,
+      backups: new Gate(BACKUPS_AT_ONCE),
+      shipments: new Gate(SHIPMENTS_AT_ONCE),
+      now: Date.now,
+      log,
+    };
+    const roster = await Roster.open(around, await readdir(join(dataDir, "databases")));
+    const server = createServer({ requestTimeout: 0 }, (request, response) => {
+      serve(request, response, { roster, around, isCaller: (given) => isSame(given, token) }).catch((error: Error) => {
+        log(`api: ${error.message}`);
+        response.destroy();
+      });
+    });
+    const url = await listen(server, options.listen ?? { host: "127.0.0.1", port: KEEPER_DEFAULT_PORT });
+    return {
+      name,
+      url,
+      token,
+      close: async () => {
+        server.close();
+        server.closeAllConnections();
+        await roster.close();
+        hold.release();
+      },
+    };
+  } catch (error) {
+    hold.release();
+    throw error;
+  }
+}
+
+function storeOf(store: string | S3Options, dataDir: string): ObjectStore {
+  if (typeof store === "string") return new FolderStore(store, join(dataDir, "store-was-there"));
+  return new S3Store(store);
+}
+
+async function ownToken(dataDir: string): Promise<string> {
+  const path = join(dataDir, "token");
+  const kept = await readFile(path, "utf8").catch(() => "");
+  if (kept.trim() !== "") return kept.trim();
+  const token = `lamp_keeper_${randomBytes(24).toString("hex")}`;
+  await replaceFile(path, `${token}\n`);
+  return token;
+}
+
+async function listen(server: Server, { host, port }: { host: string; port: number }): Promise<string> {
+  await new Promise<void>((done, reject) => {
+    server.once("error", (error) => reject(new Error(`The keeper cannot listen: ${error.message}`)));
+    server.listen(port, host, done);
+  });
+  const address = server.address();
+  const bound = typeof address === "object" && address !== null ? address.port : port;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${bound}`;
+}
+
+function isSame(given: string, token: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(token)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}

@@ -1,0 +1,70 @@
+import type { ControlBody } from "../../contract/frame.ts";
+import type { Sealed } from "../../contract/sealed.ts";
+import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
+import { registryLabel } from "../namespace/registry-password.ts";
+import { keyIdOf, openText, type SealingKeys, sealedAs, sealingKeys } from "../sealing.ts";
+
+/**
+ * What is about to be sent to the agent, with the sealed parts of its workloads opened: the only place where they are. One that cannot be opened goes
+ * out all the same, saying so: a set that left it out would have the agent stop what runs.
+ */
+export async function opened(body: ControlBody, env: Env): Promise<ControlBody> {
+  if (body.kind !== "apply" && body.kind !== "desired") return body;
+  if (body.workloads.every(({ spec }) => spec.sealed === undefined)) return body;
+  const keys = await sealingKeys(env);
+  const workloads = await Promise.all(
+    body.workloads.map(async (workload): Promise<Workload> => {
+      // What is to go needs no secrets to go.
+      if (workload.want === "gone" || workload.spec.sealed === undefined) return withoutSealed(workload);
+      const spec = keys.ok ? await openSpec(workload.spec, keys.value) : keys.refusal.detail;
+      return typeof spec === "string"
+        ? { ...withoutSealed(workload), spec: { ...withoutSealed(workload).spec, unreadable: spec } }
+        : { ...workload, spec };
+    }),
+  );
+  return { ...body, workloads };
+}
+
+const withoutSealed = (workload: Workload): Workload => {
+  const { sealed: _, ...spec } = workload.spec;
+  return { ...workload, spec };
+};
+
+class Unreadable extends Error {}
+
+/** The spec in clear; a text is why it cannot be opened. */
+async function openSpec({ sealed = {}, ...spec }: WorkloadSpec, keys: SealingKeys): Promise<WorkloadSpec | string> {
+  const read = async (text: Sealed, of = sealedAs(text)): Promise<string> => {
+    const clear = await openText(keys, text, of);
+    if (clear === null)
+      throw new Unreadable(
+        keys.keys.has(keyIdOf(text))
+          ? "a secret does not open: it was sealed as something else"
+          : `a secret is sealed with the key ${keyIdOf(text)}, which is not among SECRET_KEYS`,
+      );
+    return clear;
+  };
+  try {
+    const environment = { ...spec.environment };
+    for (const [variable, text] of Object.entries(sealed.environment ?? {})) environment[variable] = await read(text);
+    const files = [...(spec.files ?? [])];
+    for (const { destination, content } of sealed.files ?? [])
+      files.push({ destination, content: await read(content) });
+    const password = sealed.registry_password;
+    const registry =
+      spec.registry && password !== undefined
+        ? { ...spec.registry, password: await read(password, registryLabel(spec.namespace)) }
+        : spec.registry;
+    const config = sealed.registry_config;
+    return {
+      ...spec,
+      environment,
+      registry,
+      ...(files.length > 0 ? { files } : {}),
+      ...(config === undefined ? {} : { registry_config: await read(config) }),
+    };
+  } catch (error) {
+    if (error instanceof Unreadable) return error.message;
+    throw error;
+  }
+}

@@ -1,0 +1,143 @@
+// A host with PostgreSQL on it, as an agent has it, without the agent; and clients of its databases.
+import { chmodSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { databaseAccount } from "../../agent/postgres/account.ts";
+import { findInstallations, type Installation } from "../../agent/postgres/binaries.ts";
+import { embeddedInstallation } from "../../agent/postgres/embedded.ts";
+import type { KeeperAddress } from "../../agent/postgres/keeper-client.ts";
+import { Template } from "../../agent/postgres/template.ts";
+import { type StartOrder, Writers } from "../../agent/postgres/writer.ts";
+import { Connection } from "../../postgres/connection.ts";
+import { scramVerifier } from "../../postgres/scram-client.ts";
+
+export const PASSWORD = "correct horse";
+
+/** A folder that the user PostgreSQL runs as can get to. */
+export function scratch(name: string): string {
+  const folder = mkdtempSync(join(tmpdir(), `lamp-${name}-`));
+  chmodSync(folder, 0o711);
+  return folder;
+}
+
+let shared: Promise<{ installation: Installation; template: Template; root: string }> | null = null;
+
+/** What is used when nothing else is asked for: the host's own PostgreSQL, or the package's. */
+export async function installationFor(root: string): Promise<Installation> {
+  const [own] = await findInstallations();
+  const found = own ?? (await embeddedInstallation(root));
+  if (found === null) throw new Error("there is no PostgreSQL: apt-get install postgresql, or npm ci");
+  return found;
+}
+
+/** One template per test file: it takes a second or two to make. */
+function prepared() {
+  shared ??= (async () => {
+    const root = scratch("template");
+    process.once("exit", () => rmSync(root, { recursive: true, force: true }));
+    const account = await databaseAccount();
+    const installation = await installationFor(root);
+    const template = new Template(root, account);
+    await template.prepare(installation);
+    return { installation, template, root };
+  })();
+  return shared;
+}
+
+export class PostgresHost {
+  readonly root: string;
+  readonly writers: Writers;
+  readonly #orders = new Map<string, StartOrder>();
+
+  static async make(options: { startTimeoutMs?: number; log?: (line: string) => void } = {}): Promise<PostgresHost> {
+    const { installation, template } = await prepared();
+    const root = scratch("host");
+    const account = await databaseAccount();
+    const { startTimeoutMs = 20_000, log = () => {} } = options;
+    return new PostgresHost(root, new Writers({ root, account, installation, template, log, startTimeoutMs }));
+  }
+
+  private constructor(root: string, writers: Writers) {
+    this.root = root;
+    this.writers = writers;
+  }
+
+  async start(order: StartOrder) {
+    this.#orders.set(order.database, order);
+    return this.writers.start(order);
+  }
+
+  /** The host as it is after its disk was lost. */
+  async wipe(database: string): Promise<void> {
+    await this.crash(database);
+    rmSync(join(this.root, "clusters", database), { recursive: true, force: true });
+  }
+
+  /** kill -9 of PostgreSQL. */
+  async crash(database: string): Promise<void> {
+    const order = this.#orders.get(database);
+    if (order === undefined || !existsSync(this.writers.cluster(database).folder)) return;
+    const { killCluster } = await import("../../agent/postgres/postmaster.ts");
+    const running = await this.writers.running(order);
+    if (running) await killCluster(this.writers.cluster(database).pgdata, running.pid);
+  }
+
+  async close(): Promise<void> {
+    for (const database of this.#orders.keys()) await this.crash(database).catch(() => {});
+    rmSync(this.root, { recursive: true, force: true });
+  }
+}
+
+export async function orderFor(
+  database: string,
+  term: number,
+  keepers: readonly KeeperAddress[],
+  more: Partial<StartOrder> = {},
+): Promise<StartOrder> {
+  return {
+    ...{ database, term, profile: "L1", keepers, quorum: keepers.length === 0 ? 0 : Math.ceil(keepers.length / 2) },
+    naming: { name: "shop", owner: { role: "shop_owner", verifier: await verifier() } },
+    ...{ replicationPassword: "of the keepers", listen: { host: "127.0.0.1", port: await freePort() } },
+    ...more,
+  };
+}
+
+let kept: Promise<string> | null = null;
+const verifier = (): Promise<string> => {
+  kept ??= scramVerifier(PASSWORD);
+  return kept;
+};
+
+export function client(order: StartOrder, parameters: Record<string, string> = {}): Promise<Connection> {
+  const { listen, naming } = order;
+  return Connection.open({
+    ...{ host: listen.host, port: listen.port, user: naming.owner.role, password: PASSWORD, database: naming.name },
+    parameters,
+  });
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** Until something is so. */
+export async function until(what: string, check: () => Promise<boolean>, timeoutMs = 10_000): Promise<void> {
+  const end = Date.now() + timeoutMs;
+  for (let last: unknown = null; ; ) {
+    try {
+      if (await check()) return;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: last });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
