@@ -14,6 +14,7 @@ import { explainCommand } from "./deployment/explain.ts";
 import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
+import { gatewayCommand } from "./gateway.ts";
 import { hostCommands } from "./host/commands.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
 import { namespaceCommands } from "./namespace/commands.ts";
@@ -79,6 +80,7 @@ export function program(around: Surroundings): Command {
   upCommand(root, around);
   demoCommand(root, around);
   agentCommand(root, around);
+  gatewayCommand(root, around);
   root.commandsGroup("Deploy:");
   applyCommand(root, around);
   diffCommand(root, around);
