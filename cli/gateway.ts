@@ -41,7 +41,10 @@ export function gatewayCommand(program: Command, around: Surroundings): void {
     ],
   )
     .option("--url <url>", "the control plane's URL ($LAMPLIGHTER_URL, or the current context's)")
-    .option("--token <token>", "the token to send ($LAMPLIGHTER_TOKEN, or the current context's)")
+    .option(
+      "--token <token>",
+      "a token with the scope databases:connect ($LAMPLIGHTER_TOKEN, or the current context's)",
+    )
     .option("--listen <host:port>", "where clients connect to", "0.0.0.0:5432")
     .addOption(
       new Option("--tls <mode>", "require: refuse who does not encrypt. allow: encrypt for who asks")
