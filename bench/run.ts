@@ -4,13 +4,14 @@ import { parseArgs } from "node:util";
 import { createToRunning } from "./create-to-running.ts";
 import { deathToStatus } from "./death-to-status.ts";
 import type { Figure, Line, Setting } from "./figure.ts";
+import { gateway } from "./gateway.ts";
 import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
 import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
 
-const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory];
+const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory, gateway];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
