@@ -16,6 +16,8 @@ const server = createServer(async (request, response) => {
   const id = String(request.headers["webhook-id"]);
   arrivals.push({ endpoint: request.url ?? "", id, committed: Date.parse(timestamp), at });
 });
+// Longer than any pause between the rounds.
+server.keepAliveTimeout = 120_000;
 server.listen(0, "127.0.0.1", () => process.send?.((server.address() as AddressInfo).port));
 process.on("message", () => {
   process.send?.(arrivals);
