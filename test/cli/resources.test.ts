@@ -60,6 +60,11 @@ describe("configs", () => {
     expect((await cli("config list -n conf")).out).toMatch(/app[\s\S]*level/);
     expect((await cli("config update app -n conf --from-literal level=info")).code).toBe(0);
     expect(JSON.parse((await read()).data)).toMatchObject({ level: "info" });
+    await cli("config update app -n conf --merge --from-literal more=x");
+    expect(JSON.parse((await read()).data)).toEqual({ level: "info", more: "x" });
+    await cli("config create text -n conf --data plain");
+    const merged = await cli("config update text -n conf --merge --from-literal a=b");
+    expect([merged.code, merged.err]).toEqual([1, expect.stringContaining("what it holds is not a JSON object")]);
     expect((await cli("config create none -n conf")).err).toContain("nothing to put into the config");
     expect(await cli("config delete app -n conf")).toMatchObject(done(/deleted/));
     expect((await cli("config inspect conf/app")).code).toBe(EXIT.notFound);
