@@ -1,11 +1,18 @@
-import { PROBLEMS, type Refusal } from "../contract/problem.ts";
+import { PROBLEMS, type ProblemCode, type Refusal } from "../contract/problem.ts";
 
 /**
  * Ring answered errors in several shapes, one per endpoint: `{"error"}`, `{"message"}` or `{"errors"}`. Its clients read those members, so they
  * stand in our problem documents too, on the endpoints where Ring had them. What a refusal says itself (`hint`, `remaining`) stays.
  */
 type Member = "error" | "message" | "errors";
-type Rule = { method: RegExp; path: RegExp; statuses: readonly number[]; member: Member; text?: string };
+/** `texts` stand for our own detail where Ring's clients look for those very words. */
+type Rule = {
+  method: RegExp;
+  path: RegExp;
+  statuses: readonly number[];
+  member: Member;
+  texts?: Partial<Record<ProblemCode, string>>;
+};
 
 const RULES: readonly Rule[] = [
   {
@@ -13,29 +20,35 @@ const RULES: readonly Rule[] = [
     path: /^\/secrets\/[^/]+$/,
     statuses: [404, 409],
     member: "error",
-    text: "Secret not found",
+    texts: { not_found: "Secret not found" },
   },
   {
     method: /^(GET|DELETE)$/,
     path: /^\/volumes\/[^/]+$/,
     statuses: [404, 409],
     member: "error",
-    text: "Volume not found",
+    texts: { not_found: "Volume not found" },
   },
   {
     method: /^GET$/,
     path: /^\/deployments\/[^/]+\/events$/,
     statuses: [404],
     member: "error",
-    text: "Deployment not found",
+    texts: { not_found: "Deployment not found" },
   },
-  { method: /^DELETE$/, path: /^\/namespaces\/[^/]+$/, statuses: [409], member: "error" },
+  {
+    method: /^DELETE$/,
+    path: /^\/namespaces\/[^/]+$/,
+    statuses: [409],
+    member: "error",
+    texts: { namespace_not_empty: "namespace is not empty" },
+  },
   {
     method: /^POST$/,
     path: /^\/auth\/stream-ticket$/,
     statuses: [400, 422],
     member: "error",
-    text: "scope is required",
+    texts: { validation_failed: "scope is required" },
   },
   { method: /^POST$/, path: /^\/deployments$/, statuses: [409, 500], member: "message" },
   {
@@ -43,33 +56,30 @@ const RULES: readonly Rule[] = [
     path: /^\/deployments\/[^/]+\/health-checks$/,
     statuses: [404],
     member: "message",
-    text: "Deployment not found",
+    texts: { not_found: "Deployment not found" },
   },
   { method: /^(PUT|DELETE)$/, path: /^\/users\/[^/]+$/, statuses: [400, 409, 422], member: "errors" },
 ];
 
-/** The refusal with what Ring's clients look for. `text` stands for our own detail only where nothing was found or given. */
+/** The refusal with what Ring's clients look for. */
 export function withRingMembers(method: string, pathname: string, refusal: Refusal): Refusal {
   const { status } = PROBLEMS[refusal.code];
   const path = pathname.replace(/^\/v1(?=\/)/, "");
   const rule = RULES.find((one) => one.statuses.includes(status) && one.method.test(method) && one.path.test(path));
-  const members = rule === undefined ? accessMembers(refusal) : membersOf(rule, status, refusal);
+  const members = rule === undefined ? accessMembers(refusal) : membersOf(rule, refusal);
   return members === null ? refusal : { ...refusal, more: { ...members, ...refusal.more } };
 }
 
-function membersOf(
-  { member, text }: Rule,
-  status: number,
-  { detail, violations = [] }: Refusal,
-): Record<string, unknown> {
+function membersOf({ member, texts = {} }: Rule, { code, detail, violations = [] }: Refusal): Record<string, unknown> {
   if (member === "errors")
     return { errors: violations.length > 0 ? violations.map(({ message }) => message) : [detail] };
-  return { [member]: text !== undefined && status !== 409 ? text : detail };
+  return { [member]: texts[code] ?? detail };
 }
 
 /** What Ring said of tokens, on every route. */
 function accessMembers({ code, detail, more }: Refusal): Record<string, unknown> | null {
   if (code === "unauthenticated") return { error: "Invalid token" };
   if (code === "insufficient_scope") return { error: `token lacks required scope '${more?.required_scope ?? ""}'` };
-  return code === "namespace_not_permitted" ? { error: detail } : null;
+  if (code !== "namespace_not_permitted") return null;
+  return { error: more?.namespace === undefined ? detail : `token is not scoped to namespace '${more.namespace}'` };
 }
