@@ -5,14 +5,18 @@ import { PROBLEMS, type ProblemCode, type Refusal } from "../contract/problem.ts
  * stand in our problem documents too, on the endpoints where Ring had them. What a refusal says itself (`hint`, `remaining`) stays.
  */
 type Member = "error" | "message" | "errors";
-/** `texts` stand for our own detail where Ring's clients look for those very words. */
 type Rule = {
   method: RegExp;
   path: RegExp;
   statuses: readonly number[];
   member: Member;
-  texts?: Partial<Record<ProblemCode, string>>;
+  /** In Ring's words; our own detail where there are none. */
+  texts?: Readonly<Partial<Record<ProblemCode, string>>>;
 };
+
+const missing = (noun: string) => ({ not_found: `${noun} not found` });
+/** What was refused because others need it. */
+const held = (noun: string) => ({ ...missing(noun), still_referenced: `${noun.toLowerCase()} is still referenced` });
 
 const RULES: readonly Rule[] = [
   {
@@ -20,35 +24,42 @@ const RULES: readonly Rule[] = [
     path: /^\/secrets\/[^/]+$/,
     statuses: [404, 409],
     member: "error",
-    texts: { not_found: "Secret not found" },
+    texts: held("Secret"),
   },
   {
     method: /^(GET|DELETE)$/,
     path: /^\/volumes\/[^/]+$/,
     statuses: [404, 409],
     member: "error",
-    texts: { not_found: "Volume not found" },
+    texts: held("Volume"),
+  },
+  {
+    method: /^(GET|PUT|DELETE)$/,
+    path: /^\/configs\/[^/]+$/,
+    statuses: [404, 409],
+    member: "error",
+    texts: held("Config"),
+  },
+  {
+    method: /^(GET|DELETE)$/,
+    path: /^\/namespaces\/[^/]+$/,
+    statuses: [404, 409],
+    member: "error",
+    texts: { ...missing("Namespace"), namespace_not_empty: "namespace is not empty" },
   },
   {
     method: /^GET$/,
     path: /^\/deployments\/[^/]+\/events$/,
     statuses: [404],
     member: "error",
-    texts: { not_found: "Deployment not found" },
-  },
-  {
-    method: /^DELETE$/,
-    path: /^\/namespaces\/[^/]+$/,
-    statuses: [409],
-    member: "error",
-    texts: { namespace_not_empty: "namespace is not empty" },
+    texts: missing("Deployment"),
   },
   {
     method: /^POST$/,
     path: /^\/auth\/stream-ticket$/,
     statuses: [400, 422],
     member: "error",
-    texts: { validation_failed: "scope is required" },
+    texts: { malformed_body: "scope is required", validation_failed: "scope is required" },
   },
   { method: /^POST$/, path: /^\/deployments$/, statuses: [409, 500], member: "message" },
   {
@@ -56,7 +67,7 @@ const RULES: readonly Rule[] = [
     path: /^\/deployments\/[^/]+\/health-checks$/,
     statuses: [404],
     member: "message",
-    texts: { not_found: "Deployment not found" },
+    texts: missing("Deployment"),
   },
   { method: /^(PUT|DELETE)$/, path: /^\/users\/[^/]+$/, statuses: [400, 409, 422], member: "errors" },
 ];
@@ -70,10 +81,10 @@ export function withRingMembers(method: string, pathname: string, refusal: Refus
   return members === null ? refusal : { ...refusal, more: { ...members, ...refusal.more } };
 }
 
-function membersOf({ member, texts = {} }: Rule, { code, detail, violations = [] }: Refusal): Record<string, unknown> {
+function membersOf({ member, texts }: Rule, { code, detail, violations = [] }: Refusal): Record<string, unknown> {
   if (member === "errors")
     return { errors: violations.length > 0 ? violations.map(({ message }) => message) : [detail] };
-  return { [member]: texts[code] ?? detail };
+  return { [member]: texts?.[code] ?? detail };
 }
 
 /** What Ring said of tokens, on every route. */
