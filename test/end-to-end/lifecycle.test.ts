@@ -165,7 +165,10 @@ describe.skipIf(!docker.available)("the status lifecycle", () => {
       const manifest = here("never-ready", { ...check("never", { readiness: true }), rollout_deadline: "2s" });
       const view = await comesTo(manifest, "failed");
       expect(await reasons(view.id)).toContain("readiness_deadline_exceeded");
-      expect(await cluster.liveOf(view.id)).toEqual([]);
+      await until(
+        () => "it runs on",
+        async () => (await cluster.liveOf(view.id)).length === 0,
+      );
       await recovers(view, here("never-ready"));
     });
 
@@ -256,7 +259,8 @@ describe.skipIf(!docker.available)("the status lifecycle", () => {
     });
 
     test("a job that cannot be started is failed in the end", async () => {
-      const view = await comesTo(here("unstartable", { kind: "job", command: ["/no/such/program"] }), "failed");
+      const volumes = [{ type: "bind", source: join(cluster.marks, "nothing"), destination: "/there" }];
+      const view = await comesTo(job("unstartable", "true", { volumes }), "failed");
       expect(view.restart_count).toBe(MAX_RESTART_COUNT);
       await recovers(view, job("unstartable", "true"));
     });
@@ -274,7 +278,7 @@ describe.skipIf(!docker.available)("the status lifecycle", () => {
       });
     }
     expect(DIAGRAM.map((one) => edge(...one)).filter((one) => !walked.has(one))).toEqual([]);
-    expect([...walked].filter((one) => one === edge("worker", "running", "completed"))).toEqual([]);
+    expect(walked).not.toContain(edge("worker", "running", "completed"));
     expect(DEPLOYMENT_STATUSES.filter((one) => !seen.has(one))).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 // One way into each status of failure that is tried again, on a real engine, with what mends it.
 import { createHash, randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type Docker from "dockerode";
 import { networkName, volumeName } from "../../agent/docker/naming.ts";
@@ -9,7 +9,7 @@ import { testImage } from "../docker-image.ts";
 import type { ManifestBody } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import type { FaultyEngine } from "./faulty-engine.ts";
-import { SLEEPS, worker } from "./manifests.ts";
+import { worker } from "./manifests.ts";
 
 export type Trouble = {
   /** Fails on this machine as it is. */
@@ -47,14 +47,11 @@ export const TROUBLES: Record<FailureKind, Make> = {
   },
 
   create_container_error: ({ cluster }, name) => {
-    const volumes = [{ type: "bind", source: cluster.marks, destination: "/marks" }];
-    const program = join(cluster.marks, `${name}.sh`);
+    const source = join(cluster.marks, `folder-${name}`);
+    const volumes = [{ type: "bind", source, destination: "/there" }];
     return {
-      manifest: worker(cluster, "docker", name, { ...WELL, volumes, command: [`/marks/${name}.sh`] }),
-      mend: async () => {
-        writeFileSync(program, `#!/bin/sh\n${SLEEPS}\n`);
-        chmodSync(program, 0o755);
-      },
+      manifest: worker(cluster, "docker", name, { ...WELL, volumes }),
+      mend: async () => mkdirSync(source),
       fixed: worker(cluster, "docker", name, WELL),
     };
   },
