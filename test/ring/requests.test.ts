@@ -85,6 +85,12 @@ const MANIFEST = deploymentBody({
 
 const Empty = z.literal("");
 const list = <T extends z.ZodType>(type: T) => type.array().min(1);
+/** Of a list of everything: the file's project shares its control plane with tests that put strange things into lists. */
+const ours = <T extends z.ZodType>(type: T) =>
+  z
+    .array(z.looseObject({ namespace: z.string() }))
+    .transform((rows): unknown => rows.filter(({ namespace }) => namespace === space))
+    .pipe(list(type) as z.ZodType);
 const filled = (text: string) => text.replaceAll(/<(\w+)>/g, (_, name: string) => seen[name] ?? `<${name}>`);
 
 type Request = {
@@ -128,7 +134,7 @@ const REQUESTS: Request[] = [
   { by: "dashboard: a volume", method: "GET", path: "/volumes/<volume>", status: 200, answer: shape.Volume },
   { by: "apply", method: "POST", path: "/deployments", body: MANIFEST, status: 201, answer: shape.Deployment, keep: ["id", "first"] },
   { by: "apply --force", method: "POST", path: "/deployments?force=true", body: MANIFEST, status: 201, answer: shape.Deployment, keep: ["id", "deployment"] },
-  { by: "deployment list", method: "GET", path: "/deployments", status: 200, answer: list(shape.Deployment), late: true },
+  { by: "deployment list", method: "GET", path: "/deployments", status: 200, answer: ours(shape.Deployment), late: true },
   { by: "deployment list -n -s --type -l", method: "GET", path: `/deployments?namespace=${space}&status=running&kind=worker&label=env=prod&label=env`, status: 200, answer: list(shape.Deployment), late: true },
   { by: "deployment list, as e2e", method: "GET", path: `/deployments?namespace[]=${space}&status[]=running&status[]=failed&kind[]=worker&label[]=env`, status: 200, answer: list(shape.Deployment) },
   { by: "dashboard: with addresses", method: "GET", path: `/deployments?namespace=${space}&instances=1`, status: 200, answer: list(shape.Deployment) },
