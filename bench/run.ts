@@ -9,8 +9,9 @@ import { memory } from "./memory.ts";
 import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
+import { webhooks } from "./webhooks.ts";
 
-const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory];
+const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, webhooks, restart, idle, memory];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

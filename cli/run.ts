@@ -15,6 +15,7 @@ import { explainCommand } from "./deployment/explain.ts";
 import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
+import { hookCommands } from "./hook/commands.ts";
 import { hostCommands } from "./host/commands.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
 import { namespaceCommands } from "./namespace/commands.ts";
@@ -27,6 +28,7 @@ import { tokenCommands } from "./token/commands.ts";
 import { upCommand } from "./up/command.ts";
 import { userCommands } from "./user/commands.ts";
 import { volumeCommands } from "./volume/commands.ts";
+import { webhookCommands } from "./webhook/commands.ts";
 
 /** Runs one command line. Answers the exit code; never throws for what a user can cause. */
 export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
@@ -94,6 +96,7 @@ export function program(around: Surroundings): Command {
   secretCommands(root, around);
   volumeCommands(root, around);
   namespaceCommands(root, around);
+  hookCommands(root, around);
   root.commandsGroup("Steer:");
   hostCommands(root, around);
   nodeCommands(root, around);
@@ -101,6 +104,7 @@ export function program(around: Surroundings): Command {
   logoutCommand(root, around);
   userCommands(root, around);
   tokenCommands(root, around);
+  webhookCommands(root, around);
   auditCommand(root, around);
   contextCommands(root, around);
   doctorCommand(root, around);

@@ -83,7 +83,11 @@ export const SCHEDULE_BODY = {
   job: { image: "shop/backup:4", environment: { TARGET: "s3://shop-backups" }, deadline: "30m" },
 };
 
-const { name: _name, namespace: _namespace, ...AS_STORED } = Manifest.parse({
+const {
+  name: _name,
+  namespace: _namespace,
+  ...AS_STORED
+} = Manifest.parse({
   name: "backup",
   kind: "job",
   image: "shop/backup:4",

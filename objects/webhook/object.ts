@@ -21,6 +21,7 @@ import { Watchers } from "../watch.ts";
 import { allowed, answerOf, visible, withSecret } from "./answer.ts";
 import { type Asked, afterAttempt, decideEndpoint, type EndpointDecision, WELL } from "./decide.ts";
 import { Flights } from "./flights.ts";
+import { Gathering } from "./gathering.ts";
 import {
   attempts,
   deliveries,
@@ -58,12 +59,13 @@ export class WebhookObject extends DurableObject<Env> {
   #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
   readonly #watchers = new Watchers();
+  readonly #gathering = new Gathering((work) => this.#change(work));
   readonly #flights = new Flights({
     id: this.ctx.id.name as string,
     env: this.env,
     sql: this.#sql,
     load: () => this.#load(),
-    change: (work) => this.#change(work),
+    change: (work) => this.#gathering.add(work),
     note: (record, decision, now) => this.#note(record, decision, now),
     waitUntil: (promise) => this.ctx.waitUntil(promise),
   });
@@ -170,8 +172,8 @@ export class WebhookObject extends DurableObject<Env> {
   }
 
   /** Takes events into the queue; those that it knows already are the same ones. One that is not active takes none. */
-  enqueue(events: WebhookEvent[]): void {
-    this.#change((now) => {
+  enqueue(events: WebhookEvent[]): Promise<void> {
+    return this.#gathering.add((now) => {
       const record = this.#load();
       if (record?.state.status !== "active") return;
       enqueue(this.#sql, events, record.config.format, now);

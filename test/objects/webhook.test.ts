@@ -1,4 +1,5 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, test } from "vitest";
 import { newId } from "../../contract/id.ts";
@@ -226,7 +227,10 @@ describe("what goes wrong", () => {
   test("an attempt without the key of its secret fails, and says so", async () => {
     const endpoint = await Endpoint.make();
     await runInDurableObject(endpoint.stub, (_, { storage }) =>
-      storage.sql.exec("UPDATE webhook SET secrets = replace(secrets, 'test.', 'lost.')"),
+      storage.sql.exec(
+        "UPDATE webhook SET secrets = replace(secrets, ?, 'lampseal1.lost.')",
+        `lampseal1.${env.SECRET_KEYS?.split(":")[0]}.`,
+      ),
     );
     await endpoint.object.enqueue([eventOf(deployment(), 1)]);
     await until(async () => (await endpoint.attempts()).length === 1, "attempt");
