@@ -47,6 +47,10 @@ const COMMANDS: readonly (readonly [command: string, flags: string, args: number
   ["user create", "-u -p", 0],
   ["user update", "-u -p", 0],
   ["user delete", "", 1],
+  ["webhook create", "-e --event -s --secret", 1],
+  ["webhook list", "", 0],
+  ["webhook delete", "", 1],
+  ["webhook inspect", "-f", 1],
 ];
 
 const root = program({
