@@ -128,7 +128,16 @@ const trouble = { trouble: FailureKind.nullable() };
  */
 export const Instance = z.discriminatedUnion("phase", [
   /** No host chosen. `message`: why nobody fits, empty before it was looked. */
-  z.object({ ...slot, ...trouble, phase: z.literal("placing"), refused, message: z.string(), recheck_at: z.int() }),
+  z.object({
+    ...slot,
+    ...trouble,
+    phase: z.literal("placing"),
+    refused,
+    message: z.string(),
+    recheck_at: z.int(),
+    /** Something that the manifest refers to is missing: before it is there, no host is chosen. */
+    unresolved: z.boolean().default(false),
+  }),
   /** A host is chosen, and is being asked to reserve. Whether the question landed may be unknown: the same host is asked until it answers. */
   z.object({ ...placed, ...trouble, phase: z.literal("offered"), refused, ask_at: z.int() }),
   /** The host has it. */

@@ -80,7 +80,11 @@ export type Told = Pick<Candidate, "id" | "name" | "status"> & { message: string
 function waitsFor(instance: Instance): { for: string; message: string; until: string } | null {
   switch (instance.phase) {
     case "placing":
-      return { for: "a host", message: instance.message, until: iso(instance.recheck_at) };
+      return {
+        for: instance.unresolved ? "what it refers to" : "a host",
+        message: instance.message,
+        until: iso(instance.recheck_at),
+      };
     case "offered":
       return { for: `host ${instance.host_id} to reserve`, message: "", until: iso(instance.ask_at) };
     case "starting":

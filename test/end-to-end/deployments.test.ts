@@ -175,10 +175,16 @@ describe("over restarts", () => {
     );
     expect(await cluster.client.deployment(id)).toMatchObject({ status: "deleted" });
     expect((await cluster.client.deployments()).map((one) => one.id)).toContain(id);
-    const explained = await cluster.client.json<{ waiting_for: { for: string }[] }>(`/deployments/${id}/explain`);
+    // The process is gone before its host has said so.
+    const waits = await until(
+      () => "the other host's instance is still waited for",
+      async () => {
+        const explained = await cluster.client.json<{ waiting_for: { for: string }[] }>(`/deployments/${id}/explain`);
+        return explained.waiting_for.length === 1 && explained.waiting_for;
+      },
+    );
     const { id: hostId } = await cluster.client.host("one");
-    expect(explained.waiting_for).toHaveLength(1);
-    expect(JSON.stringify(explained.waiting_for)).toContain(hostId);
+    expect(JSON.stringify(waits)).toContain(hostId);
     expect(await cluster.liveOf(id)).toHaveLength(1);
     cluster.startAgent("one");
     await cluster.ready("one");
