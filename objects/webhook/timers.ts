@@ -4,7 +4,7 @@ import { nextDue } from "./queue.ts";
 import type { SealedSecret } from "./record.ts";
 
 /** How long after it came the alarm looks after an event that was to be sent at once, ms. */
-const SAFETY_NET_MS = 2_000;
+const SAFETY_NET_MS = 5_000;
 const PRUNE_EVERY_MS = 6 * 3_600_000;
 
 /** When the alarm has to look at the queue. It only moves earlier; one that rings too early finds nothing. */
