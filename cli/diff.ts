@@ -1,10 +1,12 @@
 import type { Command } from "commander";
 import type { ManifestChange } from "../contract/rollout.ts";
 import { collect, inSession, serverCommand } from "./command.ts";
+import { applyConfig } from "./config/apply.ts";
 import { Failure } from "./failure.ts";
 import { declarations } from "./manifest/deployments.ts";
 import { readEnvFile } from "./manifest/env-file.ts";
 import { readSource } from "./manifest/source.ts";
+import { applyNamespace } from "./namespace/apply.ts";
 import type { Session, SessionOptions, Surroundings } from "./session.ts";
 import type { Colors } from "./terminal.ts";
 
@@ -28,11 +30,20 @@ async function diff(session: Session, options: Options): Promise<void> {
   const fromFiles = Object.assign({}, ...(options.envFile ?? []).map(readEnvFile)) as Record<string, string>;
   const lookup = (name: string) => env[name] ?? fromFiles[name];
   const stdin = options.file.includes("-") ? await session.around.readStdin() : null;
-  const { deployments } = declarations(
+  const { namespaces, configs, deployments } = declarations(
     options.file.map((file) => readSource(file, file === "-" ? stdin : null, lookup)),
   );
   const answers: string[] = [];
   let changed = 0;
+  const rehearsals = [
+    ...namespaces.map((one) => () => applyNamespace(session, one, true)),
+    ...configs.map((one) => () => applyConfig(session, one, true)),
+  ];
+  for (const rehearse of rehearsals) {
+    const rehearsal = await rehearse();
+    answers.push(rehearsal.text);
+    if (rehearsal.changed) changed++;
+  }
   for (const { body, manifest } of deployments) {
     const { text } = await session.api.post("/deployments", { query: { dry_run: true }, body, idempotencyKey: null });
     const rehearsal = JSON.parse(text) as Rehearsal;

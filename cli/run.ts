@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { agentCommand } from "./agent.ts";
 import { applyCommand } from "./apply.ts";
 import { auditCommand } from "./audit.ts";
@@ -7,6 +7,7 @@ import { addServerOptions } from "./command.ts";
 import { completionsCommand } from "./completions.ts";
 import { configCommands } from "./config/commands.ts";
 import { contextCommands } from "./context/commands.ts";
+import { CONTEXT_FILE } from "./contexts.ts";
 import { demoCommand } from "./demo/command.ts";
 import { deploymentCommands } from "./deployment/commands.ts";
 import { ExecEnded } from "./deployment/exec.ts";
@@ -71,6 +72,10 @@ export function program(around: Surroundings): Command {
       getOutHasColors: () => terminal.color.isColorSupported,
       getErrHasColors: () => terminal.errColor.isColorSupported,
     })
+    .enablePositionalOptions()
+    .addOption(new Option("-c, --context <name>", "the context to use, as after the command").hideHelp())
+    .addOption(new Option("--config <file>", "the file of contexts ($LAMPLIGHTER_CONFIG_FILE)"))
+    .hook("preAction", (root, command) => inheritOptions(root, command, around))
     .configureHelp({ styleTitle: (text) => terminal.color.bold(text), sortSubcommands: false })
     .helpCommand(false)
     .addHelpText(
@@ -106,6 +111,14 @@ export function program(around: Surroundings): Command {
   completionsCommand(root, around);
   addServerOptions(root);
   return root;
+}
+
+/** Ring takes these before the noun. Its own flags are the command's. */
+function inheritOptions(root: Command, command: Command, around: Surroundings): void {
+  const { context, config } = root.opts<{ context?: string; config?: string }>();
+  if (config !== undefined) around.env = { ...around.env, [CONTEXT_FILE]: config };
+  if (context !== undefined && command.getOptionValue("context") === undefined)
+    command.setOptionValue("context", context);
 }
 
 function version(): string {

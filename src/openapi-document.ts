@@ -3,11 +3,13 @@ import { AllowedActions } from "../contract/action.ts";
 import { ConfigView } from "../contract/config.ts";
 import { DeploymentView, InstanceView } from "../contract/deployment.ts";
 import { AuditEntry, JournalEvent } from "../contract/event.ts";
+import { Explanation } from "../contract/explanation.ts";
 import { EnrolAnswer, EnrolRequest } from "../contract/frame.ts";
 import { HealthResultView } from "../contract/health.ts";
 import { HookCreate, HookCreated, HookDelivery, HookView } from "../contract/hook.ts";
 import { HostView } from "../contract/host.ts";
 import { Manifest } from "../contract/manifest.ts";
+import { ManifestView } from "../contract/manifest-view.ts";
 import { NamespaceView } from "../contract/namespace.ts";
 import { HostNode } from "../contract/node.ts";
 import { PROBLEMS, Problem, type ProblemCode, problemBody, Violation } from "../contract/problem.ts";
@@ -34,6 +36,8 @@ const ANSWERED: Record<string, z.ZodType> = {
   Deployment: DeploymentView,
   Instance: InstanceView,
   Revision: RevisionView,
+  Explanation,
+  ManifestAsStored: ManifestView,
   HealthResult: HealthResultView,
   Schedule: ScheduleView,
   Host: HostView,

@@ -91,5 +91,6 @@ function membersOf({ member, texts }: Rule, { code, detail, violations = [] }: R
 function accessMembers({ code, detail, more }: Refusal): Record<string, unknown> | null {
   if (code === "unauthenticated") return { error: "Invalid token" };
   if (code === "insufficient_scope") return { error: `token lacks required scope '${more?.required_scope ?? ""}'` };
-  return code === "namespace_not_permitted" ? { error: detail } : null;
+  if (code !== "namespace_not_permitted") return null;
+  return { error: more?.namespace === undefined ? detail : `token is not scoped to namespace '${more.namespace}'` };
 }

@@ -9,6 +9,7 @@ import { route } from "../route.ts";
 import type { Usage } from "../usage.ts";
 
 const NOUNS = ["namespaces", "secrets", "volumes", "users", "webhooks", "configs"] as const;
+type Noun = (typeof NOUNS)[number];
 const CHECK_STATUSES = ["success", "failed", "timeout"] as const;
 const kindOf = (noun: string): string => noun.replace(/s$/, "");
 
@@ -25,6 +26,44 @@ const PER_DEPLOYMENT: readonly [name: string, type: Series["type"], key: keyof U
   ["restarts_total", "counter", "restarts", "Restarts since the deployment was applied"],
 ];
 
+const Count = z.int().nonnegative();
+const Counts = z.record(z.string(), Count);
+
+/** Ring's keys. */
+const MetricsView = z.object({
+  deployments: Count.describe("Without those that are deleted"),
+  deployments_by_status: Counts,
+  deployments_by_runtime: Counts,
+  unhealthy_deployments_by_namespace: z.array(z.object({ namespace: z.string(), status: z.string(), count: Count })),
+  namespaces: Count,
+  secrets: Count,
+  volumes: Count,
+  users: Count,
+  webhooks: Count,
+  configs: Count,
+  events_by_status: Counts,
+  health_checks_by_status: Counts,
+  runtime_last_refresh_seconds: z.number(),
+  deployment_runtime: z.array(
+    z.object({
+      name: z.string(),
+      namespace: z.string(),
+      runtime: z.string(),
+      instances: Count,
+      cpu_usage_percent: z.number(),
+      memory_usage_bytes: z.number(),
+      memory_limit_bytes: z.number(),
+      network_rx_bytes: z.number(),
+      network_tx_bytes: z.number(),
+      disk_read_bytes: z.number(),
+      disk_write_bytes: z.number(),
+      pids: z.number(),
+      restarts: Count,
+    }),
+  ),
+});
+type MetricsView = z.infer<typeof MetricsView>;
+
 export const METRICS = [
   route({
     method: "GET",
@@ -38,10 +77,8 @@ export const METRICS = [
     answers: {
       200: {
         description: "The figures",
-        schema: z.string(),
+        schema: MetricsView,
         media: [EXPOSITION_TYPE, "application/json"],
-        example:
-          "# HELP ring_deployments Deployments, without those that are deleted\n# TYPE ring_deployments gauge\nring_deployments 2\n",
       },
     },
     problems: ["namespace_not_permitted"],
@@ -146,14 +183,13 @@ function ownSeries({ hosts, of, silentHosts }: Figures): Series[] {
   ];
 }
 
-/** Ring's keys. */
-function asJson(figures: Figures): Record<string, unknown> {
+function asJson(figures: Figures): MetricsView {
   return {
     deployments: figures.deployments,
     deployments_by_status: Object.fromEntries(figures.byStatus),
     deployments_by_runtime: Object.fromEntries(figures.byRuntime),
     unhealthy_deployments_by_namespace: figures.unhealthy,
-    ...Object.fromEntries(NOUNS.map((noun) => [noun, figures.of(kindOf(noun))])),
+    ...(Object.fromEntries(NOUNS.map((noun) => [noun, figures.of(kindOf(noun))])) as Record<Noun, number>),
     events_by_status: Object.fromEntries(figures.tally("webhook", DELIVERY_STATUSES)),
     health_checks_by_status: Object.fromEntries(figures.tally("deployment", CHECK_STATUSES)),
     runtime_last_refresh_seconds: Math.floor((figures.refreshedAt ?? 0) / 1000),
