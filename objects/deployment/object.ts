@@ -27,7 +27,7 @@ import { type Decision, decide, type Event, initial } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import type { SlotGeneration } from "./draft.ts";
 import { explanation, type Running, running, type Told } from "./explain.ts";
-import { keepResults, results } from "./health-results.ts";
+import { healthTally, keepResults, results } from "./health-results.ts";
 import { isGone, type LetterKey, lettersFor } from "./letters.ts";
 import { leavesName, releaseName } from "./name.ts";
 import type { Report } from "./observed.ts";
@@ -296,7 +296,7 @@ export class DeploymentObject extends DurableObject<Env> {
     if (!record) return;
     switch (key) {
       case "index":
-        return project(this.#sql, this.env.INDEX, indexRow(record, false));
+        return project(this.#sql, this.env.INDEX, indexRow(record, false), healthTally(this.#sql));
       case "announce":
         return announce(this.#sql, this.env, sourceOf(record.identity));
       case "release":

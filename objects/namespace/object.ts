@@ -279,6 +279,8 @@ export class NamespaceObject extends NamespaceResources {
       if (owner_schedule !== undefined && verdict.action !== "create")
         return refuse("name_taken", `${manifest.name} is the name of ${verdict.id}, which is no run of this schedule.`);
       if (verdict.action === "unchanged") return accept({ status: 200, body: verdict.id, revision, action });
+      const head: Head = { namespace: this.name, now, by: mutation };
+      ensure(sql, head);
       const amends = verdict.action === "amend";
       const deployment_id = amends ? verdict.id : newId("deployment", now);
       const number = addRevision(sql, manifest.name, {
@@ -297,8 +299,6 @@ export class NamespaceObject extends NamespaceResources {
         ...this.#identity(deployment_id, manifest, verdict, number, now),
         ...(owner_schedule === undefined ? {} : { owner_schedule }),
       };
-      const head: Head = { namespace: this.name, now, by: mutation };
-      ensure(sql, head);
       remember(sql, identity, head);
       claim(sql, manifest.name, identity.id);
       addCreation(sql, identity, mutation, now);

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { HOST_STATUSES } from "../../contract/host.ts";
+import { DELIVERY_STATUSES } from "../../contract/webhook-endpoint.ts";
 import { jsonText } from "../answer.ts";
 import { EXPOSITION_TYPE, expose, type Series, sample } from "../exposition.ts";
 import { type Figures, gatherFigures } from "../figures.ts";
@@ -9,12 +10,8 @@ import type { Usage } from "../usage.ts";
 
 const NOUNS = ["namespaces", "secrets", "volumes", "users", "webhooks", "configs"] as const;
 type Noun = (typeof NOUNS)[number];
-const EVENT_STATUSES = ["pending", "delivered", "dead"] as const;
 const CHECK_STATUSES = ["success", "failed", "timeout"] as const;
 const kindOf = (noun: string): string => noun.replace(/s$/, "");
-
-/** Kept by objects that do not tell the lists of them: the names are there, for dashboards that look for them. */
-const none = (words: readonly string[]): [string, number][] => words.map((word) => [word, 0]);
 
 const PER_DEPLOYMENT: readonly [name: string, type: Series["type"], key: keyof Usage | "restarts", help: string][] = [
   ["instances", "gauge", "instances", "Instances that were measured"],
@@ -122,8 +119,18 @@ function ringSeries(figures: Figures): Series[] {
       figures.unhealthy.map(({ namespace, status, count }) => sample(count, { namespace, status })),
     ),
     ...NOUNS.map((noun) => gauge(noun, `How many ${noun} there are`, [sample(figures.of(kindOf(noun)))])),
-    byWord("events_by_status", "status", "Webhook deliveries by status", none(EVENT_STATUSES)),
-    byWord("health_checks_by_status", "status", "Results of health checks by status", none(CHECK_STATUSES)),
+    byWord(
+      "events_by_status",
+      "status",
+      "Webhook deliveries of the last 7 days by status",
+      figures.tally("webhook", DELIVERY_STATUSES),
+    ),
+    byWord(
+      "health_checks_by_status",
+      "status",
+      "Results of health checks that are kept, by status",
+      figures.tally("deployment", CHECK_STATUSES),
+    ),
     gauge("runtime_last_refresh_seconds", "When the oldest of the measurements below was taken, seconds since 1970", [
       sample(Math.floor((figures.refreshedAt ?? 0) / 1000)),
     ]),
@@ -183,8 +190,8 @@ function asJson(figures: Figures): MetricsView {
     deployments_by_runtime: Object.fromEntries(figures.byRuntime),
     unhealthy_deployments_by_namespace: figures.unhealthy,
     ...(Object.fromEntries(NOUNS.map((noun) => [noun, figures.of(kindOf(noun))])) as Record<Noun, number>),
-    events_by_status: Object.fromEntries(none(EVENT_STATUSES)),
-    health_checks_by_status: Object.fromEntries(none(CHECK_STATUSES)),
+    events_by_status: Object.fromEntries(figures.tally("webhook", DELIVERY_STATUSES)),
+    health_checks_by_status: Object.fromEntries(figures.tally("deployment", CHECK_STATUSES)),
     runtime_last_refresh_seconds: Math.floor((figures.refreshedAt ?? 0) / 1000),
     deployment_runtime: figures.running,
   };

@@ -2,7 +2,7 @@ import { createHash, createHmac, randomUUID } from "node:crypto";
 import { statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Webhook } from "standardwebhooks";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { newSecretKey, secretKeys, secretKeysPath } from "../../cli/up/secret-keys.ts";
 import type { DeploymentView } from "../../contract/deployment.ts";
 import type { ResealReport } from "../../contract/secret.ts";
@@ -43,10 +43,11 @@ const reaches = (id: string, status: string) =>
     () => `${id} is not ${status}`,
     async () => (await cluster.client.deployment(id)).status === status,
   );
-const remove = async (...ids: string[]) => {
-  for (const id of ids) await cluster.client.delete(id);
+const removeAll = async () => {
+  for (const { id } of await cluster.client.deployments()) await cluster.client.delete(id);
   await settled(cluster, []);
 };
+afterEach(removeAll);
 const restart = async () => {
   await cluster.noteBoots();
   await Promise.all([cluster.killPlane(), cluster.killAgent("one")]);
@@ -75,7 +76,7 @@ describe.each(RUNTIMES)("on %s", (runtime) => {
     ) as [string, string, string];
     await makeSecret(`token-${runtime}`, secret);
     const { id: configId } = await makeConfig(`app-${runtime}`, { level: setting, "app.json": `{"x":"${setting}"}` });
-    const pull = { server: "registry.invalid", username: "u", password };
+    const pull = { username: "u", password };
     const manifest = worker(cluster, runtime, `given-${runtime}`, {
       environment: { TOKEN: { secretRef: `token-${runtime}` }, LEVEL: { configRef: `app-${runtime}`, key: "level" } },
       volumes: [
@@ -106,7 +107,7 @@ describe.each(RUNTIMES)("on %s", (runtime) => {
       namespace,
       cron: "0 0 1 1 *",
       job: { ...manifest, name: undefined, namespace: undefined, kind: "job" },
-    }).catch(() => undefined);
+    });
     for (const one of [id, broken.id])
       for (const path of ["", "/events", "/explain", "/logs", "/metrics", "/revisions", "/health-checks"])
         await client.send("GET", `/deployments/${one}${path}`);
@@ -143,7 +144,7 @@ describe.each(RUNTIMES)("on %s", (runtime) => {
     expect(places.filter(({ path }) => !path.startsWith("state/"))).toEqual([]);
     // What is looked for would be found: the name of what holds it is there.
     expect(cluster.filesWith(`given-${runtime}`).length).toBeGreaterThan(0);
-    await remove(id);
+    await removeAll();
     expect(cluster.filesWith(secret)).toEqual([]);
   });
 
@@ -191,7 +192,6 @@ describe.each(RUNTIMES)("on %s", (runtime) => {
     await makeSecret(name, "another");
     await reaches(again.id, "running");
     expect(await digests(again.id, `printf %s "$A"`)).toEqual([digestOf("another")]);
-    await remove(again.id);
   });
 
   test("one that has changed rolls with the next apply of the same manifest, and then no more", async () => {
@@ -216,7 +216,6 @@ describe.each(RUNTIMES)("on %s", (runtime) => {
     await settled(cluster, [running(id, name)]);
     expect(await digests(id, `printf %s "$A"`)).toEqual([digestOf("two")]);
     expect(await action()).toBe("unchanged");
-    await remove(id);
   });
 });
 
@@ -243,7 +242,7 @@ test("a named volume is kept over a replacement, and its entry goes only by forc
     { code: "still_referenced", deployments: [`${namespace}/keeper`] },
   ]);
   await ask("DELETE", `/volumes/${volume?.id}?force=true`);
-  await remove(second.id);
+  await removeAll();
   // Its data is still there, and is nobody's but the host's.
   await cluster.engine?.getVolume(`${namespace}_data`).remove();
 });
@@ -299,7 +298,7 @@ test("keys are rotated: with the old one taken out, everything that was sealed w
   expect(await digests(id, `printf %s "$A"`)).toEqual([digestOf(values[0])]);
   const unchanged = await client.send("POST", "/schedules?dry_run=true", { body: schedule });
   expect(JSON.parse(unchanged.text)).toMatchObject({ action: "unchanged" });
-  await post(`/webhooks/${webhook.id}/test`);
+  await post(`/webhooks/${webhook.id}/ping`);
   await until(
     () => "the webhook is not sent",
     () => receiver.received("rotated").length > 0,
@@ -317,6 +316,4 @@ test("keys are rotated: with the old one taken out, everything that was sealed w
     expect.toSatisfy((status) => status < 300),
     expect.any(String),
   ]);
-  expect(cluster.filesWith(`lampseal1.k1.`).map(({ path }) => path)).toEqual([]);
-  await remove(id);
 });
