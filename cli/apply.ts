@@ -6,6 +6,7 @@ import { collect, inSession, serverCommand, timeoutOption } from "./command.ts";
 import { applyConfig } from "./config/apply.ts";
 import { type Rehearsal, rehearsed } from "./diff.ts";
 import { Failure, Interrupted, Refused } from "./failure.ts";
+import { allInOrder, inOrder } from "./in-order.ts";
 import { type Declarations, type Declared, declarations } from "./manifest/deployments.ts";
 import { readEnvFile } from "./manifest/env-file.ts";
 import { readSource } from "./manifest/source.ts";
@@ -69,7 +70,7 @@ async function apply(session: Session, options: Options): Promise<void> {
   for (const warning of warnings) session.terminal.err(`${session.terminal.errColor.yellow("warning:")} ${warning}\n`);
   const dryRun = options.dryRun !== undefined;
   // With several, the server is asked about all of them first: what it alone can know must not leave half of a file applied.
-  if (!dryRun && deployments.length > 1) for (const one of deployments) await send(session, one, { dryRun: true });
+  if (!dryRun && deployments.length > 1) await allInOrder(deployments, (one) => send(session, one, { dryRun: true }));
   if (!dryRun) for (const one of schedules) await sendSchedule(session, one, true);
   if (options.dryRun === "client") {
     tellWellFormed(session, declared);
@@ -79,26 +80,27 @@ async function apply(session: Session, options: Options): Promise<void> {
   const done: { text: string; view: DeploymentView }[] = [];
   const failures: Failure[] = [];
   /** One that fails is told, and the others still get their turn. */
-  const attempt = async (work: () => Promise<void>) => {
-    try {
-      await work();
-    } catch (error) {
-      if (!(error instanceof Failure) || error instanceof Interrupted || count === 1) throw error;
-      session.terminal.err(failureText(error, session.terminal.errColor));
-      failures.push(error);
-    }
+  const tell = (error: unknown) => {
+    if (!(error instanceof Failure) || error instanceof Interrupted || count === 1) throw error;
+    session.terminal.err(failureText(error, session.terminal.errColor));
+    failures.push(error);
   };
   const before: string[] = [];
-  for (const one of namespaces)
-    await attempt(async () => void before.push((await applyNamespace(session, one, dryRun)).text));
-  for (const one of configs)
-    await attempt(async () => void before.push((await applyConfig(session, one, dryRun)).text));
-  for (const one of deployments)
-    await attempt(async () => {
-      const answer = await send(session, one, { dryRun, force: options.force });
-      done.push({ text: answer.text, view: JSON.parse(answer.text) as DeploymentView });
-      if (session.format === "table") session.terminal.out(`deployment ${nameOf(one)} ${answer.said}\n`);
-    });
+  for (const one of namespaces) await applyNamespace(session, one, dryRun).then(({ text }) => before.push(text), tell);
+  for (const one of configs) await applyConfig(session, one, dryRun).then(({ text }) => before.push(text), tell);
+  const sent = inOrder(deployments, async (one) => ({
+    one,
+    ...(await send(session, one, { dryRun, force: options.force })),
+  }));
+  for await (const outcome of sent) {
+    if (outcome.status === "rejected") {
+      tell(outcome.reason);
+      continue;
+    }
+    const { one, text, said } = outcome.value;
+    done.push({ text, view: JSON.parse(text) as DeploymentView });
+    if (session.format === "table") session.terminal.out(`deployment ${nameOf(one)} ${said}\n`);
+  }
   const applied = failures.length === 0 ? await applySchedules(session, schedules, dryRun) : [];
   const texts = done.map((one) => one.text);
   const unsettled =

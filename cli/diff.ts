@@ -3,6 +3,7 @@ import type { ManifestChange } from "../contract/rollout.ts";
 import { collect, inSession, serverCommand } from "./command.ts";
 import { applyConfig } from "./config/apply.ts";
 import { Failure } from "./failure.ts";
+import { allInOrder } from "./in-order.ts";
 import { declarations } from "./manifest/deployments.ts";
 import { readEnvFile } from "./manifest/env-file.ts";
 import { readSource } from "./manifest/source.ts";
@@ -44,8 +45,11 @@ async function diff(session: Session, options: Options): Promise<void> {
     answers.push(rehearsal.text);
     if (rehearsal.changed) changed++;
   }
-  for (const { body, manifest } of deployments) {
-    const { text } = await session.api.post("/deployments", { query: { dry_run: true }, body, idempotencyKey: null });
+  const asked = await allInOrder(deployments, async ({ body, manifest }) => {
+    const query = { dry_run: true };
+    return { manifest, text: (await session.api.post("/deployments", { query, body, idempotencyKey: null })).text };
+  });
+  for (const { manifest, text } of asked) {
     const rehearsal = JSON.parse(text) as Rehearsal;
     answers.push(text);
     if (rehearsal.action !== "unchanged") changed++;
