@@ -13,11 +13,17 @@ import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
 import { webhooks } from "./webhooks.ts";
 
-<<<<<<< HEAD
-const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory, gateway];
-=======
-const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, apply, webhooks, restart, idle, memory];
->>>>>>> landing
+const FIGURES: readonly Figure[] = [
+  createToRunning,
+  deathToStatus,
+  requests,
+  apply,
+  webhooks,
+  restart,
+  idle,
+  memory,
+  gateway,
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -15,11 +15,8 @@ import { explainCommand } from "./deployment/explain.ts";
 import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
-<<<<<<< HEAD
 import { gatewayCommand } from "./gateway.ts";
-=======
 import { hookCommands } from "./hook/commands.ts";
->>>>>>> landing
 import { hostCommands } from "./host/commands.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
 import { namespaceCommands } from "./namespace/commands.ts";
