@@ -33,7 +33,7 @@ export function readInPlace(
   handle.readStop();
   (stream as Moving)._handle = null;
   let buffer = Buffer.allocUnsafeSlow(BUFFER_LEAST);
-  let chunk = buffer;
+  let chunk: Buffer = buffer;
   let filled = -1;
   let small = 0;
   const next = (): Buffer | false => {
