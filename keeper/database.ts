@@ -6,6 +6,7 @@ import type {
   FollowState,
   KeptDatabase,
   RestorePlan,
+  RestoreTarget,
   SeedQuery,
   WriterAddress,
 } from "../contract/keeper.ts";
@@ -15,7 +16,7 @@ import { type Lineage, lineage, parseHistory } from "../postgres/replication/tim
 import { storeFile, takeBackup } from "./backup.ts";
 import { replaceFile } from "./durable-file.ts";
 import { connect, type Follower, follow, verify } from "./follow.ts";
-import { type Holdings, planRestore, type RestoreTarget, usableBases } from "./restore-plan.ts";
+import { type Holdings, planRestore, usableBases } from "./restore-plan.ts";
 import { isBaseDue } from "./retention.ts";
 import { type DatabaseState, unknownDatabase, writeState } from "./state.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -268,11 +269,14 @@ export class Database {
     const base = await this.#backUp(writer, signal);
     await this.#log?.close();
     const log = await TimelineLog.begin(this.walFolder, base.timeline, parseLsn(base.start_lsn));
-    await this.#commit((state) => ({
+    // Nothing from before leads here any more, and its segments may have the names of others that are to come.
+    await this.#commit(() => ({
       system_identifier: system.identifier,
       timeline: base.timeline,
       begin: { timeline: base.timeline, lsn: formatLsn(startOfSegmentAt(parseLsn(base.start_lsn))) },
-      bases: [...state.bases, base],
+      bases: [base],
+      shipped: { segments: [], bases: [], tail: null },
+      unswept: true,
     }));
     this.#log = log;
     await this.#readLineage();

@@ -8,11 +8,11 @@ import {
   KeptDatabase,
   RestorePlan,
   RestorePoints,
+  type RestoreTarget,
   type SeedQuery,
   type WriterAddress,
 } from "../../contract/keeper.ts";
-
-export type KeeperAddress = { name: string; url: string; token: string };
+import type { KeeperAddress } from "../../contract/writer.ts";
 
 const ANSWER_MS = 10_000;
 
@@ -69,7 +69,7 @@ export class KeeperClient {
     return this.#json("GET", "/restore-points", RestorePoints);
   }
 
-  restorePlan(target: RestorePlan["target"]): Promise<RestorePlan> {
+  restorePlan(target: RestoreTarget): Promise<RestorePlan> {
     const query = target === null ? "" : "lsn" in target ? `?lsn=${target.lsn}` : `?time=${target.time}`;
     return this.#json("GET", `/restore-plan${query}`, RestorePlan);
   }
