@@ -39,6 +39,8 @@ export type Keeper = {
   name: string;
   url: string;
   token: string;
+  /** Where it ships to, for people. */
+  store: string;
   /** Ends the keeper. Commits wait until it runs again. */
   close(): Promise<void>;
 };
@@ -86,6 +88,7 @@ export async function runKeeper(options: KeeperOptions): Promise<Keeper> {
       name,
       url,
       token,
+      store: around.store.name,
       close: async () => {
         server.close();
         server.closeAllConnections();
