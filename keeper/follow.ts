@@ -54,6 +54,8 @@ export type Follower = {
   changed(state: "waiting" | "catching_up" | "streaming" | "diverged", reason: string | null): void;
 };
 
+export type About = Pick<Follower, "database" | "writer" | "systemIdentifier">;
+
 /** Follows a writer until `signal` aborts, through every loss of the connection. Ends by itself only when the writer's log is another one. */
 export async function follow(follower: Follower): Promise<void> {
   const { signal, writer } = follower;
@@ -106,7 +108,7 @@ async function startOver(follower: Follower): Promise<void> {
   const { keeper, signal } = follower;
   const connection = await connect(follower, `${keeper}_begins`);
   try {
-    const system = await verify(connection, follower);
+    const system = await verify(connection, beginning(follower));
     for (let attempt = 0; ; attempt++) {
       const error = await dropSlot(connection, slotName(keeper)).then(
         () => null,
@@ -124,6 +126,10 @@ async function startOver(follower: Follower): Promise<void> {
   }
 }
 
+/** Where what is kept may be given up, even another cluster takes its place. */
+export const beginning = (about: About): About =>
+  about.writer.anew ? { ...about, systemIdentifier: () => null } : about;
+
 export function connect(
   { writer, signal }: Pick<Follower, "writer" | "signal">,
   applicationName: string,
@@ -137,10 +143,7 @@ export function connect(
 }
 
 /** Whose writer is it that answers there? Ports are used again, and a writer of an older term may still be running. */
-export async function verify(
-  connection: Connection,
-  { database, writer, systemIdentifier }: Pick<Follower, "database" | "writer" | "systemIdentifier">,
-): Promise<System> {
+export async function verify(connection: Connection, { database, writer, systemIdentifier }: About): Promise<System> {
   const says = { database: await show(connection, DATABASE_SETTING), term: await show(connection, TERM_SETTING) };
   if (says.database !== database) throw new Error(`it is the writer of ${says.database ?? "something else"}`);
   if (says.term !== String(writer.term)) throw new Error(`it is the writer of term ${says.term}, not ${writer.term}`);

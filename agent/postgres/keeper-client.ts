@@ -54,6 +54,11 @@ export class KeeperClient {
     return this.#json("DELETE", `/writer?term=${term}`, KeptDatabase);
   }
 
+  /** All that is kept of the database goes, in the object store too. */
+  async forget(term: number): Promise<void> {
+    await this.#ask("DELETE", `?term=${term}`, undefined, null);
+  }
+
   async seed(query: SeedQuery, archive: Readable): Promise<KeptDatabase> {
     const words = Object.entries(query).map(([name, value]) => [name, String(value)]);
     const body = Readable.toWeb(archive);

@@ -139,7 +139,7 @@ export class KeeperGroup {
 
 const unkept: Kept = {
   ...{ promisedTerm: 0, writerTerm: 0, systemIdentifier: null, timeline: 0 },
-  ...{ flush: null, restorable: false, baseBytes: 0, forgotten: false },
+  ...{ flush: null, restorable: false, baseBytes: 0, forgotten: "no" },
 };
 
 const isStale = (reason: unknown): reason is KeeperFailure =>

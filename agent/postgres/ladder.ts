@@ -22,8 +22,11 @@ export type Kept = {
   restorable: boolean;
   /** Of the newest base backup, uncompressed. */
   baseBytes: number;
-  /** Too few of those that answered have any memory of the database: one that lost its disk cannot tell what was acknowledged through it. */
-  forgotten: boolean;
+  /**
+   * Too few of those that answered have any memory of the database: one that lost its disk cannot tell what was acknowledged through it.
+   * `by some`: others that did not answer may have it.
+   */
+  forgotten: "no" | "by some" | "by all";
 };
 
 export type StartFacts = {
@@ -78,7 +81,8 @@ export function decide(facts: StartFacts): Decision {
   if (cluster === null && isEmpty && servedTerm === 0)
     return { do: "create", rung: quick, why: "it has never been written to" };
   const lost = whyLost(facts, kept, cluster);
-  if (lost !== null) return { do: "refuse", code: "not_restorable", why: lost };
+  const code = kept.forgotten === "by some" ? "keepers_unreachable" : "not_restorable";
+  if (lost !== null) return { do: "refuse", code, why: lost };
   if (cluster === null) {
     return restore(kept, local === null ? "there is no copy on this host" : "the restore here was cut off");
   }
@@ -103,7 +107,8 @@ function whyLost({ servedTerm, acceptLoss }: StartFacts, kept: Kept, local: Loca
   const here = local === null ? "there is no copy on this host" : `the copy here is of term ${local.openedTerm}`;
   if (kept.flush === null && local === null) return `${here}, and no keeper has anything of it any more`;
   if (acceptLoss) return null;
-  if (kept.forgotten) return `${here}, and too many keepers have lost what they had for the others to know all of it`;
+  if (kept.forgotten !== "no")
+    return `${here}, and too many of the keepers that answer have nothing for the others to know all of it`;
   if (kept.writerTerm < servedTerm)
     return `${here}, and the keepers have the log of term ${kept.writerTerm}: that of term ${servedTerm} is lost`;
   return null;

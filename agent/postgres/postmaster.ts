@@ -135,11 +135,16 @@ export async function runningOn(pgdata: string): Promise<Pid | null> {
 /** SIGKILL to the postmaster first, so that it starts nothing more, and then to every process that works in its data folder. */
 export async function killCluster(pgdata: string, postmaster: Pid): Promise<void> {
   if (await isAlive(postmaster)) signal(postmaster.pid, "SIGKILL");
-  for (const name of process.platform === "linux" ? readdirSync("/proc") : []) {
-    const pid = Number(name);
-    if (Number.isInteger(pid) && pid !== process.pid && isPostgres(pid) && worksIn(pid, pgdata)) signal(pid, "SIGKILL");
-  }
+  for (const pid of processesOf(pgdata)) signal(pid, "SIGKILL");
   await rm(join(pgdata, "postmaster.pid"), { force: true });
+}
+
+/** Every PostgreSQL process that works in a data folder. Linux only; elsewhere none. */
+export function processesOf(pgdata: string): number[] {
+  if (process.platform !== "linux") return [];
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && pid !== process.pid && isPostgres(pid) && worksIn(pid, pgdata));
 }
 
 /** PostgreSQL's processes have their data folder as their working folder. Elsewhere than on Linux it is taken for granted. */

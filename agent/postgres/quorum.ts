@@ -36,7 +36,7 @@ export function keptOf(
     flush: flushOf(source),
     restorable: source.restorable,
     baseBytes: source.base?.bytes ?? 0,
-    forgotten: remembering < promisesNeeded(keepers, quorum),
+    forgotten: remembering >= promisesNeeded(keepers, quorum) ? "no" : answers.length < keepers ? "by some" : "by all",
   };
 }
 
