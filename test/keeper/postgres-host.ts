@@ -105,7 +105,7 @@ export async function orderFor(
 }
 
 let kept: Promise<string> | null = null;
-const verifier = (): Promise<string> => {
+export const verifier = (): Promise<string> => {
   kept ??= scramVerifier(PASSWORD);
   return kept;
 };
