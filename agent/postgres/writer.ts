@@ -103,6 +103,15 @@ export class Writers {
     throw new NotStarted("failed", "the keepers do not follow the writer, however it is started");
   }
 
+  /** Looks after a writer that an earlier agent has started and seen ready. Null when it does not run any more. */
+  async attend(order: StartOrder): Promise<Pick<Started, "postmaster" | "ended"> | null> {
+    const cluster = this.cluster(order.database);
+    const postmaster = cluster.mark().opened === order.term ? await this.running(order) : null;
+    if (postmaster === null) return null;
+    const address = { host: order.listen.host, port: postmaster.place.port };
+    return { postmaster, ended: this.#lookAfter(order.database, postmaster, new KeeperGroup(order), address) };
+  }
+
   /** Stops the writer of a term. What was acknowledged is with the keepers; the copy here is complete too when `clean`. */
   async stop(order: StartOrder): Promise<{ clean: boolean }> {
     const cluster = this.cluster(order.database);
@@ -185,10 +194,9 @@ export class Writers {
       // Not waited for: until then a crash right after a restore means another restore.
       if (recovery) connection.send("CHECKPOINT");
       connection.end();
-      const attendance = new Attendance({ postmaster, group, address, logFile: cluster.logFile });
-      this.#attendances.set(order.database, attendance);
+      const ended = this.#lookAfter(order.database, postmaster, group, address);
       const { rung, why } = decision;
-      return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended: attendance.ended };
+      return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
       throw error;
@@ -290,6 +298,19 @@ export class Writers {
     if (isOver(lease, thisMoment())) throw new NotStarted("lease_over", "the lease of the writer is over");
     await this.#leases.grant(lease);
     await keepWatch(this.#options.root);
+  }
+
+  #lookAfter(
+    database: string,
+    postmaster: Postmaster,
+    group: KeeperGroup,
+    address: { host: string; port: number },
+  ): Promise<void> {
+    this.#leave(database);
+    const { logFile } = this.cluster(database);
+    const attendance = new Attendance({ postmaster, group, address, logFile });
+    this.#attendances.set(database, attendance);
+    return attendance.ended;
   }
 
   #leave(database: string): void {

@@ -2,22 +2,26 @@ import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
+import { processesOf } from "../../agent/postgres/postmaster.ts";
 import type { StartOrder } from "../../agent/postgres/writer.ts";
+import { signal, startOf } from "../../agent/process/pid.ts";
 import { random } from "../random.ts";
 import { Commits, makeTable, missingRows } from "./commits.ts";
 import { KeeperProcess } from "./keeper-process.ts";
 import { client, orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
 
-const ROUNDS = Number(process.env.LAMPLIGHTER_LOSS_ROUNDS ?? 10);
+const ROUNDS = Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 50);
 const SEED = Number(process.env.LAMPLIGHTER_SEED ?? Math.floor(Math.random() * 1e9));
 const DATABASE = "db_loss";
 
 const FAULTS = [
   "postgres is killed",
+  "one backend is killed",
   "the keeper is killed, and comes back",
   "both are killed",
-  "the host's disk is lost",
-  "the host's disk is lost while the keeper is dead",
+  "the data folder is lost",
+  "the data folder is lost while the keeper is dead",
+  "the data folder goes from under PostgreSQL",
   "a clean stop",
 ] as const;
 
@@ -27,7 +31,7 @@ let host: PostgresHost;
 let rnd = random(SEED);
 
 beforeAll(async () => {
-  console.log(`LAMPLIGHTER_SEED=${SEED} LAMPLIGHTER_LOSS_ROUNDS=${ROUNDS} replays these choices`);
+  console.log(`LAMPLIGHTER_SEED=${SEED} LAMPLIGHTER_CHAOS_ROUNDS=${ROUNDS} replays these choices`);
   host = await PostgresHost.make(process.env.LAMPLIGHTER_LOUD ? { log: (line) => console.log(line) } : {});
   // Small, so that base backups and retention are in the middle of it too.
   keeper = new KeeperProcess({ dataDir, retention: { bases: 2, windowMs: 0, baseEveryBytes: 48 * 1024 ** 2 } });
@@ -51,7 +55,7 @@ test(`${ROUNDS} rounds of a fault under concurrent commits: every acknowledged c
   const rungs: Record<string, number> = {};
   for (let round = 1; round <= ROUNDS; round++) {
     await commits.begin(order, 4);
-    await sleep(50 + rnd.int(400));
+    await sleep(30 + rnd.int(170));
     if (rnd.chance(0.4)) await switchSegment(order);
     const fault = rnd.pick(FAULTS);
     const before = commits.acknowledged.size;
@@ -84,9 +88,19 @@ async function strike(fault: (typeof FAULTS)[number], order: StartOrder): Promis
         rnd.chance(0.5) ? [keeper.kill(), host.crash(DATABASE)] : [host.crash(DATABASE), keeper.kill()],
       );
       return keeper.start();
-    case "the host's disk is lost":
+    case "one backend is killed": {
+      const [postmaster = 0, ...others] = processesOf(host.writers.cluster(DATABASE).pgdata).sort((x, y) => x - y);
+      signal(rnd.pick(others), "SIGKILL");
+      // It ends whole, and nobody gets in before the keeper has what it recovers.
+      return until("PostgreSQL ends", async () => (await startOf(postmaster)) === null);
+    }
+    case "the data folder goes from under PostgreSQL":
+      rmSync(host.writers.cluster(DATABASE).pgdata, { recursive: true, force: true });
+      await sleep(rnd.int(50));
       return host.wipe(DATABASE);
-    case "the host's disk is lost while the keeper is dead":
+    case "the data folder is lost":
+      return host.wipe(DATABASE);
+    case "the data folder is lost while the keeper is dead":
       await keeper.kill();
       await host.wipe(DATABASE);
       return keeper.start();
@@ -102,9 +116,9 @@ async function strike(fault: (typeof FAULTS)[number], order: StartOrder): Promis
 /** While there is no keeper nothing is acknowledged; once it is back, what waited is. */
 async function withoutKeeper(commits: Commits, order: StartOrder): Promise<void> {
   await keeper.kill();
-  await sleep(30);
+  await sleep(100);
   const then = commits.acknowledged.size;
-  await sleep(150);
+  await sleep(100);
   expect(commits.acknowledged.size).toBe(then);
   await keeper.start();
   await until("commits are acknowledged again", async () => commits.acknowledged.size > then);
