@@ -1,0 +1,17 @@
+import { afterAll, beforeAll, test } from "vitest";
+import { LossRounds, ROUNDS } from "./loss-rounds.ts";
+
+let rounds: LossRounds;
+
+beforeAll(async () => {
+  rounds = await LossRounds.make(3, 2);
+});
+afterAll(() => rounds?.close());
+
+test(
+  `${ROUNDS} rounds of a fault under concurrent commits, three keepers of whom two acknowledge: every acknowledged commit is there`,
+  {
+    timeout: 60_000 + ROUNDS * 20_000,
+  },
+  () => rounds.run(),
+);
