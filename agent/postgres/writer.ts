@@ -9,7 +9,7 @@ import { formatLsn } from "../../postgres/lsn.ts";
 import type { Account } from "../process/account.ts";
 import type { Pid } from "../process/pid.ts";
 import { giveTo } from "./account.ts";
-import { pack, syncAll } from "./archive.ts";
+import { pack } from "./archive.ts";
 import { Attendance } from "./attendance.ts";
 import type { Installation } from "./binaries.ts";
 import { Cluster } from "./cluster.ts";
@@ -194,6 +194,7 @@ export class Writers {
       // Not waited for: until then a crash right after a restore means another restore.
       if (recovery) connection.send("CHECKPOINT");
       connection.end();
+      void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
       const ended = this.#lookAfter(order.database, postmaster, group, address);
       const { rung, why } = decision;
       return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended };
@@ -208,7 +209,6 @@ export class Writers {
     const { template, installation } = this.#options;
     const folder = await cluster.clearIncoming();
     await template.copyTo(installation, folder);
-    await syncAll(folder);
     const control = await readControlFile(folder);
     if (control === null) throw new NotStarted("failed", "the template cannot be read");
     const query = {

@@ -42,7 +42,7 @@ export class LossRounds {
     console.log(`LAMPLIGHTER_SEED=${SEED} LAMPLIGHTER_CHAOS_ROUNDS=${2 * ROUNDS} replays these choices`);
     const log = process.env.LAMPLIGHTER_LOUD ? (line: string) => console.log(line) : () => {};
     // Small, so that base backups and retention are in the middle of it too.
-    const retention = { bases: 2, windowMs: 0, baseEveryBytes: 48 * 1024 ** 2 };
+    const retention = { bases: 2, windowMs: 0, baseEveryBytes: 96 * 1024 ** 2 };
     const processes = Array.from({ length: keepers }, (_, i) => {
       const name = `keeper_${i}`;
       return new KeeperProcess({ dataDir: scratch(name), name, retention });
