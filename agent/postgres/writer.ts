@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import type { RestoreTarget } from "../../contract/keeper.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
@@ -220,8 +222,11 @@ export class Writers {
       bytes: 0,
       postgres_version: installation.version,
     };
+    const archive = join(cluster.folder, "seed.tar.zst");
+    if (answers.length > 0) await pipeline(pack(folder), createWriteStream(archive, { mode: 0o600 }));
     // One that cannot take it now takes a base backup of the writer later.
-    const seeds = await Promise.allSettled(answers.map(({ client }) => client.seed(query, pack(folder))));
+    const seeds = await Promise.allSettled(answers.map(({ client }) => client.seed(query, createReadStream(archive))));
+    await rm(archive, { force: true });
     const failed = seeds.filter((seed) => seed.status === "rejected");
     if (answers.length - failed.length < order.quorum)
       throw new NotStarted("keepers_unreachable", `the keepers do not take it: ${failed[0]?.reason}`);
