@@ -17,6 +17,7 @@ import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
 import { hookCommands } from "./hook/commands.ts";
 import { hostCommands } from "./host/commands.ts";
+import { keeperCommand } from "./keeper.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
 import { namespaceCommands } from "./namespace/commands.ts";
 import { nodeCommands } from "./node/commands.ts";
@@ -86,6 +87,7 @@ export function program(around: Surroundings): Command {
   upCommand(root, around);
   demoCommand(root, around);
   agentCommand(root, around);
+  keeperCommand(root, around);
   root.commandsGroup("Deploy:");
   applyCommand(root, around);
   diffCommand(root, around);
