@@ -13,7 +13,7 @@ import type { Colors } from "./terminal.ts";
 
 type Options = SessionOptions & { file: string[]; envFile?: string[]; exitCode?: boolean };
 /** The part of a dry run's answer that is shown. */
-export type Rehearsal = { action: string; why?: string; changes: ManifestChange[] };
+export type Rehearsal = { action: string; why?: string; changes: ManifestChange[]; renewed: string[] };
 
 export function diffCommand(program: Command, around: Surroundings): void {
   serverCommand(program, "diff", "show what applying manifest files would change", [
@@ -77,5 +77,6 @@ function describe(name: string, rehearsal: Rehearsal, color: Colors): string {
     ...(from === null ? [] : [color.red(`  - ${path}: ${JSON.stringify(from)}`)]),
     ...(to === null ? [] : [color.green(`  + ${path}: ${JSON.stringify(to)}`)]),
   ]);
+  lines.push(...rehearsal.renewed.map((what) => color.yellow(`  ~ ${what} has changed`)));
   return `deployment ${name} ${rehearsed(rehearsal)}\n${lines.map((line) => `${line}\n`).join("")}`;
 }

@@ -6,7 +6,7 @@ import { namespacedId } from "../namespaced-id.ts";
 import { byName, type Head, insert, isThere } from "./resource.ts";
 import type { Volume } from "./volume.ts";
 
-/** What deployments name in their manifests, and what they were given for it. Call all but `referencesChanged` inside `commit`. */
+/** What deployments name in their manifests, and what they were given for it. Call all but `changedReferences` inside `commit`. */
 
 /** Either a value for each reference, or what is missing and how to make it. */
 export type Resolution = { values: Record<string, Resolved> } | { missing: string };
@@ -94,19 +94,20 @@ function lookAll(sql: SqlStorage, deploymentId: string, references: readonly Ref
 const encoder = new TextEncoder();
 const sizeOf = (text: string): number => encoder.encode(JSON.stringify(text)).length;
 
-/** Whether a reference now has another version than the one that the deployment's instances were given. One that is missing does not count. */
-export function referencesChanged(
+/** The references that now have another version than the one that the deployment's instances were given, for a person. One that is missing does not count. */
+export function changedReferences(
   sql: SqlStorage,
   deploymentId: string,
   manifest: Manifest,
   namespace: string,
-): boolean {
+): string[] {
   const given = versionsOf(sql, deploymentId);
-  return referencesOf(manifest).some((reference) => {
+  const changed = referencesOf(manifest).filter((reference) => {
     const version = given[referenceKey(reference)];
     const found = look(sql, reference, namespace);
     return version !== undefined && "version" in found && found.version !== version;
   });
+  return [...new Set(changed.map(({ kind, name }) => `${kind} '${name}'`))];
 }
 
 /** Some instances have an older version, some a newer one. */

@@ -23,7 +23,7 @@ import {
   namespaceView,
   unknownNamespace,
 } from "./existence.ts";
-import { missing, type Resolution, referencesChanged, resolve } from "./reference.ts";
+import { changedReferences, missing, type Resolution, resolve } from "./reference.ts";
 import {
   byId,
   type Content,
@@ -201,13 +201,11 @@ export abstract class NamespaceResources extends DurableObject<Env> {
     return this.name === DEFAULT_NAMESPACE || (this.isBorn() && exists(this.ctx.storage.sql, this.name));
   }
 
-  /** Whether the deployment's instances were given another version of something than there is now. */
-  protected referencesChanged(active: Active | null): boolean {
-    return (
-      this.isBorn() &&
-      active?.manifest != null &&
-      referencesChanged(this.ctx.storage.sql, active.id, active.manifest, this.name)
-    );
+  /** Of what the deployment's instances were given another version than there is now. */
+  protected changedReferences(active: Active | null): string[] {
+    return this.isBorn() && active?.manifest != null
+      ? changedReferences(this.ctx.storage.sql, active.id, active.manifest, this.name)
+      : [];
   }
 }
 

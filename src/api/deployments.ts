@@ -37,6 +37,7 @@ const Rehearsal = z.object({
   deployment_id: z.string().optional(),
   why: z.string().optional().describe("With `replace`: why it could not be done step by step"),
   changes: z.array(ManifestChange).describe("Against the manifest that holds the name now"),
+  renewed: z.array(z.string()).describe("Configs and secrets that have changed since what runs was given them"),
   manifest: ManifestView,
 });
 

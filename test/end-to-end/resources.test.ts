@@ -210,6 +210,8 @@ describe.each(RUNTIMES)("on %s", (runtime) => {
     expect(await action()).toBe("unchanged");
     await ask("PUT", `/secrets/${secretId}`, { body: { value: "two" } });
     expect(await digests(first.id, `printf %s "$A"`)).toEqual([digestOf("one")]);
+    const would = await client.send("POST", "/deployments?dry_run=true", { body });
+    expect(JSON.parse(would.text)).toMatchObject({ action: "roll", changes: [], renewed: [`secret '${name}'`] });
     const rolled = await client.send("POST", "/deployments", { body });
     expect(rolled.headers.get("lamplighter-action")).toBe("roll");
     const { id } = JSON.parse(rolled.text) as DeploymentView;

@@ -66,20 +66,6 @@ function listen(index: Stub): Promise<{ poked: string[]; told: string[]; fail: {
   });
 }
 
-it("sums what objects count, takes over what changed whatever its version, and forgets what is gone", async () => {
-  const index = fresh();
-  const tallies = async () =>
-    (await index.census()).tallies.map(({ kind, word, count }) => `${kind} ${word} ${count}`).sort();
-  await index.project({ row: row("dep_a"), audits: [], tally: { success: 3, failed: 1 } });
-  await index.project({ row: row("dep_b"), audits: [], tally: { success: 2, timeout: 0 } });
-  expect(await tallies()).toEqual(["deployment failed 1", "deployment success 5"]);
-  await index.project({ row: row("dep_a"), audits: [], tally: { success: 4 } });
-  await index.project({ row: row("dep_b", { version: 2 }), audits: [] });
-  expect(await tallies()).toEqual(["deployment success 6"]);
-  await index.project({ row: row("dep_a", { version: 2, body: null }), audits: [] });
-  expect(await tallies()).toEqual(["deployment success 2"]);
-});
-
 describe("a projection", () => {
   it("is kept when it is newer, and changes nothing when it is late", async () => {
     const index = fresh();
