@@ -6,11 +6,12 @@ import { deathToStatus } from "./death-to-status.ts";
 import type { Figure, Line, Setting } from "./figure.ts";
 import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
+import { postgresStart } from "./postgres-start.ts";
 import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
 
-const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory];
+const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory, postgresStart];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
