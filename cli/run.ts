@@ -18,6 +18,7 @@ import { EXIT, Failure, Interrupted } from "./failure.ts";
 import { gatewayCommand } from "./gateway.ts";
 import { hookCommands } from "./hook/commands.ts";
 import { hostCommands } from "./host/commands.ts";
+import { keeperCommand } from "./keeper.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
 import { namespaceCommands } from "./namespace/commands.ts";
 import { nodeCommands } from "./node/commands.ts";
@@ -87,6 +88,7 @@ export function program(around: Surroundings): Command {
   upCommand(root, around);
   demoCommand(root, around);
   agentCommand(root, around);
+  keeperCommand(root, around);
   gatewayCommand(root, around);
   root.commandsGroup("Deploy:");
   applyCommand(root, around);
