@@ -47,7 +47,10 @@ export type Started = {
 export type WritersOptions = {
   root: string;
   account: Account;
+  /** What new databases are made with. */
   installation: Installation;
+  /** All of this host: a data folder can only be opened by the version that made it. */
+  installations?: readonly Installation[] | undefined;
   template: Template;
   log: (line: string) => void;
   /** How long the replay of the log, and the keepers after it, may take. */
@@ -236,7 +239,8 @@ export class Writers {
   }
 
   async #launch(order: StartOrder, cluster: Cluster, recovery: Recovery | null): Promise<Postmaster> {
-    const { account, installation } = this.#options;
+    const { account } = this.#options;
+    const installation = await this.#installationFor(cluster);
     const place = await this.#place(cluster, order);
     await cluster.setMark({ opened: order.term, port: place.port });
     await cluster.write(
@@ -257,6 +261,15 @@ export class Writers {
     const postmaster = await Postmaster.start(installation.folder, place, { configFile, logFile, account });
     await this.#grant(order.database, postmaster.pid);
     return postmaster;
+  }
+
+  async #installationFor({ pgdata }: Cluster): Promise<Installation> {
+    const { installation, installations = [] } = this.#options;
+    const major = Number((await readFile(join(pgdata, "PG_VERSION"), "utf8").catch(() => "")).trim());
+    const fitting = [installation, ...installations].find((each) => each.major === major);
+    if (fitting) return fitting;
+    const there = [...new Set([installation, ...installations].map((each) => each.major))].join(", ");
+    throw new NotStarted("failed", `it was made by PostgreSQL ${major}, and this host has ${there} only`);
   }
 
   async #untilReady(

@@ -9,7 +9,7 @@ import { Cluster } from "../../agent/postgres/cluster.ts";
 import { readControlFile } from "../../agent/postgres/control-file.ts";
 import { Template } from "../../agent/postgres/template.ts";
 import type { Account } from "../../agent/process/account.ts";
-import { installations, scratch, until, workshopFolder } from "./postgres-host.ts";
+import { installationForTests, orderFor, PostgresHost, scratch, until, workshopFolder } from "./postgres-host.ts";
 
 const root = scratch("clusters");
 let account: Account;
@@ -18,7 +18,7 @@ let template: Template;
 
 beforeAll(async () => {
   account = await databaseAccount();
-  [installation] = (await installations(workshopFolder())) as [Installation];
+  installation = await installationForTests();
   template = new Template(workshopFolder(), account);
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -89,4 +89,18 @@ test("marks that are set at once: none undoes another", async () => {
     ...Array.from({ length: 10 }, (_, i) => again.setMark({ opened: i })),
   ]);
   expect(cluster.mark()).toEqual({ fence: 9, opened: 9, port: 5_009, unsynced: null });
+});
+
+test("a data folder of a version that this host lacks is left alone, and which one it needs is said", async () => {
+  const host = await PostgresHost.make();
+  const order = await orderFor("db_version", 1, []);
+  await host.start(order);
+  await host.writers.stop(order);
+  const path = join(host.writers.cluster("db_version").pgdata, "PG_VERSION");
+  writeFileSync(path, "14\n");
+  const next = await orderFor("db_version", 2, []);
+  await expect(host.start(next)).rejects.toThrow("it was made by PostgreSQL 14, and this host has");
+  writeFileSync(path, `${installation.major}\n`);
+  expect(await host.start({ ...next, term: 3 })).toMatchObject({ rung: 3 });
+  await host.close();
 });
