@@ -38,6 +38,7 @@ export async function installationForTests(): Promise<Installation> {
 }
 
 let workshop: string | null = null;
+/** One for all hosts of a file: two of them would be in each other's way in one folder. */
 let template: Template | null = null;
 
 /** Where what is made once for all tests of a file is kept. */
