@@ -13,7 +13,7 @@ import { KeeperProcess } from "./keeper-process.ts";
 import { orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
 
 /** Of all files together: with one keeper, with two, and with three. */
-export const ROUNDS = Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 50);
+export const ROUNDS = Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 10);
 const SEED = Number(process.env.LAMPLIGHTER_SEED ?? Math.floor(Math.random() * 1e9));
 const DATABASE = "db_loss";
 const CLIENTS = 4;
