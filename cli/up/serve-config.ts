@@ -4,6 +4,7 @@ export const OBJECTS = {
   HOST: "HostObject",
   NAMESPACE: "NamespaceObject",
   INDEX: "IndexObject",
+  DATABASE: "DatabaseObject",
   SCHEDULE: "ScheduleObject",
   TOKEN: "TokenObject",
   USER: "UserDirectoryObject",

@@ -1,0 +1,114 @@
+import type { DatabaseState, Wake } from "../../contract/database-state.ts";
+import type { Entry } from "../../contract/event.ts";
+import type { Observation } from "../../contract/workload.ts";
+import type { Candidate } from "../deployment/placement.ts";
+import { onAnswered, onHosts, onObserved, onWake } from "./boot.ts";
+import { onDelete, onHostsForDeletion, onRemoval, proceed } from "./deletion.ts";
+import { become, commonOf, type DatabaseFacts, type Draft, note, type Said } from "./draft.ts";
+import { onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
+
+/**
+ * The database's machine. Pure: time, chance, settings and what the gateways last said come in as facts. Which writer should be, where, and under
+ * which term follows from the state (`letters.ts`); what is to be said to gateways at once comes out beside it.
+ */
+
+export type DatabaseEvent =
+  /** What a database needs to be woken is there. */
+  | { type: "prepared" }
+  /** Somebody waits for it. */
+  | { type: "wake"; wake: Wake }
+  /** Where the writer might run. */
+  | { type: "hosts"; hosts: readonly Candidate[]; labels: Record<string, string> }
+  | { type: "answered"; host_id: string; term: number; accepted: boolean; message: string }
+  /** What a host saw of the writer of a term. */
+  | { type: "observed"; host_id: string; term: number; observation: Observation }
+  | { type: "evicted"; host_id: string; term: number; why: EvictionCause }
+  /** A host has heard that this writer must go: it is gone, or its lease is over at `lease_until`. */
+  | { type: "left"; host_id: string; term: number; lease_until: number | null }
+  /** A gateway has answered whether anybody is there. */
+  | { type: "quiet"; boot_id: string; stop: string; quiet: boolean }
+  /** What the gateways say has changed. */
+  | { type: "demand" }
+  | { type: "installed"; term: number; credential: string }
+  | { type: "delete" }
+  | { type: "due" };
+
+export type EvictionCause = "host_lost" | "host_draining" | "host_removed";
+export type DatabaseDecision = { state: DatabaseState; entries: Entry[]; said: Said[] };
+
+/** A new database: a record and a name for its log. Nothing runs. */
+export function initial(facts: DatabaseFacts): DatabaseDecision {
+  const state: DatabaseState = {
+    status: "creating",
+    since: facts.now,
+    term: 0,
+    leaving: [],
+    home: null,
+    copies: [],
+    current_profile: null,
+    candidate_profile: null,
+    scale_state: "STEADY",
+    freeze_new_checkouts: false,
+    last_start: null,
+    failures: 0,
+    installed: null,
+  };
+  const draft: Draft = { facts, state, entries: [], said: [] };
+  note(draft, "info", "api", "database_created", "created; the first connection starts it");
+  return { state, entries: draft.entries, said: [] };
+}
+
+/** What comes of an event. A late, repeated or stale one leaves everything as it is. */
+export function decide(state: DatabaseState, event: DatabaseEvent, facts: DatabaseFacts): DatabaseDecision {
+  const draft: Draft = { facts, state, entries: [], said: [] };
+  apply(draft, event);
+  reconsider(draft);
+  return { state: draft.state, entries: draft.entries, said: draft.said };
+}
+
+function apply(draft: Draft, event: DatabaseEvent): void {
+  switch (event.type) {
+    case "prepared":
+      if (draft.state.status === "creating")
+        become(
+          draft,
+          { ...commonOf(draft.state), status: "stopped", since: draft.facts.now },
+          "it can be connected to",
+        );
+      return;
+    case "wake":
+      return onWake(draft, event.wake);
+    case "hosts":
+      onHosts(draft, event);
+      return onHostsForDeletion(draft, event.hosts);
+    case "answered":
+      return onAnswered(draft, event);
+    case "observed":
+      onObserved(draft, event);
+      onRemoval(draft, event);
+      return proceed(draft);
+    case "evicted":
+      onEvicted(draft, event);
+      return proceed(draft);
+    case "left":
+      onLeft(draft, event);
+      return proceed(draft);
+    case "quiet":
+      return onQuiet(draft, event);
+    case "demand":
+      return;
+    case "installed":
+      if (draft.state.term === event.term && draft.state.installed !== event.credential) {
+        draft.state = { ...draft.state, installed: event.credential };
+        note(draft, "info", "agent", "credential_installed", "the new password is the one that PostgreSQL has");
+        draft.said.push({ to: null, frame: { kind: "changed" } });
+      }
+      return;
+    case "delete":
+      onDelete(draft);
+      return proceed(draft);
+    case "due":
+      onDue(draft);
+      return proceed(draft);
+  }
+}
