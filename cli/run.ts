@@ -15,6 +15,7 @@ import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
 import { hostCommands } from "./host/commands.ts";
+import { keeperCommand } from "./keeper.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
 import { namespaceCommands } from "./namespace/commands.ts";
 import { nodeCommands } from "./node/commands.ts";
@@ -79,6 +80,7 @@ export function program(around: Surroundings): Command {
   upCommand(root, around);
   demoCommand(root, around);
   agentCommand(root, around);
+  keeperCommand(root, around);
   root.commandsGroup("Deploy:");
   applyCommand(root, around);
   diffCommand(root, around);

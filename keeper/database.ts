@@ -6,6 +6,7 @@ import type {
   FollowState,
   KeptDatabase,
   RestorePlan,
+  RestoreTarget,
   SeedQuery,
   WriterAddress,
 } from "../contract/keeper.ts";
@@ -14,8 +15,8 @@ import type { System } from "../postgres/replication/commands.ts";
 import { type Lineage, lineage, parseHistory } from "../postgres/replication/timeline.ts";
 import { storeFile, takeBackup } from "./backup.ts";
 import { replaceFile } from "./durable-file.ts";
-import { connect, type Follower, follow, verify } from "./follow.ts";
-import { type Holdings, planRestore, type RestoreTarget, usableBases } from "./restore-plan.ts";
+import { beginning, connect, type Follower, follow, verify } from "./follow.ts";
+import { type Holdings, planRestore, usableBases } from "./restore-plan.ts";
 import { isBaseDue } from "./retention.ts";
 import { type DatabaseState, unknownDatabase, writeState } from "./state.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -265,14 +266,17 @@ export class Database {
 
   async #beginAnew(writer: WriterAddress, signal: AbortSignal, system: System): Promise<void> {
     this.#changed("catching_up", "a base backup is being taken");
-    const base = await this.#backUp(writer, signal);
+    const base = await this.#backUp(writer, signal, true);
     await this.#log?.close();
     const log = await TimelineLog.begin(this.walFolder, base.timeline, parseLsn(base.start_lsn));
-    await this.#commit((state) => ({
+    // Nothing from before leads here any more, and its segments may have the names of others that are to come.
+    await this.#commit(() => ({
       system_identifier: system.identifier,
       timeline: base.timeline,
       begin: { timeline: base.timeline, lsn: formatLsn(startOfSegmentAt(parseLsn(base.start_lsn))) },
-      bases: [...state.bases, base],
+      bases: [base],
+      shipped: { segments: [], bases: [], tail: null },
+      unswept: true,
     }));
     this.#log = log;
     await this.#readLineage();
@@ -290,11 +294,11 @@ export class Database {
     return base;
   }
 
-  async #backUp(writer: WriterAddress, signal: AbortSignal): Promise<BaseBackup> {
+  async #backUp(writer: WriterAddress, signal: AbortSignal, isAnew = false): Promise<BaseBackup> {
     const connection = await connect({ writer, signal }, `${this.#around.name}_base`);
     try {
       const about = { database: this.id, writer, systemIdentifier: () => this.#state.system_identifier };
-      const system = await verify(connection, about);
+      const system = await verify(connection, isAnew ? beginning(about) : about);
       const id = baseId(writer.term, system.timeline, system.flushedTo);
       const stop = () => connection.destroy(new Error("told to stop"));
       signal.addEventListener("abort", stop);

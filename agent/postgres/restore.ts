@@ -2,7 +2,7 @@ import { createWriteStream } from "node:fs";
 import { mkdir, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import type { RestorePlan } from "../../contract/keeper.ts";
+import type { RestorePlan, RestoreTarget } from "../../contract/keeper.ts";
 import { SEGMENT_BYTES } from "../../postgres/lsn.ts";
 import type { Account } from "../process/account.ts";
 import { giveTo } from "./account.ts";
@@ -21,7 +21,7 @@ export type Restored = { plan: RestorePlan; bytes: number };
 export async function restore(
   cluster: Cluster,
   keeper: KeeperClient,
-  target: RestorePlan["target"],
+  target: RestoreTarget,
   account: Account,
 ): Promise<Restored> {
   const plan = await keeper.restorePlan(target);

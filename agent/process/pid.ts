@@ -42,6 +42,16 @@ function bootOf(): string {
 
 export const isAlive = async (known: Pid): Promise<boolean> => (await startOf(known.pid)) === known.start;
 
+/** Whether a process was stopped by SIGSTOP: it hears no signal but SIGKILL until it is let go on. Linux only; elsewhere false. */
+export function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("T");
+  } catch {
+    return false;
+  }
+}
+
 /** Sends a signal to a process or, with a negative number, to a group. False when there is none. */
 export function signal(pid: number, name: NodeJS.Signals): boolean {
   try {

@@ -12,7 +12,7 @@ let host: PostgresHost;
 
 beforeAll(async () => {
   host = await PostgresHost.make();
-  keeper = await runKeeper({ dataDir, listen: { host: "127.0.0.1", port: 0 }, log: (line) => console.log(line) });
+  keeper = await runKeeper({ dataDir, listen: { host: "127.0.0.1", port: 0 } });
 });
 afterAll(async () => {
   await host?.close();
@@ -47,7 +47,6 @@ describe("a writer and its keeper", () => {
   test("stopped and started again: the copy is complete, and nothing is fetched", async () => {
     const order = await orderFor("db_a", 2, [keeper]);
     const started = await host.start(order);
-    console.log("rung", started.rung, started.phases);
     expect(started).toMatchObject({ rung: 3, restoredBytes: 0 });
     const sql = await client(order);
     expect(await sql.query("SELECT i FROM t")).toEqual([{ i: "1" }]);
@@ -61,7 +60,6 @@ describe("a writer and its keeper", () => {
     await host.crash("db_a");
     const order = await orderFor("db_a", 3, [keeper]);
     const started = await host.start(order);
-    console.log("rung", started.rung, started.phases);
     expect(started).toMatchObject({ rung: 5, restoredBytes: 0 });
     const sql = await client(order);
     expect(await sql.query("SELECT i FROM t ORDER BY i")).toEqual([{ i: "1" }, { i: "2" }]);
@@ -74,7 +72,6 @@ describe("a writer and its keeper", () => {
     await host.wipe("db_a");
     const order = await orderFor("db_a", 4, [keeper]);
     const started = await host.start(order);
-    console.log("rung", started.rung, started.phases, started.restoredBytes);
     expect(started.rung).toBe(7);
     const sql = await client(order);
     expect(await sql.query("SELECT i FROM t ORDER BY i")).toEqual([{ i: "1" }, { i: "2" }, { i: "3" }]);

@@ -94,6 +94,8 @@ async function strike(fault: (typeof FAULTS)[number], order: StartOrder): Promis
       await host.writers.stop(order);
       if (rnd.chance(0.3)) await host.wipe(DATABASE);
       return;
+    case "the keeper is killed, and comes back":
+      throw new Error("that leaves the writer running");
   }
 }
 

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { databaseAccount } from "../../agent/postgres/account.ts";
 import { findInstallations, type Installation } from "../../agent/postgres/binaries.ts";
 import { embeddedInstallation } from "../../agent/postgres/embedded.ts";
-import type { KeeperAddress } from "../../agent/postgres/keeper-client.ts";
 import { Template } from "../../agent/postgres/template.ts";
 import { type StartOrder, Writers } from "../../agent/postgres/writer.ts";
+import type { KeeperAddress } from "../../contract/writer.ts";
 import { Connection } from "../../postgres/connection.ts";
 import { scramVerifier } from "../../postgres/scram-client.ts";
 
@@ -96,9 +96,10 @@ export async function orderFor(
   more: Partial<StartOrder> = {},
 ): Promise<StartOrder> {
   return {
-    ...{ database, term, profile: "L1", keepers, quorum: keepers.length === 0 ? 0 : Math.ceil(keepers.length / 2) },
+    ...{ database, term, served_term: term - 1, profile: "L1", keepers: [...keepers] },
+    quorum: Math.ceil(keepers.length / 2),
     naming: { name: "shop", owner: { role: "shop_owner", verifier: await verifier() } },
-    ...{ replicationPassword: "of the keepers", listen: { host: "127.0.0.1", port: await freePort() } },
+    ...{ replication_password: "of the keepers", listen: { host: "127.0.0.1", port: await freePort() } },
     ...more,
   };
 }
