@@ -48,6 +48,14 @@ export async function answer(
         await emit({ kind: "chunk", op, data: await driverOf(id, knowledge).exec(id, generation, command, timeoutMs) });
         break;
       }
+      case "install_verifier": {
+        const { workload_id: id, generation, credential, verifier } = question;
+        const driver = driverOf(id, knowledge);
+        if (driver.install === undefined) throw new Unanswerable("not_found", `${id} is no writer of a database.`);
+        await driver.install(id, generation, credential, verifier);
+        await emit({ kind: "chunk", op, data: { installed: credential } });
+        break;
+      }
     }
     await emit({ kind: "end", op, error: null });
   } catch (error) {

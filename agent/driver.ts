@@ -53,6 +53,9 @@ export interface Driver {
    */
   exec(id: string, generation: number, command: string[], timeoutMs: number): Promise<ExecResult>;
 
+  /** Of writers of databases: gives the running one another verifier for its owner. */
+  install?(id: string, generation: number, credential: string, verifier: string): Promise<void>;
+
   /** Left out: instances are reached at their own addresses. */
   reach?(): Promise<Reach>;
 

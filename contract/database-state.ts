@@ -43,6 +43,8 @@ export type Leaving = z.infer<typeof Leaving>;
 const common = {
   /** The highest that was ever given out. */
   term: z.int().nonnegative(),
+  /** The last whose writer clients were let in to. What was acknowledged under it must not be missing in a later one. */
+  served_term: z.int().nonnegative(),
   leaving: z.array(Leaving),
   /** Where the newest copy of the data folder is. */
   home: z.string().nullable(),

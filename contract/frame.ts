@@ -2,7 +2,7 @@ import { z } from "zod";
 import { HealthResult, Usage } from "./health.ts";
 import { HostCapacity, HostPolicy, HostRuntime } from "./host.ts";
 import { Observation, Workload } from "./workload.ts";
-import { WriterRenewal } from "./writer-order.ts";
+import { WriterRenewal } from "./writer-task.ts";
 
 /**
  * The frames that a HostObject and its agent exchange, the same over both transports.

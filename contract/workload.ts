@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { Probe, Probing } from "./health.ts";
-import { WriterOrder, WriterStart } from "./writer-order.ts";
+import { WriterTask, WriterStart } from "./writer-task.ts";
 
 /**
  * A workload is the one thing an agent runs. This file is what control plane and agent agree on: what should run (`Workload`), and
@@ -89,7 +89,7 @@ export const WorkloadSpec = z.object({
     })
     .optional(),
   /** Of the runtime `postgres`: what its writer is to do. */
-  writer: WriterOrder.optional(),
+  writer: WriterTask.optional(),
   /** Why the sealed part could not be opened, without which it must not be started. */
   unreadable: z.string().optional(),
 });

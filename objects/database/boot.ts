@@ -113,7 +113,7 @@ export function onHosts(
     id === state.home && state.attempt === ATTEMPTS ? 2 : state.copies.includes(id) ? 0 : 1;
   const own = new Map(hosts.map(({ id }) => [id, rank(id)]));
   // Without keepers there is one copy of what was ever written, and none may be made up in its place.
-  const bound = !facts.kept && state.current_profile !== null;
+  const bound = !facts.kept && state.served_term > 0;
   const choice = choose(bound ? hosts.filter(({ id }) => id === state.home) : hosts, need, own, state.refused);
   if (choice.type === "chosen") return begin(draft, choice.host_id);
   const message = !bound
@@ -223,6 +223,7 @@ export function open(draft: Draft): void {
   }
   const next: Of<"ready"> = {
     ...commonOf(state),
+    served_term: state.term,
     failures: 0,
     last_start: start,
     status: "ready",

@@ -42,6 +42,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
     status: "creating",
     since: facts.now,
     term: 0,
+    served_term: 0,
     leaving: [],
     home: null,
     copies: [],

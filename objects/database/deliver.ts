@@ -1,7 +1,7 @@
 import { PROFILES } from "../../contract/database-profile.ts";
 import { workloadId } from "../../contract/id.ts";
 import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
-import type { WriterOrder } from "../../contract/writer-order.ts";
+import type { WriterTask } from "../../contract/writer-task.ts";
 import type { Candidate } from "../deployment/placement.ts";
 import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
@@ -103,7 +103,7 @@ async function discard(record: DatabaseRecord, term: number, { env, sql, apply }
 }
 
 /** The writer as its host is to run it; its generation is the term. */
-export function writerWorkload(sql: SqlStorage, record: DatabaseRecord, purpose: WriterOrder["purpose"]): Workload {
+export function writerWorkload(sql: SqlStorage, record: DatabaseRecord, purpose: WriterTask["purpose"]): Workload {
   const { identity, settings, keeping, state } = record;
   const { credential, verifier } = ownerVerifier(sql);
   const { cpu_millis, memory_bytes } = PROFILES[settings.profile];
@@ -112,9 +112,10 @@ export function writerWorkload(sql: SqlStorage, record: DatabaseRecord, purpose:
   const sealed = sql
     .exec<{ password: string | null }>("SELECT replication_password AS password FROM database")
     .one().password;
-  const order: WriterOrder = {
+  const order: WriterTask = {
     purpose,
     database: identity.id,
+    served_term: state.served_term,
     profile: settings.profile,
     naming: { name: identity.name, owner: { role: identity.role, verifier } },
     credential,

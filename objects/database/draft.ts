@@ -44,6 +44,7 @@ export type Draft = {
 
 export const commonOf = (state: DatabaseState): Common => ({
   term: state.term,
+  served_term: state.served_term,
   leaving: state.leaving,
   home: state.home,
   copies: state.copies,

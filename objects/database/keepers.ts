@@ -1,9 +1,9 @@
-import type { WriterOrder } from "../../contract/writer-order.ts";
+import type { KeeperAddress } from "../../contract/writer.ts";
 
-/** A keeper as the operator names it: `KEEPERS` is `name=url` several times, separated by commas, the token in the url's password. */
-export type KeeperAddress = NonNullable<WriterOrder["keeper_addresses"]>[number];
-
-/** The text without tokens, for messages. Throws a message for a person when it cannot be read. */
+/**
+ * The keepers as the operator names them: `KEEPERS` is `name=url` several times, separated by commas, the token in the url's password. Throws a
+ * message for a person, without tokens, when it cannot be read.
+ */
 export function keepersOf(env: { KEEPERS?: string }): KeeperAddress[] {
   const text = env.KEEPERS?.trim() ?? "";
   if (text === "") return [];

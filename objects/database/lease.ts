@@ -102,7 +102,10 @@ export const leaseViews = (sql: SqlStorage, connected: ReadonlySet<string>): Lea
     clients: (JSON.parse(row.clients) as GatewayClient[]).map((client) => ({ ...client, since: iso(client.since) })),
   }));
 
-export const connections = (sql: SqlStorage): number =>
-  sql.exec<{ n: number | null }>("SELECT sum(sessions) AS n FROM lease").one().n ?? 0;
+/** Whoever waited when it became ready has come in since, though the gateway says so only with its next renewal. */
+export const connections = (sql: SqlStorage, isReady: boolean): number =>
+  sql
+    .exec<{ n: number | null }>(`SELECT sum(sessions${isReady ? " + waiting" : ""}) AS n FROM lease`)
+    .one().n ?? 0;
 
 const iso = (ms: number): string => new Date(ms).toISOString();

@@ -53,7 +53,7 @@ export function databaseView(
     host_id: hostOf(state) ?? state.home,
     backend_addr: status === "ready" ? state.backend : null,
     restored_from: identity.restored_from,
-    active_connections: connections(sql),
+    active_connections: connections(sql, status === "ready"),
     last_used_at: used === null ? null : iso(used),
     idle_stop_at: idle === null ? null : iso(idle),
     awake_because: leaseViews(sql, connected).filter(({ sessions, waiting }) => sessions + waiting > 0),

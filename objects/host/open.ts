@@ -1,7 +1,7 @@
 import type { ControlBody } from "../../contract/frame.ts";
 import type { Sealed } from "../../contract/sealed.ts";
 import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
-import type { WriterOrder } from "../../contract/writer-order.ts";
+import type { WriterTask } from "../../contract/writer-task.ts";
 import { keepersOf } from "../database/keepers.ts";
 import { registryLabel } from "../namespace/registry-password.ts";
 import { keyIdOf, openText, type SealingKeys, sealedAs, sealingKeys } from "../sealing.ts";
@@ -82,7 +82,7 @@ async function openSpec(
 }
 
 /** Where the keepers of a database are is the operator's to say, and stored with none of them. */
-function addressesOf({ keepers }: WriterOrder, env: Env): Pick<WriterOrder, "keeper_addresses"> {
+function addressesOf({ keepers }: WriterTask, env: Env): Pick<WriterTask, "keeper_addresses"> {
   const known = knownKeepers(env as { KEEPERS?: string });
   return {
     keeper_addresses: keepers.map((name) => {

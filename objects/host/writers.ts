@@ -1,5 +1,6 @@
 import type { ControlBody } from "../../contract/frame.ts";
-import { WRITER_LEASE_MARGIN_MS, WRITER_LEASE_MS, type WriterRenewal } from "../../contract/writer-order.ts";
+import { WRITER_LEASE_MS } from "../../contract/writer.ts";
+import { WRITER_LEASE_MARGIN_MS, type WriterRenewal } from "../../contract/writer-task.ts";
 import { one } from "./workloads.ts";
 
 /**
