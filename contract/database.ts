@@ -28,13 +28,13 @@ export const DATABASE_NEXT = {
 
 /** How long a database may stay in a passing state, and what comes then. The others have no deadline. */
 export const DATABASE_DEADLINES = {
-  creating: { after_ms: 60_000, then: "error" },
+  creating: { after_ms: 60_000, leads_to: "error" },
   /** A writer that has to be restored takes as long as its data is large. */
-  booting: { after_ms: 900_000, then: "error" },
+  booting: { after_ms: 900_000, leads_to: "error" },
   /** Whether it is gone is asked again: a stop is never taken for done. */
-  stopping: { after_ms: 30_000, then: "asked again" },
-  deleting: { after_ms: 60_000, then: "asked again" },
-} as const satisfies Partial<Record<DatabaseStatus, { after_ms: number; then: "error" | "asked again" }>>;
+  stopping: { after_ms: 30_000, leads_to: "asked again" },
+  deleting: { after_ms: 60_000, leads_to: "asked again" },
+} as const satisfies Partial<Record<DatabaseStatus, { after_ms: number; leads_to: "error" | "asked again" }>>;
 
 export const DATABASE_ACTIONS = [
   "update",

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { Probe, Probing } from "./health.ts";
-import { WriterTask, WriterStart } from "./writer-task.ts";
+import { WriterStart, WriterTask } from "./writer-task.ts";
 
 /**
  * A workload is the one thing an agent runs. This file is what control plane and agent agree on: what should run (`Workload`), and

@@ -7,7 +7,8 @@ import { Failure } from "../failure.ts";
 export function parseRuntimes(list: string): Runtime[] {
   return list.split(",").map((part) => {
     const runtime = WORKLOAD_RUNTIMES.find((one) => one === part.trim());
-    if (runtime === undefined) throw new Failure(`unknown runtime '${part}': expected some of ${WORKLOAD_RUNTIMES.join(",")}`);
+    if (runtime === undefined)
+      throw new Failure(`unknown runtime '${part}': expected some of ${WORKLOAD_RUNTIMES.join(",")}`);
     return runtime;
   });
 }

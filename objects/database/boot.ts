@@ -39,10 +39,15 @@ export function onWake(draft: Draft, wake: Wake): void {
   switch (state.status) {
     case "stopped":
     case "stopping":
-      return boot(draft, wake, 1, []);
+      boot(draft, wake, 1, []);
+      return;
     case "error":
-      if (facts.now >= state.retry_at) return boot(draft, wake, 1, []);
-      return tell(draft, failedFrame(state, facts.now));
+      if (facts.now >= state.retry_at) {
+        boot(draft, wake, 1, []);
+        return;
+      }
+      tell(draft, failedFrame(state, facts.now));
+      return;
     case "ready":
       // Those who said that nobody is there have forgotten where it is.
       if (state.quiesce !== null) abandon(draft, "a client came");
@@ -115,13 +120,16 @@ export function onHosts(
   // Without keepers there is one copy of what was ever written, and none may be made up in its place.
   const bound = !facts.kept && state.served_term > 0;
   const choice = choose(bound ? hosts.filter(({ id }) => id === state.home) : hosts, need, own, state.refused);
-  if (choice.type === "chosen") return begin(draft, choice.host_id);
+  if (choice.type === "chosen") {
+    begin(draft, choice.host_id);
+    return;
+  }
   const message = !bound
     ? choice.message
     : `its only copy is on ${state.home === null ? "a host that was removed" : `host ${state.home}, which cannot run it now: ${choice.message}`}`;
-  if (facts.now - state.wake.at >= PLACE_WITHIN_MS || facts.now < state.wake.at)
-    return fail(draft, "no_host", message, true);
-  draft.state = { ...state, message, refused: {}, look_at: facts.now + PLACE_AGAIN_MS };
+  const isOver = facts.now - state.wake.at >= PLACE_WITHIN_MS || facts.now < state.wake.at;
+  if (isOver) fail(draft, "no_host", message, true);
+  else draft.state = { ...state, message, refused: {}, look_at: facts.now + PLACE_AGAIN_MS };
 }
 
 export function onAnswered(
@@ -149,16 +157,18 @@ export function onObserved(
   if (term !== state.term) return;
   switch (state.status) {
     case "booting":
-      return booting(draft, state, host_id, observation);
+      booting(draft, state, host_id, observation);
+      return;
     case "ready":
       if (state.host_id !== host_id) return;
       if (observation.phase === "running" && observation.address !== null) {
         if (observation.address === state.backend) return;
         draft.state = { ...state, backend: observation.address };
-        return tell(draft, readyFrame(draft.state as Of<"ready">));
+        tell(draft, readyFrame(draft.state as Of<"ready">));
+        return;
       }
       if (observation.phase === "exited" || observation.phase === "failed" || observation.phase === "gone")
-        return ended(draft, state, describe(observation));
+        ended(draft, state, describe(observation));
       return;
     case "stopping":
       if (state.host_id === host_id && (observation.phase === "exited" || observation.phase === "failed"))
@@ -174,9 +184,11 @@ export function onObserved(
 function booting(draft: Draft, state: Of<"booting">, host_id: string, observation: Observation): void {
   const { facts } = draft;
   const { step } = state;
-  if (!("host_id" in step) || step.host_id !== host_id || step.name === "fencing") return;
+  if (!("host_id" in step) || step.host_id !== host_id) return;
+  const isUp = step.name === "fencing";
   switch (observation.phase) {
     case "preparing": {
+      if (isUp) return;
       const look_at = facts.now + ASK_AGAIN_MS;
       draft.state = { ...state, message: observation.message, look_at, step: { name: "starting", host_id } };
       if (observation.message !== state.message)
@@ -184,7 +196,11 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
       return;
     }
     case "running": {
-      if (observation.address === null) return fail(draft, "failed", "its agent does not say where it listens", false);
+      if (isUp) return;
+      if (observation.address === null) {
+        fail(draft, "failed", "its agent does not say where it listens", false);
+        return;
+      }
       const { rung = 0, why = "", phases = {}, restored_bytes = 0, credential } = observation.start ?? {};
       const start = startView(state, { rung, why, phases, restored_bytes }, facts.now);
       const installed = credential ?? state.ordered;
@@ -195,13 +211,15 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
       );
       const next = { ...(draft.state as Of<"booting">), installed, current_profile: facts.profile, home: host_id };
       draft.state = { ...next, step: { name: "fencing", host_id, backend: observation.address, start } };
-      return open(draft);
+      open(draft);
+      return;
     }
     case "exited":
     case "failed":
     case "gone": {
       const code = observation.phase === "failed" ? observation.failure.reason : "failed";
-      return attemptFailed(draft, state, host_id, code, describe(observation));
+      attemptFailed(draft, state, host_id, code, describe(observation));
+      return;
     }
     default:
       return;
@@ -243,7 +261,10 @@ function attemptFailed(draft: Draft, state: Of<"booting">, host_id: string, code
   const data = { host_id, term: state.term, code, attempt: state.attempt };
   note(draft, "warning", "agent", "start_failed", `attempt ${state.attempt} on host ${host_id}: ${why}`, data);
   leave(draft, host_id, state.term);
-  if (HOPELESS.has(code) || state.attempt >= ATTEMPTS) return fail(draft, code, why, !HOPELESS.has(code));
+  if (HOPELESS.has(code) || state.attempt >= ATTEMPTS) {
+    fail(draft, code, why, !HOPELESS.has(code));
+    return;
+  }
   draft.state = {
     ...(draft.state as Of<"booting">),
     attempt: state.attempt + 1,

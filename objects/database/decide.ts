@@ -2,9 +2,9 @@ import type { DatabaseState, Wake } from "../../contract/database-state.ts";
 import type { Entry } from "../../contract/event.ts";
 import type { Observation } from "../../contract/workload.ts";
 import type { Candidate } from "../deployment/placement.ts";
-import { onAnswered, onHosts, onObserved, onWake } from "./boot.ts";
+import { onAnswered, onHosts, onObserved, onWake, rest } from "./boot.ts";
 import { onDelete, onHostsForDeletion, onRemoval, proceed } from "./deletion.ts";
-import { become, commonOf, type DatabaseFacts, type Draft, note, type Said } from "./draft.ts";
+import { type DatabaseFacts, type Draft, note, type Said, tell } from "./draft.ts";
 import { onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
 
 /**
@@ -70,46 +70,49 @@ export function decide(state: DatabaseState, event: DatabaseEvent, facts: Databa
 function apply(draft: Draft, event: DatabaseEvent): void {
   switch (event.type) {
     case "prepared":
-      if (draft.state.status === "creating")
-        become(
-          draft,
-          { ...commonOf(draft.state), status: "stopped", since: draft.facts.now },
-          "it can be connected to",
-        );
-      return;
+      if (draft.state.status === "creating") rest(draft, "it can be connected to");
+      break;
     case "wake":
-      return onWake(draft, event.wake);
+      onWake(draft, event.wake);
+      break;
     case "hosts":
       onHosts(draft, event);
-      return onHostsForDeletion(draft, event.hosts);
+      onHostsForDeletion(draft, event.hosts);
+      break;
     case "answered":
-      return onAnswered(draft, event);
+      onAnswered(draft, event);
+      break;
     case "observed":
       onObserved(draft, event);
       onRemoval(draft, event);
-      return proceed(draft);
+      break;
     case "evicted":
       onEvicted(draft, event);
-      return proceed(draft);
+      break;
     case "left":
       onLeft(draft, event);
-      return proceed(draft);
+      break;
     case "quiet":
-      return onQuiet(draft, event);
-    case "demand":
-      return;
+      onQuiet(draft, event);
+      break;
     case "installed":
-      if (draft.state.term === event.term && draft.state.installed !== event.credential) {
-        draft.state = { ...draft.state, installed: event.credential };
-        note(draft, "info", "agent", "credential_installed", "the new password is the one that PostgreSQL has");
-        draft.said.push({ to: null, frame: { kind: "changed" } });
-      }
-      return;
+      onInstalled(draft, event);
+      break;
     case "delete":
       onDelete(draft);
-      return proceed(draft);
+      break;
     case "due":
       onDue(draft);
-      return proceed(draft);
+      break;
+    case "demand":
+      break;
   }
+  proceed(draft);
+}
+
+function onInstalled(draft: Draft, { term, credential }: { term: number; credential: string }): void {
+  if (draft.state.term !== term || draft.state.installed === credential) return;
+  draft.state = { ...draft.state, installed: credential };
+  note(draft, "info", "agent", "credential_installed", "the new password is the one that PostgreSQL has");
+  tell(draft, { kind: "changed" });
 }

@@ -42,10 +42,17 @@ export function reconsider(draft: Draft): void {
     if (at === null || at > facts.now) return;
     const stop = `${state.term}-${facts.now}`;
     draft.state = { ...state, quiesce: { stop, until: facts.now + QUIESCE_WITHIN_MS, asked: [], quiet: [] } };
-    return ask(draft);
+    ask(draft);
+    return;
   }
-  if (isBusy(draft)) return abandon(draft, "a client came");
-  if (facts.now >= state.quiesce.until) return abandon(draft, "a gateway did not say in time that nobody is there");
+  if (isBusy(draft)) {
+    abandon(draft, "a client came");
+    return;
+  }
+  if (facts.now >= state.quiesce.until) {
+    abandon(draft, "a gateway did not say in time that nobody is there");
+    return;
+  }
   ask(draft);
 }
 
@@ -85,7 +92,10 @@ export function onQuiet(
 ): void {
   const { state } = draft;
   if (state.status !== "ready" || state.quiesce?.stop !== stop) return;
-  if (!quiet) return abandon(draft, "somebody is there");
+  if (!quiet) {
+    abandon(draft, "somebody is there");
+    return;
+  }
   if (state.quiesce.quiet.includes(boot_id)) return;
   draft.state = { ...state, quiesce: { ...state.quiesce, quiet: [...state.quiesce.quiet, boot_id] } };
 }
@@ -172,17 +182,8 @@ export function onDue(draft: Draft): void {
         fail(draft, "not_prepared", "what it needs could not be prepared", false);
       return;
     case "booting":
-      if (now >= state.since + DATABASE_DEADLINES.booting.after_ms)
-        return fail(
-          draft,
-          "timeout",
-          `it did not start in ${DATABASE_DEADLINES.booting.after_ms / 60_000} minutes`,
-          false,
-        );
-      if (now < state.look_at) return;
-      if (state.step.name === "pausing") return boot(draft, state.wake, state.attempt, []);
-      if (state.step.name === "fencing") return open(draft);
-      return again(draft, state);
+      dueWhileBooting(draft, state);
+      return;
     case "stopping":
       if (now >= state.look_at) draft.state = { ...state, look_at: now + DATABASE_DEADLINES.stopping.after_ms };
       return;
@@ -191,6 +192,13 @@ export function onDue(draft: Draft): void {
   }
 }
 
-function again(draft: Draft, state: Of<"booting">): void {
-  draft.state = { ...state, look_at: draft.facts.now + ASK_AGAIN_MS };
+function dueWhileBooting(draft: Draft, state: Of<"booting">): void {
+  const { now } = draft.facts;
+  const { after_ms } = DATABASE_DEADLINES.booting;
+  if (now >= state.since + after_ms) fail(draft, "timeout", `it did not start in ${after_ms / 60_000} minutes`, false);
+  else if (now < state.look_at) return;
+  else if (state.step.name === "pausing") boot(draft, state.wake, state.attempt, []);
+  else if (state.step.name === "fencing") open(draft);
+  // Whom it waits for is asked again.
+  else draft.state = { ...state, look_at: now + ASK_AGAIN_MS };
 }

@@ -104,8 +104,6 @@ export const leaseViews = (sql: SqlStorage, connected: ReadonlySet<string>): Lea
 
 /** Whoever waited when it became ready has come in since, though the gateway says so only with its next renewal. */
 export const connections = (sql: SqlStorage, isReady: boolean): number =>
-  sql
-    .exec<{ n: number | null }>(`SELECT sum(sessions${isReady ? " + waiting" : ""}) AS n FROM lease`)
-    .one().n ?? 0;
+  sql.exec<{ n: number | null }>(`SELECT sum(sessions${isReady ? " + waiting" : ""}) AS n FROM lease`).one().n ?? 0;
 
 const iso = (ms: number): string => new Date(ms).toISOString();

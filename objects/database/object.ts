@@ -1,13 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
 import { verdict } from "../../contract/action.ts";
 import { DATABASE_ACTION_TABLE, type DatabaseAction, type DatabasePatch } from "../../contract/database.ts";
-import type { DatabaseIdentity, DatabaseSettings, Wake } from "../../contract/database-state.ts";
+import type { DatabaseSettings } from "../../contract/database-state.ts";
 import type { Level } from "../../contract/event.ts";
 import type { GatewayFrame, Lookup } from "../../contract/gateway.ts";
 
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
-import type { Credentials, Verifier } from "../../contract/scram.ts";
+import type { Credentials } from "../../contract/scram.ts";
 import type { Observation } from "../../contract/workload.ts";
 import database0001 from "../../migrations/database/0001_create.sql";
 import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
@@ -21,40 +21,23 @@ import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { type Resealed, resealed } from "../reseal.ts";
 import { Watchers } from "../watch.ts";
-import {
-  addCredential,
-  bridgeTo,
-  credentialsOf,
-  credentialViews,
-  newestId,
-  retireCredential,
-  type Scram,
-  setScram,
-} from "./credential.ts";
-import { type DatabaseEvent, decide, type EvictionCause, initial } from "./decide.ts";
+import { type DatabaseDraft, make } from "./creation.ts";
+import { addCredential, bridgeTo, credentialsOf, credentialViews, newestId, retireCredential } from "./credential.ts";
+import { type DatabaseEvent, decide, type EvictionCause } from "./decide.ts";
 import { deliver } from "./deliver.ts";
-import type { Demand, Said } from "./draft.ts";
+import type { Said } from "./draft.ts";
 import { explanation } from "./explain.ts";
 import { active, demandOf, expire, leaseViews, release, renew } from "./lease.ts";
 import { questions, subjects } from "./letters.ts";
 import { bootIdOf, Lines, parseFrame } from "./line.ts";
 import { lookupOf } from "./lookup.ts";
 import { prepare } from "./prepare.ts";
-import { auditEntry, type DatabaseRecord, factsOf, insert, load, save, sourceOf } from "./record.ts";
-import { answersTo, wakeOf } from "./reply.ts";
+import { auditEntry, type DatabaseRecord, factsOf, load, save, sourceOf } from "./record.ts";
+import { answersTo, eventOf, restoreWake } from "./reply.ts";
 import { bury, isForgotten } from "./tombstone.ts";
 import { databaseView, indexRow } from "./view.ts";
 
 const MIGRATIONS = [{ id: "database/0001", sql: database0001 }];
-
-export type DatabaseDraft = {
-  identity: DatabaseIdentity;
-  settings: DatabaseSettings;
-  scram: Scram;
-  verifier: Verifier;
-  /** The password, sealed to whoever asked, for the same request again. */
-  sealed: string | null;
-};
 
 /** One database: whether it has a writer, where, under which term, and who uses it. Named by its id. */
 export class DatabaseObject extends DurableObject<Env> {
@@ -75,23 +58,12 @@ export class DatabaseObject extends DurableObject<Env> {
   async create(draft: DatabaseDraft, mutation: Mutation): Promise<Reply<Answer>> {
     if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
     this.#born = true;
-    const { identity, settings } = draft;
     const reply = this.#change((now) =>
-      once(this.#sql, mutation, now, (): Reply<Answer> => {
-        if (this.#load() !== null || this.#isPurged())
-          return refuse("name_taken", "There is, or was, a database of this id.");
-        setScram(this.#sql, draft.scram);
-        addCredential(this.#sql, draft.verifier, null, now);
-        const facts = factsOf(this.#sql, { settings, keeping: null }, NOBODY, now);
-        insert(this.#sql, identity, settings, initial(facts), mutation.actor, now);
-        const record = this.#load() as DatabaseRecord;
-        audit(this.#sql, auditEntry(identity, "create", mutation, now, null, 1));
-        post(this.#sql, "index", now);
-        post(this.#sql, "prepare", now);
-        if (identity.restored_from !== null) post(this.#sql, "restore", now);
-        const view = databaseView(this.#sql, record, this.#lines.connected(), now);
-        return accept({ status: 201, body: JSON.stringify({ ...view, sealed: draft.sealed }), revision: 1 });
-      }),
+      once(this.#sql, mutation, now, () =>
+        this.#load() !== null || this.#isPurged()
+          ? refuse("name_taken", "There is, or was, a database of this id.")
+          : make(this.#sql, draft, mutation, now),
+      ),
     );
     await this.#outbox.drain();
     return reply;
@@ -256,7 +228,10 @@ export class DatabaseObject extends DurableObject<Env> {
 
   override webSocketMessage(socket: WebSocket, text: string | ArrayBuffer): void {
     const frame = parseFrame(text);
-    if (frame === null) return socket.close(1008, "frame refused");
+    if (frame === null) {
+      socket.close(1008, "frame refused");
+      return;
+    }
     this.#change((now) => this.#hear(socket, frame, now));
   }
 
@@ -321,7 +296,7 @@ export class DatabaseObject extends DurableObject<Env> {
         await prepare(this.#sql, record, this.env);
         return this.#change((now) => this.#apply({ type: "prepared" }, "scheduler", now));
       case "restore":
-        return this.#change((now) => this.#apply({ type: "wake", wake: { ...RESTORE, at: now } }, "scheduler", now));
+        return this.#change((now) => this.#apply({ type: "wake", wake: restoreWake(now) }, "scheduler", now));
       case "purge":
         if (!isAnnounced(this.#sql)) await announce(this.#sql, this.env, sourceOf(record));
         await remote(this.env.NAMESPACE, identity.namespace).releaseDatabase(identity.name, identity.id);
@@ -417,12 +392,4 @@ export class DatabaseObject extends DurableObject<Env> {
   #unknown(): Reply<never> {
     return refuse("not_found", `There is no database ${this.ctx.id.name}.`);
   }
-}
-
-const NOBODY: Demand = { leases: [], last_active_at: 0 };
-const RESTORE: Omit<Wake, "at"> = { cause: "restore", gateway: null, client: null };
-
-function eventOf(bootId: string, frame: GatewayFrame, now: number): DatabaseEvent {
-  if (frame.kind === "quiet") return { type: "quiet", boot_id: bootId, stop: frame.stop, quiet: frame.quiet };
-  return frame.kind === "lease" && frame.wake ? { type: "wake", wake: wakeOf(frame, now) } : { type: "demand" };
 }

@@ -1,6 +1,7 @@
 import type { DatabaseState, Wake } from "../../contract/database-state.ts";
 import type { GatewayFrame, LeaseFrame } from "../../contract/gateway.ts";
 import { failedFrame, readyFrame } from "./boot.ts";
+import type { DatabaseEvent } from "./decide.ts";
 import { granted } from "./line.ts";
 
 type LeaseSaid = Extract<GatewayFrame, { kind: "lease" }>;
@@ -26,8 +27,16 @@ function standing(said: LeaseSaid, state: DatabaseState, now: number): LeaseFram
   }
 }
 
+export function eventOf(bootId: string, frame: GatewayFrame, now: number): DatabaseEvent {
+  if (frame.kind === "quiet") return { type: "quiet", boot_id: bootId, stop: frame.stop, quiet: frame.quiet };
+  return frame.kind === "lease" && frame.wake ? { type: "wake", wake: wakeOf(frame, now) } : { type: "demand" };
+}
+
+/** One that was restored is started at once: the moment that it is to be of may not be kept for long. */
+export const restoreWake = (at: number): Wake => ({ at, cause: "restore", gateway: null, client: null });
+
 /** Who woke it: the client that waits the longest. */
-export function wakeOf({ gateway, clients }: LeaseSaid, now: number): Wake {
+function wakeOf({ gateway, clients }: LeaseSaid, now: number): Wake {
   const first = clients.filter(({ phase }) => phase === "waiting").sort((a, b) => a.since - b.since)[0] ?? clients[0];
   const client = first ? { address: first.address, application_name: first.application_name } : null;
   return { at: now, cause: "connection", gateway, client };

@@ -8,7 +8,7 @@ import type { Answer, Mutation } from "../../contract/request.ts";
 import type { SecretCreate } from "../../contract/secret.ts";
 import type { VolumeCreate } from "../../contract/volume.ts";
 import { commit } from "../alarm.ts";
-import type { DatabaseDraft } from "../database/object.ts";
+import type { DatabaseDraft } from "../database/creation.ts";
 import { namespacedId } from "../namespaced-id.ts";
 import { project } from "../projection.ts";
 import { remote } from "../remote.ts";

@@ -13,7 +13,7 @@ import {
 } from "../../contract/database.ts";
 import { DatabaseId } from "../../contract/id.ts";
 import type { Answer } from "../../contract/request.ts";
-import type { DatabaseDraft } from "../../objects/database/object.ts";
+import type { DatabaseDraft } from "../../objects/database/creation.ts";
 import { remote } from "../../objects/remote.ts";
 import { sealingKeys } from "../../objects/sealing.ts";
 import { conditional, etag, jsonText, resource } from "../answer.ts";

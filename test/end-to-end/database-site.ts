@@ -111,4 +111,3 @@ export class DatabaseSite {
     await this.cluster.close();
   }
 }
-

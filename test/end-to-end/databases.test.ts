@@ -40,7 +40,9 @@ describe("a database", () => {
     await site.end(restored);
     const { status } = await site.cluster.client.send("DELETE", `/databases/${made.id}`);
     expect(status).toBe(204);
-    await expect.poll(async () => (await site.cluster.client.send("GET", `/databases/${made.id}`)).status, { timeout: 20_000 }).toBe(404);
+    await expect
+      .poll(async () => (await site.cluster.client.send("GET", `/databases/${made.id}`)).status, { timeout: 20_000 })
+      .toBe(404);
     expect(existsSync(site.folder("one", made.id))).toBe(false);
   });
 });
