@@ -98,6 +98,8 @@ export const DatabaseState = z.discriminatedUnion("status", [
     backend: z.string(),
     /** Its host is to be emptied: it goes as soon as nobody is there. */
     unwelcome: z.boolean(),
+    /** Since when its host is being asked whether any client is connected to it, of whatever gateway; null: it is not. */
+    counting: z.int().nullable(),
     /** Gateways are being asked whether anybody is there. */
     quiesce: z
       .object({ stop: z.string(), until: z.int(), asked: z.array(z.string()), quiet: z.array(z.string()) })

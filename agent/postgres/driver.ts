@@ -6,6 +6,7 @@ import type { LogQuery } from "../../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
 import { WriterOrder } from "../../contract/writer.ts";
 import { WriterStart, type WriterTask } from "../../contract/writer-task.ts";
+import type { Connection } from "../../postgres/connection.ts";
 import { type Driver, type Found, RuntimeSilent } from "../driver.ts";
 import { levelOf } from "../level.ts";
 import { type PortRange, Ports } from "../process/port.ts";
@@ -133,18 +134,26 @@ export class PostgresDriver implements Driver {
     });
   }
 
+  /** A base backup counts as one: it would have to begin anew. */
+  async clients(id: string, generation: number): Promise<number> {
+    const connection = await this.#connect(id, generation);
+    const [row] = await connection
+      .query(
+        `SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> current_user)
+           + (SELECT count(*) FROM pg_stat_progress_basebackup) AS clients`,
+      )
+      .finally(() => connection.end());
+    return Number(row?.clients ?? 0);
+  }
+
   /** Gives a running writer another verifier for its owner. Durable, and with the keepers, when it resolves. */
   install(id: string, generation: number, credential: string, verifier: string): Promise<void> {
     return this.#turn(id, async () => {
-      const kept = this.#kept.get(id);
-      if (kept === undefined || kept.generation !== generation) throw new RuntimeSilent(`${id} does not run here`);
-      const writers = await this.#open();
+      const connection = await this.#connect(id, generation);
+      const kept = this.#kept.get(id) as Kept;
       const naming = { ...kept.order.naming, owner: { ...kept.order.naming.owner, verifier } };
-      const postmaster = await writers.running(kept.order);
-      if (postmaster === null) throw new RuntimeSilent(`${id} does not run any more`);
-      const connection = await postmaster.connect("postgres");
       await nameDatabase(connection, naming).finally(() => connection.end());
-      await this.#write(writers, {
+      await this.#write(await this.#open(), {
         ...kept,
         order: { ...kept.order, naming },
         start: { ...kept.start, credential },
@@ -173,6 +182,14 @@ export class PostgresDriver implements Driver {
 
   async close(): Promise<void> {
     (await this.#writers)?.close();
+  }
+
+  /** The agent's own connection to a running writer. */
+  async #connect(id: string, generation: number): Promise<Connection> {
+    const kept = this.#kept.get(id);
+    const postmaster = kept?.generation === generation ? await (await this.#open()).running(kept.order) : null;
+    if (postmaster === null) throw new RuntimeSilent(`${id} does not run here under term ${generation}`);
+    return postmaster.connect("postgres");
   }
 
   /** Removes every trace of a database from this host, and from its keepers. */

@@ -249,6 +249,7 @@ export function open(draft: Draft): void {
     since: facts.now,
     backend,
     unwelcome: false,
+    counting: null,
     quiesce: null,
     not_before: 0,
   };

@@ -3,9 +3,10 @@ import type { Entry } from "../../contract/event.ts";
 import type { Observation } from "../../contract/workload.ts";
 import type { Candidate } from "../deployment/placement.ts";
 import { onAnswered, onHosts, onObserved, onWake, rest } from "./boot.ts";
+import { onThisClock } from "./clock.ts";
 import { onDelete, onHostsForDeletion, onRemoval, proceed } from "./deletion.ts";
 import { type DatabaseFacts, type Draft, note, type Said, tell } from "./draft.ts";
-import { onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
+import { onCounted, onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
 
 /**
  * The database's machine. Pure: time, chance, settings and what the gateways last said come in as facts. Which writer should be, where, and under
@@ -27,6 +28,8 @@ export type DatabaseEvent =
   | { type: "left"; host_id: string; term: number; lease_until: number | null }
   /** A gateway has answered whether anybody is there. */
   | { type: "quiet"; boot_id: string; stop: string; quiet: boolean }
+  /** So many clients are connected to the writer of a term, as its host sees it. */
+  | { type: "counted"; term: number; clients: number }
   /** What the gateways say has changed. */
   | { type: "demand" }
   | { type: "installed"; term: number; credential: string }
@@ -61,7 +64,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
 
 /** What comes of an event. A late, repeated or stale one leaves everything as it is. */
 export function decide(state: DatabaseState, event: DatabaseEvent, facts: DatabaseFacts): DatabaseDecision {
-  const draft: Draft = { facts, state, entries: [], said: [] };
+  const draft: Draft = { facts, state: onThisClock(state, facts.now), entries: [], said: [] };
   apply(draft, event);
   reconsider(draft);
   return { state: draft.state, entries: draft.entries, said: draft.said };
@@ -94,6 +97,9 @@ function apply(draft: Draft, event: DatabaseEvent): void {
       break;
     case "quiet":
       onQuiet(draft, event);
+      break;
+    case "counted":
+      onCounted(draft, event);
       break;
     case "installed":
       onInstalled(draft, event);

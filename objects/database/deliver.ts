@@ -33,6 +33,8 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
       return withdraw(record, first, Number(second), sender);
     case "install":
       return install(record, sender);
+    case "count":
+      return count(record, Number(first), sender);
     case "discard":
       return discard(record, Number(first), sender);
   }
@@ -88,6 +90,15 @@ async function install(record: DatabaseRecord, { env, sql, apply }: Sender): Pro
   });
   if (!reply.ok) throw new Error(reply.refusal.detail);
   apply({ type: "installed", term: state.term, credential: owner.credential });
+}
+
+/** One that cannot be asked has a writer that cannot be stopped either: it is asked again when that deadline comes. */
+async function count({ identity, state }: DatabaseRecord, term: number, { env, apply }: Sender): Promise<void> {
+  if (state.status !== "ready" || state.term !== term || state.counting === null) return;
+  const id = workloadId(identity.id, 0);
+  const reply = await remote(env.HOST, state.host_id).ask({ verb: "clients", workload_id: id, generation: term });
+  const clients = reply.ok ? (JSON.parse(reply.value) as { clients?: number }).clients : undefined;
+  if (clients !== undefined) apply({ type: "counted", term, clients });
 }
 
 /** A host that cannot be asked is asked again when the deadline comes. */

@@ -19,7 +19,7 @@ export type DatabaseFacts = {
   demand: Demand;
 };
 
-/** What the leases come to. */
+/** What the leases come to; those that are over are not among them. */
 export type Demand = {
   leases: readonly LeaseSummary[];
   /** When a client was last there, ms since 1970. */
@@ -97,8 +97,7 @@ export function setLeaving(draft: Draft, leaving: Leaving[]): void {
 export const mayServe = (state: DatabaseState, host_id: string, now: number): Leaving[] =>
   state.leaving.filter((one) => one.host_id !== host_id && (one.lease_until === null || one.lease_until > now));
 
-export const isBusy = ({ facts }: Draft): boolean =>
-  facts.demand.leases.some(({ busy, expires_at }) => busy && expires_at > facts.now);
+export const isBusy = ({ facts }: Draft): boolean => facts.demand.leases.some(({ busy }) => busy);
 
 export const restart = (now: number): Wake => ({ at: now, cause: "restart", gateway: null, client: null });
 

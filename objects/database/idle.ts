@@ -18,8 +18,6 @@ import {
 
 /** From a writer that nobody uses to none, and what makes it go otherwise. */
 
-const live = ({ demand, now }: DatabaseFacts) => demand.leases.filter(({ expires_at }) => expires_at > now);
-
 /**
  * When a ready writer may be stopped if nobody comes; null while somebody is there. A gateway that cannot be asked may have clients: its
  * lease is waited for.
@@ -27,33 +25,50 @@ const live = ({ demand, now }: DatabaseFacts) => demand.leases.filter(({ expires
 export function idleAt(state: DatabaseState, facts: DatabaseFacts): number | null {
   if (state.status !== "ready") return null;
   const patience = state.unwelcome ? 0 : facts.idle_ms;
-  const leases = live(facts);
+  const { leases } = facts.demand;
   if (patience === null || leases.some(({ busy }) => busy)) return null;
   const mute = leases.filter(({ connected }) => !connected).map(({ expires_at }) => expires_at);
   return Math.max(facts.demand.last_active_at + patience, state.since + patience, state.not_before, ...mute);
 }
 
-/** After every event: whether it is time to ask the gateways, and whether all of them have answered. */
+/** A host that has not said how many clients there are is asked again, and after a count that was not nought so much later, ms. */
+export const COUNT_AGAIN_MS = 10_000;
+const OTHERS_THERE_MS = 30_000;
+
+/**
+ * After every event: whether it is time to stop. First its host is asked whether a client is connected: one of a gateway that cannot be heard
+ * has no lease any more. Then the gateways, and when all of them have answered it is stopped in the same moment.
+ */
 export function reconsider(draft: Draft): void {
   const { state, facts } = draft;
   if (state.status !== "ready") return;
   if (state.quiesce === null) {
     const at = idleAt(state, facts);
-    if (at === null || at > facts.now) return;
-    const stop = `${state.term}-${facts.now}`;
-    draft.state = { ...state, quiesce: { stop, until: facts.now + QUIESCE_WITHIN_MS, asked: [], quiet: [] } };
-    ask(draft);
+    const isIdle = at !== null && at <= facts.now;
+    const isAsked = state.counting !== null && facts.now < state.counting + COUNT_AGAIN_MS;
+    if (!isIdle && state.counting !== null) draft.state = { ...state, counting: null };
+    if (isIdle && !isAsked) draft.state = { ...state, counting: facts.now };
     return;
   }
-  if (isBusy(draft)) {
-    abandon(draft, "a client came");
+  if (isBusy(draft)) abandon(draft, "a client came");
+  else if (facts.now >= state.quiesce.until) abandon(draft, "a gateway did not say in time that nobody is there");
+  else ask(draft);
+}
+
+export function onCounted(draft: Draft, { term, clients }: { term: number; clients: number }): void {
+  const { state, facts } = draft;
+  if (state.status !== "ready" || state.term !== term || state.counting === null || state.quiesce !== null) return;
+  const at = idleAt(state, facts);
+  if (at === null || at > facts.now) return;
+  if (clients > 0) {
+    const message = `not stopped: ${clients} ${clients === 1 ? "client is" : "clients are"} connected, of a gateway that has no lease any more`;
+    note(draft, "warning", "agent", "idle_stop_abandoned", message, { clients });
+    draft.state = { ...state, counting: null, not_before: facts.now + OTHERS_THERE_MS };
     return;
   }
-  if (facts.now >= state.quiesce.until) {
-    abandon(draft, "a gateway did not say in time that nobody is there");
-    return;
-  }
-  ask(draft);
+  const stop = `${state.term}-${facts.now}`;
+  const quiesce = { stop, until: facts.now + QUIESCE_WITHIN_MS, asked: [], quiet: [] };
+  draft.state = { ...state, counting: null, quiesce };
 }
 
 /** Asks whoever has not been asked; stops when all of them are quiet. */
@@ -61,7 +76,7 @@ function ask(draft: Draft): void {
   const { state, facts } = draft;
   if (state.status !== "ready" || state.quiesce === null) return;
   const { stop, asked, quiet } = state.quiesce;
-  const leases = live(facts);
+  const { leases } = facts.demand;
   const news = leases.filter(({ boot_id, connected }) => connected && !asked.includes(boot_id));
   for (const { boot_id } of news) tell(draft, { kind: "quiesce", stop, term: state.term }, boot_id);
   if (news.length > 0)

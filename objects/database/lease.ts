@@ -53,12 +53,30 @@ export function release(sql: SqlStorage, bootId: string, idleMs: number | null, 
   planExpiry(sql);
 }
 
-/** Ends those that were not renewed in time. Their clients may have been there until the end. */
-export function expire(sql: SqlStorage, now: number): string[] {
-  const over = sql.exec<Row>("DELETE FROM lease WHERE expires_at <= ? RETURNING *", now).toArray();
-  for (const { sessions, waiting, expires_at } of over) if (sessions + waiting > 0) active(sql, expires_at);
+/** A gateway whose line was hung up on, because its lease ran out over it, has so long to come back, ms. */
+const COME_BACK_MS = 10_000;
+
+/**
+ * Ends those that were not renewed in time; their clients may have been there until the end. With a line that is open, the gateway is perhaps there
+ * and this clock was set forward, or it is not and the line is what is left of it: its line is to be hung up, and it has a moment to come
+ * back. Answers whose.
+ */
+export function expire(sql: SqlStorage, connected: ReadonlySet<string>, now: number): string[] {
+  // On a clock that was set back none lasts longer than it would have, and nothing has happened that is still to come.
+  sql.exec("UPDATE activity SET at = ?1 WHERE at > ?1", now);
+  sql.exec("UPDATE lease SET expires_at = ?1 WHERE expires_at > ?1", now + LEASE_TTL_MS);
+  const over = sql.exec<Row>("SELECT * FROM lease WHERE expires_at <= ?", now).toArray();
+  if (over.length === 0) return [];
+  for (const { boot_id, sessions, waiting, expires_at } of over) {
+    if (connected.has(boot_id))
+      sql.exec("UPDATE lease SET expires_at = ? WHERE boot_id = ?", now + COME_BACK_MS, boot_id);
+    else {
+      sql.exec("DELETE FROM lease WHERE boot_id = ?", boot_id);
+      if (sessions + waiting > 0) active(sql, Math.min(expires_at, now));
+    }
+  }
   planExpiry(sql);
-  return over.map(({ gateway }) => gateway);
+  return over.map(({ boot_id }) => boot_id).filter((id) => connected.has(id));
 }
 
 export function active(sql: SqlStorage, at: number): void {

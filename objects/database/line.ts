@@ -27,6 +27,12 @@ export class Lines {
     return new Set(open.map(bootIdOf));
   }
 
+  /** They dial again if they are there. */
+  hangUp(bootIds: readonly string[]): void {
+    for (const bootId of bootIds)
+      for (const socket of this.#ctx.getWebSockets(bootId)) socket.close(1001, "the lease ran out");
+  }
+
   say(all: readonly Said[]): void {
     for (const { to, frame } of all)
       for (const socket of to === null ? this.#ctx.getWebSockets() : this.#ctx.getWebSockets(to)) send(socket, frame);

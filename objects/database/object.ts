@@ -218,7 +218,9 @@ export class DatabaseObject extends DurableObject<Env> {
 
   /** Sets the alarm anew and looks after what is due: for an object whose alarm may have been lost. */
   async poke(): Promise<void> {
-    if (this.#born) await this.alarm();
+    if (!this.#born) return;
+    if (!this.#isPurged()) this.#change((now) => this.#apply({ type: "demand" }, "scheduler", now));
+    await this.alarm();
   }
 
   /** A gateway's line. Who may open one, the Worker has checked. */
@@ -262,7 +264,6 @@ export class DatabaseObject extends DurableObject<Env> {
   #tick(now: number): boolean {
     const timer = takeDue(this.#sql, now);
     if (!timer) return false;
-    if (timer.name === "leases") expire(this.#sql, now);
     if (this.#load()) this.#apply({ type: timer.name === "leases" ? "demand" : "due" }, "scheduler", now);
     return true;
   }
@@ -362,6 +363,7 @@ export class DatabaseObject extends DurableObject<Env> {
     const record = this.#load();
     if (!record) return;
     const known = settings === undefined ? record : { ...record, settings };
+    this.#lines.hangUp(expire(this.#sql, this.#lines.connected(), now));
     const facts = factsOf(this.#sql, known, demandOf(this.#sql, this.#lines.connected()), now);
     const before = subjects(record.state, facts);
     const decision = decide(record.state, event, facts);
