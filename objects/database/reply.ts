@@ -21,11 +21,16 @@ function standing(said: LeaseSaid, state: DatabaseState, now: number): LeaseFram
     case "booting":
       return said.wake ? [{ kind: "waking", phase: state.step.name, message: state.message }] : [];
     case "error":
-      return said.wake ? [failedFrame(state, now)] : [];
+      if (said.wake) return [failedFrame(state, now)];
+      return gone(said, state);
     default:
-      return said.term === null ? [] : [{ kind: "stopped", term: Math.max(1, Math.min(said.term, state.term)) }];
+      return gone(said, state);
   }
 }
+
+/** Whatever it thinks that there is has gone. */
+const gone = ({ term }: LeaseSaid, state: DatabaseState): LeaseFrame[] =>
+  term === null ? [] : [{ kind: "stopped", term: Math.max(1, Math.min(term, state.term)) }];
 
 export function eventOf(bootId: string, frame: GatewayFrame, now: number): DatabaseEvent {
   if (frame.kind === "quiet") return { type: "quiet", boot_id: bootId, stop: frame.stop, quiet: frame.quiet };

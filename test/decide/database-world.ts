@@ -326,7 +326,7 @@ export class DatabaseWorld {
 
   connect(gateway: Gateway): void {
     gateway.lastActive = this.now;
-    if (gateway.endpoint !== null && this.now < gateway.expires) {
+    if (gateway.endpoint !== null && this.now < gateway.expires && this.#answers(gateway.endpoint)) {
       gateway.sessions.push(gateway.endpoint);
       return;
     }
@@ -334,6 +334,11 @@ export class DatabaseWorld {
     gateway.waiting++;
     if (gateway.up) this.say(gateway);
     else this.dial(gateway);
+  }
+
+  /** Whether PostgreSQL of this term can be connected to. */
+  #answers(term: number): boolean {
+    return this.host(this.ordered.get(term) ?? "a").running === term;
   }
 
   dial(gateway: Gateway): void {
@@ -381,7 +386,7 @@ export class DatabaseWorld {
     const { state } = this;
     if (state.status === "ready" && said.term !== state.term && (state.quiesce === null || waiting > 0))
       gateway.inbox.push({ kind: "ready", term: state.term, endpoint: { host: state.host_id, port: 1, tls: null } });
-    if (state.status !== "ready" && state.status !== "booting" && state.status !== "error" && said.term !== null)
+    if (state.status !== "ready" && state.status !== "booting" && said.term !== null)
       gateway.inbox.push({ kind: "stopped", term: Math.max(1, Math.min(said.term, state.term)) });
   }
 
@@ -421,6 +426,11 @@ export class DatabaseWorld {
     if (gateway.endpoint === null || gateway.waiting === 0) return;
     if (this.now >= gateway.expires) {
       this.say(gateway);
+      return;
+    }
+    if (!this.#answers(gateway.endpoint)) {
+      // As a gateway does that cannot connect: it tries again with what it is told next.
+      gateway.endpoint = null;
       return;
     }
     for (; gateway.waiting > 0; gateway.waiting--) gateway.sessions.push(gateway.endpoint);
