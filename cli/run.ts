@@ -14,6 +14,7 @@ import { explainCommand } from "./deployment/explain.ts";
 import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
+import { gatewayCommand } from "./gateway.ts";
 import { hostCommands } from "./host/commands.ts";
 import { keeperCommand } from "./keeper.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
@@ -80,6 +81,7 @@ export function program(around: Surroundings): Command {
   upCommand(root, around);
   demoCommand(root, around);
   agentCommand(root, around);
+  gatewayCommand(root, around);
   keeperCommand(root, around);
   root.commandsGroup("Deploy:");
   applyCommand(root, around);

@@ -172,7 +172,11 @@ export class Lease {
       this.#asked = false;
       this.#line = this.#options.directory.converse(this.#options.databaseId, {
         heard: (frame) => this.#hear(frame),
-        up: () => this.#restate(),
+        up: () => {
+          // What was asked on a line that was cut is not answered any more.
+          this.#sentAt.clear();
+          this.#restate();
+        },
       });
       return;
     }
@@ -286,8 +290,8 @@ export class Lease {
   #serve(): void {
     if (this.#endpoint === null || this.#waiting.size === 0) return;
     if (!this.#usable) {
-      // It was awake all along, but the lease ran out meanwhile.
-      this.#restate();
+      // It was awake all along, but the lease ran out meanwhile. An answer that is on its way renews it.
+      if (this.#sentAt.size === 0) this.#restate();
       return;
     }
     this.#asked = false;

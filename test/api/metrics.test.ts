@@ -6,7 +6,7 @@ import { instanceId, newId } from "../../contract/id.ts";
 import { HostNode } from "../../contract/node.ts";
 import { RUNTIMES } from "../../contract/workload.ts";
 import { shardOf } from "../../objects/projection.ts";
-import { EXPOSITION_TYPE, expose, sample } from "../../src/exposition.ts";
+import { EXPOSITION_TYPE, expose, sample } from "../../contract/exposition.ts";
 import { SimulatedAgent } from "../objects/simulated-agent.ts";
 import { fresh, makeToken, request } from "./client.ts";
 
