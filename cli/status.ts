@@ -1,13 +1,23 @@
+import type { DatabaseStatus } from "../contract/database.ts";
 import type { DeploymentStatus } from "../contract/deployment.ts";
 import type { Level } from "../contract/event.ts";
 import type { HostStatus } from "../contract/host.ts";
 import type { ScheduleStatus } from "../contract/schedule.ts";
 import type { Colors } from "./terminal.ts";
 
-type Status = DeploymentStatus | HostStatus | ScheduleStatus;
-const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting"];
-const PASSING: readonly Status[] = ["pending", "creating", "joining", "syncing", "unreachable", "suspended"];
-const GONE: readonly Status[] = ["deleted", "removed"];
+type Status = DatabaseStatus | DeploymentStatus | HostStatus | ScheduleStatus;
+const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "stopped"];
+const PASSING: readonly Status[] = [
+  "pending",
+  "creating",
+  "joining",
+  "syncing",
+  "unreachable",
+  "suspended",
+  "booting",
+  "stopping",
+];
+const GONE: readonly Status[] = ["deleted", "removed", "deleting"];
 
 /** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */
 export function paintStatus(text: string, status: string, color: Colors): string {

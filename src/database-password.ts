@@ -32,6 +32,12 @@ export function credentialsFor(password: string, { salt, iterations }: Scram, no
   return credentials(newId("credential", now), password, { salt: bytes, iterations });
 }
 
-/** How to connect, with `<gateway>` in the place of its address, which the control plane does not know. */
-export const dsnOf = (role: string, name: string, password = "<password>"): string =>
-  `postgres://${role}:${password}@<gateway>/${encodeURIComponent(name)}?sslmode=require`;
+/** Where clients reach a gateway, if the operator says so. */
+export const gatewayAddress = (env: Env & { GATEWAY_ADDRESS?: string }): string | null => env.GATEWAY_ADDRESS?.trim() || null;
+
+/** How to connect; `<gateway>` stands for an address that the operator has not said. What does not leave a machine need not be encrypted. */
+export function dsnOf(env: Env, role: string, name: string, password: string): string {
+  const gateway = gatewayAddress(env) ?? "<gateway>";
+  const isLocal = /^(127\.|localhost|\[::1\])/.test(gateway);
+  return `postgres://${role}:${password}@${gateway}/${encodeURIComponent(name)}${isLocal ? "" : "?sslmode=require"}`;
+}

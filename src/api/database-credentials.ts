@@ -15,7 +15,7 @@ import { databaseStub, params } from "./database-stub.ts";
 export const Shown = z.object({
   role: z.string(),
   password: z.string(),
-  dsn: z.string().describe("`<gateway>` stands for the address of a gateway"),
+  dsn: z.string().describe("`<gateway>` stands for an address that is not known here"),
   message: z.string(),
 });
 
@@ -53,7 +53,11 @@ export async function withNewPassword(
       "This request was carried out before your own token's secret changed, so its password cannot be shown again: rotate it.",
     );
   const role = roleOf(id);
-  return { view, answer, shown: { role, password: valid, dsn: dsnOf(role, name, valid), message: SHOWN_ONCE } };
+  return {
+    view,
+    answer,
+    shown: { role, password: valid, dsn: dsnOf(ask.env, role, name, valid), message: SHOWN_ONCE },
+  };
 }
 
 export const DATABASE_CREDENTIALS = [

@@ -4,7 +4,7 @@ import { DatabaseId } from "../../contract/id.ts";
 import { LOOKUP_FRESH_MS, LOOKUP_STALE_MS } from "../../objects/database/lookup.ts";
 import { remote } from "../../objects/remote.ts";
 import { jsonText } from "../answer.ts";
-import { databaseOfRole, scramFor } from "../database-password.ts";
+import { databaseOfRole, gatewayAddress, scramFor } from "../database-password.ts";
 import { isMarked } from "../mint.ts";
 import { fail } from "../problem.ts";
 import { route } from "../route.ts";
@@ -12,6 +12,21 @@ import { call } from "../stub.ts";
 
 /** What gateways ask of the control plane: contract/gateway.ts. */
 export const GATEWAY_LINK = [
+  route({
+    method: "GET",
+    path: "/gateway",
+    access: "databases:read",
+    group: "Gateways",
+    summary: "Where databases are connected to",
+    answers: {
+      200: {
+        description: "What the operator has set as `GATEWAY_ADDRESS`, `host:port`; null when nothing is",
+        schema: z.object({ address: z.string().nullable() }),
+        example: { address: "db.example.com:5432" },
+      },
+    },
+    handle: (ask) => jsonText(JSON.stringify({ address: gatewayAddress(ask.env) })),
+  }),
   route({
     method: "POST",
     path: GATEWAY_PATHS.lookup,
