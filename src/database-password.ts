@@ -33,7 +33,8 @@ export function credentialsFor(password: string, { salt, iterations }: Scram, no
 }
 
 /** Where clients reach a gateway, if the operator says so. */
-export const gatewayAddress = (env: Env & { GATEWAY_ADDRESS?: string }): string | null => env.GATEWAY_ADDRESS?.trim() || null;
+export const gatewayAddress = (env: Env & { GATEWAY_ADDRESS?: string }): string | null =>
+  env.GATEWAY_ADDRESS?.trim() || null;
 
 /** How to connect; `<gateway>` stands for an address that the operator has not said. What does not leave a machine need not be encrypted. */
 export function dsnOf(env: Env, role: string, name: string, password: string): string {

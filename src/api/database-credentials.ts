@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { CredentialView } from "../../contract/database.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
-import { SHOWN_ONCE } from "../../contract/token.ts";
 import { bearerOf } from "../access.ts";
 import { etag, jsonText, resource } from "../answer.ts";
 import { credentialsFor, drawPassword, dsnOf, roleOf, scramFor } from "../database-password.ts";
@@ -16,7 +15,6 @@ export const Shown = z.object({
   role: z.string(),
   password: z.string(),
   dsn: z.string().describe("`<gateway>` stands for an address that is not known here"),
-  message: z.string(),
 });
 
 const CredentialCreated = CredentialView.extend(Shown.shape);
@@ -56,7 +54,7 @@ export async function withNewPassword(
   return {
     view,
     answer,
-    shown: { role, password: valid, dsn: dsnOf(ask.env, role, name, valid), message: SHOWN_ONCE },
+    shown: { role, password: valid, dsn: dsnOf(ask.env, role, name, valid) },
   };
 }
 
@@ -96,7 +94,6 @@ export const DATABASE_CREDENTIALS = [
           role: "u_01k9…",
           password: "…",
           dsn: "postgres://u_01k9…:…@<gateway>/shop",
-          message: SHOWN_ONCE,
         },
       },
     },

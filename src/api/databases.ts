@@ -39,7 +39,6 @@ const CREATED = {
   ...DATABASE,
   password: "…",
   dsn: "postgres://u_01k9…:…@<gateway>/shop?sslmode=require",
-  message: "Store it now: it is not shown again.",
 };
 
 type Wanted = Omit<DatabaseCreate, "placement"> & { placement: Record<string, string> };
