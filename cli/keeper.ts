@@ -16,7 +16,6 @@ type Options = {
   listen: string;
   store?: string;
   s3Endpoint?: string;
-  adopt?: boolean;
   tlsCert?: string;
   tlsKey?: string;
   keepBases: string;
@@ -32,7 +31,6 @@ export function keeperCommand(program: Command, around: Surroundings): void {
       "lamplighter keeper",
       "lamplighter keeper --name keeper_b --data /var/lib/keeper-b --listen 10.0.0.6:7431",
       "AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… lamplighter keeper --store s3://backups/lamps --s3-endpoint https://s3.eu-central-1.amazonaws.com",
-      "lamplighter keeper --adopt        after its disk was lost: take up what is in the store",
     ],
   )
     .option("--data <folder>", "where the keeper keeps the log; one keeper per folder", defaultFolder(around))
@@ -43,7 +41,6 @@ export function keeperCommand(program: Command, around: Surroundings): void {
       "a folder or s3://bucket/prefix for full segments and base backups; otherwise a folder in the data folder",
     )
     .option("--s3-endpoint <url>", "of the S3 service ($AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL)")
-    .option("--adopt", "take up from the store the databases that are not on this disk: what was not shipped is lost")
     .option("--tls-cert <file>", "serve the API by HTTPS with this certificate, PEM")
     .option("--tls-key <file>", "its key, PEM")
     .option("--keep-bases <n>", "keep at least so many base backups of a database", "2")
@@ -67,7 +64,6 @@ async function keeper(options: Options, around: Surroundings): Promise<void> {
     listen: listenAddress(options.listen, "--listen", "0.0.0.0:7431"),
     token,
     store,
-    adopt: options.adopt,
     tls: tlsOf(options),
     retention: {
       bases: count("--keep-bases", options.keepBases),

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
@@ -12,13 +12,16 @@ import { OpenSegment } from "./segment.ts";
 import { type DatabaseState, readState, unknownDatabase, writeState } from "./state.ts";
 import type { Surroundings } from "./surroundings.ts";
 
+/** Shows that this folder has been a keeper's before. */
+const MARK = "taken-up";
+
 /**
- * Takes up what the object store has of every database that this disk has no log of: for a keeper that lost its disk. What came after the last
- * shipment is not there, so this is done on a person's word only; nobody can tell afterwards that a commit is missing.
+ * On a new folder, takes up what the object store has of this keeper's databases: it lost its disk. What came after the last shipment is not
+ * there, so none of it counts as the log of a writer: it can be continued by the writer's own copy, or restored on a person's word.
  */
-export async function adoptAll(around: Surroundings): Promise<string[]> {
-  const { store, name, log } = around;
-  const adopted: string[] = [];
+export async function adoptAll(around: Surroundings): Promise<void> {
+  const { store, name, log, dataDir } = around;
+  if ((await stat(join(dataDir, MARK)).catch(() => null)) !== null) return;
   const end = `/${name}/manifest.json`;
   for await (const key of store.list(DATABASES)) {
     if (!key.endsWith(end)) continue;
@@ -27,9 +30,8 @@ export async function adoptAll(around: Surroundings): Promise<string[]> {
     if (known !== null && known.timeline > 0) continue;
     const at = await adopt(around, id, known ?? unknownDatabase(id));
     log(`${id}: taken up from the object store, ${at}`);
-    adopted.push(id);
   }
-  return adopted;
+  await replaceFile(join(dataDir, MARK), `${new Date(around.now()).toISOString()}\n`);
 }
 
 async function adopt(around: Surroundings, id: string, known: DatabaseState): Promise<string> {
@@ -61,7 +63,7 @@ async function adopt(around: Surroundings, id: string, known: DatabaseState): Pr
   const state: DatabaseState = {
     ...known,
     promised_term: Math.max(known.promised_term, manifest.promised_term),
-    ...{ writer_term: manifest.writer_term, system_identifier, timeline, terms, bases },
+    ...{ writer_term: 0, system_identifier, timeline, terms, bases },
     begin: { timeline: oldest.timeline, lsn: formatLsn(startOfSegmentAt(parseLsn(oldest.start_lsn))) },
     heard_at: manifest.written_at,
     shipped: { segments, bases: bases.map((base) => base.id), tail },

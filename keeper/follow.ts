@@ -38,7 +38,7 @@ export type Follower = {
   log(): TimelineLog | null;
   systemIdentifier(): string | null;
   /** Makes a log that begins with a base backup of the writer. */
-  beginAnew(system: System): Promise<void>;
+  beginAnew(system: System, histories: Histories): Promise<void>;
   /** A log for `timeline`, to be filled from the segment of `from` on; it becomes the database's log by `adoptLog`. */
   branch(timeline: number, from: Lsn): Promise<TimelineLog>;
   /** Durably: this log is the database's from here on. */
@@ -53,6 +53,9 @@ export type Follower = {
   note(line: string): void;
   changed(state: "waiting" | "catching_up" | "streaming" | "diverged", reason: string | null): void;
 };
+
+/** The text of the history file of each timeline that has one. */
+export type Histories = ReadonlyMap<number, string>;
 
 export type About = Pick<Follower, "database" | "writer" | "systemIdentifier">;
 
@@ -81,10 +84,14 @@ async function followOnce(follower: Follower): Promise<void> {
   const stop = () => connection.destroy(new Error("told to stop"));
   signal.addEventListener("abort", stop);
   try {
-    const system = await verify(connection, follower);
+    const known = await verify(connection, follower);
+    const histories = await readHistories(connection, known.timeline);
     await ensureSlot(connection, slotName(keeper));
-    if (follower.log() === null) await follower.beginAnew(system);
-    const history = system.timeline === 1 ? [] : await readHistory(connection, system.timeline, follower);
+    if (follower.log() === null) await follower.beginAnew(known, histories);
+    // A base backup begins behind where the writer was.
+    const system = await identifySystem(connection);
+    for (const [timeline, text] of histories) await follower.keepHistory(timeline, text);
+    const history = parseHistory(histories.get(system.timeline) ?? "");
     while (!signal.aborted && (await followTimeline(connection, follower, system, history)));
   } catch (error) {
     const isGivenUp = error instanceof Diverged && writer.anew;
@@ -109,6 +116,7 @@ async function startOver(follower: Follower): Promise<void> {
   const connection = await connect(follower, `${keeper}_begins`);
   try {
     const system = await verify(connection, beginning(follower));
+    const histories = await readHistories(connection, system.timeline);
     for (let attempt = 0; ; attempt++) {
       const error = await dropSlot(connection, slotName(keeper)).then(
         () => null,
@@ -120,7 +128,7 @@ async function startOver(follower: Follower): Promise<void> {
       await sleep(50, undefined, { signal });
     }
     await ensureSlot(connection, slotName(keeper));
-    await follower.beginAnew(system);
+    await follower.beginAnew(system, histories);
   } finally {
     connection.end();
   }
@@ -156,13 +164,14 @@ export async function verify(connection: Connection, { database, writer, systemI
   return system;
 }
 
-async function readHistory(connection: Connection, timeline: number, follower: Follower): Promise<Ancestor[]> {
+async function readHistories(connection: Connection, timeline: number): Promise<Histories> {
+  const histories = new Map<number, string>();
+  if (timeline === 1) return histories;
   const text = await timelineHistory(connection, timeline);
-  await follower.keepHistory(timeline, text);
-  const history = parseHistory(text);
-  for (const { timeline: ancestor } of history)
-    if (ancestor > 1) await follower.keepHistory(ancestor, await timelineHistory(connection, ancestor));
-  return history;
+  histories.set(timeline, text);
+  for (const { timeline: ancestor } of parseHistory(text))
+    if (ancestor > 1) histories.set(ancestor, await timelineHistory(connection, ancestor));
+  return histories;
 }
 
 /** Follows one timeline to its end. Answers whether another one comes after it. */

@@ -28,8 +28,6 @@ export type KeeperOptions = {
   store?: string | S3Options | undefined;
   retention?: Partial<RetentionPolicy> | undefined;
   tailEveryMs?: number | undefined;
-  /** Takes up what the object store has of databases that are not on this disk. */
-  adopt?: boolean | undefined;
   /** PEM; without it the API is plain HTTP. */
   tls?: { certificate: string; key: string } | undefined;
   log?: ((line: string) => void) | undefined;
@@ -69,7 +67,7 @@ export async function runKeeper(options: KeeperOptions): Promise<Keeper> {
       now: Date.now,
       log,
     };
-    if (options.adopt) await adoptAll(around);
+    await adoptAll(around);
     const roster = await Roster.open(around, await readdir(join(dataDir, "databases")));
     const listener = (request: IncomingMessage, response: ServerResponse) => {
       serve(request, response, { roster, around, isCaller: (given) => isSame(given, token) }).catch((error: Error) => {

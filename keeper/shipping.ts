@@ -131,6 +131,8 @@ export class Shipper implements Shipping {
 
   async #ship(): Promise<void> {
     const database = this.#database;
+    // Of nothing there is no manifest to be written over one that may be in the store.
+    if (database.state.timeline === 0) return;
     await this.readLocal();
     const full = this.#unshipped();
     this.#pending = full.length;

@@ -67,12 +67,17 @@ export class KeeperGroup {
       const now = performance.now();
       if (now > askAt) {
         askAt = now + ASK_EVERY_MS;
-        const known = await this.#statuses();
+        const failures: string[] = [];
+        const known = await this.#statuses(this.#clients, failures);
         const diverged = known.filter(({ status }) => status.following.state === "diverged").length;
         if (keepers.length - diverged < quorum) return false;
         if (known.length > 0 && known.every(({ status }) => status.promised_term > term))
           throw new NotStarted("stale_term", "the keepers have promised a later term meanwhile");
-        if (now > end) throw new NotStarted("keepers_unreachable", `no keeper follows: ${reasons(known)}`);
+        if (now > end)
+          throw new NotStarted(
+            "keepers_unreachable",
+            `no keeper follows: ${[...reasons(known), ...failures].join("; ")}`,
+          );
       }
       await sleep(LOOK_EVERY_MS);
     }
@@ -125,10 +130,14 @@ export class KeeperGroup {
     return rows.map(({ name, flush_lsn }) => ({ name: name ?? "", flushed: flush_lsn ?? null }));
   }
 
-  async #statuses(clients: readonly KeeperClient[] = this.#clients): Promise<Answer[]> {
+  async #statuses(clients: readonly KeeperClient[], failures: string[] = []): Promise<Answer[]> {
     const asked = clients.map(async (client) => ({ client, status: await client.status() }));
     const outcomes = await Promise.allSettled(asked);
-    return outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+    return outcomes.flatMap((outcome) => {
+      if (outcome.status === "fulfilled") return [outcome.value];
+      failures.push((outcome.reason as Error).message);
+      return [];
+    });
   }
 
   #addressOf({ host, port }: { host: string; port: number }): WriterAddress {
@@ -145,7 +154,5 @@ const unkept: Kept = {
 const isStale = (reason: unknown): reason is KeeperFailure =>
   reason instanceof KeeperFailure && reason.code === "stale_term";
 
-const reasons = (known: readonly Answer[]): string =>
-  known.length === 0
-    ? "none answers"
-    : known.map(({ status: { keeper, following } }) => `${keeper}: ${following.reason ?? following.state}`).join("; ");
+const reasons = (known: readonly Answer[]): string[] =>
+  known.map(({ status: { keeper, following } }) => `${keeper}: ${following.reason ?? following.state}`);

@@ -65,15 +65,15 @@ export function decide(facts: StartFacts): Decision {
   const { term, fence, servedTerm, runningTerm, local, kept, localDiverged } = facts;
   const quick = facts.driver === "container" ? 4 : 3;
   if (term < fence) return { do: "refuse", code: "stale_term", why: `this host was given term ${fence} already` };
+  if (kept !== null && kept.promisedTerm > term)
+    return { do: "refuse", code: "stale_term", why: `the keepers have promised term ${kept.promisedTerm}` };
+  if (runningTerm === term && !localDiverged) return { do: "nothing", rung: 1, why: "it runs under this term" };
   if (kept === null)
     return {
       do: "refuse",
       code: "keepers_unreachable",
       why: "too few keepers answer for anyone to know what was acknowledged",
     };
-  if (kept.promisedTerm > term)
-    return { do: "refuse", code: "stale_term", why: `the keepers have promised term ${kept.promisedTerm}` };
-  if (runningTerm === term && !localDiverged) return { do: "nothing", rung: 1, why: "it runs under this term" };
   if (runningTerm !== null) return { do: "stop", why: `it runs under term ${runningTerm}` };
 
   const cluster = local === null || local.state === "restoring" ? null : local;

@@ -79,7 +79,8 @@ function recoveryParameters({ timeline, target }: NonNullable<WriterSettings["re
       ? {}
       : "lsn" in target
         ? { recovery_target_lsn: target.lsn, recovery_target_inclusive: "off" }
-        : { recovery_target_time: new Date(target.time).toISOString() }),
+        : // PostgreSQL does not know what Z means before it has read its configuration.
+          { recovery_target_time: new Date(target.time).toISOString().replace("Z", "+00") }),
   };
 }
 

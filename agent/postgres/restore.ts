@@ -6,7 +6,7 @@ import type { RestorePlan, RestoreTarget } from "../../contract/keeper.ts";
 import { SEGMENT_BYTES } from "../../postgres/lsn.ts";
 import type { Account } from "../process/account.ts";
 import { giveTo } from "./account.ts";
-import { syncAll, unpack } from "./archive.ts";
+import { unpack } from "./archive.ts";
 import type { Cluster } from "./cluster.ts";
 import type { KeeperClient } from "./keeper-client.ts";
 
@@ -39,7 +39,6 @@ export async function restore(
   await writeFile(signal, "");
   await giveTo(account, signal);
   await rm(join(folder, "postmaster.pid"), { force: true });
-  await syncAll(folder);
   await cluster.acceptIncoming();
   return { plan, bytes: bytes + plan.segments.reduce((sum, segment) => sum + segment.bytes, 0) };
 }

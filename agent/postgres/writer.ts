@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import type { RestoreTarget } from "../../contract/keeper.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
@@ -9,7 +11,7 @@ import { formatLsn } from "../../postgres/lsn.ts";
 import type { Account } from "../process/account.ts";
 import type { Pid } from "../process/pid.ts";
 import { giveTo } from "./account.ts";
-import { pack, syncAll } from "./archive.ts";
+import { pack } from "./archive.ts";
 import { Attendance } from "./attendance.ts";
 import type { Installation } from "./binaries.ts";
 import { Cluster } from "./cluster.ts";
@@ -103,6 +105,15 @@ export class Writers {
     throw new NotStarted("failed", "the keepers do not follow the writer, however it is started");
   }
 
+  /** Looks after a writer that an earlier agent has started and seen ready. Null when it does not run any more. */
+  async attend(order: StartOrder): Promise<Pick<Started, "postmaster" | "ended"> | null> {
+    const cluster = this.cluster(order.database);
+    const postmaster = cluster.mark().opened === order.term ? await this.running(order) : null;
+    if (postmaster === null) return null;
+    const address = { host: order.listen.host, port: postmaster.place.port };
+    return { postmaster, ended: this.#lookAfter(order.database, postmaster, new KeeperGroup(order), address) };
+  }
+
   /** Stops the writer of a term. What was acknowledged is with the keepers; the copy here is complete too when `clean`. */
   async stop(order: StartOrder): Promise<{ clean: boolean }> {
     const cluster = this.cluster(order.database);
@@ -185,10 +196,10 @@ export class Writers {
       // Not waited for: until then a crash right after a restore means another restore.
       if (recovery) connection.send("CHECKPOINT");
       connection.end();
-      const attendance = new Attendance({ postmaster, group, address, logFile: cluster.logFile });
-      this.#attendances.set(order.database, attendance);
+      void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
+      const ended = this.#lookAfter(order.database, postmaster, group, address);
       const { rung, why } = decision;
-      return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended: attendance.ended };
+      return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
       throw error;
@@ -200,7 +211,6 @@ export class Writers {
     const { template, installation } = this.#options;
     const folder = await cluster.clearIncoming();
     await template.copyTo(installation, folder);
-    await syncAll(folder);
     const control = await readControlFile(folder);
     if (control === null) throw new NotStarted("failed", "the template cannot be read");
     const query = {
@@ -212,8 +222,11 @@ export class Writers {
       bytes: 0,
       postgres_version: installation.version,
     };
+    const archive = join(cluster.folder, "seed.tar.zst");
+    if (answers.length > 0) await pipeline(pack(folder), createWriteStream(archive, { mode: 0o600 }));
     // One that cannot take it now takes a base backup of the writer later.
-    const seeds = await Promise.allSettled(answers.map(({ client }) => client.seed(query, pack(folder))));
+    const seeds = await Promise.allSettled(answers.map(({ client }) => client.seed(query, createReadStream(archive))));
+    await rm(archive, { force: true });
     const failed = seeds.filter((seed) => seed.status === "rejected");
     if (answers.length - failed.length < order.quorum)
       throw new NotStarted("keepers_unreachable", `the keepers do not take it: ${failed[0]?.reason}`);
@@ -290,6 +303,19 @@ export class Writers {
     if (isOver(lease, thisMoment())) throw new NotStarted("lease_over", "the lease of the writer is over");
     await this.#leases.grant(lease);
     await keepWatch(this.#options.root);
+  }
+
+  #lookAfter(
+    database: string,
+    postmaster: Postmaster,
+    group: KeeperGroup,
+    address: { host: string; port: number },
+  ): Promise<void> {
+    this.#leave(database);
+    const { logFile } = this.cluster(database);
+    const attendance = new Attendance({ postmaster, group, address, logFile });
+    this.#attendances.set(database, attendance);
+    return attendance.ended;
   }
 
   #leave(database: string): void {

@@ -28,14 +28,16 @@ function linuxStart(pid: number): string | null {
     // The second field is the program's name in parentheses, which may hold spaces and parentheses itself.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     const state = fields[0];
-    return state === "Z" || state === "X" ? null : `${fields[19]}@${bootOf()}`;
+    return state === "Z" || state === "X" ? null : `${fields[19]}@${bootId()}`;
   } catch {
     return null;
   }
 }
 
 let boot: string | undefined;
-function bootOf(): string {
+/** Another one each time the machine was started. Null where the system does not tell. */
+export function bootId(): string | null {
+  if (!LINUX) return null;
   boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   return boot;
 }
