@@ -93,8 +93,14 @@ export class Lease {
     if (this.#usable) return Promise.resolve(this.#admit(guest));
     // The lease ran out: another writer may have been started since.
     this.#endpoint = null;
-    if (this.#failed !== null && this.#now() < this.#failed.until)
+    if (this.#failed !== null && this.#now() < this.#failed.until) {
+      this.#startLingering();
       return Promise.reject(refusal("wake_failed", { detail: this.#failed.message }));
+    }
+    if (signal.aborted) {
+      this.#startLingering();
+      return Promise.reject(signal.reason as Error);
+    }
     return new Promise((resolve, reject) => {
       const done = () => {
         this.#waiting.delete(waiter);
@@ -117,10 +123,6 @@ export class Lease {
           reject(why);
         },
       };
-      if (signal.aborted) {
-        reject(signal.reason as Error);
-        return;
-      }
       signal.addEventListener("abort", abort);
       this.#waiting.add(waiter);
       this.#options.counters.waiting++;
