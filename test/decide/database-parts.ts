@@ -49,3 +49,29 @@ export const candidate = ({ id, status }: Host): Candidate => ({
   capacity: { memory_bytes: 8 * 1024 ** 3, cpu_millis: 8_000 },
   reserved: { memory_bytes: 0, cpu_millis: 0 },
 });
+
+/** As a HostObject does it: again for the same term is harmless, and a later one takes the place. */
+export function assign(host: Host, term: number, purpose: Row["purpose"]): boolean {
+  if (host.row && host.row.term >= term) return host.row.term === term && host.row.want === "running";
+  if (host.status !== "ready") return false;
+  host.row = { term, want: "running", purpose, seen: null };
+  return true;
+}
+
+/** Whether nothing of it is there. */
+export function withdraw(host: Host, term: number): boolean {
+  const { row } = host;
+  if (row === null || row.term > term || host.status === "removed" || row.seen?.phase === "gone") return true;
+  if (row.want === "running") host.row = { ...row, want: "gone", term, seen: null };
+  return false;
+}
+
+export const isLeased = ({ lease, running }: Host, now: number): boolean =>
+  lease !== null && lease.term === running && lease.until > now;
+
+/** What must never be: clients are let in to one writer while another one still runs. */
+export function onlyWriter(hosts: readonly Host[], host: string, term: number, now: number): void {
+  for (const other of hosts)
+    if (other.id !== host && other.running !== null && isLeased(other, now))
+      throw new Error(`term ${term} was opened on ${host} while term ${other.running} runs on ${other.id}`);
+}

@@ -10,9 +10,8 @@ import { WRITER_LEASE_MARGIN_MS } from "../../contract/writer-task.ts";
 import { type DatabaseEvent, decide, initial } from "../../objects/database/decide.ts";
 import type { DatabaseFacts, LeaseSummary, Said } from "../../objects/database/draft.ts";
 import { deadlineOf, questions, subjects } from "../../objects/database/letters.ts";
-import type { Candidate } from "../../objects/deployment/placement.ts";
 import type { random } from "../random.ts";
-import { candidate, Gateway, Host, type Row } from "./database-parts.ts";
+import { assign, candidate, Gateway, Host, isLeased, onlyWriter, withdraw } from "./database-parts.ts";
 
 type Rnd = ReturnType<typeof random>;
 const IDLE_MS = 5_000;
@@ -105,20 +104,12 @@ export class DatabaseWorld {
     if (event.type === "due") for (const subject of questions(state)) this.letters.add(subject);
     if (state.status === "ready" && before.status !== "ready") {
       this.lastActive = Math.max(this.lastActive, this.clock);
-      this.#onlyWriter(state.host_id, state.term);
+      onlyWriter(this.hosts, state.host_id, state.term, this.now);
     }
     this.#tell(said);
   }
 
-  /** What must never be: clients are let in to one writer while another one still runs. */
-  #onlyWriter(host: string, term: number): void {
-    for (const other of this.hosts)
-      if (other.id !== host && other.running !== null && this.#isLeased(other))
-        throw new Error(`term ${term} was opened on ${host} while term ${other.running} runs on ${other.id}`);
-  }
-
-  #isLeased = (host: Host): boolean =>
-    host.lease !== null && host.lease.term === host.running && host.lease.until > this.now;
+  #isLeased = (host: Host): boolean => isLeased(host, this.now);
 
   #tell(said: readonly Said[]): void {
     for (const { to, frame } of said)
@@ -144,20 +135,20 @@ export class DatabaseWorld {
         if (known !== undefined && known !== host_id)
           throw new Error(`term ${term} went to ${known} and to ${host_id}`);
         this.ordered.set(term, host_id);
-        const accepted = this.#assign(this.host(host_id), term, "write");
+        const accepted = assign(this.host(host_id), term, "write");
         const message = accepted ? "" : "is not ready";
         if (!isLost) this.do({ type: "answered", host_id, term, accepted, message });
         break;
       }
       case "discard": {
         if (state.status === "deleting" && state.discarding?.term === Number(first))
-          this.#assign(this.host(state.discarding.host_id), Number(first), "discard");
+          assign(this.host(state.discarding.host_id), Number(first), "discard");
         break;
       }
       case "withdraw": {
         const host = this.host(first);
         const term = Number(second);
-        const gone = this.#withdraw(host, term);
+        const gone = withdraw(host, term);
         const left = Math.max(0, host.leaseUntil - this.clock);
         if (!isLost) this.do({ type: "left", host_id: first, term, lease_until: gone ? null : this.clock + left });
         break;
@@ -186,21 +177,6 @@ export class DatabaseWorld {
 
   host(id: string): Host {
     return this.hosts.find((host) => host.id === id) as Host;
-  }
-
-  #assign(host: Host, term: number, purpose: Row["purpose"]): boolean {
-    if (host.row && host.row.term >= term) return host.row.term === term && host.row.want === "running";
-    if (host.status !== "ready") return false;
-    host.row = { term, want: "running", purpose, seen: null };
-    return true;
-  }
-
-  #withdraw(host: Host, term: number): boolean {
-    const { row } = host;
-    if (row === null || row.term > term || host.status === "removed") return true;
-    if (row.seen?.phase === "gone") return true;
-    if (row.want === "running") host.row = { ...row, want: "gone", term, seen: null };
-    return false;
   }
 
   // A host and its agent.
