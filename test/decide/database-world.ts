@@ -109,8 +109,6 @@ export class DatabaseWorld {
     this.#tell(said);
   }
 
-  #isLeased = (host: Host): boolean => isLeased(host, this.now);
-
   #tell(said: readonly Said[]): void {
     for (const { to, frame } of said)
       for (const gateway of this.gateways)
@@ -377,7 +375,7 @@ export class DatabaseWorld {
     this.now += ms;
     for (const host of this.hosts) {
       // Neither an agent that is cut off nor a dead one keeps its writer beyond the lease.
-      if (host.running !== null && !this.#isLeased(host)) this.crash(host);
+      if (host.running !== null && !isLeased(host, this.now)) this.crash(host);
       if (host.linked && host.running !== null) this.renew(host);
       if (!host.linked && host.status === "ready" && this.now - host.silentSince > 60_000) {
         host.status = "lost";
