@@ -148,9 +148,9 @@ export class DatabaseObject extends DurableObject<Env> {
   }
 
   /** What a gateway may know; null when there is nothing of it. It wakes nothing. */
-  lookup(name: string): Lookup | null {
-    const record = this.#load();
-    return record === null || record.state.status === "deleting" ? null : lookupOf(this.#sql, record, name);
+  lookup(name: string, namespaces: string[]): Lookup | null {
+    const record = this.#visible(namespaces);
+    return record.ok && record.value.state.status !== "deleting" ? lookupOf(this.#sql, record.value, name) : null;
   }
 
   /** What a host saw of its writers. Late, repeated, or of an older term, it changes nothing. */

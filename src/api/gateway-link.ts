@@ -6,7 +6,7 @@ import { remote } from "../../objects/remote.ts";
 import { jsonText } from "../answer.ts";
 import { databaseOfRole, gatewayAddress, scramFor } from "../database-password.ts";
 import { isMarked } from "../mint.ts";
-import { fail } from "../problem.ts";
+import { fail, unwrap } from "../problem.ts";
 import { route } from "../route.ts";
 import { call } from "../stub.ts";
 
@@ -44,7 +44,7 @@ export const GATEWAY_LINK = [
         id !== null && (await isMarked(ask.env, id))
           ? await call(
               () => remote(ask.env.DATABASE, id),
-              (object) => object.lookup(database),
+              (object) => object.lookup(database, ask.principal.namespaces),
             )
           : null;
       const none = async (): Promise<Lookup> => ({
@@ -74,6 +74,14 @@ export const GATEWAY_LINK = [
       if (!(await isMarked(ask.env, id))) fail("not_found", `There is no database ${id}.`);
       if (ask.request.headers.get("upgrade")?.toLowerCase() !== "websocket")
         fail("malformed_query", "This address is for a WebSocket upgrade.");
+      const { namespaces } = ask.principal;
+      if (namespaces.length > 0)
+        unwrap(
+          await call(
+            () => remote(ask.env.DATABASE, id),
+            (object) => object.read(namespaces),
+          ),
+        );
       return ask.env.DATABASE.getByName(id).fetch(ask.request);
     },
   }),

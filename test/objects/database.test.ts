@@ -192,7 +192,7 @@ describe("a database that nobody has connected to", () => {
   test("asking after one that was never made leaves nothing behind", async () => {
     const id = newId("database", Date.now());
     expect(await database(id).read([])).toMatchObject({ ok: false, refusal: { code: "not_found" } });
-    expect(await database(id).lookup("x")).toBeNull();
+    expect(await database(id).lookup("x", [])).toBeNull();
     const tables = await runInDurableObject(stub(id), (_o, c) =>
       c.storage.sql.exec("SELECT 1 FROM sqlite_master").toArray(),
     );
@@ -368,16 +368,16 @@ describe("passwords", () => {
       return database(id).rotate(made, null, mutation(), []);
     };
     expect(await add("second")).toMatchObject({ ok: true });
-    const two = await database(id).lookup(name);
+    const two = await database(id).lookup(name, []);
     expect(two?.verifiers.map(({ bridge }) => bridge?.to ?? null)).toEqual([null, two?.database?.installed]);
     expect(await add("third")).toMatchObject({ ok: true });
-    const three = await database(id).lookup(name);
+    const three = await database(id).lookup(name, []);
     expect(three?.verifiers.length).toBe(2);
     expect(three?.verifiers[1]?.id).toBe(two?.verifiers[0]?.id);
     const old = three?.verifiers[1]?.id as string;
     expect(await database(id).retire(old, mutation(), [])).toMatchObject({ ok: true });
-    expect((await database(id).lookup(name))?.verifiers.length).toBe(1);
-    expect(await database(id).lookup("another")).toMatchObject({ database: null });
+    expect((await database(id).lookup(name, []))?.verifiers.length).toBe(1);
+    expect(await database(id).lookup("another", [])).toMatchObject({ database: null });
     const stored = await runInDurableObject(stub(id), (_o, c) =>
       JSON.stringify(c.storage.sql.exec("SELECT * FROM credential").toArray()),
     );
