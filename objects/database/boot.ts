@@ -1,4 +1,3 @@
-import { PROFILES } from "../../contract/database-profile.ts";
 import type { DatabaseState, Wake } from "../../contract/database-state.ts";
 import type { Observation } from "../../contract/workload.ts";
 import { type Candidate, choose } from "../deployment/placement.ts";
@@ -16,6 +15,7 @@ import {
   startView,
   tell,
 } from "./draft.ts";
+import { reservationOf } from "./reservation.ts";
 
 /** From a wake to a writer that is ready, and what may go wrong on the way. */
 
@@ -111,8 +111,7 @@ export function onHosts(
 ): void {
   const { state, facts } = draft;
   if (state.status !== "booting" || state.step.name !== "placing") return;
-  const { memory_bytes, cpu_millis } = PROFILES[facts.profile];
-  const need = { runtime: "postgres" as const, labels, memory_bytes, cpu_millis };
+  const need = { runtime: "postgres" as const, labels, ...reservationOf(facts.profile) };
   // Whatever has a copy comes before what has none; but at the last attempt, what has not failed yet.
   const rank = (id: string): number =>
     id === state.home && state.attempt === ATTEMPTS ? 2 : state.copies.includes(id) ? 0 : 1;

@@ -8,6 +8,7 @@ import { remote } from "../remote.ts";
 import { ownerVerifier } from "./credential.ts";
 import type { DatabaseEvent } from "./decide.ts";
 import type { DatabaseRecord } from "./record.ts";
+import { reservationOf } from "./reservation.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */
 export type Sender = {
@@ -118,6 +119,7 @@ export function writerWorkload(sql: SqlStorage, record: DatabaseRecord, purpose:
   const { identity, settings, keeping, state } = record;
   const { credential, verifier } = ownerVerifier(sql);
   const { cpu_millis, memory_bytes } = PROFILES[settings.profile];
+  const reserved = reservationOf(settings.profile);
   const { restored_from } = identity;
   const takes = purpose === "write";
   const sealed = sql
@@ -142,8 +144,8 @@ export function writerWorkload(sql: SqlStorage, record: DatabaseRecord, purpose:
     ...NOTHING_ELSE,
     cpu_limit_millis: takes ? cpu_millis : null,
     memory_limit_bytes: takes ? memory_bytes : null,
-    cpu_reserved_millis: takes ? cpu_millis : 0,
-    memory_reserved_bytes: takes ? memory_bytes : 0,
+    cpu_reserved_millis: takes ? reserved.cpu_millis : 0,
+    memory_reserved_bytes: takes ? reserved.memory_bytes : 0,
     stop_timeout_ms: 20_000,
     writer: order,
     ...(sealed === null ? {} : { sealed: { replication_password: sealed } }),

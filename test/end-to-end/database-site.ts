@@ -89,6 +89,13 @@ export class DatabaseSite {
     return join(this.cluster.folder, host, "postgres", "clusters", id);
   }
 
+  /** kill -9 of PostgreSQL. */
+  async killWriter(host: string, id: string): Promise<void> {
+    const pgdata = join(this.folder(host, id), "pgdata");
+    const pid = await runningOn(pgdata);
+    if (pid) await killCluster(pgdata, pid);
+  }
+
   logs(): string {
     return this.cluster.names.map((name) => this.cluster.logTail(name)).join("\n");
   }
