@@ -8,6 +8,7 @@ import type { Figure, Line, Setting } from "./figure.ts";
 import { gateway } from "./gateway.ts";
 import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
+import { postgresStart } from "./postgres-start.ts";
 import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
@@ -23,6 +24,7 @@ const FIGURES: readonly Figure[] = [
   idle,
   memory,
   gateway,
+  postgresStart,
 ];
 
 const { values, positionals } = parseArgs({

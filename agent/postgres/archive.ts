@@ -17,8 +17,8 @@ export function pack(folder: string): Readable {
   const tar = spawn("tar", ["-C", folder, "-cf", "-", "."], { stdio: ["ignore", "pipe", "pipe"] });
   const packed = new PassThrough();
   const params = { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 };
-  Promise.all([pipeline(tar.stdout, createZstdCompress({ params, chunkSize: CHUNK_BYTES }), packed), ended(tar)]).catch((error: Error) =>
-    packed.destroy(error),
+  Promise.all([pipeline(tar.stdout, createZstdCompress({ params, chunkSize: CHUNK_BYTES }), packed), ended(tar)]).catch(
+    (error: Error) => packed.destroy(error),
   );
   return packed;
 }

@@ -31,6 +31,8 @@ export async function installations(root: string): Promise<Installation[]> {
 }
 
 let workshop: string | null = null;
+/** One for all hosts of a file: two of them would be in each other's way in one folder. */
+let template: Template | null = null;
 
 /** Where what is made once for all tests of a file is kept. */
 export function workshopFolder(): string {
@@ -50,11 +52,10 @@ export class PostgresHost {
   static async make(
     options: { startTimeoutMs?: number; log?: (line: string) => void; installation?: Installation } = {},
   ): Promise<PostgresHost> {
-    const workshop = workshopFolder();
-    const [first] = options.installation ? [options.installation] : await installations(workshop);
-    const installation = first as Installation;
     const account = await databaseAccount();
-    const template = new Template(workshop, account);
+    template ??= new Template(workshopFolder(), account);
+    const [first] = options.installation ? [options.installation] : await installations(workshopFolder());
+    const installation = first as Installation;
     await template.prepare(installation);
     const root = scratch("host");
     const { startTimeoutMs = 20_000, log = () => {} } = options;
