@@ -57,6 +57,8 @@ const common = {
   last_start: StartView.nullable(),
   /** Starts that failed one after the other. */
   failures: z.int(),
+  /** Its owner has said to start with what there is, though acknowledged commits are missing; until a start succeeds. */
+  accept_loss: z.boolean(),
   /** The verifier that PostgreSQL has, as far as is known. */
   installed: z.string().nullable(),
 };

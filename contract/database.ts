@@ -40,6 +40,7 @@ export const DATABASE_ACTIONS = [
   "update",
   "rotate_credentials",
   "restore",
+  "accept_loss",
   "delete",
   "start",
   "stop",
@@ -55,6 +56,8 @@ export const DATABASE_ACTION_TABLE = {
   update: { from: living, already: [] },
   rotate_credentials: { from: made, already: [] },
   restore: { from: made, already: [] },
+  /** What was acknowledged cannot be found any more, and its owner says to start with what there is. */
+  accept_loss: { from: ["error"], already: [] },
   delete: { from: living, already: ["deleting"] },
   start: { from: [], already: [] },
   stop: { from: [], already: [] },

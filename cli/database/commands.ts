@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { noun } from "../command.ts";
 import type { Surroundings } from "../session.ts";
+import { databaseAcceptLossCommand } from "./accept-loss.ts";
 import { databaseConnectCommand } from "./connect.ts";
 import { databaseCreateCommand } from "./create.ts";
 import { databaseCredentialsCommands } from "./credentials.ts";
@@ -24,6 +25,7 @@ const VERBS = [
   databaseUpdateCommand,
   databaseCredentialsCommands,
   databaseRestoreCommand,
+  databaseAcceptLossCommand,
   databaseDeleteCommand,
 ];
 

@@ -242,6 +242,7 @@ export function open(draft: Draft): void {
     ...commonOf(state),
     served_term: state.term,
     failures: 0,
+    accept_loss: false,
     last_start: start,
     status: "ready",
     host_id,

@@ -33,6 +33,7 @@ export type DatabaseEvent =
   /** What the gateways say has changed. */
   | { type: "demand" }
   | { type: "installed"; term: number; credential: string }
+  | { type: "accept_loss" }
   | { type: "delete" }
   | { type: "due" };
 
@@ -55,6 +56,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
     freeze_new_checkouts: false,
     last_start: null,
     failures: 0,
+    accept_loss: false,
     installed: null,
   };
   const draft: Draft = { facts, state, entries: [], said: [] };
@@ -103,6 +105,17 @@ function apply(draft: Draft, event: DatabaseEvent): void {
       break;
     case "installed":
       onInstalled(draft, event);
+      break;
+    case "accept_loss":
+      if (draft.state.status !== "error") break;
+      draft.state = { ...draft.state, accept_loss: true, retry_at: draft.facts.now };
+      note(
+        draft,
+        "warning",
+        "api",
+        "loss_accepted",
+        "the next start is with what there is, though commits are missing",
+      );
       break;
     case "delete":
       onDelete(draft);

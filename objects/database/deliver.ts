@@ -129,6 +129,7 @@ export function writerWorkload(sql: SqlStorage, record: DatabaseRecord, purpose:
     purpose,
     database: identity.id,
     served_term: state.served_term,
+    ...(state.accept_loss ? { accept_loss: true } : {}),
     profile: settings.profile,
     naming: { name: identity.name, owner: { role: identity.role, verifier } },
     credential,

@@ -54,6 +54,7 @@ export const commonOf = (state: DatabaseState): Common => ({
   freeze_new_checkouts: state.freeze_new_checkouts,
   last_start: state.last_start,
   failures: state.failures,
+  accept_loss: state.accept_loss,
   installed: state.installed,
 });
 

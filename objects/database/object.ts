@@ -11,7 +11,7 @@ import type { Credentials } from "../../contract/scram.ts";
 import type { Observation } from "../../contract/workload.ts";
 import database0001 from "../../migrations/database/0001_create.sql";
 import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
-import { announce, isAnnounced } from "../announce.ts";
+import { announce } from "../announce.ts";
 import { isBorn } from "../born.ts";
 import { after, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
@@ -34,7 +34,7 @@ import { lookupOf } from "./lookup.ts";
 import { prepare } from "./prepare.ts";
 import { auditEntry, type DatabaseRecord, factsOf, load, save, sourceOf } from "./record.ts";
 import { answersTo, eventOf, restoreWake } from "./reply.ts";
-import { bury, isForgotten } from "./tombstone.ts";
+import { bury, isForgotten, sayTheRest } from "./tombstone.ts";
 import { databaseView, indexRow } from "./view.ts";
 
 const MIGRATIONS = [{ id: "database/0001", sql: database0001 }];
@@ -92,6 +92,14 @@ export class DatabaseObject extends DurableObject<Env> {
     return this.#mutate("delete", mutation, namespaces, (_record, now) => {
       this.#apply({ type: "delete" }, mutation.actor, now);
       post(this.#sql, "release", now);
+      return null;
+    });
+  }
+
+  /** The next start is with what there is, though acknowledged commits are missing. */
+  acceptLoss(mutation: Mutation, namespaces: string[]): Reply<Answer> {
+    return this.#mutate("accept_loss", mutation, namespaces, (_record, now) => {
+      this.#apply({ type: "accept_loss" }, mutation.actor, now);
       return null;
     });
   }
@@ -299,9 +307,7 @@ export class DatabaseObject extends DurableObject<Env> {
       case "restore":
         return this.#change((now) => this.#apply({ type: "wake", wake: restoreWake(now) }, "scheduler", now));
       case "purge":
-        if (!isAnnounced(this.#sql)) await announce(this.#sql, this.env, sourceOf(record));
-        await remote(this.env.NAMESPACE, identity.namespace).releaseDatabase(identity.name, identity.id);
-        await project(this.#sql, this.env.INDEX, indexRow(this.#sql, record, new Set(), true));
+        await sayTheRest(this.#sql, record, this.env);
         commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
         return this.#watchers.notify();
       default:

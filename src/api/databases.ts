@@ -252,6 +252,24 @@ export const DATABASES = [
       return create(ask as Ask, wanted, { database: source.id, target });
     },
   }),
+  route({
+    method: "POST",
+    path: "/databases/:id/accept-loss",
+    access: "databases:write",
+    group: "Databases",
+    summary: "Start a database with what there is",
+    description:
+      "For one that is in `error` with `not_restorable`: commits that were acknowledged are nowhere to be found (a keeper has lost its disk, and the host too). The next connection starts it with what is left. There is no way back.",
+    params,
+    mutation: ["idempotency", "if-match"],
+    answers: { 200: { description: "The database", schema: DatabaseView, example: DATABASE } },
+    problems: ["action_not_allowed"],
+    handle: async (ask) => {
+      const mutation = await ask.mutation();
+      const { namespaces } = ask.principal;
+      return resource(unwrap(await call(databaseStub(ask), (database) => database.acceptLoss(mutation, namespaces))));
+    },
+  }),
   ...DISABLED_ACTIONS.map(disabled),
   route({
     method: "GET",
