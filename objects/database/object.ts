@@ -69,13 +69,9 @@ export class DatabaseObject extends DurableObject<Env> {
     return reply;
   }
 
-  /** Whether another may have its name. One that was never made may still come. */
-  isDeleted(): boolean {
-    return this.#load()?.state.status === "deleting" || (this.#born && this.#isPurged());
-  }
-
-  isMade(): boolean {
-    return this.#born;
+  /** Whether another may have its name; null: it was never made, and may still come. */
+  isDeleted(): boolean | null {
+    return this.#born ? this.#load()?.state.status === "deleting" || this.#isPurged() : null;
   }
 
   update(patch: DatabasePatch, mutation: Mutation, namespaces: string[]): Reply<Answer> {
@@ -251,8 +247,8 @@ export class DatabaseObject extends DurableObject<Env> {
     this.#change((now) => this.#apply({ type: "demand" }, "gateway", now));
   }
 
-  override webSocketError(): void {
-    this.#change((now) => this.#apply({ type: "demand" }, "gateway", now));
+  override webSocketError(): Promise<void> {
+    return this.poke();
   }
 
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {

@@ -104,9 +104,7 @@ export abstract class NamespaceResources extends DurableObject<Env> {
 
   /** Whether another may have the name of a database: it is deleted, or its making was cut short. */
   async #isLeft(id: string): Promise<boolean> {
-    const database = remote(this.env.DATABASE, id);
-    if (await database.isMade()) return database.isDeleted();
-    return Date.now() - madeAt(id) > MADE_WITHIN_MS;
+    return (await remote(this.env.DATABASE, id).isDeleted()) ?? Date.now() - madeAt(id) > MADE_WITHIN_MS;
   }
 
   /** The namespace; the one that is always there is made by the first look at it. */
