@@ -89,6 +89,10 @@ export class DatabaseSite {
     return join(this.cluster.folder, host, "postgres", "clusters", id);
   }
 
+  async isRunning(host: string, id: string): Promise<boolean> {
+    return (await runningOn(join(this.folder(host, id), "pgdata"))) !== null;
+  }
+
   /** kill -9 of PostgreSQL. */
   async killWriter(host: string, id: string): Promise<void> {
     const pgdata = join(this.folder(host, id), "pgdata");
