@@ -31,7 +31,6 @@ export function make(sql: SqlStorage, draft: DatabaseDraft, mutation: Mutation, 
   audit(sql, auditEntry(identity, "create", mutation, now, null, 1));
   post(sql, "index", now);
   post(sql, "prepare", now);
-  if (identity.restored_from !== null) post(sql, "restore", now);
   const view = databaseView(sql, load(sql) as DatabaseRecord, new Set(), now);
   return accept({ status: 201, body: JSON.stringify({ ...view, sealed: draft.sealed }), revision: 1 });
 }

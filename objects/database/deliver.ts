@@ -35,7 +35,7 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
     case "install":
       return install(record, sender);
     case "count":
-      return count(record, Number(first), sender);
+      return count(record, Number(first), Number(second), sender);
     case "discard":
       return discard(record, Number(first), sender);
   }
@@ -94,8 +94,13 @@ async function install(record: DatabaseRecord, { env, sql, apply }: Sender): Pro
 }
 
 /** One that cannot be asked has a writer that cannot be stopped either: it is asked again when that deadline comes. */
-async function count({ identity, state }: DatabaseRecord, term: number, { env, apply }: Sender): Promise<void> {
-  if (state.status !== "ready" || state.term !== term || state.counting === null) return;
+async function count(
+  { identity, state }: DatabaseRecord,
+  term: number,
+  since: number,
+  { env, apply }: Sender,
+): Promise<void> {
+  if (state.status !== "ready" || state.term !== term || state.counting !== since) return;
   const id = workloadId(identity.id, 0);
   const reply = await remote(env.HOST, state.host_id).ask({ verb: "clients", workload_id: id, generation: term });
   const clients = reply.ok ? (JSON.parse(reply.value) as { clients?: number }).clients : undefined;

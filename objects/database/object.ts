@@ -242,8 +242,8 @@ export class DatabaseObject extends DurableObject<Env> {
   }
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {
-    // A close that is not answered keeps the gateway waiting. 1005 stands for "none given" and cannot be sent.
-    socket.close(code === 1005 ? 1000 : code, reason);
+    // A close that is not answered keeps the gateway waiting. Codes that stand for "none" cannot be sent.
+    socket.close(code === 1005 || code === 1006 || code === 1015 ? 1000 : code, reason);
     this.#change((now) => this.#apply({ type: "demand" }, "gateway", now));
   }
 
@@ -299,9 +299,10 @@ export class DatabaseObject extends DurableObject<Env> {
         return remote(this.env.NAMESPACE, identity.namespace).releaseDatabase(identity.name, identity.id);
       case "prepare":
         await prepare(this.#sql, record, this.env);
-        return this.#change((now) => this.#apply({ type: "prepared" }, "scheduler", now));
-      case "restore":
-        return this.#change((now) => this.#apply({ type: "wake", wake: restoreWake(now) }, "scheduler", now));
+        return this.#change((now) => {
+          this.#apply({ type: "prepared" }, "scheduler", now);
+          if (identity.restored_from !== null) this.#apply({ type: "wake", wake: restoreWake(now) }, "scheduler", now);
+        });
       case "purge":
         await sayTheRest(this.#sql, record, this.env);
         commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
