@@ -24,6 +24,9 @@ export const ASK_AGAIN_MS = 10_000;
 /** How long a wake looks for a host, ms. */
 const PLACE_WITHIN_MS = 20_000;
 const PLACE_AGAIN_MS = 1_000;
+/** An agent that is being restarted is back before a restore on another host would be done, ms. */
+const HOME_PATIENCE_MS = 5_000;
+const HOME_AGAIN_MS = 250;
 /** So many starts are tried for one wake; between them is this much time, doubled each time. */
 export const ATTEMPTS = 3;
 const FIRST_PAUSE_MS = 250;
@@ -111,6 +114,13 @@ export function onHosts(
 ): void {
   const { state, facts } = draft;
   if (state.status !== "booting" || state.step.name !== "placing") return;
+  const home = hosts.find(({ id }) => id === state.home);
+  const isComing = home !== undefined && (home.status === "unreachable" || home.status === "syncing");
+  if (isComing && facts.now < state.wake.at + HOME_PATIENCE_MS) {
+    const message = `waiting for host ${home.name}, which has the newest copy and is ${home.status}`;
+    draft.state = { ...state, message, refused: {}, look_at: facts.now + HOME_AGAIN_MS };
+    return;
+  }
   const need = { runtime: "postgres" as const, labels, ...reservationOf(facts.profile) };
   // Whatever has a copy comes before what has none; but at the last attempt, what has not failed yet.
   const rank = (id: string): number =>

@@ -10,7 +10,7 @@ export class Host {
   row: Row | null = null;
   /** What its HostObject has granted, and counts to be over then. */
   leaseUntil = 0;
-  status: "ready" | "lost" | "removed" = "ready";
+  status: "ready" | "syncing" | "lost" | "removed" = "ready";
   linked = true;
   silentSince = 0;
   /** The agent's own: PostgreSQL runs, under which term, and until when by the agent's own account. */

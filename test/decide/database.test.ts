@@ -9,6 +9,7 @@ import {
 } from "../../contract/database.ts";
 import { deadlineOf } from "../../objects/database/letters.ts";
 import { random } from "../random.ts";
+import type { Gateway } from "./database-parts.ts";
 import { DatabaseWorld } from "./database-world.ts";
 
 const HISTORIES = Number(process.env.HISTORIES ?? 400);
@@ -103,6 +104,52 @@ function act(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
       world.pass(rnd.pick([1, 20, 200, 500, 2_000, 6_000, 15_000, 40_000]));
   }
 }
+
+describe("a wake", () => {
+  const slept = (): DatabaseWorld => {
+    const world = new DatabaseWorld(random(1));
+    const [gateway] = world.gateways;
+    if (!gateway) throw new Error("no gateway");
+    world.connect(gateway);
+    settle(world, 3_000);
+    world.leave(gateway);
+    settle(world, 60_000);
+    expect(world.state).toMatchObject({ status: "stopped", home: "a", served_term: 1 });
+    return world;
+  };
+
+  test("waits a little for the host with the newest copy, whose agent is being restarted, before it goes elsewhere", () => {
+    for (const [back, host] of [
+      [2_000, "a"],
+      [null, "b"],
+    ] as const) {
+      const world = slept();
+      const home = world.host("a");
+      home.status = "syncing";
+      world.connect(world.gateways[0] as Gateway);
+      settle(world, 1_500);
+      expect(world.state).toMatchObject({ status: "booting", message: expect.stringContaining("waiting for host a") });
+      if (back !== null) home.status = "ready";
+      settle(world, 10_000);
+      expect(world.state).toMatchObject({ status: "ready", host_id: host });
+    }
+  });
+
+  test("without keepers goes nowhere but to the only copy", () => {
+    const world = new DatabaseWorld(random(1), false);
+    const [gateway] = world.gateways;
+    if (!gateway) throw new Error("no gateway");
+    world.connect(gateway);
+    settle(world, 3_000);
+    world.leave(gateway);
+    settle(world, 60_000);
+    world.host("a").status = "lost";
+    world.connect(gateway);
+    settle(world, 40_000);
+    expect(world.state).toMatchObject({ status: "error", code: "no_host", home: "a" });
+    expect(world.host("b").copy).toBe(false);
+  });
+});
 
 describe("random histories", () => {
   test(`${HISTORIES} of them: one writer at a time, a term is one host's, nobody is cut by a stop for idleness, and it always wakes again`, () => {
