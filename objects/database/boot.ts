@@ -356,6 +356,6 @@ const describe = (observation: Observation): string =>
     ? observation.failure.message
     : observation.phase === "exited"
       ? observation.exit.code === null
-        ? `it was ended by ${observation.exit.signal ?? "something unknown"}`
+        ? "it crashed, was killed, or its lease ran out"
         : `it ended with code ${observation.exit.code}`
       : "it is gone from its host";
