@@ -32,6 +32,8 @@ export type Shipping = {
   filled(timeline: number, segments: readonly number[]): void;
   status(): KeptDatabase["store"];
   has(timeline: number, segment: number): boolean;
+  /** Looks anew what is here. */
+  readLocal(): Promise<void>;
 };
 
 type Following = { state: FollowState; since: number; reason: string | null };
@@ -41,7 +43,7 @@ export class Database {
   readonly id: string;
   readonly folder: string;
   readonly walFolder: string;
-  shipping: Shipping = { kick() {}, filled() {}, status: () => unshipped, has: () => false };
+  shipping: Shipping = { kick() {}, filled() {}, status: () => unshipped, has: () => false, readLocal: async () => {} };
   #state: DatabaseState;
   #log: TimelineLog | null = null;
   #lineage: Lineage = [];
@@ -167,7 +169,9 @@ export class Database {
     return this.#backup;
   }
 
-  plan(target: RestoreTarget): RestorePlan | string {
+  async plan(target: RestoreTarget): Promise<RestorePlan | string> {
+    // A segment may have become full as the follower was stopped.
+    await this.shipping.readLocal();
     const holdings = this.holdings();
     return holdings === null ? "there is no log of it" : planRestore(holdings, target);
   }

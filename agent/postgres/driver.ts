@@ -236,8 +236,10 @@ export class PostgresDriver implements Driver {
   /** Takes up a writer that an earlier agent started. */
   async #attend(writers: Writers, kept: Kept): Promise<void> {
     try {
-      const { ended } = await writers.start(kept.order);
-      this.#watch(kept, ended);
+      // It was ready once: keepers that are away now are no reason to end it.
+      const attended = await writers.attend(kept.order);
+      if (attended === null) throw new Error("its writer has ended");
+      this.#watch(kept, attended.ended);
     } catch (error) {
       this.#options.log(`${kept.id}: ${(error as Error).message}`);
       this.#observe(exited(kept));
@@ -272,7 +274,11 @@ export class PostgresDriver implements Driver {
     const template = new Template(this.#root, account);
     // Not waited for: the first database that needs it is.
     void template.prepare(installation).catch((error: Error) => this.#options.log(`postgres: ${error.message}`));
-    return new Writers({ root: this.#root, account, installation, template, log: this.#options.log });
+    const packaged = await embeddedInstallation(this.#root).catch(() => null);
+    // Databases that came from elsewhere may need another version than new ones get.
+    const installations = [...(await findInstallations()), ...(packaged === null ? [] : [packaged])];
+    const { log } = this.#options;
+    return new Writers({ root: this.#root, account, installation, installations, template, log });
   }
 
   #pathOf(database: string): string {
