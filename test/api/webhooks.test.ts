@@ -1,6 +1,6 @@
 import { describe, expect, inject, it } from "vitest";
 import { WebhookCreated, WebhookView } from "../../contract/webhook-endpoint.ts";
-import { type Got, makeToken, request, type Sent } from "./client.ts";
+import { fresh, type Got, makeToken, request, type Sent } from "./client.ts";
 
 const address = (name: string = crypto.randomUUID()) => `${inject("receiver")}/r/${name}`;
 type Refusal = { code: string; violations: { property_path: string; message: string; code: string }[] };
