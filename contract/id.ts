@@ -10,6 +10,10 @@ export const ID_PREFIX = {
   volume: "vol",
   webhook: "whk",
   hook: "hook",
+  instance: "inst",
+  connection: "conn",
+  build: "bld",
+  operation: "op",
   user: "usr",
   host: "host",
   token: "tok",
@@ -65,6 +69,9 @@ export const SecretId = idOf("secret");
 export const VolumeId = idOf("volume");
 export const WebhookId = idOf("webhook");
 export const HookId = idOf("hook");
+export const InstanceId = idOf("instance");
+export const ConnectionId = idOf("connection");
+export const BuildId = idOf("build");
 export const UserId = idOf("user");
 export const HostId = idOf("host");
 export const TokenId = idOf("token");
@@ -77,8 +84,8 @@ export const workloadId = (deploymentId: string, slot: number): string => `${dep
 /** The id of one instance: one generation of one workload. */
 export const instanceId = (workload: string, generation: number): string => `${workload}-g${generation}`;
 
-/** The deployment and slot that a workload id names, or null when it names none. */
+/** Whose a workload is, and its slot there; null when the id names none. */
 export function parseWorkloadId(id: string): { owner: string; slot: number } | null {
-  const match = /^(dep_[0-9a-z]{26})-(\d+)$/.exec(id);
+  const match = /^([a-z]+_[0-9a-z]{26})-(\d+)$/.exec(id);
   return match ? { owner: match[1] as string, slot: Number(match[2]) } : null;
 }

@@ -10,6 +10,8 @@ export const SCOPED_NOUNS = [
   "volumes",
   "webhooks",
   "hooks",
+  "connections",
+  "instances",
   "users",
   "hosts",
   "tokens",

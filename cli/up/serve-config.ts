@@ -9,6 +9,9 @@ export const OBJECTS = {
   USER: "UserDirectoryObject",
   WEBHOOK: "WebhookObject",
   HOOK: "HookObject",
+  CONNECTION: "ConnectionObject",
+  INSTANCE: "InstanceObject",
+  BUILD_QUEUE: "BuildQueueObject",
 } as const;
 export const COMPATIBILITY_DATE = "2026-10-23";
 
@@ -28,7 +31,7 @@ export type ServeSettings = {
 };
 
 /** What wrangler.toml says on Cloudflare, and on one machine the environment of `lamplighter up`. */
-export const OPERATOR_VARIABLES = ["METRICS_PUBLIC", "CLIENT_ADDRESS_HEADER"] as const;
+export const OPERATOR_VARIABLES = ["METRICS_PUBLIC", "CLIENT_ADDRESS_HEADER", "BUILD_CAPACITY"] as const;
 
 export const operatorVariables = (env: Record<string, string | undefined>): Record<string, string> =>
   Object.fromEntries(OPERATOR_VARIABLES.flatMap((name) => (env[name] ? [[name, env[name]] as const] : [])));

@@ -18,11 +18,13 @@ import {
   deleteNamespace,
   ensure,
   exists,
+  mayNotCreate,
   missingNamespace,
   namespaceIndexRow,
   namespaceView,
   unknownNamespace,
 } from "./existence.ts";
+import { dropName, type NamedKind, nameHolder, takeName, UNMADE_MS } from "./name-claim.ts";
 import { type Resolution, referencesChanged, resolve } from "./reference.ts";
 import {
   byId,
@@ -70,6 +72,46 @@ export abstract class NamespaceResources extends DurableObject<Env> {
       return namespaceView(this.ctx.storage.sql, this.name);
     });
     return accept({ status: 200, body: JSON.stringify(view), revision: 1 });
+  }
+
+  /** Gives a name of its kind to a resource that is about to be made. Asked again for the same resource, it has it. */
+  async claimName(
+    kind: NamedKind,
+    name: string,
+    id: string,
+    mutation: Mutation,
+    mayCreate: boolean,
+  ): Promise<Reply<null>> {
+    if (!mayCreate && !this.exists()) return mayNotCreate(this.name);
+    this.bear();
+    const { sql } = this.ctx.storage;
+    for (;;) {
+      const holder = nameHolder(sql, kind, name);
+      if (holder !== null && holder.id !== id) {
+        const isThere =
+          Date.now() - holder.at < UNMADE_MS ||
+          (await (kind === "instance"
+            ? remote(this.env.INSTANCE, holder.id).exists()
+            : remote(this.env.CONNECTION, holder.id).exists()));
+        if (isThere) return refuse("name_taken", `${holder.id} has the name ${name} in ${this.name}.`);
+      }
+      // While the holder was asked, another may have taken the name.
+      const taken = commit(this.ctx.storage, () => {
+        if (nameHolder(sql, kind, name)?.id !== holder?.id) return false;
+        const now = Date.now();
+        ensure(sql, { namespace: this.name, now, by: mutation });
+        if (holder?.id !== id) takeName(sql, kind, name, id, now);
+        return true;
+      });
+      if (taken) {
+        await this.drain();
+        return accept(null);
+      }
+    }
+  }
+
+  releaseName(kind: NamedKind, name: string, id: string): void {
+    if (this.isBorn()) commit(this.ctx.storage, () => dropName(this.ctx.storage.sql, kind, name, id));
   }
 
   async createConfig(config: ConfigCreate, mutation: Mutation): Promise<Reply<Answer>> {

@@ -15,8 +15,8 @@ import { call } from "../stub.ts";
 const PART = 200;
 const AT_ONCE = 5;
 
-/** What may hold something sealed: secrets are in namespaces, copies of them with the hosts' workloads, passwords in deployments and schedules, what webhooks sign with. */
-const KINDS = ["namespace", "host", "deployment", "schedule", "webhook", "hook"] as const;
+/** What may hold something sealed: secrets are in namespaces, copies of them with the hosts' workloads, passwords in deployments and schedules, what webhooks sign with, passwords of connections. */
+const KINDS = ["namespace", "host", "deployment", "schedule", "webhook", "hook", "connection"] as const;
 type Kind = (typeof KINDS)[number];
 
 export const SECRET_RESEAL = [
@@ -32,7 +32,7 @@ export const SECRET_RESEAL = [
       cursor: z
         .string()
         .regex(
-          /^(namespace|host|deployment|schedule|webhook|hook)~[a-z0-9_]{0,40}$/,
+          /^(namespace|host|deployment|schedule|webhook|hook|connection)~[a-z0-9_]{0,40}$/,
           "expected `next` of the part before",
         )
         .optional()
@@ -102,6 +102,8 @@ async function resealOne({ env }: Ask, kind: Kind, name: string): Promise<Reseal
         return remote(env.WEBHOOK, name);
       case "hook":
         return remote(env.HOOK, name);
+      case "connection":
+        return remote(env.CONNECTION, name);
     }
   };
   return unwrap(await call(stub, (object: { reseal(): Promise<Reply<Resealed>> }) => object.reseal()));
