@@ -41,41 +41,39 @@ export type ConnectionEvent =
 export const TEST_DEADLINE_MS = 60_000;
 const TEST_MEMORY = 128 * 1024 ** 2;
 
-export function decide(
-  state: ConnectionState,
-  event: ConnectionEvent,
-  now: number,
-): { state: ConnectionState; entries: Entry[] } {
-  const { test } = state;
-  const same = { state, entries: [] };
+export type ConnectionDecision = { state: ConnectionState; entries: Entry[] };
+
+/** What comes of an event. A late, repeated or stale one leaves everything as it is. */
+export function decide(state: ConnectionState, event: ConnectionEvent, now: number): ConnectionDecision {
+  const { test, generation } = state;
+  const same: ConnectionDecision = { state, entries: [] };
+  const to = (next: Partial<ConnectionState>): ConnectionDecision => ({ state: { ...state, ...next }, entries: [] });
   if (event.type === "gone") {
-    const leaving = state.leaving.filter(
-      (one) => !(one.generation === event.generation && one.host_id === event.host_id),
-    );
-    return { state: { ...state, leaving }, entries: [] };
+    const { host_id } = event;
+    const isIt = (one: { generation: number; host_id: string }) =>
+      one.generation === event.generation && one.host_id === host_id;
+    return to({ leaving: state.leaving.filter((one) => !isIt(one)) });
   }
-  if (event.type === "test") {
-    if (test !== null) return same;
+  if (test === null) {
     const begun = { host_id: null, taken: false, refused: {}, message: "", due_at: now + TEST_DEADLINE_MS };
-    return { state: { ...state, generation: state.generation + 1, test: begun }, entries: [] };
+    return event.type === "test" ? to({ generation: generation + 1, test: begun }) : same;
   }
-  if (test === null) return same;
-  const present = "generation" in event ? event.generation === state.generation : true;
-  if (!present) return same;
+  if ("generation" in event && event.generation !== generation) return same;
   switch (event.type) {
+    case "test":
+      return same;
     case "hosts": {
       if (test.host_id !== null) return same;
       const need = { runtime: "process" as const, labels: {}, memory_bytes: TEST_MEMORY, cpu_millis: 0 };
       const choice = choose(event.hosts, need, new Map(), test.refused);
-      if (choice.type === "chosen")
-        return { state: { ...state, test: { ...test, host_id: choice.host_id } }, entries: [] };
-      return over(state, failed("no_capacity", choice.message), now);
+      return choice.type === "chosen"
+        ? to({ test: { ...test, host_id: choice.host_id } })
+        : over(state, failed("no_capacity", choice.message), now);
     }
     case "answered": {
       if (test.host_id !== event.host_id || test.taken) return same;
-      if (event.accepted) return { state: { ...state, test: { ...test, taken: true } }, entries: [] };
-      const refused = { ...test.refused, [event.host_id]: event.message };
-      return { state: { ...state, test: { ...test, host_id: null, refused } }, entries: [] };
+      if (event.accepted) return to({ test: { ...test, taken: true } });
+      return to({ test: { ...test, host_id: null, refused: { ...test.refused, [event.host_id]: event.message } } });
     }
     case "unresolved":
       return over(state, failed("secret_unreadable", event.message), now);
@@ -88,7 +86,7 @@ export function decide(
   }
 }
 
-function over(state: ConnectionState, test: SourceTest, now: number): { state: ConnectionState; entries: Entry[] } {
+function over(state: ConnectionState, test: SourceTest, now: number): ConnectionDecision {
   const host_id = state.test?.host_id ?? null;
   const leaving = host_id === null ? state.leaving : [...state.leaving, { generation: state.generation, host_id }];
   const last_test = { ...test, host_id, tested_at: iso(now) };

@@ -14,7 +14,7 @@ import {
   runnersOf,
 } from "./draft.ts";
 import { onSeen, onTimes, type Seen } from "./engine.ts";
-import { type Act, act, admitted, cancelGoal, overdue, runGoal } from "./operation.ts";
+import { type Act, act, admitted, cancelGoal, emptied, overdue, runGoal } from "./operation.ts";
 import { type Answered, type EvictionCause, onAnswered, onEvicted, onHosts } from "./placing.ts";
 import { onReport, type Told } from "./report.ts";
 import { onIdle, onScheduled } from "./unattended.ts";
@@ -84,20 +84,28 @@ export function initial(now: number): InstanceDecision {
 export function decide(state: InstanceState, event: InstanceEvent, facts: InstanceFacts): InstanceDecision {
   const draft = draftOf(state, facts);
   apply(draft, event);
-  while (isStable(draft.status) && draft.goal !== null) runGoal(draft);
+  emptied(draft);
+  while (isStable(draft.status) && draft.goal !== null) {
+    runGoal(draft);
+    emptied(draft);
+  }
   return settle(draft);
 }
 
 function apply(draft: Draft, event: InstanceEvent): void {
   switch (event.type) {
     case "act":
-      return act(draft, event);
+      act(draft, event);
+      return;
     case "cancel_goal":
-      return cancelGoal(draft, event.actor);
+      cancelGoal(draft, event.actor);
+      return;
     case "specified":
-      return note(draft, "info", "api", "instance_changed", "another specification was stored");
+      note(draft, "info", "api", "instance_changed", "another specification was stored");
+      return;
     case "hosts":
-      return onHosts(draft, event.hosts);
+      onHosts(draft, event.hosts);
+      return;
     case "answered":
       for (const answer of event.answers) onAnswered(draft, event.host_id, answer);
       return;
@@ -108,21 +116,28 @@ function apply(draft: Draft, event: InstanceEvent): void {
       for (const slot of event.slots) onEvicted(draft, event.host_id, event.why, slot);
       return;
     case "reported":
-      return onReport(draft, event);
+      onReport(draft, event);
+      return;
     case "admitted":
-      return admitted(draft, event.build_id);
+      admitted(draft, event.build_id);
+      return;
     case "capacity":
-      return lookAgain(draft);
+      lookAgain(draft);
+      return;
     case "unresolved":
-      return unresolved(draft, event.message);
+      unresolved(draft, event.message);
+      return;
     case "scheduled":
-      return onScheduled(draft, event.want, event.until);
+      onScheduled(draft, event.want, event.until);
+      return;
     case "idle":
-      return onIdle(draft);
+      onIdle(draft);
+      return;
     case "due":
       onTimes(draft);
       overdue(draft);
-      return askAgain(draft);
+      askAgain(draft);
+      return;
   }
 }
 

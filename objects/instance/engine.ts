@@ -1,7 +1,6 @@
 import type { Engine, Runner } from "../../contract/instance.ts";
 import type { Exit, Observation } from "../../contract/workload.ts";
 import { become, type Draft, fail, leave, newRunner, note, replaceRunner, runnerAt } from "./draft.ts";
-import { emptied } from "./operation.ts";
 
 /** What hosts see of an instance's workloads, and what becomes of an engine that dies. */
 
@@ -20,11 +19,9 @@ const DEATHS_OF_SERVING = 6;
 
 export function onSeen(draft: Draft, hostId: string, { slot, generation, observation }: Seen): void {
   if (observation.phase === "gone") {
-    const before = draft.leaving.length;
     draft.leaving = draft.leaving.filter(
       (one) => !(one.slot === slot && one.generation === generation && one.host_id === hostId),
     );
-    if (draft.leaving.length < before) return emptied(draft);
   }
   const runner = runnerAt(draft, slot, generation);
   if (runner === null || runner.phase === "placing" || runner.host_id !== hostId) return;
@@ -36,14 +33,18 @@ export function onSeen(draft: Draft, hostId: string, { slot, generation, observa
       if (runner.phase !== "offered" && runner.phase !== "starting" && runner.phase !== "running") return;
       const { address, ports = [] } = observation;
       const { since } = runner;
-      return replaceRunner(draft, { slot, generation, since, phase: "running", host_id: hostId, address, ports });
+      replaceRunner(draft, { slot, generation, since, phase: "running", host_id: hostId, address, ports });
+      return;
     }
     case "exited":
-      return ended(draft, runner, observation.exit);
+      ended(draft, runner, observation.exit);
+      return;
     case "failed":
-      return lost(draft, runner, observation.failure.message);
+      lost(draft, runner, observation.failure.message);
+      return;
     case "gone":
-      return lost(draft, runner, "its host has nothing of it any more");
+      lost(draft, runner, "its host has nothing of it any more");
+      return;
   }
 }
 
@@ -54,16 +55,22 @@ function ended(draft: Draft, runner: Housed, exit: Exit): void {
   const { slot, generation, since, host_id } = runner;
   if (draft.job?.slot === slot) {
     const give_up_at = draft.facts.now + GRACE_MS;
-    return replaceRunner(draft, { slot, generation, since, phase: "ended", host_id, exit, give_up_at });
+    replaceRunner(draft, { slot, generation, since, phase: "ended", host_id, exit, give_up_at });
+    return;
   }
-  if (exit.oom) return die(draft, runner, "oom", oomText(draft, slot), exit);
+  if (exit.oom) {
+    die(draft, runner, "oom", oomText(draft, slot), exit);
+    return;
+  }
   die(draft, runner, "engine_died", `the engine ended with ${endOf(exit)}`, exit);
 }
 
 function lost(draft: Draft, runner: Housed, message: string): void {
   if (runner.phase === "ended" || runner.phase === "waiting") return;
-  if (draft.job?.slot === runner.slot)
-    return fail(draft, draft.status === "building" ? "builder_died" : "other", message);
+  if (draft.job?.slot === runner.slot) {
+    fail(draft, draft.status === "building" ? "builder_died" : "other", message);
+    return;
+  }
   die(draft, runner, "engine_died", message, null);
 }
 
@@ -84,7 +91,10 @@ function die(draft: Draft, runner: Housed, code: string, message: string, exit: 
   if (engine === null) return;
   const { now } = draft.facts;
   const isServing = draft.serving?.runner.slot === runner.slot;
-  if (isServing && exit?.code === 0) return shutDown(draft);
+  if (isServing && exit?.code === 0) {
+    shutDown(draft);
+    return;
+  }
   const isSteady = engine.loaded !== null && now - engine.loaded.at > STEADY_MS;
   const deaths = isSteady ? 1 : engine.deaths + 1;
   note(draft, "error", "engine", "engine_died", message, { code, deaths, serving: isServing });

@@ -101,7 +101,10 @@ function test(draft: Draft, asked: Act): void {
 function roll(draft: Draft, asked: Act, build: string | null, status: "deploying" | "resuming"): void {
   begin(draft, asked, null);
   become(draft, status);
-  if (build === null) return fail(draft, "image_missing", "no build of it is kept");
+  if (build === null) {
+    fail(draft, "image_missing", "no build of it is kept");
+    return;
+  }
   if (status === "deploying") draft.last_error = null;
   launch(draft, build);
 }
@@ -134,8 +137,10 @@ function resize(draft: Draft, asked: Act): void {
   draft.size = size;
   if (size !== before)
     note(draft, "info", "api", "resized", `size ${before} → ${size}`, { old_size: before, new_size: size });
-  if (draft.status === "running" && draft.serving !== null && draft.serving.settings.size !== size)
-    return roll(draft, asked, draft.serving.build_id, "deploying");
+  if (draft.status === "running" && draft.serving !== null && draft.serving.settings.size !== size) {
+    roll(draft, asked, draft.serving.build_id, "deploying");
+    return;
+  }
   if (draft.status === "deploying" && draft.operation && draft.candidate && draft.candidate.settings.size !== size) {
     draft.operation = { ...draft.operation, revision: draft.operation.revision + 1 };
     launch(draft, draft.candidate.build_id);
@@ -227,8 +232,14 @@ export function overdue(draft: Draft): void {
   const [code, message] = TIMEOUTS[status as keyof typeof TIMEOUTS];
   const trouble = draft.candidate?.trouble;
   const runner = draft.job ?? draft.candidate?.runner ?? null;
-  if (trouble) return fail(draft, trouble.code, trouble.message);
-  if (runner?.phase === "placing") return fail(draft, "no_capacity", runner.message || "no host was found in time");
+  if (trouble) {
+    fail(draft, trouble.code, trouble.message);
+    return;
+  }
+  if (runner?.phase === "placing") {
+    fail(draft, "no_capacity", runner.message || "no host was found in time");
+    return;
+  }
   fail(draft, code, message);
 }
 
@@ -253,14 +264,18 @@ export function runGoal(draft: Draft): void {
   draft.goal = null;
   const { action } = goal;
   const said = { action, by: goal.by };
-  if (draft.status === SATISFIED[action])
-    return note(draft, "info", "scheduler", "goal_reached", `it is ${draft.status} as was wanted`, said);
+  if (draft.status === SATISFIED[action]) {
+    note(draft, "info", "scheduler", "goal_reached", `it is ${draft.status} as was wanted`, said);
+    return;
+  }
   const verdict = instanceVerdict(action, standingOf(draft));
-  if (!verdict.allowed)
-    return note(draft, "warning", "scheduler", "goal_dropped", `the queued ${action} was dropped: ${verdict.reason}`, {
+  if (!verdict.allowed) {
+    note(draft, "warning", "scheduler", "goal_dropped", `the queued ${action} was dropped: ${verdict.reason}`, {
       ...said,
       code: verdict.code,
     });
+    return;
+  }
   note(draft, "info", "scheduler", "goal_started", `the queued ${action} is done now`, said);
   act(draft, { action, actor: goal.actor, by: goal.by, goal: true });
 }

@@ -51,8 +51,14 @@ export function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
       continue;
     }
     const gone = pin !== null && among.length === 0;
-    if (gone) return fail(draft, "image_missing", "the host that keeps its artifact is gone; rebuild it");
-    if (choice.impossible && draft.serving?.runner !== runner) return fail(draft, "no_capacity", choice.message);
+    if (gone) {
+      fail(draft, "image_missing", "the host that keeps its artifact is gone; rebuild it");
+      return;
+    }
+    if (choice.impossible && draft.serving?.runner !== runner) {
+      fail(draft, "no_capacity", choice.message);
+      return;
+    }
     const wait = Math.min(Math.max(now - since, ASK_AGAIN_MS), LONGEST_RECHECK_MS) * (0.75 + jitter / 2);
     replaceRunner(draft, { ...runner, message: choice.message, recheck_at: now + Math.round(wait) });
   }
@@ -71,7 +77,7 @@ export function onAnswered(draft: Draft, hostId: string, answer: Answered): void
   const { now } = draft.facts;
   if (answer.accepted) {
     draft.home = hostId;
-    return replaceRunner(draft, {
+    replaceRunner(draft, {
       slot,
       generation,
       since,
@@ -79,6 +85,7 @@ export function onAnswered(draft: Draft, hostId: string, answer: Answered): void
       host_id: hostId,
       ask_at: now + ASK_AGAIN_MS,
     });
+    return;
   }
   replaceRunner(draft, {
     slot,

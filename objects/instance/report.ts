@@ -25,17 +25,23 @@ export function onReport(draft: Draft, told: Told): void {
       if (!isServing && draft.operation) draft.operation = { ...draft.operation, message: progressText(body) };
       return;
     case "tested":
-      return isJob && draft.status === "testing_connection" ? onTested(draft, body.test) : undefined;
+      if (isJob && draft.status === "testing_connection") onTested(draft, body.test);
+      return;
     case "built":
-      return isJob && draft.status === "building" ? onBuilt(draft, body) : undefined;
+      if (isJob && draft.status === "building") onBuilt(draft, body);
+      return;
     case "loaded":
-      return onLoaded(draft, body, isServing, isJob);
+      onLoaded(draft, body, isServing, isJob);
+      return;
     case "failed":
-      return onFailed(draft, body, isServing);
+      onFailed(draft, body, isServing);
+      return;
     case "vitals":
-      return isServing ? onVitals(draft, body.vitals) : undefined;
+      if (isServing) onVitals(draft, body.vitals);
+      return;
     case "drift":
-      return isServing ? onDrift(draft, body) : undefined;
+      if (isServing) onDrift(draft, body);
+      return;
   }
 }
 
@@ -45,12 +51,16 @@ const progressText = ({ message, done, total }: Extract<ReportBody, { kind: "pro
 function onTested(draft: Draft, test: SourceTest): void {
   for (const { severity, code, message, fix } of test.findings)
     note(draft, severity === "error" ? "warning" : "info", "engine", "source_finding", message, { code, fix });
-  if (!test.ok) return fail(draft, test.error?.code ?? "other", test.error?.message ?? "the source cannot be read");
+  if (!test.ok) {
+    fail(draft, test.error?.code ?? "other", test.error?.message ?? "the source cannot be read");
+    return;
+  }
   const { sync_mode } = draft.facts.spec.settings;
   if ((sync_mode === "binlog" || sync_mode === "logical") && !test.replication.ready) {
     const finding = test.findings.find(({ severity }) => severity === "error");
     const why = finding?.message ?? `the source is not ready for ${sync_mode}`;
-    return fail(draft, finding?.code ?? "other", `${why}; mend it, or take sync_mode auto or poll`);
+    fail(draft, finding?.code ?? "other", `${why}; mend it, or take sync_mode auto or poll`);
+    return;
   }
   tested(draft);
 }
@@ -58,7 +68,10 @@ function onTested(draft: Draft, test: SourceTest): void {
 function onBuilt(draft: Draft, { result }: Extract<ReportBody, { kind: "built" }>): void {
   const { job, operation } = draft;
   if (job === null || job.phase === "placing" || !operation?.build_id) return;
-  if (!result.ok) return fail(draft, result.code, [result.message, ...result.violations.map(violationText)].join("\n"));
+  if (!result.ok) {
+    fail(draft, result.code, [result.message, ...result.violations.map(violationText)].join("\n"));
+    return;
+  }
   const { artifact, schema_hash, tables, warnings } = result;
   const { build_id: id } = operation;
   draft.builds.push({ type: "succeeded", id, host_id: job.host_id, artifact, schema_hash, tables, warnings });
@@ -84,14 +97,20 @@ function onLoaded(
   isJob: boolean,
 ): void {
   if (isJob) return;
-  if (!isServing) return takeOver(draft, { rows, tables });
+  if (!isServing) {
+    takeOver(draft, { rows, tables });
+    return;
+  }
   if (draft.serving === null || draft.serving.loaded !== null) return;
   draft.serving = { ...draft.serving, loaded: { rows, tables, at: draft.facts.now }, trouble: null };
   note(draft, "info", "engine", "engine_recovered", `serves again, ${rows} rows of ${tables} tables`);
 }
 
 function onFailed(draft: Draft, { code, message }: { code: string; message: string }, isServing: boolean): void {
-  if (!isServing) return fail(draft, code, message);
+  if (!isServing) {
+    fail(draft, code, message);
+    return;
+  }
   if (draft.serving === null || draft.serving.trouble?.message === message) return;
   draft.serving = { ...draft.serving, trouble: { code, message } };
   note(draft, "error", "engine", "replication_degraded", message, { code });
