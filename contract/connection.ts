@@ -25,7 +25,10 @@ const Port = z.int().min(1, "expected 1 to 65535").max(65535, "expected 1 to 655
 const User = z.string().min(1).max(128);
 const Password = z.string().max(4096).describe("Write-only: never answered");
 const Schemas = z.array(z.string().min(1).max(128)).min(1, "expected at least one").max(200);
-const Ca = z.string().max(65_536).describe("Certificates in PEM that `verify` trusts; otherwise the host's own roots");
+const Ca = z
+  .string()
+  .max(65_536)
+  .describe("Certificates in PEM that the certificate is checked against; otherwise the host's own roots");
 const Modes = z.array(z.enum(SYNC_MODES)).min(1).max(SYNC_MODES.length);
 const Interval = z.int().min(1).max(3600);
 

@@ -34,7 +34,7 @@ export const SETTINGS_FIELDS = {
   sync_interval: fields.sync_interval.default(30),
   log_level: fields.log_level.default("info"),
   binlog_server_id: fields.binlog_server_id.default(null),
-  reconnect_mode: fields.reconnect_mode.default("resume"),
+  reconnect_mode: fields.reconnect_mode.default("full"),
   safety_net: fields.safety_net.default(null),
 } as const;
 

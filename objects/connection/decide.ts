@@ -47,16 +47,19 @@ export type ConnectionDecision = { state: ConnectionState; entries: Entry[] };
 export function decide(state: ConnectionState, event: ConnectionEvent, now: number): ConnectionDecision {
   const { test, generation } = state;
   const same: ConnectionDecision = { state, entries: [] };
-  const to = (next: Partial<ConnectionState>): ConnectionDecision => ({ state: { ...state, ...next }, entries: [] });
+  const become = (next: Partial<ConnectionState>): ConnectionDecision => ({
+    state: { ...state, ...next },
+    entries: [],
+  });
   if (event.type === "gone") {
     const { host_id } = event;
     const isIt = (one: { generation: number; host_id: string }) =>
       one.generation === event.generation && one.host_id === host_id;
-    return to({ leaving: state.leaving.filter((one) => !isIt(one)) });
+    return become({ leaving: state.leaving.filter((one) => !isIt(one)) });
   }
   if (test === null) {
     const begun = { host_id: null, taken: false, refused: {}, message: "", due_at: now + TEST_DEADLINE_MS };
-    return event.type === "test" ? to({ generation: generation + 1, test: begun }) : same;
+    return event.type === "test" ? become({ generation: generation + 1, test: begun }) : same;
   }
   if ("generation" in event && event.generation !== generation) return same;
   switch (event.type) {
@@ -67,13 +70,13 @@ export function decide(state: ConnectionState, event: ConnectionEvent, now: numb
       const need = { runtime: "process" as const, labels: {}, memory_bytes: TEST_MEMORY, cpu_millis: 0 };
       const choice = choose(event.hosts, need, new Map(), test.refused);
       return choice.type === "chosen"
-        ? to({ test: { ...test, host_id: choice.host_id } })
+        ? become({ test: { ...test, host_id: choice.host_id } })
         : over(state, failed("no_capacity", choice.message), now);
     }
     case "answered": {
       if (test.host_id !== event.host_id || test.taken) return same;
-      if (event.accepted) return to({ test: { ...test, taken: true } });
-      return to({ test: { ...test, host_id: null, refused: { ...test.refused, [event.host_id]: event.message } } });
+      if (event.accepted) return become({ test: { ...test, taken: true } });
+      return become({ test: { ...test, host_id: null, refused: { ...test.refused, [event.host_id]: event.message } } });
     }
     case "unresolved":
       return over(state, failed("secret_unreadable", event.message), now);

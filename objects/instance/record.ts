@@ -133,7 +133,8 @@ export function indexRow(record: InstanceRecord, cursor: number): IndexRow {
     namespace,
     name,
     status: state.status,
-    type: "",
+    // Lists can be asked for those of a connection.
+    type: identity.connection_id,
     labels: { ...spec.labels, ...(database_id === null ? {} : { [DATABASE_LABEL]: database_id }) },
     passing: deadlineOf(state, spec, { now: record.updated_at, busy_at: record.vitals?.busy_at ?? null }) !== null,
     version: revision + (deleted ? 1 : 0),
