@@ -182,7 +182,7 @@ export class ConnectionObject extends DurableObject<Env> {
   }
 
   /** Starts a test, unless one is under way, and waits for its result that long; then it is answered as it is. */
-  async test(mutation: Mutation, namespaces: string[], waitMs: number): Promise<Reply<Answer>> {
+  async testSource(mutation: Mutation, namespaces: string[], waitMs: number): Promise<Reply<Answer>> {
     const begun = this.#mutate(mutation, namespaces, (record, now) => {
       this.#apply({ type: "test" }, mutation.actor, now);
       const present = this.#load() as ConnectionRecord;

@@ -135,18 +135,26 @@ async function withdraw({ identity, state }: InstanceRecord, { env, apply }: Sen
   if (failed) throw failed.reason;
 }
 
+/** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */
+const TELLING_MS = 3_000;
+
 /** Tells the engine that serves what it should be. One that cannot be told hears it as the answer to its next report. */
 async function order({ identity, state }: InstanceRecord, { env }: Sender): Promise<void> {
   const runner = state.serving?.runner;
   if (runner?.phase !== "running") return;
   const { slot, generation, host_id } = runner;
-  await remote(env.HOST, host_id).ask({
+  const asked = remote(env.HOST, host_id).ask({
     verb: "exec",
     workload_id: workloadId(identity.id, slot),
     generation,
     command: [ENGINE_PROGRAM, "tell", JSON.stringify(ordersOf(state))],
-    timeout_ms: 5_000,
+    timeout_ms: TELLING_MS,
   });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, TELLING_MS);
+  });
+  await Promise.race([asked.then(() => undefined), late]).finally(() => clearTimeout(timer));
 }
 
 /** A build waits for its turn, has it, or does not need it any more. */

@@ -27,7 +27,8 @@ export function lettersFor(
   const gone = new Set(before?.leaving.map(leavingKey));
   const again = event === "due" && (after.status === "terminating" || after.status === "pausing");
   if (after.leaving.some((one) => again || !gone.has(leavingKey(one)))) keys.add("withdraw");
-  if (ordersOf(before) !== ordersOf(after) && after.serving !== null) keys.add("orders");
+  // An engine that starts is given its orders, and hears those that came meanwhile when it says that it has loaded.
+  if (before !== null && ordersOf(before) !== ordersOf(after) && after.serving !== null) keys.add("orders");
   const builds = new Set([buildInQueue(before), buildInQueue(after)].filter((id) => id !== null));
   if (buildInQueue(before) !== buildInQueue(after)) for (const id of builds) keys.add(`queue ${id}`);
   return keys;
@@ -36,8 +37,7 @@ export function lettersFor(
 const leavingKey = ({ slot, generation, host_id }: InstanceState["leaving"][number]): string =>
   `${slot}/${generation}/${host_id}`;
 
-const ordersOf = (state: InstanceState | null): string =>
-  state === null ? "" : `${state.serving?.runner.generation} ${state.replication_paused} ${state.reloads}`;
+const ordersOf = ({ replication_paused, reloads }: InstanceState): string => `${replication_paused} ${reloads}`;
 
 /** The build that holds, or waits for, a place in the queue: from `queued` until its result is known. */
 export const buildInQueue = (state: InstanceState | null): string | null =>

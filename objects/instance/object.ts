@@ -273,8 +273,7 @@ export class InstanceObject extends DurableObject<Env> {
     await remote<ConnectionObject>(this.env.CONNECTION, connection_id).detach(id);
     await remote(this.env.NAMESPACE, namespace).releaseName("instance", name, id);
     await project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));
-    // Its letter is tried again, and announces the rest.
-    if (!isAnnounced(this.#sql)) throw new Error("webhooks have not been told of all of it");
+    if (!isAnnounced(this.#sql)) await announce(this.#sql, this.env, sourceOf(record.identity, record.spec.labels));
     commit(this.ctx.storage, () => {
       for (const table of ["instance", "vitals", "build", "artifact", "journal", "timer", "outbox", "audit"])
         this.#sql.exec(`DELETE FROM ${table}`);

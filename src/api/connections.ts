@@ -46,7 +46,7 @@ const test = (path: string): Route =>
       const mutation = await ask.mutation();
       const wait = (preferredWait(ask.request) ?? USUAL_WAIT_S) * 1000;
       const { namespaces } = ask.principal;
-      return resource(unwrap(await call(stub(ask), (connection) => connection.test(mutation, namespaces, wait))));
+      return resource(unwrap(await call(stub(ask), (connection) => connection.testSource(mutation, namespaces, wait))));
     },
   });
 

@@ -57,7 +57,7 @@ export class Driven {
       sync_interval: 30,
       log_level: "info",
       binlog_server_id: null,
-      reconnect_mode: "resume",
+      reconnect_mode: "full",
       safety_net: null,
     },
     config: null,
@@ -173,7 +173,7 @@ export class Driven {
   /** As far as this status, the ordinary way. */
   static at(status: InstanceStatus): Driven {
     const one = new Driven();
-    const to = {
+    const to: Record<InstanceStatus, () => Driven> = {
       registered: () => one,
       testing_connection: () => one.act("provision").place(),
       queued: () => to.testing_connection().say(SLOT.test, { kind: "tested", test: GOOD_TEST }),
@@ -187,7 +187,7 @@ export class Driven {
       stopped: () => to.running().exit(one.engineSlot(), 0).gone(),
       terminating: () => to.running().act("terminate"),
       terminated: () => to.terminating().gone(),
-    } satisfies Record<InstanceStatus, () => Driven>;
+    };
     to[status]();
     if (one.status !== status) throw new Error(`wanted ${status}, came to ${one.status}`);
     return one;

@@ -21,6 +21,8 @@ export class SimulatedAgent {
   readonly id: string;
   /** What runs here by workload id: the newest generation that was applied. */
   readonly workloads = new Map<string, { workload: Workload; observation: Observation }>();
+  /** Instances are processes; whoever has one of those takes the host out again when it is done. */
+  runtime: "podman" | "process" = "podman";
   /** What to see of a workload that was applied; null keeps silent. */
   behaviour: (workload: Workload) => Observation | null = (workload) => running(workload);
   /** What to answer to a question; undefined keeps silent. */
@@ -109,7 +111,7 @@ export class SimulatedAgent {
       protocol: 1,
       boot_id: this.#boot,
       agent_version: "sim",
-      runtimes: [{ runtime: "podman", version: "1" }],
+      runtimes: [{ runtime: this.runtime, version: "1" }],
       capacity,
       policy,
     });
