@@ -1,13 +1,25 @@
+import type { ConnectionStatus } from "../contract/connection.ts";
 import type { DeploymentStatus } from "../contract/deployment.ts";
 import type { Level } from "../contract/event.ts";
 import type { HostStatus } from "../contract/host.ts";
+import { type InstanceStatus, PASSING_STATUSES } from "../contract/instance-status.ts";
 import type { ScheduleStatus } from "../contract/schedule.ts";
 import type { Colors } from "./terminal.ts";
 
-type Status = DeploymentStatus | HostStatus | ScheduleStatus;
-const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting"];
-const PASSING: readonly Status[] = ["pending", "creating", "joining", "syncing", "unreachable", "suspended"];
-const GONE: readonly Status[] = ["deleted", "removed"];
+type Status = DeploymentStatus | HostStatus | ScheduleStatus | InstanceStatus | ConnectionStatus;
+const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "ok"];
+const PASSING: readonly Status[] = [
+  "pending",
+  "creating",
+  "joining",
+  "syncing",
+  "unreachable",
+  "suspended",
+  "testing",
+  "paused",
+  ...PASSING_STATUSES,
+];
+const GONE: readonly Status[] = ["deleted", "removed", "registered", "stopped", "terminated", "untested"];
 
 /** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */
 export function paintStatus(text: string, status: string, color: Colors): string {

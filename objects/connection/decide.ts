@@ -45,28 +45,26 @@ export type ConnectionDecision = { state: ConnectionState; entries: Entry[] };
 
 /** What comes of an event. A late, repeated or stale one leaves everything as it is. */
 export function decide(state: ConnectionState, event: ConnectionEvent, now: number): ConnectionDecision {
-  const { test, generation } = state;
   const same: ConnectionDecision = { state, entries: [] };
   const become = (next: Partial<ConnectionState>): ConnectionDecision => ({
     state: { ...state, ...next },
     entries: [],
   });
-  if (event.type === "gone") {
-    const { host_id } = event;
-    const isIt = (one: { generation: number; host_id: string }) =>
-      one.generation === event.generation && one.host_id === host_id;
-    return become({ leaving: state.leaving.filter((one) => !isIt(one)) });
-  }
-  if (test === null) {
-    const begun = { host_id: null, taken: false, refused: {}, message: "", due_at: now + TEST_DEADLINE_MS };
-    return event.type === "test" ? become({ generation: generation + 1, test: begun }) : same;
-  }
-  if ("generation" in event && event.generation !== generation) return same;
+  const { generation } = state;
+  // What is of a former test is not of this one.
+  const test = "generation" in event && event.generation !== generation ? null : state.test;
   switch (event.type) {
-    case "test":
-      return same;
+    case "gone": {
+      const isIt = (one: { generation: number; host_id: string }) =>
+        one.generation === event.generation && one.host_id === event.host_id;
+      return become({ leaving: state.leaving.filter((one) => !isIt(one)) });
+    }
+    case "test": {
+      const begun = { host_id: null, taken: false, refused: {}, message: "", due_at: now + TEST_DEADLINE_MS };
+      return test === null ? become({ generation: generation + 1, test: begun }) : same;
+    }
     case "hosts": {
-      if (test.host_id !== null) return same;
+      if (test === null || test.host_id !== null) return same;
       const need = { runtime: "process" as const, labels: {}, memory_bytes: TEST_MEMORY, cpu_millis: 0 };
       const choice = choose(event.hosts, need, new Map(), test.refused);
       return choice.type === "chosen"
@@ -74,18 +72,19 @@ export function decide(state: ConnectionState, event: ConnectionEvent, now: numb
         : over(state, failed("no_capacity", choice.message), now);
     }
     case "answered": {
-      if (test.host_id !== event.host_id || test.taken) return same;
+      if (test === null || test.host_id !== event.host_id || test.taken) return same;
       if (event.accepted) return become({ test: { ...test, taken: true } });
       return become({ test: { ...test, host_id: null, refused: { ...test.refused, [event.host_id]: event.message } } });
     }
     case "unresolved":
-      return over(state, failed("secret_unreadable", event.message), now);
+      return test === null ? same : over(state, failed("secret_unreadable", event.message), now);
     case "reported":
-      return over(state, event.test, now);
+      return test === null ? same : over(state, event.test, now);
     case "ended":
-      return over(state, failed("other", event.message), now);
+      return test === null ? same : over(state, failed("other", event.message), now);
     case "due":
-      return test.due_at <= now ? over(state, failed("connect_timeout", "the test took too long"), now) : same;
+      if (test === null || test.due_at > now) return same;
+      return over(state, failed("connect_timeout", "the test took too long"), now);
   }
 }
 

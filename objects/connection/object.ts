@@ -3,7 +3,7 @@ import type { ConnectionPatch, ConnectionSpec, Source } from "../../contract/con
 import type { Entry, Level } from "../../contract/event.ts";
 import type { Report } from "../../contract/instance-report.ts";
 import type { InstanceSettings } from "../../contract/instance-settings.ts";
-import { accept, type Reply, refuse, type Violation } from "../../contract/problem.ts";
+import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
 import connection0001 from "../../migrations/connection/0001_create.sql";
 import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
@@ -29,7 +29,7 @@ import {
   load,
   save,
 } from "./record.ts";
-import { settingsViolations } from "./settings.ts";
+import { inUse, settingsViolations, unfit } from "./settings.ts";
 
 const MIGRATIONS = [{ id: "connection/0001", sql: connection0001 }];
 /** An instance that was never made is forgotten after so long: its request may still be under way before, ms. */
@@ -392,17 +392,3 @@ export class ConnectionObject extends DurableObject<Env> {
     return refuse("not_found", `There is no connection ${this.ctx.id.name}.`);
   }
 }
-
-const unfit = (violations: Violation[]): Reply<never> =>
-  refuse(
-    "validation_failed",
-    violations.map(({ property_path, message }) => `${property_path}: ${message}`).join("\n"),
-    {
-      violations,
-    },
-  );
-
-const inUse = (attached: readonly { instance_id: string }[], why: string): Reply<never> =>
-  refuse("connection_in_use", `It cannot go: ${why}.`, {
-    more: { instances: attached.map(({ instance_id }) => instance_id) },
-  });

@@ -1,6 +1,6 @@
 import type { ConnectionSpec } from "../../contract/connection.ts";
 import type { InstanceSettings } from "../../contract/instance-settings.ts";
-import type { Violation } from "../../contract/problem.ts";
+import { type Reply, refuse, type Violation } from "../../contract/problem.ts";
 
 /** What of an instance its connection does not permit: all of it at once. */
 export function settingsViolations(
@@ -21,3 +21,18 @@ export function settingsViolations(
     say("sync_interval", `the connection allows no less than ${min_sync_interval}`, "instance.sync_interval.too_short");
   return violations;
 }
+
+export const unfit = (violations: Violation[]): Reply<never> =>
+  refuse(
+    "validation_failed",
+    violations.map(({ property_path, message }) => `${property_path}: ${message}`).join("\n"),
+    {
+      violations,
+    },
+  );
+
+/** The refusal of what would take the source from under instances. */
+export const inUse = (attached: readonly { instance_id: string }[], why: string): Reply<never> =>
+  refuse("connection_in_use", `It cannot go: ${why}.`, {
+    more: { instances: attached.map(({ instance_id }) => instance_id) },
+  });

@@ -10,8 +10,8 @@ import { workloadProof } from "../workload-proof.ts";
 import { artifactText } from "./build-history.ts";
 import type { InstanceEvent } from "./decide.ts";
 import { runnersOf } from "./draft.ts";
+import type { InstanceRecord } from "./kept.ts";
 import { buildInQueue } from "./letters.ts";
-import type { InstanceRecord } from "./record.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */

@@ -2,8 +2,8 @@ import { BuildList, buildView } from "../../contract/build.ts";
 import { workloadId } from "../../contract/id.ts";
 import { SLOT } from "../../contract/instance.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
+import type { InstanceRecord } from "./kept.ts";
 import { buildInQueue } from "./letters.ts";
-import type { InstanceRecord } from "./record.ts";
 
 /** Where the lines of one of an instance's programs are read. */
 export type LogPlace = { host_id: string; workload_id: string; generation: number };

@@ -1,4 +1,3 @@
-import type { Build } from "../../contract/build.ts";
 import type { AuditEntry, Entry } from "../../contract/event.ts";
 import { newId } from "../../contract/id.ts";
 import { InstanceIdentity, InstanceSpec, InstanceState } from "../../contract/instance.ts";
@@ -10,23 +9,10 @@ import type { IndexRow } from "../projection.ts";
 import { changeBuilds, history } from "./build-history.ts";
 import type { InstanceDecision } from "./decide.ts";
 import type { InstanceFacts } from "./draft.ts";
+import type { InstanceRecord } from "./kept.ts";
 import { buildsInUse, deadlineOf } from "./letters.ts";
 import { instanceView } from "./view.ts";
-import { type Vitals, vitalsOf } from "./vitals.ts";
-
-/** An InstanceObject's row, and what it keeps beside it. */
-export type InstanceRecord = {
-  identity: InstanceIdentity;
-  spec: InstanceSpec;
-  state: InstanceState;
-  revision: number;
-  updated_at: number;
-  deleted: boolean;
-  builds: Build[];
-  image: string | null;
-  pinned: Record<string, string>;
-  vitals: Vitals | null;
-};
+import { vitalsOf } from "./vitals.ts";
 
 type Row = {
   identity: string;

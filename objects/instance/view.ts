@@ -3,7 +3,7 @@ import type { Engine, InstanceState, InstanceView } from "../../contract/instanc
 import { GOAL_OF, instanceAllowedActions, type Standing } from "../../contract/instance-action.ts";
 import { changedSettings } from "../../contract/instance-settings.ts";
 import { isBare } from "./draft.ts";
-import type { InstanceRecord } from "./record.ts";
+import type { InstanceRecord } from "./kept.ts";
 
 export const standingOf = ({ state, image }: Pick<InstanceRecord, "state" | "image">): Standing => ({
   status: state.status,

@@ -1,7 +1,5 @@
 import type { EngineVitals } from "../../contract/instance-report.ts";
-
-/** What the engine that serves last said of itself, and when it was last known to be busy: kept beside the state, and no part of its revision. */
-export type Vitals = { generation: number; body: EngineVitals; at: number; busy_at: number | null };
+import type { Vitals } from "./kept.ts";
 
 type Row = { generation: number; body: string; at: number; busy_at: number | null };
 

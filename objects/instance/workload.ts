@@ -5,9 +5,9 @@ import { type InstanceState, SLOT } from "../../contract/instance.ts";
 import type { EngineOrders } from "../../contract/instance-report.ts";
 import type { Sealed } from "../../contract/sealed.ts";
 import type { Workload } from "../../contract/workload.ts";
+import type { InstanceRecord } from "./kept.ts";
 import { needOf } from "./placing.ts";
 import { ARTIFACT_FILE, programSpec } from "./program.ts";
-import type { InstanceRecord } from "./record.ts";
 
 /** What an instance's program needs besides its record. */
 export type Secrets = { source: Source; reportToken: Sealed; artifact: { hash: string; text: string | null } | null };
