@@ -1,6 +1,7 @@
 // `npm run bench [-- NAME…] [--quick] [--json FILE]`: the figures that the README quotes, each over the bare thing in the same run.
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { apply } from "./apply.ts";
 import { createToRunning } from "./create-to-running.ts";
 import { deathToStatus } from "./death-to-status.ts";
 import type { Figure, Line, Setting } from "./figure.ts";
@@ -9,8 +10,9 @@ import { memory } from "./memory.ts";
 import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
+import { webhooks } from "./webhooks.ts";
 
-const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory];
+const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, apply, webhooks, restart, idle, memory];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -4,10 +4,18 @@ import type { Level } from "../contract/event.ts";
 import type { HostStatus } from "../contract/host.ts";
 import { type InstanceStatus, PASSING_STATUSES } from "../contract/instance-status.ts";
 import type { ScheduleStatus } from "../contract/schedule.ts";
+import type { DELIVERY_STATUSES, WebhookStatus } from "../contract/webhook-endpoint.ts";
 import type { Colors } from "./terminal.ts";
 
-type Status = DeploymentStatus | HostStatus | ScheduleStatus | InstanceStatus | ConnectionStatus;
-const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "ok"];
+type Status =
+  | DeploymentStatus
+  | HostStatus
+  | ScheduleStatus
+  | WebhookStatus
+  | (typeof DELIVERY_STATUSES)[number]
+  | InstanceStatus
+  | ConnectionStatus;
+const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "active", "delivered", "ok"];
 const PASSING: readonly Status[] = [
   "pending",
   "creating",
@@ -19,7 +27,7 @@ const PASSING: readonly Status[] = [
   "paused",
   ...PASSING_STATUSES,
 ];
-const GONE: readonly Status[] = ["deleted", "removed", "registered", "stopped", "terminated", "untested"];
+const GONE: readonly Status[] = ["deleted", "removed", "revoked", "registered", "stopped", "terminated", "untested"];
 
 /** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */
 export function paintStatus(text: string, status: string, color: Colors): string {
