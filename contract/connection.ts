@@ -24,6 +24,7 @@ const Host = z
 const Port = z.int().min(1, "expected 1 to 65535").max(65535, "expected 1 to 65535");
 const User = z.string().min(1).max(128);
 const Password = z.string().max(4096).describe("Write-only: never answered");
+const Database = z.string().min(1).max(128);
 const Schemas = z.array(z.string().min(1).max(128)).min(1, "expected at least one").max(200);
 const Ca = z
   .string()
@@ -39,6 +40,7 @@ const address = {
   port: Port.nullish().describe("3306 for mysql and 5432 for postgres when left out"),
   user: User,
   password: Password,
+  database: Database.nullable().default(null).describe("PostgreSQL: which one; `postgres` when left out"),
   tls: z.enum(TLS_MODES).default("require"),
   ca: Ca.nullable().default(null),
 };
@@ -59,6 +61,7 @@ export const ConnectionPatch = z.strictObject({
   port: Port.optional(),
   user: User.optional(),
   password: Password.optional(),
+  database: Database.nullable().optional(),
   tls: z.enum(TLS_MODES).optional(),
   ca: Ca.nullable().optional(),
   schemas: Schemas.optional(),
@@ -77,6 +80,7 @@ export const ConnectionSpec = z.object({
   host: z.string(),
   port: z.int(),
   user: z.string(),
+  database: z.string().nullable(),
   tls: z.enum(TLS_MODES),
   ca: z.string().nullable(),
   schemas: z.array(z.string()),
@@ -86,9 +90,9 @@ export const ConnectionSpec = z.object({
 export type ConnectionSpec = z.infer<typeof ConnectionSpec>;
 
 export function connectionSpec(body: ConnectionCreate): ConnectionSpec {
-  const { kind, host, user, tls, ca, schemas, allowed_sync_modes, min_sync_interval } = body;
+  const { kind, host, user, database, tls, ca, schemas, allowed_sync_modes, min_sync_interval } = body;
   const port = body.port ?? SOURCE_PORT[kind];
-  return { kind, host, port, user, tls, ca, schemas, allowed_sync_modes, min_sync_interval };
+  return { kind, host, port, user, database, tls, ca, schemas, allowed_sync_modes, min_sync_interval };
 }
 
 /** A source as an instance's programs are given it. */
@@ -112,6 +116,7 @@ export const ConnectionView = z.object({
   host: z.string(),
   port: z.int(),
   user: z.string(),
+  database: z.string().nullable(),
   tls: z.enum(TLS_MODES),
   ca: z.string().nullable(),
   schemas: z.array(z.string()),

@@ -9,6 +9,8 @@ export const SourceAddress = z.object({
   host: z.string(),
   port: z.int(),
   user: z.string(),
+  /** PostgreSQL: which one; null: `postgres`. */
+  database: z.string().nullable(),
   tls: z.enum(TLS_MODES),
   ca: z.string().nullable().describe("PEM; null: the host's own roots"),
 });

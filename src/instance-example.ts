@@ -19,6 +19,7 @@ export const CONNECTION = {
   host: "mysql.internal",
   port: 3306,
   user: "lamplighter",
+  database: null,
   tls: "require",
   ca: null,
   schemas: ["shop"],

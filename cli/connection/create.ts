@@ -14,6 +14,7 @@ type Options = SessionOptions &
     port?: number;
     user: string;
     schema: string[];
+    database?: string;
     tls?: string;
     ca?: string;
   };
@@ -30,6 +31,7 @@ export function connectionCreateCommand(group: Command, around: Surroundings): v
     .option("--port <port>", "otherwise 3306 for mysql, 5432 for postgres", positive)
     .requiredOption("-u, --user <user>", "as whom to connect")
     .requiredOption("--schema <schema>", "a schema that instances may read (repeat for several)", collect)
+    .option("--database <database>", "of PostgreSQL; otherwise postgres")
     .addOption(new Option("--tls <mode>", "otherwise require").choices(TLS_MODES))
     .option("--ca <path>", "certificates in PEM to check against")
     .option("-n, --namespace <namespace>", "the namespace that it goes into", "default")
@@ -37,9 +39,9 @@ export function connectionCreateCommand(group: Command, around: Surroundings): v
 }
 
 async function create(session: Session, options: Options, name: string): Promise<void> {
-  const { namespace, kind, host, port, user, schema: schemas, tls, ca } = options;
+  const { namespace, kind, host, port, user, database, schema: schemas, tls, ca } = options;
   const password = await givenPassword(options, session);
-  const body = { name, namespace, kind, host, port, user, password: password ?? "", schemas, tls };
+  const body = { name, namespace, kind, host, port, user, password: password ?? "", database, schemas, tls };
   const { text } = await session.api.post("/connections", {
     body: { ...body, ca: ca === undefined ? undefined : await fileText(ca) },
   });

@@ -16,8 +16,8 @@ const SLOT = 0;
 const TEST_MEMORY = 128 * 1024 ** 2;
 
 export const sourceOf = ({ spec, password }: ConnectionRecord): Source => {
-  const { kind, host, port, user, tls, ca } = spec;
-  return { address: { kind, host, port, user, tls, ca }, password };
+  const { kind, host, port, user, database, tls, ca } = spec;
+  return { address: { kind, host, port, user, database, tls, ca }, password };
 };
 
 /** Says the present truth about one subject. Throws when the other side could not be reached; it is then tried again. */

@@ -9,6 +9,7 @@ import type { Violation } from "../../contract/problem.ts";
 import type { Answer } from "../../contract/request.ts";
 import { DATABASE_LABEL } from "../../objects/instance/record.ts";
 import { jsonText } from "../answer.ts";
+import { ActionAnswer } from "../instance-answer.ts";
 import { BUILD } from "../instance-example.ts";
 import { listRows, shardsOf } from "../listing.ts";
 import { fail, unwrap } from "../problem.ts";
@@ -167,14 +168,6 @@ const BODIES: Partial<Record<InstanceAction, BodyRule<Input>>> = {
     buildId: BUILD.id,
   }),
 };
-
-const ActionAnswer = z.object({
-  status: z.string(),
-  desiredState: z.string().nullable(),
-  mode: z.enum(["immediate", "queued"]),
-  replication_paused: z.boolean().optional(),
-  allowedActions: AllowedActions,
-});
 
 const actionRoute = (action: InstanceAction): Route => {
   const body = BODIES[action];

@@ -141,7 +141,7 @@ const logsRoute = (path: string, summary: string, params: Record<string, z.ZodTy
     answers: { 200: { description: "The lines, oldest first", schema: z.array(LogLine), example: [LOG_LINE] } },
     handle: async (ask) => {
       const { namespaces } = ask.principal;
-      const buildId = ask.params.build_id ?? null;
+      const buildId = ask.params.build ?? null;
       const place = unwrap(await call(instanceStub(ask), (instance) => instance.logPlace(namespaces, buildId)));
       if (place === null) return jsonText("[]");
       const source = { ...place, instance_id: `${place.workload_id}-g${place.generation}` };
@@ -190,7 +190,7 @@ export const INSTANCE_ACTION_ROUTES = [
       jsonText(unwrap(await call(instanceStub(ask), (instance) => instance.builds(ask.principal.namespaces)))),
   }),
   logsRoute("/instances/:id/logs", "What its engine writes", INSTANCE_PARAMS),
-  logsRoute("/instances/:id/builds/:build_id/logs", "What a build wrote", { ...INSTANCE_PARAMS, build_id: BuildId }),
+  logsRoute("/instances/:id/builds/:build/logs", "What a build wrote", { ...INSTANCE_PARAMS, build: BuildId }),
 ];
 
 export async function cancelGoal(ask: Ask): Promise<Response> {
