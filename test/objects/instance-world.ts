@@ -65,8 +65,10 @@ export function withEngines(): void {
   beforeAll(async () => {
     agent = await SimulatedAgent.enrol("engines");
     agent.runtime = "process";
+    agent.capacity = { memory_bytes: 1024 ** 4, cpu_millis: 1_000_000 };
     agent.heard = (workload) => {
-      if (workload.want !== "running") return;
+      // Whatever else waits for a host with processes, of other files, comes here too.
+      if (workload.want !== "running" || workload.spec.environment[REPORT_ENV.task] === undefined) return;
       const task = taskOf(workload);
       if (tasks.has(`${workload.id}/${workload.generation}`)) return;
       tasks.set(`${workload.id}/${workload.generation}`, task);

@@ -23,6 +23,7 @@ export class SimulatedAgent {
   readonly workloads = new Map<string, { workload: Workload; observation: Observation }>();
   /** Instances are processes; whoever has one of those takes the host out again when it is done. */
   runtime: "podman" | "process" = "podman";
+  capacity = { memory_bytes: 8 * 1024 ** 3, cpu_millis: 4000 };
   /** What to see of a workload that was applied; null keeps silent. */
   behaviour: (workload: Workload) => Observation | null = (workload) => running(workload);
   /** What to answer to a question; undefined keeps silent. */
@@ -104,7 +105,6 @@ export class SimulatedAgent {
     });
     socket.accept();
     await challenged;
-    const capacity = { memory_bytes: 8 * 1024 ** 3, cpu_millis: 4000 };
     const policy = { privileged: false, host_network: false, host_mounts: [], images: [] };
     await this.send({
       kind: "hello",
@@ -112,7 +112,7 @@ export class SimulatedAgent {
       boot_id: this.#boot,
       agent_version: "sim",
       runtimes: [{ runtime: this.runtime, version: "1" }],
-      capacity,
+      capacity: this.capacity,
       policy,
     });
     await this.send({
