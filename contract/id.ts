@@ -14,6 +14,7 @@ export const ID_PREFIX = {
   connection: "conn",
   build: "bld",
   operation: "op",
+  key: "key",
   user: "usr",
   host: "host",
   token: "tok",
@@ -71,6 +72,7 @@ export const WebhookId = idOf("webhook");
 export const HookId = idOf("hook");
 export const InstanceId = idOf("instance");
 export const ConnectionId = idOf("connection");
+export const KeyId = idOf("key");
 export const BuildId = idOf("build");
 export const UserId = idOf("user");
 export const HostId = idOf("host");

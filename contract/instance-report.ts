@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { EngineKey } from "./instance-key.ts";
 
 /**
  * What the programs of an instance tell the control plane: the source test, the builder and the engine. Each runs as a workload, and is told by its
@@ -17,6 +18,8 @@ export const REPORT_ENV = {
   /** Which workload it is, and which generation of it: said in each report. */
   workload: "LAMPLIGHTER_WORKLOAD_ID",
   generation: "LAMPLIGHTER_WORKLOAD_GENERATION",
+  /** What the keys of its callers are checked with. */
+  keySecret: "LAMPLIGHTER_ENGINE_KEY_SECRET",
   /** The source's password. */
   password: "LAMPLIGHTER_SOURCE_PASSWORD",
 } as const;
@@ -127,6 +130,12 @@ export const Report = z.object({
 export type Report = z.infer<typeof Report>;
 
 /** What an engine should be, answered to every report of it, so that one that was told nothing hears it all the same. */
-export const EngineOrders = z.object({ replication: z.enum(["running", "paused"]), reload: z.int().nonnegative() });
+export const EngineOrders = z.object({
+  replication: z.enum(["running", "paused"]),
+  /** Rises with each full reload that is asked for. */
+  reload: z.int().nonnegative(),
+  /** Every key that is good; one that is not among them is no key any more. */
+  keys: z.array(EngineKey),
+});
 export type EngineOrders = z.infer<typeof EngineOrders>;
 export const ReportAnswer = z.object({ accepted: z.literal(true), orders: EngineOrders });

@@ -8,6 +8,9 @@ CREATE TABLE instance (
   -- Set when it was deleted: what is left is to be told to others, then it is forgotten.
   deleted_at INTEGER
 );
+-- What the engine's keys are made with, sealed.
+CREATE TABLE key_secret (one INTEGER PRIMARY KEY CHECK (one = 1), sealed TEXT NOT NULL);
+CREATE TABLE api_key (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 -- What the engine last said of itself. It changes all the time, and is no part of the revision.
 CREATE TABLE vitals (
   one INTEGER PRIMARY KEY CHECK (one = 1),

@@ -65,6 +65,7 @@ function workloadOf(
       reports: `/connections/${identity.id}/reports`,
       reportToken,
       password,
+      keySecret: null,
       memory_bytes: TEST_MEMORY,
       cpu_millis: 0,
       run_timeout_ms: TEST_DEADLINE_MS,

@@ -202,7 +202,7 @@ export class ConnectionObject extends DurableObject<Env> {
       if (!state?.test || state.generation !== generation)
         return refuse("stale_report", `${workload_id} generation ${generation} is not waited for.`);
       if (body.kind === "tested") this.#apply({ type: "reported", generation, test: body.test }, "engine", now);
-      return accept(JSON.stringify({ accepted: true, orders: { replication: "running", reload: 0 } }));
+      return accept(JSON.stringify({ accepted: true, orders: { replication: "running", reload: 0, keys: [] } }));
     });
   }
 

@@ -11,6 +11,7 @@ import { artifactText } from "./build-history.ts";
 import type { InstanceEvent } from "./decide.ts";
 import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
+import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
 
@@ -98,7 +99,8 @@ async function secretsOf(
   const engine = [record.state.serving, record.state.candidate].find((one) => one?.runner.slot === slot);
   const hash = record.builds.find((build) => build.id === engine?.build_id)?.artifact?.hash;
   const artifact = hash === undefined ? null : { hash, text: artifactText(sql, hash) };
-  return { source: source.value, reportToken: reportToken.value, artifact };
+  const { sealed: keySecret } = sql.exec<{ sealed: string }>("SELECT sealed FROM key_secret").one();
+  return { source: source.value, reportToken: reportToken.value, keySecret, keys: engineKeys(sql), artifact };
 }
 
 async function ask({ identity, state }: InstanceRecord, { env, apply }: Sender): Promise<void> {
@@ -139,7 +141,7 @@ async function withdraw({ identity, state }: InstanceRecord, { env, apply }: Sen
 const TELLING_MS = 3_000;
 
 /** Tells the engine that serves what it should be. One that cannot be told hears it as the answer to its next report. */
-async function order({ identity, state }: InstanceRecord, { env }: Sender): Promise<void> {
+async function order({ identity, state }: InstanceRecord, { env, sql }: Sender): Promise<void> {
   const runner = state.serving?.runner;
   if (runner?.phase !== "running") return;
   const { slot, generation, host_id } = runner;
@@ -147,7 +149,7 @@ async function order({ identity, state }: InstanceRecord, { env }: Sender): Prom
     verb: "exec",
     workload_id: workloadId(identity.id, slot),
     generation,
-    command: [ENGINE_PROGRAM, "tell", JSON.stringify(ordersOf(state))],
+    command: [ENGINE_PROGRAM, "tell", JSON.stringify(ordersOf(state, engineKeys(sql)))],
     timeout_ms: TELLING_MS,
   });
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,13 +1,14 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Level } from "../../contract/event.ts";
-import { parseWorkloadId } from "../../contract/id.ts";
+import { newId, parseWorkloadId } from "../../contract/id.ts";
 import type { InstanceIdentity, InstanceSpec } from "../../contract/instance.ts";
-import { type InstanceAction, instanceAllowedActions, instanceVerdict } from "../../contract/instance-action.ts";
+import type { InstanceAction } from "../../contract/instance-action.ts";
 import { type InstancePatch, patched } from "../../contract/instance-check.ts";
+import type { KeyCreate } from "../../contract/instance-key.ts";
 import type { Report } from "../../contract/instance-report.ts";
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
-import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
+import type { Answer, Mutation } from "../../contract/request.ts";
 import instance0001 from "../../migrations/instance/0001_create.sql";
 import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { announce, isAnnounced } from "../announce.ts";
@@ -19,19 +20,22 @@ import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
+import { type Resealed, resealed } from "../reseal.ts";
+import { seal } from "../sealing.ts";
 import { Watchers } from "../watch.ts";
 import { decide, type InstanceDecision, type InstanceEvent, initial } from "./decide.ts";
 import { deliver, type Sender } from "./deliver.ts";
+import { dueEvents } from "./due.ts";
 import type { Seen } from "./engine.ts";
 import type { InstanceRecord } from "./kept.ts";
-import { buildInQueue, lettersFor, scheduleAt } from "./letters.ts";
-import { lookAtPauses } from "./pause-times.ts";
+import { addKey, dropKey, engineKeys, keySecretLabel, keys, keyView, newKeySecret, withKey } from "./keys.ts";
+import { buildInQueue, lettersFor } from "./letters.ts";
 import type { EvictionCause } from "./placing.ts";
-import { buildsText, type LogPlace, logPlace, missingBuild } from "./reading.ts";
+import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
 import { isAwaited } from "./report.ts";
-import { idleAt } from "./unattended.ts";
-import { instanceView, standingOf } from "./view.ts";
+import { bury, isForgotten } from "./tombstone.ts";
+import { instanceView } from "./view.ts";
 import { keepVitals } from "./vitals.ts";
 import { ordersOf } from "./workload.ts";
 
@@ -76,12 +80,15 @@ export class InstanceObject extends DurableObject<Env> {
       if (!this.exists()) await connection.detach(id);
       return { ok: false, refusal: { ...claimed.refusal } };
     }
+    const sealed = await seal(this.env, newKeySecret(), keySecretLabel(id));
+    if (!sealed.ok) return sealed;
     if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
     this.#born = true;
     const reply = this.#change((now) =>
       once<Answer>(this.#sql, mutation, now, () => {
         if (this.#load() === null) {
           const whole = { ...identity, database_id: attached.value };
+          this.#sql.exec("INSERT INTO key_secret VALUES (1, ?)", sealed.value);
           this.#write(null, whole, spec, initial(now), "specified", mutation.actor, now);
           audit(this.#sql, auditEntry(identity, "create", mutation, now, null, 1));
         }
@@ -100,7 +107,7 @@ export class InstanceObject extends DurableObject<Env> {
   act(action: InstanceAction, input: ActInput, mutation: Mutation, namespaces: string[]): Reply<Answer> {
     return this.#mutate(mutation, namespaces, (record, now) => {
       const refusal =
-        this.#refusal(action, record) ??
+        refusalOf(action, record) ??
         (action === "redeploy" && input.build_id !== undefined ? missingBuild(record, input.build_id) : null);
       if (refusal) return refusal;
       this.#apply({ type: "act", action, actor: mutation.actor, by: "user", ...input }, mutation.actor, now);
@@ -116,7 +123,7 @@ export class InstanceObject extends DurableObject<Env> {
   /** Withdraws the queued action. */
   cancelGoal(mutation: Mutation, namespaces: string[]): Reply<Answer> {
     return this.#mutate(mutation, namespaces, (record, now) => {
-      const refusal = this.#refusal("cancel-goal", record);
+      const refusal = refusalOf("cancel-goal", record);
       if (refusal) return refusal;
       this.#apply({ type: "cancel_goal", actor: mutation.actor }, mutation.actor, now);
       this.#audit("cancel-goal", record, mutation, now);
@@ -157,8 +164,42 @@ export class InstanceObject extends DurableObject<Env> {
         keepVitals(this.#sql, report.generation, report.body.vitals, now);
       const actor = slot === 1 ? "builder" : "engine";
       this.#apply({ type: "reported", ...told }, actor, now);
-      return accept(JSON.stringify({ accepted: true, orders: ordersOf((this.#load() ?? record).state) }));
+      return accept(
+        JSON.stringify({ accepted: true, orders: ordersOf((this.#load() ?? record).state, engineKeys(this.#sql)) }),
+      );
     });
+  }
+
+  /** Makes a key. What is kept of it does not open anything: the key itself is made again from the instance's secret. */
+  async createKey(asked: KeyCreate, mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
+    const made = this.#mutate(mutation, namespaces, (record, now) => {
+      const view = addKey(this.#sql, newId("key", now), asked, now);
+      this.#audit("create_key", record, mutation, now);
+      post(this.#sql, "orders", now);
+      return accept({ status: 201, body: JSON.stringify(view), revision: record.revision });
+    });
+    if (!made.ok) return made;
+    return withKey(this.env, this.#sql, this.ctx.id.name as string, made.value);
+  }
+
+  /** Its keys, without what opens anything: JSON. */
+  keys(namespaces: string[]): Reply<string> {
+    const record = this.#visible(namespaces);
+    return record.ok ? accept(JSON.stringify(keys(this.#sql).map(keyView))) : record;
+  }
+
+  revokeKey(keyId: string, mutation: Mutation, namespaces: string[]): Reply<Answer> {
+    return this.#mutate(mutation, namespaces, (record, now) => {
+      if (!dropKey(this.#sql, keyId)) return refuse("not_found", `${record.identity.name} has no key ${keyId}.`);
+      this.#audit("revoke_key", record, mutation, now);
+      post(this.#sql, "orders", now);
+      return accept({ status: 204, body: "", revision: record.revision });
+    });
+  }
+
+  /** Seals anew, with the newest key, what its own keys are made with. */
+  async reseal(): Promise<Reply<Resealed>> {
+    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
   }
 
   /** What a host saw of its workloads. Reports of other generations, and repeated ones, change nothing. */
@@ -228,7 +269,7 @@ export class InstanceObject extends DurableObject<Env> {
     if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#change((now) => this.#tick(now)));
-      if (this.#isForgotten()) {
+      if (isForgotten(this.#sql, Date.now())) {
         this.#born = false;
         return void (await this.ctx.storage.deleteAll());
       }
@@ -241,16 +282,7 @@ export class InstanceObject extends DurableObject<Env> {
   #tick(now: number): boolean {
     if (!takeDue(this.#sql, now)) return false;
     const record = this.#load();
-    if (!record) return true;
-    const { state, spec } = record;
-    const at = scheduleAt(state, spec, now);
-    if (spec.pause_schedule !== null && at !== null && at <= now) {
-      const { due } = lookAtPauses(spec.pause_schedule, state.schedule_until, now);
-      if (due) this.#apply({ type: "scheduled", want: due.want, until: due.at }, "schedule", now);
-    }
-    const idle = idleAt({ ...state, facts: { spec, busy_at: record.vitals?.busy_at ?? null } });
-    if (idle !== null && idle <= now) this.#apply({ type: "idle" }, "idle", now);
-    this.#apply({ type: "due" }, "scheduler", now);
+    for (const { event, actor } of record ? dueEvents(record, now) : []) this.#apply(event, actor, now);
     return true;
   }
 
@@ -275,18 +307,8 @@ export class InstanceObject extends DurableObject<Env> {
     await remote(this.env.NAMESPACE, namespace).releaseName("instance", name, id);
     await project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));
     if (!isAnnounced(this.#sql)) await announce(this.#sql, this.env, sourceOf(record.identity, record.spec.labels));
-    commit(this.ctx.storage, () => {
-      for (const table of ["instance", "vitals", "build", "artifact", "journal", "timer", "outbox", "audit"])
-        this.#sql.exec(`DELETE FROM ${table}`);
-      this.#sql.exec("INSERT INTO tombstone VALUES (1, ?)", Date.now());
-      setTimer(this.#sql, "forget", Date.now() + IDEMPOTENCY_KEPT_MS);
-    });
+    commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
     this.#watchers.notify();
-  }
-
-  #isForgotten(): boolean {
-    const until = Date.now() - IDEMPOTENCY_KEPT_MS;
-    return this.#sql.exec("SELECT 1 FROM tombstone WHERE purged_at <= ?", until).toArray().length > 0;
   }
 
   #sender(): Sender {
@@ -296,26 +318,6 @@ export class InstanceObject extends DurableObject<Env> {
       load: () => this.#load(),
       apply: (event) => this.#event(event, "scheduler"),
     };
-  }
-
-  /** The answer to what the matrix does not allow, or null. */
-  #refusal(action: InstanceAction | "cancel-goal", record: InstanceRecord): Reply<never> | null {
-    const standing = standingOf(record);
-    const verdict = instanceVerdict(action, standing);
-    if (verdict.allowed) return null;
-    const { code, reason } = verdict;
-    return refuse(
-      code === "goal_conflict" ? "goal_conflict" : "action_not_allowed",
-      `${action} of ${record.identity.name}: ${reason}.`,
-      {
-        more: {
-          resource_status: record.state.status,
-          action_code: code,
-          reason,
-          allowedActions: instanceAllowedActions(standing),
-        },
-      },
-    );
   }
 
   /** A mutation of an instance that is there, once per Idempotency-Key. */

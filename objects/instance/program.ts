@@ -18,6 +18,7 @@ export type Program = {
   reports: string;
   reportToken: Sealed;
   password: Sealed;
+  keySecret: Sealed | null;
   memory_bytes: number;
   cpu_millis: number;
   run_timeout_ms: number | null;
@@ -57,6 +58,12 @@ export function programSpec(program: Program): WorkloadSpec {
     stop_timeout_ms: STOP_TIMEOUT_MS,
     run_timeout_ms: program.run_timeout_ms,
     ...(artifact === null ? {} : { files: [{ destination: ARTIFACT_FILE, content: artifact }] }),
-    sealed: { environment: { [REPORT_ENV.token]: program.reportToken, [REPORT_ENV.password]: program.password } },
+    sealed: {
+      environment: {
+        [REPORT_ENV.token]: program.reportToken,
+        [REPORT_ENV.password]: program.password,
+        ...(program.keySecret === null ? {} : { [REPORT_ENV.keySecret]: program.keySecret }),
+      },
+    },
   };
 }

@@ -1,9 +1,11 @@
 import { BuildList, buildView } from "../../contract/build.ts";
 import { workloadId } from "../../contract/id.ts";
 import { SLOT } from "../../contract/instance.ts";
+import { type InstanceAction, instanceAllowedActions, instanceVerdict } from "../../contract/instance-action.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { buildInQueue } from "./letters.ts";
+import { standingOf } from "./view.ts";
 
 /** Where the lines of one of an instance's programs are read. */
 export type LogPlace = { host_id: string; workload_id: string; generation: number };
@@ -39,4 +41,18 @@ export function missingBuild({ builds, identity }: InstanceRecord, buildId: stri
   return refuse("action_not_allowed", `The build ${buildId} ${why}.`, {
     more: { action_code: "build_not_deployable" },
   });
+}
+
+/** The answer to what the matrix does not allow, or null. */
+export function refusalOf(action: InstanceAction | "cancel-goal", record: InstanceRecord): Reply<never> | null {
+  const standing = standingOf(record);
+  const verdict = instanceVerdict(action, standing);
+  if (verdict.allowed) return null;
+  const { code, reason } = verdict;
+  const allowedActions = instanceAllowedActions(standing);
+  return refuse(
+    code === "goal_conflict" ? "goal_conflict" : "action_not_allowed",
+    `${action} of ${record.identity.name}: ${reason}.`,
+    { more: { resource_status: record.state.status, action_code: code, reason, allowedActions } },
+  );
 }

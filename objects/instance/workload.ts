@@ -2,6 +2,7 @@ import type { Source } from "../../contract/connection.ts";
 import type { EngineTask } from "../../contract/engine-task.ts";
 import { workloadId } from "../../contract/id.ts";
 import { type InstanceState, SLOT } from "../../contract/instance.ts";
+import type { EngineKey } from "../../contract/instance-key.ts";
 import type { EngineOrders } from "../../contract/instance-report.ts";
 import type { Sealed } from "../../contract/sealed.ts";
 import type { Workload } from "../../contract/workload.ts";
@@ -10,7 +11,13 @@ import { needOf } from "./placing.ts";
 import { ARTIFACT_FILE, programSpec } from "./program.ts";
 
 /** What an instance's program needs besides its record. */
-export type Secrets = { source: Source; reportToken: Sealed; artifact: { hash: string; text: string | null } | null };
+export type Secrets = {
+  source: Source;
+  reportToken: Sealed;
+  keySecret: Sealed;
+  keys: EngineKey[];
+  artifact: { hash: string; text: string | null } | null;
+};
 
 /** One of the instance's programs as its host is to run it; null when the slot has nothing to run any more. */
 export function workloadOf(
@@ -33,6 +40,7 @@ export function workloadOf(
     reports: `/instances/${identity.id}/reports`,
     reportToken: secrets.reportToken,
     password: secrets.source.password,
+    keySecret: task.do === "serve" ? secrets.keySecret : null,
     memory_bytes,
     cpu_millis,
     run_timeout_ms: task.do === "serve" || !operation ? null : operation.due_at - operation.started_at,
@@ -47,7 +55,7 @@ const NO_OPERATION = { id: "none", revision: 1 };
 function taskOf(
   { identity, spec, state }: InstanceRecord,
   slot: number,
-  { source, artifact }: Secrets,
+  { source, artifact, keys }: Secrets,
 ): EngineTask | null {
   const { operation } = state;
   const of = {
@@ -70,14 +78,11 @@ function taskOf(
     schema,
     artifact: { hash: artifact.hash, file: artifact.text === null ? null : ARTIFACT_FILE },
     settings: engine.settings,
-    orders: ordersOf(state),
+    orders: ordersOf(state, keys),
   };
 }
 
-export const ordersOf = ({
-  replication_paused,
-  reloads,
-}: Pick<InstanceState, "replication_paused" | "reloads">): EngineOrders => ({
-  replication: replication_paused ? "paused" : "running",
-  reload: reloads,
-});
+export const ordersOf = (
+  { replication_paused, reloads }: Pick<InstanceState, "replication_paused" | "reloads">,
+  keys: EngineKey[],
+): EngineOrders => ({ replication: replication_paused ? "paused" : "running", reload: reloads, keys });

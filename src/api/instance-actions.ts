@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { BuildList } from "../../contract/build.ts";
-import { BuildId } from "../../contract/id.ts";
+import { BuildId, KeyId } from "../../contract/id.ts";
 import { InstanceView } from "../../contract/instance.ts";
 import type { InstanceAction } from "../../contract/instance-action.ts";
 import { RedeployBody, ResizeBody } from "../../contract/instance-check.ts";
+import { KeyCreate, KeyCreated, KeyView } from "../../contract/instance-key.ts";
 import { LogLine } from "../../contract/workload.ts";
 import type { ActInput } from "../../objects/instance/object.ts";
 import { jsonText, resource } from "../answer.ts";
@@ -188,6 +189,56 @@ export const INSTANCE_ACTION_ROUTES = [
     },
     handle: async (ask) =>
       jsonText(unwrap(await call(instanceStub(ask), (instance) => instance.builds(ask.principal.namespaces)))),
+  }),
+  route({
+    method: "POST",
+    path: "/instances/:id/keys",
+    access: "instances:write",
+    group: "Instances",
+    summary: "Make a key",
+    description:
+      "With which the instance is queried: `Authorization: Bearer rxk_…`. Engines check keys without asking anybody; `tables` and `rows` limit what it sees.",
+    params: INSTANCE_PARAMS,
+    body: { schema: KeyCreate, example: { name: "storefront", tables: ["products", "prices"] } },
+    mutation: ["idempotency"],
+    answers: { 201: { description: "The key, shown once", schema: KeyCreated } },
+    problems: ["secret_key_missing"],
+    handle: async (ask) => {
+      const mutation = await ask.mutation();
+      const { namespaces } = ask.principal;
+      const reply = await call(instanceStub(ask), (instance) => instance.createKey(ask.body, mutation, namespaces));
+      return resource(unwrap(reply), { "cache-control": "no-store" });
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/instances/:id/keys",
+    access: "instances:read",
+    group: "Instances",
+    summary: "Keys of an instance",
+    params: INSTANCE_PARAMS,
+    answers: { 200: { description: "The keys, without what opens anything", schema: z.array(KeyView) } },
+    handle: async (ask) =>
+      jsonText(unwrap(await call(instanceStub(ask), (instance) => instance.keys(ask.principal.namespaces)))),
+  }),
+  route({
+    method: "DELETE",
+    path: "/instances/:id/keys/:key",
+    access: "instances:write",
+    group: "Instances",
+    summary: "Revoke a key",
+    description: "The engine is told at once.",
+    params: { ...INSTANCE_PARAMS, key: KeyId },
+    mutation: ["idempotency"],
+    answers: { 204: { description: "Revoked" } },
+    handle: async (ask) => {
+      const mutation = await ask.mutation();
+      const { namespaces } = ask.principal;
+      const key = ask.params.key as string;
+      return resource(
+        unwrap(await call(instanceStub(ask), (instance) => instance.revokeKey(key, mutation, namespaces))),
+      );
+    },
   }),
   logsRoute("/instances/:id/logs", "What its engine writes", INSTANCE_PARAMS),
   logsRoute("/instances/:id/builds/:build/logs", "What a build wrote", { ...INSTANCE_PARAMS, build: BuildId }),

@@ -15,8 +15,8 @@ import { call } from "../stub.ts";
 const PART = 200;
 const AT_ONCE = 5;
 
-/** What may hold something sealed: secrets are in namespaces, copies of them with the hosts' workloads, passwords in deployments and schedules, what webhooks sign with, passwords of connections. */
-const KINDS = ["namespace", "host", "deployment", "schedule", "webhook", "hook", "connection"] as const;
+/** What may hold something sealed: secrets are in namespaces, copies of them with the hosts' workloads, passwords in deployments and schedules, what webhooks sign with, passwords of connections, what keys of instances are made with. */
+const KINDS = ["namespace", "host", "deployment", "schedule", "webhook", "hook", "connection", "instance"] as const;
 type Kind = (typeof KINDS)[number];
 
 export const SECRET_RESEAL = [
@@ -32,7 +32,7 @@ export const SECRET_RESEAL = [
       cursor: z
         .string()
         .regex(
-          /^(namespace|host|deployment|schedule|webhook|hook|connection)~[a-z0-9_]{0,40}$/,
+          /^(namespace|host|deployment|schedule|webhook|hook|connection|instance)~[a-z0-9_]{0,40}$/,
           "expected `next` of the part before",
         )
         .optional()
@@ -102,6 +102,8 @@ async function resealOne({ env }: Ask, kind: Kind, name: string): Promise<Reseal
         return remote(env.WEBHOOK, name);
       case "hook":
         return remote(env.HOOK, name);
+      case "instance":
+        return remote(env.INSTANCE, name);
       case "connection":
         return remote(env.CONNECTION, name);
     }

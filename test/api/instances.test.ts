@@ -285,6 +285,29 @@ describe("connections", () => {
   });
 });
 
+describe("keys", () => {
+  it("are shown once, are an HMAC that an engine can check alone, and the same request gets the same one", async () => {
+    const { id } = await instance();
+    const sent = { headers: { "idempotency-key": crypto.randomUUID() } };
+    const body = { name: "storefront", tables: ["products"], rows: { products: "active = true" } };
+    const made = await post(id, "keys", body, sent);
+    expect([made.status, made.body.key]).toEqual([201, expect.stringMatching(/^rxk_key_[0-9a-z]{26}\.[\w-]{43}$/)]);
+    expect((await post(id, "keys", body, sent)).text).toBe(made.text);
+    const listed = await request<Body[]>("GET", `/instances/${id}/keys`);
+    expect(listed.body).toMatchObject([{ name: "storefront", tables: ["products"], expires_at: null }]);
+    expect(listed.text).not.toContain("rxk_");
+    const everything = await runInDurableObject(env.INSTANCE.getByName(id), (_object, { storage }) =>
+      ["key_secret", "api_key", "request", "journal", "audit"].map((table) =>
+        storage.sql.exec(`SELECT * FROM ${table}`).toArray(),
+      ),
+    );
+    expect(JSON.stringify(everything)).not.toContain((made.body.key as string).split(".")[1]);
+    expect((await request("DELETE", `/instances/${id}/keys/${made.body.id}`)).status).toBe(204);
+    expect((await request("DELETE", `/instances/${id}/keys/${made.body.id}`)).status).toBe(404);
+    expect((await request("GET", `/instances/${id}/keys`)).text).toBe("[]");
+  });
+});
+
 describe("reports", () => {
   it("are believed with the workload's own token only, and refused when nobody waits for them", async () => {
     const { id } = await instance();

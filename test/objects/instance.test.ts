@@ -178,7 +178,7 @@ describe("an instance on a host", () => {
     const paused = await report(engine, vitals("reconnecting"));
     expect(paused.ok && JSON.parse(paused.value)).toEqual({
       accepted: true,
-      orders: { replication: "paused", reload: 0 },
+      orders: { replication: "paused", reload: 0, keys: [] },
     });
     expect(await view(id)).toMatchObject({ replication_paused: true, health: "degraded" });
     expect((await events(id)).at(-1)?.reason).toBe("replication_degraded");
