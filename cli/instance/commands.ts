@@ -7,6 +7,7 @@ import { instanceCreateCommand } from "./create.ts";
 import { instanceDeleteCommand } from "./delete.ts";
 import { instanceEventsCommand } from "./events.ts";
 import { instanceInspectCommand } from "./inspect.ts";
+import { instanceKeyCommands } from "./keys.ts";
 import { instanceListCommand } from "./list.ts";
 import { instanceLogsCommand } from "./logs.ts";
 import { instanceUpdateCommand } from "./update.ts";
@@ -19,6 +20,7 @@ const VERBS = [
   instanceActionCommands,
   instanceDeleteCommand,
   buildsCommand,
+  instanceKeyCommands,
   instanceLogsCommand,
   instanceEventsCommand,
 ];
