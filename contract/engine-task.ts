@@ -38,10 +38,8 @@ export const EngineTask = z.discriminatedUnion("do", [
     instance_id: z.string(),
     build_id: z.string(),
     schema: z.string(),
-    artifact: z.object({
-      hash: z.string(),
-      file: z.string().nullable().describe("Its name in LAMPLIGHTER_FILES; null: the host that built it keeps it"),
-    }),
+    /** What to run. A host that does not have it gets it from the control plane, unless it is not kept there. */
+    artifact: z.object({ hash: z.string(), kept: z.boolean() }),
     settings: InstanceSettings,
     orders: EngineOrders,
   }),

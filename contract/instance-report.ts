@@ -7,7 +7,7 @@ import { EngineKey } from "./instance-key.ts";
  * generation that is over is refused with `stale_report`, and its program may stop reporting. The same report twice changes nothing.
  */
 export const REPORT_ENV = {
-  /** Where to POST: `/instances/<id>/reports`, below the control plane's address. */
+  /** Where to POST: `/instances/<id>/reports`, below the control plane's address. Beside it, at `artifacts/<hash>`, are the artifacts that it keeps. */
   path: "LAMPLIGHTER_REPORT_PATH",
   /** Bearer token for it: good for this one generation of this one workload. */
   token: "LAMPLIGHTER_REPORT_TOKEN",
@@ -53,12 +53,13 @@ export type SourceTest = z.infer<typeof SourceTest>;
 
 const failed = { ok: z.literal(false), code: Code, message: Message };
 
-/** The engine that was built. `text` is the artifact itself when it is to be kept by the control plane; without it, it stays on its host. */
-export const Artifact = z.object({
-  hash: z.string().regex(/^[0-9a-f]{64}$/, "expected a SHA-256 in lower-case hex"),
-  bytes: z.int().nonnegative(),
-  text: z.string().optional(),
-});
+const Hash = z.string().regex(/^[0-9a-f]{64}$/, "expected a SHA-256 in lower-case hex");
+
+/** The engine that was built. The control plane keeps it when all of its parts were sent before; else it stays on the host that built it. */
+export const Artifact = z.object({ hash: Hash, bytes: z.int().nonnegative() });
+
+/** So many characters of an artifact go into one report at most. */
+export const ARTIFACT_PART = 500_000;
 
 export const REPLICATION_STATES = ["live", "polling", "paused", "reconnecting", "resyncing", "loading"] as const;
 export const ReplicationState = z.enum(REPLICATION_STATES);
@@ -87,6 +88,14 @@ export const ReportBody = z.discriminatedUnion("kind", [
     total: z.number().nullable().optional(),
   }),
   z.object({ kind: z.literal("tested"), test: SourceTest }),
+  /** A part of the artifact, before `built` says that it is one. Parts are counted from 0. */
+  z.object({
+    kind: z.literal("artifact"),
+    hash: Hash,
+    part: z.int().nonnegative().max(199),
+    parts: z.int().positive().max(200),
+    text: z.string().max(ARTIFACT_PART),
+  }),
   z.object({
     kind: z.literal("built"),
     result: z.discriminatedUnion("ok", [

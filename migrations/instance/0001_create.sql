@@ -24,10 +24,11 @@ CREATE TABLE build (
   id TEXT NOT NULL UNIQUE,
   body TEXT NOT NULL
 );
--- Artifacts by their hash: builds of the same input share one. In parts, since a value has at most 2 MB.
+-- Artifacts by their hash: builds of the same input share one. In the parts in which builders send them; one that lacks a part is not kept.
 CREATE TABLE artifact (
   hash TEXT NOT NULL,
   part INTEGER NOT NULL,
+  parts INTEGER NOT NULL,
   text TEXT NOT NULL,
   PRIMARY KEY (hash, part)
 ) WITHOUT ROWID;

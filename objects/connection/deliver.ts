@@ -69,7 +69,6 @@ function workloadOf(
       memory_bytes: TEST_MEMORY,
       cpu_millis: 0,
       run_timeout_ms: TEST_DEADLINE_MS,
-      artifact: null,
     }),
   };
 }

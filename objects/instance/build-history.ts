@@ -1,7 +1,10 @@
 import type { Build } from "../../contract/build.ts";
+import type { ReportBody } from "../../contract/instance-report.ts";
 import type { BuildChange } from "./draft.ts";
 
 /** The builds of an instance: the newest are kept as a history, and the artifacts of the newest successful ones so that they can be deployed again. */
+
+type ArtifactPart = Extract<ReportBody, { kind: "artifact" }>;
 
 const KEPT = 50;
 const DEPLOYABLE = 10;
@@ -26,13 +29,26 @@ export function history(sql: SqlStorage): BuildHistory {
   return { builds, image: builds.find(({ deployable }) => deployable)?.id ?? null, pinned };
 }
 
-const isKept = (sql: SqlStorage, hash: string): boolean =>
-  sql.exec("SELECT 1 FROM artifact WHERE hash = ? LIMIT 1", hash).toArray().length > 0;
+/** Whether all parts of an artifact are here. */
+export const isKept = (sql: SqlStorage, hash: string): boolean =>
+  sql
+    .exec<{ whole: number }>(
+      "SELECT count(*) > 0 AND count(*) = max(parts) AS whole FROM artifact WHERE hash = ?",
+      hash,
+    )
+    .one().whole === 1;
 
-export const artifactText = (sql: SqlStorage, hash: string): string | null => {
+export function keepPart(sql: SqlStorage, { hash, part, parts, text }: ArtifactPart): void {
+  sql.exec("DELETE FROM artifact WHERE hash = ? AND parts <> ?", hash, parts);
+  sql.exec("INSERT OR REPLACE INTO artifact VALUES (?, ?, ?, ?)", hash, part, parts, text);
+}
+
+/** The whole text; null when it is not kept. */
+export function artifactText(sql: SqlStorage, hash: string): string | null {
+  if (!isKept(sql, hash)) return null;
   const parts = sql.exec<{ text: string }>("SELECT text FROM artifact WHERE hash = ? ORDER BY part", hash).toArray();
-  return parts.length === 0 ? null : parts.map(({ text }) => text).join("");
-};
+  return parts.map(({ text }) => text).join("");
+}
 
 /** Writes what became of builds. `inUse`: what is deployed or being rolled out, whose artifacts stay whatever is newer. Call it inside `commit`. */
 export function changeBuilds(
@@ -45,8 +61,6 @@ export function changeBuilds(
     const before = sql.exec<{ body: string }>("SELECT body FROM build WHERE id = ?", id).toArray()[0];
     const build: Build = before ? (JSON.parse(before.body) as Build) : queued(id, config, now);
     put(sql, applied(build, change, now));
-    if (change.type === "succeeded" && change.artifact.text !== undefined)
-      keepArtifact(sql, change.artifact.hash, change.artifact.text);
   }
   if (changes.length > 0 || purge) prune(sql, inUse, purge);
 }
@@ -91,16 +105,6 @@ function put(sql: SqlStorage, build: Build): void {
     build.id,
     JSON.stringify(build),
   );
-}
-
-/** Well below what SQLite may hold in one value here, whatever characters they are. */
-const PART_LENGTH = 400_000;
-
-function keepArtifact(sql: SqlStorage, hash: string, text: string): void {
-  for (let part = 0; part * PART_LENGTH < text.length; part++) {
-    const slice = text.slice(part * PART_LENGTH, (part + 1) * PART_LENGTH);
-    sql.exec("INSERT OR REPLACE INTO artifact VALUES (?, ?, ?)", hash, part, slice);
-  }
 }
 
 function prune(sql: SqlStorage, inUse: readonly string[], purge: boolean): void {

@@ -7,7 +7,7 @@ import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { seal } from "../sealing.ts";
 import { workloadProof } from "../workload-proof.ts";
-import { artifactText } from "./build-history.ts";
+import { isKept } from "./build-history.ts";
 import type { InstanceEvent } from "./decide.ts";
 import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
@@ -98,7 +98,7 @@ async function secretsOf(
   if (!reportToken.ok) return reportToken.refusal.detail;
   const engine = [record.state.serving, record.state.candidate].find((one) => one?.runner.slot === slot);
   const hash = record.builds.find((build) => build.id === engine?.build_id)?.artifact?.hash;
-  const artifact = hash === undefined ? null : { hash, text: artifactText(sql, hash) };
+  const artifact = hash === undefined ? null : { hash, kept: isKept(sql, hash) };
   const { sealed: keySecret } = sql.exec<{ sealed: string }>("SELECT sealed FROM key_secret").one();
   return { source: source.value, reportToken: reportToken.value, keySecret, keys: engineKeys(sql), artifact };
 }
@@ -135,6 +135,12 @@ async function withdraw({ identity, state }: InstanceRecord, { env, apply }: Sen
   );
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (failed) throw failed.reason;
+}
+
+/** Tells hosts of what is still to go of a deleted instance: they see to it, whether anybody asks again or not. */
+export async function withdrawAll({ identity, state }: InstanceRecord, env: Pick<Env, "HOST">): Promise<void> {
+  for (const { slot, generation, host_id } of state.leaving)
+    await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, slot), generation }]);
 }
 
 /** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */

@@ -34,7 +34,7 @@ export type BuildChange =
       type: "succeeded";
       id: string;
       host_id: string;
-      artifact: { hash: string; bytes: number; text?: string | undefined };
+      artifact: { hash: string; bytes: number };
       schema_hash: string;
       tables: number;
       warnings: string[];

@@ -10,6 +10,8 @@ export type Seen = { slot: number; generation: number; observation: Observation 
 const GRACE_MS = 15_000;
 /** An engine that died out of memory while it was rolled out is tried again for so long: that is when resize rescues it, ms. */
 const RESCUE_MS = 300_000;
+/** With which an engine ends that saw by itself that it has no more memory. */
+const OUT_OF_MEMORY = 137;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;
 /** One that served for so long has not died "again", ms. */
@@ -58,7 +60,7 @@ function ended(draft: Draft, runner: Housed, exit: Exit): void {
     replaceRunner(draft, { slot, generation, since, phase: "ended", host_id, exit, give_up_at });
     return;
   }
-  if (exit.oom) {
+  if (exit.oom || exit.code === OUT_OF_MEMORY) {
     die(draft, runner, "oom", oomText(draft, slot), exit);
     return;
   }

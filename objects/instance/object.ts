@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Level } from "../../contract/event.ts";
-import { newId, parseWorkloadId } from "../../contract/id.ts";
-import type { InstanceIdentity, InstanceSpec } from "../../contract/instance.ts";
+import { newId } from "../../contract/id.ts";
+import { type InstanceIdentity, type InstanceSpec, SLOT } from "../../contract/instance.ts";
 import type { InstanceAction } from "../../contract/instance-action.ts";
 import { type InstancePatch, patched } from "../../contract/instance-check.ts";
 import type { KeyCreate } from "../../contract/instance-key.ts";
@@ -23,21 +23,20 @@ import { once, stale } from "../request.ts";
 import { type Resealed, resealed } from "../reseal.ts";
 import { seal } from "../sealing.ts";
 import { Watchers } from "../watch.ts";
+import { artifactText } from "./build-history.ts";
 import { decide, type InstanceDecision, type InstanceEvent, initial } from "./decide.ts";
-import { deliver, type Sender } from "./deliver.ts";
+import { deliver, type Sender, withdrawAll } from "./deliver.ts";
 import { dueEvents } from "./due.ts";
 import type { Seen } from "./engine.ts";
+import { heard, presentOrders } from "./hearing.ts";
 import type { InstanceRecord } from "./kept.ts";
-import { addKey, dropKey, engineKeys, keySecretLabel, keys, keyView, newKeySecret, withKey } from "./keys.ts";
+import { addKey, dropKey, keySecretLabel, keys, keyView, newKeySecret, withKey } from "./keys.ts";
 import { buildInQueue, lettersFor } from "./letters.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
-import { isAwaited } from "./report.ts";
 import { bury, isForgotten } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
-import { keepVitals } from "./vitals.ts";
-import { ordersOf } from "./workload.ts";
 
 const MIGRATIONS = [{ id: "instance/0001", sql: instance0001 }];
 
@@ -151,22 +150,21 @@ export class InstanceObject extends DurableObject<Env> {
     });
   }
 
+  /** An artifact's text, for hosts that do not have it. */
+  artifact(hash: string): Reply<string> {
+    const text = this.#load() && artifactText(this.#sql, hash);
+    return text === null ? refuse("not_found", `There is no artifact ${hash}.`) : accept(text);
+  }
+
   /** Takes what one of its programs says. The answer is JSON: what an engine should be. */
   report(report: Report): Reply<string> {
     return this.#change((now) => {
       const record = this.#load();
-      const slot = parseWorkloadId(report.workload_id)?.slot;
-      if (record === null || slot === undefined) return this.#unknown();
-      const told = { slot, generation: report.generation, operation: report.operation, body: report.body };
-      if (!isAwaited(record.state, told))
-        return refuse("stale_report", `${report.workload_id} generation ${report.generation} is not waited for.`);
-      if (report.body.kind === "vitals" && record.state.serving?.runner.generation === report.generation)
-        keepVitals(this.#sql, report.generation, report.body.vitals, now);
-      const actor = slot === 1 ? "builder" : "engine";
-      this.#apply({ type: "reported", ...told }, actor, now);
-      return accept(
-        JSON.stringify({ accepted: true, orders: ordersOf((this.#load() ?? record).state, engineKeys(this.#sql)) }),
-      );
+      const told = record ? heard(this.#sql, record.state, report, now) : this.#unknown();
+      if (!told.ok) return told;
+      const actor = told.value.slot === SLOT.build ? "builder" : "engine";
+      this.#apply({ type: "reported", ...told.value }, actor, now);
+      return accept(JSON.stringify({ accepted: true, orders: presentOrders(this.#sql, this.#load()) }));
     });
   }
 
@@ -303,6 +301,7 @@ export class InstanceObject extends DurableObject<Env> {
 
   async #purge(record: InstanceRecord): Promise<void> {
     const { id, namespace, name, connection_id } = record.identity;
+    await withdrawAll(record, this.env);
     await remote<ConnectionObject>(this.env.CONNECTION, connection_id).detach(id);
     await remote(this.env.NAMESPACE, namespace).releaseName("instance", name, id);
     await project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));

@@ -6,7 +6,6 @@ import type { WorkloadSpec } from "../../contract/workload.ts";
 const STOP_TIMEOUT_MS = 10_000;
 /** Names the port of an engine; the host chooses the one that it listens on. */
 const ENGINE_PORT = 8080;
-export const ARTIFACT_FILE = "engine.mjs";
 
 export type Program = {
   task: EngineTask;
@@ -22,12 +21,11 @@ export type Program = {
   memory_bytes: number;
   cpu_millis: number;
   run_timeout_ms: number | null;
-  artifact: string | null;
 };
 
 /** The engine's program as a host is to run it: to test a source, to build, or to serve. */
 export function programSpec(program: Program): WorkloadSpec {
-  const { task, workload, memory_bytes, cpu_millis, artifact } = program;
+  const { task, workload, memory_bytes, cpu_millis } = program;
   const isEngine = task.do === "serve";
   return {
     runtime: "process",
@@ -57,7 +55,6 @@ export function programSpec(program: Program): WorkloadSpec {
     memory_reserved_bytes: memory_bytes,
     stop_timeout_ms: STOP_TIMEOUT_MS,
     run_timeout_ms: program.run_timeout_ms,
-    ...(artifact === null ? {} : { files: [{ destination: ARTIFACT_FILE, content: artifact }] }),
     sealed: {
       environment: {
         [REPORT_ENV.token]: program.reportToken,

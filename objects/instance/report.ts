@@ -27,6 +27,9 @@ export function onReport(draft: Draft, told: Told): void {
     case "tested":
       if (isJob && draft.status === "testing_connection") onTested(draft, body.test);
       return;
+    case "artifact":
+      // Kept beside the state; `built` says what it is.
+      return;
     case "built":
       if (isJob && draft.status === "building") onBuilt(draft, body);
       return;

@@ -8,7 +8,7 @@ import type { Sealed } from "../../contract/sealed.ts";
 import type { Workload } from "../../contract/workload.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { needOf } from "./placing.ts";
-import { ARTIFACT_FILE, programSpec } from "./program.ts";
+import { programSpec } from "./program.ts";
 
 /** What an instance's program needs besides its record. */
 export type Secrets = {
@@ -16,7 +16,7 @@ export type Secrets = {
   reportToken: Sealed;
   keySecret: Sealed;
   keys: EngineKey[];
-  artifact: { hash: string; text: string | null } | null;
+  artifact: { hash: string; kept: boolean } | null;
 };
 
 /** One of the instance's programs as its host is to run it; null when the slot has nothing to run any more. */
@@ -44,7 +44,6 @@ export function workloadOf(
     memory_bytes,
     cpu_millis,
     run_timeout_ms: task.do === "serve" || !operation ? null : operation.due_at - operation.started_at,
-    artifact: secrets.artifact?.text ?? null,
   });
   return { id, generation, owner: identity.id, want: "running", spec };
 }
@@ -76,7 +75,7 @@ function taskOf(
     instance_id: identity.id,
     build_id: engine.build_id,
     schema,
-    artifact: { hash: artifact.hash, file: artifact.text === null ? null : ARTIFACT_FILE },
+    artifact,
     settings: engine.settings,
     orders: ordersOf(state, keys),
   };

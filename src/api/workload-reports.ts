@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { ConnectionId, InstanceId } from "../../contract/id.ts";
 import { Report, ReportAnswer } from "../../contract/instance-report.ts";
 import { remote } from "../../objects/remote.ts";
@@ -9,14 +10,14 @@ import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
 
 /** A report is believed when it shows what only this generation of this workload was given. */
-async function proven(ask: Ask<unknown, Report>): Promise<Report> {
-  const { workload_id, generation } = ask.body;
+async function proven<Q, B>(ask: Ask<Q, B>, { workload_id, generation }: Of): Promise<void> {
   const [, shown = ""] = /^Bearer (lampw_[\w-]{32})$/.exec(ask.request.headers.get("authorization") ?? "") ?? [];
   const isOwn = workload_id.startsWith(`${ask.params.id}-`);
   if (!isOwn || !sameHash(shown, await workloadProof(ask.env, workload_id, generation)))
     fail("unauthenticated", "This is not the token of that workload.");
-  return ask.body;
 }
+
+type Of = { workload_id: string; generation: number };
 
 const shared = {
   method: "POST",
@@ -44,10 +45,10 @@ export const WORKLOAD_REPORTS = [
     summary: "Report of an instance's program",
     params: { id: InstanceId },
     handle: async (ask) => {
-      const report = await proven(ask);
+      await proven(ask, ask.body);
       const reply = await call(
         () => remote(ask.env.INSTANCE, ask.params.id as string),
-        (instance) => instance.report(report),
+        (instance) => instance.report(ask.body),
       );
       return jsonText(unwrap(reply));
     },
@@ -58,12 +59,35 @@ export const WORKLOAD_REPORTS = [
     summary: "Report of a connection's test",
     params: { id: ConnectionId },
     handle: async (ask) => {
-      const report = await proven(ask);
+      await proven(ask, ask.body);
       const reply = await call(
         () => remote(ask.env.CONNECTION, ask.params.id as string),
-        (connection) => connection.report(report),
+        (connection) => connection.report(ask.body),
       );
       return jsonText(unwrap(reply));
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/instances/:id/artifacts/:hash",
+    access: "open",
+    group: "Reports",
+    summary: "Text of an artifact",
+    description: "For hosts that are to run it and do not have it, with the token of the workload.",
+    params: { id: InstanceId, hash: z.string().regex(/^[0-9a-f]{64}$/) },
+    query: z.object({ workload_id: z.string().max(100), generation: z.coerce.number().int().positive() }),
+    answers: { 200: { description: "The program", media: ["text/javascript"], schema: z.string() } },
+    problems: ["unauthenticated", "not_found"],
+    handle: async (ask) => {
+      await proven(ask, ask.query);
+      const hash = ask.params.hash as string;
+      const reply = await call(
+        () => remote(ask.env.INSTANCE, ask.params.id as string),
+        (instance) => instance.artifact(hash),
+      );
+      return new Response(unwrap(reply), {
+        headers: { "content-type": "text/javascript", "cache-control": "no-store" },
+      });
     },
   }),
 ];

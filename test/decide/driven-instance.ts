@@ -38,7 +38,7 @@ export const built = (over: Record<string, unknown> = {}): ReportBody => ({
   kind: "built",
   result: {
     ok: true,
-    artifact: { hash: "a".repeat(64), bytes: 10, text: "x" },
+    artifact: { hash: "a".repeat(64), bytes: 10 },
     schema_hash: "s",
     tables: 3,
     warnings: [],

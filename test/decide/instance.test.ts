@@ -138,6 +138,11 @@ describe("resize", () => {
     expect([one.status, one.state.serving?.settings.size]).toEqual(["running", "medium"]);
   });
 
+  test("an engine that ends with 137 saw by itself that it is out of memory", () => {
+    const one = Driven.at("deploying");
+    expect(one.exit(one.engineSlot(), 137).state.candidate?.trouble?.code).toBe("oom");
+  });
+
   test("deploying: out of memory and not rescued ends in failed, with that reason", () => {
     const one = Driven.at("deploying");
     for (let i = 0; i < 20 && one.status === "deploying"; i++) {

@@ -47,7 +47,7 @@ describe("an instance on a host", () => {
     const engine = await waitFor(id, 2);
     expect(engine.spec.environment[REPORT_ENV.password]).toBe("pw");
     expect(engine.spec.environment[REPORT_ENV.token]).toMatch(/^lampw_/);
-    expect(engine.spec.files).toEqual([{ destination: "engine.mjs", content: "x" }]);
+    expect(JSON.parse(engine.spec.environment[REPORT_ENV.task] as string)).toMatchObject({ artifact: { kept: false } });
     expect(engine.spec.memory_limit_bytes).toBe(512 * 1024 ** 2);
     // The password is with the host's books, sealed; what is logged or listed has neither.
     const kept = await runInDurableObject(env.HOST.getByName(agent.id), (_host, { storage }) =>
@@ -123,6 +123,18 @@ describe("an instance on a host", () => {
     );
   });
 
+  test("deleted right after it was stopped, what its host still has of it goes all the same", async () => {
+    programsSay(WELL);
+    const id = await make();
+    await act(id, "provision");
+    await reach(id, "running");
+    const engine = await waitFor(id, 2);
+    await agent.exit(engine.id, 0);
+    await reach(id, "stopped");
+    await act(id, "delete");
+    await until(() => engines(id).length === 0, "gone from the host");
+  });
+
   test("late reports, repeated ones, and those of former generations change nothing", async () => {
     const id = await make();
     await act(id, "provision");
@@ -147,6 +159,28 @@ describe("an instance on a host", () => {
     expect(bigger.spec.memory_limit_bytes).toBe(1024 ** 3);
     await report(bigger, { kind: "loaded", rows: 1, tables: 1 });
     expect((await view(id)).status).toBe("running");
+  });
+
+  test("an artifact whose parts were all sent is kept: another host gets it, and builds of the same input share it", async () => {
+    const id = await make();
+    await act(id, "provision");
+    await report(await waitFor(id, 0), { kind: "tested", test: GOOD_TEST });
+    const builder = await waitFor(id, 1);
+    const hash = "a".repeat(64);
+    await report(builder, { kind: "artifact", hash, part: 1, parts: 2, text: "world" });
+    expect((await instanceOf(id).artifact(hash)).ok).toBe(false);
+    await report(builder, { kind: "artifact", hash, part: 0, parts: 2, text: "hello " });
+    await report(builder, { kind: "artifact", hash, part: 0, parts: 2, text: "hello " });
+    await report(builder, built());
+    const engine = await waitFor(id, 2);
+    expect(JSON.parse(engine.spec.environment[REPORT_ENV.task] as string)).toMatchObject({
+      artifact: { hash, kept: true },
+    });
+    expect(await instanceOf(id).artifact(hash)).toEqual({ ok: true, value: "hello world" });
+    await report(engine, { kind: "loaded", rows: 1, tables: 1 });
+    await act(id, "terminate");
+    await reach(id, "terminated");
+    expect((await instanceOf(id).artifact(hash)).ok).toBe(false);
   });
 
   test("vitals are answered with orders, and make no revision; a change of replication does", async () => {
