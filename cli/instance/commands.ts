@@ -10,6 +10,7 @@ import { instanceInspectCommand } from "./inspect.ts";
 import { instanceKeyCommands } from "./keys.ts";
 import { instanceListCommand } from "./list.ts";
 import { instanceLogsCommand } from "./logs.ts";
+import { instanceQueryCommand } from "./query.ts";
 import { instanceUpdateCommand } from "./update.ts";
 
 const VERBS = [
@@ -21,6 +22,7 @@ const VERBS = [
   instanceDeleteCommand,
   buildsCommand,
   instanceKeyCommands,
+  instanceQueryCommand,
   instanceLogsCommand,
   instanceEventsCommand,
 ];

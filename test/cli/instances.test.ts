@@ -137,6 +137,64 @@ describe("instance actions", () => {
   });
 });
 
+describe("instance query and keys", () => {
+  test("a query goes to the engine with its key, and prints what it answers", async () => {
+    const engine = await scriptedServer((one, response) =>
+      one.body.startsWith("users")
+        ? json(response, 200, [{ id: 1 }])
+        : json(response, 422, {
+            code: "unknown_table",
+            detail: "there is no user",
+            line: 1,
+            column: 1,
+            nearest: ["users"],
+          }),
+    );
+    closers.push(engine.close);
+    const { env } = await serve((_one, response) => json(response, 200, view({ endpoint_url: engine.url })));
+    const good = await lamplighter(["instance", "query", "shop-read", "users { id }", "--key", "rxk_a.b"], { env });
+    expect(good).toMatchObject({ code: 0, out: '[{"id":1}]\n' });
+    expect(engine.seen[0]).toMatchObject({
+      url: "/query",
+      body: "users { id }",
+      headers: { authorization: "Bearer rxk_a.b" },
+    });
+    const bad = await lamplighter(["instance", "query", "shop-read", "--key", "rxk_a.b"], {
+      env,
+      stdin: "user { id }",
+    });
+    expect([bad.code, bad.err]).toEqual([
+      1,
+      expect.stringContaining("unknown_table (line 1, column 1): there is no user"),
+    ]);
+    expect(bad.err).toContain("users");
+    expect((await lamplighter(["instance", "query", "shop-read", "users { id }"], { env })).code).toBe(2);
+  });
+
+  test("a new key is the only thing on stdout", async () => {
+    const made = { id: "key_1", name: "web", key: "rxk_key_1.mac" };
+    const { env, seen } = await serve((_one, response) => json(response, 201, made));
+    const args = [
+      "instance",
+      "keys",
+      "create",
+      "shop-read",
+      "web",
+      "--table",
+      "products",
+      "--row",
+      "products=active = true",
+    ];
+    const answer = await lamplighter(args, { env });
+    expect([answer.code, answer.out]).toEqual([0, "rxk_key_1.mac\n"]);
+    expect(JSON.parse(seen.at(-1)?.body ?? "")).toEqual({
+      name: "web",
+      tables: ["products"],
+      rows: { products: "active = true" },
+    });
+  });
+});
+
 describe("connection", () => {
   test("create takes the password from standard input, and shows it nowhere", async () => {
     const made = { id: CONNECTION, name: "shop-mysql", namespace: "shop" };
