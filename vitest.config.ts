@@ -16,7 +16,14 @@ const onRealParts = { testTimeout: 30_000, hookTimeout: 60_000 };
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "decide", include: ["test/decide/**/*.test.ts", "test/*.test.ts"], sequence: first, testTimeout: 30_000 } },
+      {
+        test: {
+          name: "decide",
+          include: ["test/decide/**/*.test.ts", "test/*.test.ts"],
+          sequence: first,
+          testTimeout: 30_000,
+        },
+      },
       {
         plugins: [
           cloudflareTest({

@@ -39,7 +39,7 @@ async function onSimulatedHost({ quick, say, after }: Setting): Promise<Line[]> 
     const from = performance.now();
     await applied(site, file);
     answered.push(since(from));
-    await untilCounted(site, wave, "running", count, 20);
+    await untilCounted(site, wave, "running", count);
     running.push(since(from));
     const before = performance.now();
     await applied(site, file);
@@ -78,7 +78,7 @@ async function onThisMachine({ quick, say, after }: Setting): Promise<Line[]> {
   const from = performance.now();
   await applied(site, file, "--wait");
   const ours = distribution([since(from)]);
-  await untilCounted(site, wave, "running", count, 20);
+  await untilCounted(site, wave, "running", count);
   for (const { id } of await site.client.json<{ id: string }[]>(
     "GET",
     `/deployments?namespace=${NAMESPACE}&limit=1000`,

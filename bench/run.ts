@@ -5,14 +5,27 @@ import { apply } from "./apply.ts";
 import { createToRunning } from "./create-to-running.ts";
 import { deathToStatus } from "./death-to-status.ts";
 import type { Figure, Line, Setting } from "./figure.ts";
+import { gateway } from "./gateway.ts";
 import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
+import { postgresStart } from "./postgres-start.ts";
 import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
 import { webhooks } from "./webhooks.ts";
 
-const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, apply, webhooks, restart, idle, memory];
+const FIGURES: readonly Figure[] = [
+  createToRunning,
+  deathToStatus,
+  requests,
+  apply,
+  webhooks,
+  restart,
+  idle,
+  memory,
+  gateway,
+  postgresStart,
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

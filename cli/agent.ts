@@ -73,7 +73,7 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
     name: options.name,
     labels: keyValues(options.label ?? [], "--label"),
     transport,
-    listen: options.listen === undefined ? undefined : listenAddress(options.listen),
+    listen: options.listen === undefined ? undefined : listenAddress(options.listen, "--listen", "0.0.0.0:7443"),
     endpoint: options.endpoint,
     runtimes,
     policyFile: options.policy,

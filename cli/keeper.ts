@@ -61,7 +61,7 @@ async function keeper(options: Options, around: Surroundings): Promise<void> {
   const running = await runKeeper({
     dataDir: options.data,
     name: options.name,
-    listen: listenAddress(options.listen),
+    listen: listenAddress(options.listen, "--listen", "0.0.0.0:7431"),
     token,
     store,
     tls: tlsOf(options),

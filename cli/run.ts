@@ -16,6 +16,7 @@ import { explainCommand } from "./deployment/explain.ts";
 import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
+import { gatewayCommand } from "./gateway.ts";
 import { hookCommands } from "./hook/commands.ts";
 import { hostCommands } from "./host/commands.ts";
 import { instanceCommands } from "./instance/commands.ts";
@@ -90,6 +91,7 @@ export function program(around: Surroundings): Command {
   demoCommand(root, around);
   agentCommand(root, around);
   keeperCommand(root, around);
+  gatewayCommand(root, around);
   root.commandsGroup("Deploy:");
   applyCommand(root, around);
   diffCommand(root, around);

@@ -17,6 +17,7 @@ export type StoredFile = { storedBytes: number; sha256: string };
 /** A frame's own checksum makes a damaged file an error when it is unpacked. */
 const zstd = () =>
   createZstdCompress({
+    chunkSize: 512 * 1024,
     params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 },
   });
 

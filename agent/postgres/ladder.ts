@@ -46,7 +46,7 @@ export type StartFacts = {
   driver: "process" | "container";
 };
 
-/** The rungs are numbered as in docs/design/databases.md: the higher, the longer a start takes. */
+/** The rungs are numbered as in docs/design/writers.md: the higher, the longer a start takes. */
 export type Decision =
   | { do: "nothing"; rung: 1; why: string }
   /** Stop what runs, and decide again. */

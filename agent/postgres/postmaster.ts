@@ -11,6 +11,9 @@ import { SUPERUSER } from "./parameters.ts";
 
 export type Place = { pgdata: string; socketFolder: string; port: number };
 
+/** `settings` go before what the file says. */
+export type Launch = { configFile: string; logFile: string; account: Account; settings?: Record<string, string> };
+
 /** How often a starting PostgreSQL is tried. Its start takes some tens of milliseconds. */
 const PROBE_EVERY_MS = 3;
 const LOOK_EVERY_MS = 100;
@@ -27,11 +30,15 @@ export class Postmaster {
   static async start(
     binaries: string,
     place: Place,
-    { configFile, logFile, account }: { configFile: string; logFile: string; account: Account },
+    { configFile, logFile, account, settings = {} }: Launch,
   ): Promise<Postmaster> {
+    const options = Object.entries({ config_file: configFile, ...settings }).flatMap(([name, value]) => [
+      "-c",
+      `${name}=${value}`,
+    ]);
     const log = await open(logFile, "a", 0o640);
     try {
-      const child = spawn(join(binaries, "postgres"), ["-D", place.pgdata, "-c", `config_file=${configFile}`], {
+      const child = spawn(join(binaries, "postgres"), ["-D", place.pgdata, ...options], {
         ...asUser(account),
         cwd: "/",
         detached: true,

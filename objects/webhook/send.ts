@@ -160,5 +160,7 @@ export const harmless = (text: string): string =>
 
 function connectionError(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
+  // What the runtime says of names that resolve to nothing, among others, helps nobody but its makers.
+  if (text.startsWith("internal error")) return "not reached: no connection (is the name right, and does it listen?)";
   return `not reached: ${harmless(text.slice(0, 200))}`;
 }

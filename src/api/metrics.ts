@@ -1,8 +1,8 @@
 import { z } from "zod";
+import { EXPOSITION_TYPE, expose, type Series, sample } from "../../contract/exposition.ts";
 import { HOST_STATUSES } from "../../contract/host.ts";
 import { DELIVERY_STATUSES } from "../../contract/webhook-endpoint.ts";
 import { jsonText } from "../answer.ts";
-import { EXPOSITION_TYPE, expose, type Series, sample } from "../exposition.ts";
 import { type Figures, gatherFigures } from "../figures.ts";
 import { fail } from "../problem.ts";
 import { route } from "../route.ts";
