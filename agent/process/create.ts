@@ -46,7 +46,7 @@ export type Making = {
   controlUrl?: string | undefined;
 };
 
-/** Where the programs are that come with the agent. */
+/** Where the programs are that come with the agent; those of the same name that its owner put into the PATH come before them. */
 const OWN_PROGRAMS = join(import.meta.dirname, "..", "..", "bin");
 
 /** Puts everything in place that a shim needs, its intent last; answers why it cannot be. Safe to repeat after a crash at any point. */
@@ -74,7 +74,7 @@ export async function prepare(
 
   const reports = spec.environment[REPORT_ENV.path] !== undefined;
   const usual = spec.environment.PATH ?? defaultPath(process.env.PATH);
-  const path = reports ? `${OWN_PROGRAMS}${delimiter}${usual}` : usual;
+  const path = reports ? `${usual}${delimiter}${OWN_PROGRAMS}` : usual;
   const files = await filesFor(workload, folders, account);
   if (typeof files !== "string" && files !== null) return files;
   const command = spec.command[0] as string;

@@ -210,3 +210,7 @@ export function finishInto(draft: Draft, to: InstanceStatus, outcome: "succeeded
   become(draft, to);
   finish(draft, outcome, message);
 }
+
+/** `3 rows of 1 table`. */
+export const rowsText = ({ rows, tables }: { rows: number; tables: number }): string =>
+  `${rows} ${rows === 1 ? "row" : "rows"} of ${tables} ${tables === 1 ? "table" : "tables"}`;

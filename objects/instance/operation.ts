@@ -2,7 +2,7 @@ import { type Engine, type Operation, SLOT } from "../../contract/instance.ts";
 import { GOAL_OF, type InstanceAction, instanceVerdict, isGoalAction } from "../../contract/instance-action.ts";
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
-import { become, type Draft, extend, fail, finishInto, leave, newRunner, note, standingOf } from "./draft.ts";
+import { become, type Draft, extend, fail, finishInto, leave, newRunner, note, rowsText, standingOf } from "./draft.ts";
 
 /** What each action does, and how what is under way ends. */
 
@@ -48,12 +48,14 @@ const ACTS: Record<InstanceAction, (draft: Draft, asked: Act) => void> = {
     begin(draft, asked, null);
     leave(draft, draft.serving?.runner ?? null);
     draft.serving = null;
+    draft.replication = null;
     become(draft, "pausing");
   },
   terminate: (draft, asked) => {
     begin(draft, asked, null);
     leave(draft, draft.serving?.runner ?? null);
     draft.serving = null;
+    draft.replication = null;
     become(draft, "terminating");
   },
   // That it is gone is the shell's: nothing is left to decide about.
@@ -186,7 +188,7 @@ export function takeOver(draft: Draft, loaded: { rows: number; tables: number })
   draft.last_error = null;
   draft.idle_since = facts.now;
   if (operation.action === "rebuild" || operation.action === "provision") draft.drift = null;
-  note(draft, "info", "engine", "engine_ready", `serves ${loaded.rows} rows of ${loaded.tables} tables`, {
+  note(draft, "info", "engine", "engine_ready", `serves ${rowsText(loaded)}`, {
     build_id: candidate.build_id,
     ...loaded,
   });

@@ -47,7 +47,7 @@ export function programSpec(program: Program): WorkloadSpec {
     ports: isEngine ? [{ target: ENGINE_PORT, protocol: "tcp" }] : [],
     mounts: [],
     user: { id: null, group: null, privileged: false },
-    network: "host",
+    network: "bridge",
     // A share is reserved; what nobody else uses a program may take, an engine that loads above all.
     cpu_limit_millis: null,
     memory_limit_bytes: isEngine ? memory_bytes : null,

@@ -1,5 +1,5 @@
 import type { EngineVitals, Report, ReportBody, SourceTest } from "../../contract/instance-report.ts";
-import { become, type Draft, fail, leave, note, runnerAt } from "./draft.ts";
+import { become, type Draft, fail, leave, note, rowsText, runnerAt } from "./draft.ts";
 import { launch, takeOver, tested } from "./operation.ts";
 
 /** What the programs of an instance say of themselves. */
@@ -106,7 +106,7 @@ function onLoaded(
   }
   if (draft.serving === null || draft.serving.loaded !== null) return;
   draft.serving = { ...draft.serving, loaded: { rows, tables, at: draft.facts.now }, trouble: null };
-  note(draft, "info", "engine", "engine_recovered", `serves again, ${rows} rows of ${tables} tables`);
+  note(draft, "info", "engine", "engine_recovered", `serves again, ${rowsText({ rows, tables })}`);
 }
 
 function onFailed(draft: Draft, { code, message }: { code: string; message: string }, isServing: boolean): void {

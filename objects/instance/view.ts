@@ -2,7 +2,7 @@ import { buildView } from "../../contract/build.ts";
 import type { Engine, InstanceState, InstanceView } from "../../contract/instance.ts";
 import { GOAL_OF, instanceAllowedActions, type Standing } from "../../contract/instance-action.ts";
 import { changedSettings } from "../../contract/instance-settings.ts";
-import { isBare } from "./draft.ts";
+import { isBare, rowsText } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 
 export const standingOf = ({ state, image }: Pick<InstanceRecord, "state" | "image">): Standing => ({
@@ -113,7 +113,7 @@ function messageOf(state: InstanceState): string {
       if (serving?.loaded == null) return serving?.trouble?.message ?? "the engine is being started again";
       if (serving.trouble !== null) return serving.trouble.message;
       return last_error === null
-        ? `serves ${serving.loaded.rows} rows of ${serving.loaded.tables} tables`
+        ? `serves ${rowsText(serving.loaded)}`
         : `serves; the last rollout failed: ${last_error.message}`;
   }
 }

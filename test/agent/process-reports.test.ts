@@ -10,7 +10,7 @@ test("a program that reports is told where the control plane is, and finds the a
   const said = async (id: string) => (await linesOf(started.driver, id)).map(({ message }) => message).join();
   const reporting = await up(started, { command: SAY, environment: { [REPORT_ENV.path]: "/instances/x/reports" } });
   await eventually(async () => (await said(reporting.made.id)).includes("url="), "said");
-  expect(await said(reporting.made.id)).toMatch(/^url=http:\/\/control:7070 path=\S+\/bin:/);
+  expect(await said(reporting.made.id)).toMatch(/^url=http:\/\/control:7070 path=\S+:\S+\/bin$/);
   const other = await up(started, { command: SAY });
   await eventually(async () => (await said(other.made.id)).includes("url="), "said");
   expect(await said(other.made.id)).toMatch(/^url= /);
