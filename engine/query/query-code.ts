@@ -1,0 +1,192 @@
+import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import { ConditionCode, loop, type ShapeCode } from "./condition-code.ts";
+import type { Check, Field, List, Plan } from "./plan.ts";
+
+/**
+ * The code of one query: functions of rows of these very tables. It reads `P` (the values of the query's literals) and `X` (what the query has
+ * used up), and returns the answer as JSON. A list at the root also leaves in `X` whether there is more, and its last row.
+ */
+export function queryCode(shape: ShapeCode, plan: Plan): string {
+  return new QueryCode(shape).query(plan);
+}
+
+class QueryCode {
+  readonly #shape: ShapeCode;
+  readonly #conditions: ConditionCode;
+  readonly #functions: string[] = [];
+
+  constructor(shape: ShapeCode) {
+    this.#shape = shape;
+    this.#conditions = new ConditionCode(shape, (place) => `P[${place}]`);
+  }
+
+  query({ lists, batch }: Plan): string {
+    const made = lists.map(({ name, list }) => ({ name, code: `${this.#list(list)}()` }));
+    const answer = batch
+      ? `"{" + ${made.map(({ name, code }, i) => `${JSON.stringify(`${i === 0 ? "" : ","}${JSON.stringify(name)}:`)} + ${code}`).join(" + ")} + "}"`
+      : (made[0]?.code ?? "");
+    const tables = this.#shape.shape.tables.map((_, i) => `t${i}`).join(", ");
+    return `"use strict";
+let S, P, X, ${tables};
+${[...this.#functions, ...this.#conditions.functions].join("\n")}
+return (store, parameters, spent) => {
+  P = parameters; X = spent;
+  if (S !== store) ({ ${tables} } = S = store);
+  try { return ${answer}; } finally { X = P = null; }
+};`;
+  }
+
+  /** The name of a function: the rows of a list, given the row above. */
+  #list(list: List): string {
+    const name = `list${this.#functions.length}`;
+    const place = this.#functions.push("") - 1;
+    this.#functions[place] = `function ${name}(row) {${list.via?.kind === "one" ? this.#one(list) : this.#many(list)}}`;
+    return name;
+  }
+
+  #one(list: List): string {
+    const { table, via } = list;
+    if (via === null) throw new Error("the root has no row above it");
+    const index = this.#conditions.index(via);
+    return `
+  ${this.#conditions.probe(via, "row", 'return "null";')}
+  const r = t${table}.i${index}.find(0, t${table}.q${index});
+  if (r < 0 || !(${this.#where(list)})) return "null";
+  if (++X.rows > ${QUERY_LIMITS.rows}) X.tooManyRows();
+  return ${this.#row(list)};
+`;
+  }
+
+  #many(list: List): string {
+    const { table, via, order } = list;
+    const isRoot = via === null;
+    const most = isRoot ? QUERY_LIMITS.rootRows : QUERY_LIMITS.nestedRows;
+    const limit = list.limit === null ? most : `P[${list.limit}]`;
+    const isOrdered = order.length > 0;
+    // More than a nested list may have is an error, unless the query said how many it wants.
+    const beyond =
+      isRoot || list.limit !== null ? (isRoot ? "X.more = true; break scan;" : "break scan;") : `X.tooLong(${JSON.stringify(via.name)});`;
+    const emit = `if (++X.rows > ${QUERY_LIMITS.rows}) X.tooManyRows();
+      ${isRoot ? "X.last = r;" : ""}
+      out += (out === "" ? "" : ",") + ${this.#row(list)};`;
+    const skip = list.after === null || !isOrdered ? "" : `if (order(r, 1) <= 0) continue;`;
+    const body = isOrdered
+      ? `${skip} if (${this.#where(list)}) {
+        found.push(r);
+        if (found.length >= most) { found.sort(order); found.length = wanted; }
+      }`
+      : `if (!(${this.#where(list)})) continue;
+      if (skip > 0) { skip--; continue; }
+      if (left-- === 0) { ${beyond} }
+      ${emit}`;
+    const start = `
+  ${list.after === null ? "" : this.#cursor(list, list.after)}
+  let out = "", left = ${limit}, skip = ${list.offset === null ? 0 : `P[${list.offset}]`};
+  ${via === null ? this.#rootRange(list) : `${this.#conditions.probe(via, "row", 'return "[]";')} ${this.#conditions.range(table, this.#conditions.index(via))}`}`;
+    if (!isOrdered) return `${start}\n  ${loop(body)}\n  return "[" + out + "]";\n`;
+    return `${start}
+  const order = (a, b) => ${this.#order(list)};
+  const found = [], wanted = skip + left + 1, most = Math.max(4096, 2 * wanted);
+  ${loop(body)}
+  found.sort(order);
+  scan: for (let at = skip; at < found.length; at++) {
+    const r = found[at];
+    if (left-- === 0) { ${beyond} }
+    ${emit}
+  }
+  return "[" + out + "]";
+`;
+  }
+
+  /** Statements: the values that a cursor goes on from go to row 1. */
+  #cursor(list: List, after: number): string {
+    const t = `t${list.table}`;
+    const columns = cursorColumns(this.#shape, list);
+    const sets = columns.map((place, i) => {
+      const column = this.#shape.column(list.table, place);
+      return `{ const value = cells[${i}]; ${column.set(t, "1", "value")} }`;
+    });
+    return `{ const cells = X.readCursor(P[${after}]); ${sets.join(" ")} }`;
+  }
+
+  #order({ table, order }: List): string {
+    const t = `t${table}`;
+    const parts = order.map(({ column, descending }) => {
+      const code = this.#shape.column(table, column).compare(t, "a", "b");
+      return descending ? `-${code}` : code;
+    });
+    return `${parts.join(" || ")} || ${t}.i0.compare(a, b)`;
+  }
+
+  /** Where at the root to look: at rows with one value of an index, if the query says which; at all of them otherwise. */
+  #rootRange({ table, where, order, after }: List): string {
+    const t = `t${table}`;
+    const isByKey = order.length === 0;
+    const equal = new Map<number, number>();
+    for (const part of parts(where)) if (part.kind === "compare" && part.operator === "=") equal.set(part.column, part.value);
+    const plans = this.#shape.indexes[table] ?? [];
+    const found = plans.findIndex(
+      ({ columns }) => columns.length > 0 && columns.every((place) => equal.has(place)) && !this.#holdsTooMuch(table, columns),
+    );
+    // Rows with one value of an index are in the order of the key, too.
+    const past = isByKey && after !== null;
+    if (found >= 0) {
+      const probes = (plans[found]?.columns ?? []).map((place) => {
+        const column = this.#shape.column(table, place);
+        const value = `P[${equal.get(place)}]`;
+        return `{ const value = ${column.storage === "Int32Array" ? `Number(${value})` : value}; ${column.set(t, "0", "value")} }`;
+      });
+      const skip = past ? "index.seek(1, index.compare, true);" : "";
+      if (!past) return `${probes.join(" ")} ${this.#conditions.range(table, found)}`;
+      return `${probes.join(" ")} ${this.#conditions.range(table, found)} ${this.#copyProbe(table, plans[found]?.columns ?? [])} ${skip}
+  if (index.block > b || (index.block === b && index.offset > i)) { b = index.block; i = index.offset; }`;
+    }
+    return `const index = ${t}.i0; let b = 0, i = 0; const lastBlock = index.blocks.length, lastOffset = 0;
+  ${past ? "index.seek(1, index.compare, true); b = index.block; i = index.offset;" : ""}`;
+  }
+
+  /** Rows 0 and 1 are compared by whole indexes: what was looked for goes to both. */
+  #copyProbe(table: number, columns: readonly number[]): string {
+    const t = `t${table}`;
+    return columns
+      .filter((place) => !this.#shape.shape.tables[table]?.key.includes(place))
+      .map((place) => {
+        const column = this.#shape.column(table, place);
+        return column.copy(t, "1", t, "0", column);
+      })
+      .join(" ");
+  }
+
+  /** Columns whose values cannot be looked for as they are written in a query. */
+  #holdsTooMuch(table: number, columns: readonly number[]): boolean {
+    return columns.some((place) => this.#shape.column(table, place).type.kind === "json");
+  }
+
+  #where({ table, where }: List): string {
+    return where === null ? "true" : this.#conditions.holds(where, table, `t${table}`, "r");
+  }
+
+  #row(list: List): string {
+    const pieces = list.fields.map((field, i) => {
+      const before = JSON.stringify(`${i === 0 ? "{" : ","}${JSON.stringify(field.name)}:`);
+      return `${before} + ${this.#value(list, field)}`;
+    });
+    return `${pieces.join(" + ")} + "}"`;
+  }
+
+  #value({ table }: List, field: Field): string {
+    if (field.kind === "list") return `${this.#list(field.list)}(r)`;
+    return this.#shape.column(table, field.column).json(`t${table}`, "r");
+  }
+}
+
+/** What says where a row is in its list: what it is ordered by, and its key. */
+export function cursorColumns(shape: ShapeCode, { table, order }: List): number[] {
+  const key = shape.shape.tables[table]?.key ?? [];
+  return [...new Set([...order.map(({ column }) => column), ...key])];
+}
+
+function parts(check: Check | null): Check[] {
+  if (check === null) return [];
+  return check.kind === "and" ? check.parts.flatMap(parts) : [check];
+}
