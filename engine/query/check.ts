@@ -132,19 +132,26 @@ class Checker {
   #fields(place: number, items: readonly Item[], depth: number): Field[] {
     const table = tableAt(this.#shape, place);
     const fields = new Map<string, Field>();
+    const named = new Set<string>();
     for (const item of items) {
       if (item.kind === "all" || item.kind === "related") continue;
       const name = item.alias ?? item.name;
-      if (fields.has(name.text)) throw duplicate(name);
-      fields.set(name.text, { name: name.text, ...this.#field(place, item, depth) });
+      if (named.has(name.text)) throw duplicate(name);
+      named.add(name.text);
     }
+    // What a wildcard would bring is left to whoever names it.
+    const isFree = (name: string) => !named.has(name) && !fields.has(name);
     for (const item of items) {
-      if (item.kind !== "all" && item.kind !== "related") continue;
+      if (item.kind === "field" || item.kind === "nested") {
+        const { text } = item.alias ?? item.name;
+        fields.set(text, { name: text, ...this.#field(place, item, depth) });
+        continue;
+      }
       for (const [column, { name }] of table.columns.entries())
-        if (name !== null && !fields.has(name)) fields.set(name, { name, kind: "column", column });
+        if (name !== null && isFree(name)) fields.set(name, { name, kind: "column", column });
       if (item.kind !== "related") continue;
       for (const relation of table.relations) {
-        if (fields.has(relation.name) || !this.#permits(tableAt(this.#shape, relation.table).name)) continue;
+        if (!isFree(relation.name) || !this.#permits(tableAt(this.#shape, relation.table).name)) continue;
         const inside: Item[] = [{ kind: "all", at: item.at }];
         const selection = { args: NO_ARGUMENTS, items: inside, at: item.at };
         const list = this.#list(relation.table, hopOf(place, relation), selection, depth + 1);

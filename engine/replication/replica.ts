@@ -1,0 +1,439 @@
+import type { EngineHealth, EngineState, ReplicationState, SchemaDrift } from "../../contract/engine.ts";
+import type { SourceSchema } from "../../contract/source-schema.ts";
+import type { Shape } from "../shape/shape.ts";
+import { SourceFailure, sourceFailure } from "../source/failure.ts";
+import type { Position, Sink, Source, Transaction } from "../source/source.ts";
+import type { Store, Table } from "../store/table.ts";
+import { Backoff, sleep } from "./backoff.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { additionsOf, driftOf } from "./drift.ts";
+import type { MemoryLimit } from "./memory.ts";
+import { applyChange, emptyTable, Reloads, withTables } from "./reloads.ts";
+
+export type ReplicaOptions = {
+  shape: Shape;
+  source: Source;
+  createStore: () => Store;
+  memory: MemoryLimit;
+  intervalMs: number;
+  safetyNetMs: number | null;
+  checkpoint: { at: Checkpoint; everyMs: number } | null;
+  log: (level: "debug" | "info" | "warn" | "error", text: string) => void;
+};
+
+const LONGEST_WAIT_MS = 10_000;
+const DRIFT_EVERY_MS = 60_000;
+
+/** The copy of a source: its rows as of one position, and what keeps them new. Whoever reads `store` at one moment reads one state of the source. */
+export class Replica {
+  store: Store;
+  state: EngineState = "loading";
+  replication: ReplicationState = "starting";
+  reason: EngineHealth["replication"]["reason"];
+  failure: EngineHealth["failure"] = null;
+  position: Position | null = null;
+  /** Rises with everything that changes what a query may see. */
+  snapshot = 0;
+  transactions = 0;
+  resyncs = 0;
+  drift: SchemaDrift[] = [];
+  load: EngineHealth["load"] = { table: null, tables: 0, tables_done: 0, rows: 0, rows_expected: null };
+  readonly #options: ReplicaOptions;
+  readonly #reloads: Reloads;
+  readonly #stopped = new AbortController();
+  readonly #backoff = new Backoff(100, LONGEST_WAIT_MS);
+  /** Ends the stream, or the wait for the next one. */
+  #current = new AbortController();
+  #isPaused = false;
+  #syncedAt: number | null = null;
+  #dirty = new Set<number>();
+  #isReloading = false;
+  /** Ends the wait before a reload. */
+  #hurry: () => void = () => {};
+  #held: Promise<void> | null = null;
+  #waiting = new Set<() => void>();
+  #built: SourceSchema | null = null;
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options;
+    this.store = options.createStore();
+    this.#reloads = new Reloads(options.source, options.shape, options.createStore);
+    this.reason = options.source.reason;
+  }
+
+  /** When all that the source had was here, ms ago. */
+  get ageMs(): number | null {
+    return this.#syncedAt === null ? null : Math.max(0, Date.now() - this.#syncedAt);
+  }
+
+  /** Until it is stopped. Fails when it cannot go on at all. */
+  async run(): Promise<void> {
+    const timers = [this.#every(DRIFT_EVERY_MS, () => this.#lookForDrift())];
+    const { checkpoint, safetyNetMs, intervalMs, source } = this.#options;
+    try {
+      await this.#start();
+      if (safetyNetMs !== null && source.mode !== "poll") timers.push(this.#every(safetyNetMs, async () => this.reload()));
+      const { unseen } = source;
+      if (unseen.length > 0) timers.push(this.#every(intervalMs, async () => this.#reloadSoon(unseen, 0)));
+      if (checkpoint !== null) timers.push(this.#every(checkpoint.everyMs, () => this.checkpoint()));
+      timers.push(this.#every(1000, async () => this.#options.memory.check("what was written to the source")));
+      while (!this.#stopped.signal.aborted) {
+        this.#current = new AbortController();
+        if (this.#isPaused) await sleep(2 ** 30, this.#current.signal);
+        else if (source.mode === "poll") await this.#poll();
+        else await this.#follow();
+      }
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    } finally {
+      for (const timer of timers) clearInterval(timer);
+      await source.close();
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#current.abort();
+  }
+
+  /** What is here stays as it is until `resume`. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#become("paused");
+    this.#current.abort();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#become("catching_up");
+    this.#current.abort();
+  }
+
+  /** Reads everything again. The old rows are answered until then. */
+  reload(): void {
+    if (this.#options.source.mode === "poll") this.#current.abort();
+    else this.#reloadSoon([...this.#options.shape.tables.keys()], 0);
+  }
+
+  /** Whether everything up to a position of the source is here, now or within so many ms. */
+  async reaches(position: Position, withinMs: number): Promise<boolean> {
+    const end = performance.now() + withinMs;
+    const isHere = () => this.position !== null && this.#options.source.compare(this.position, position) >= 0;
+    while (!isHere() || this.#isBehind) {
+      if (this.#isBehind) this.#hurry();
+      const left = end - performance.now();
+      if (left <= 0 || this.#stopped.signal.aborted) return false;
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          clearTimeout(timer);
+          this.#waiting.delete(done);
+          resolve();
+        };
+        const timer = setTimeout(done, left);
+        this.#waiting.add(done);
+      });
+    }
+    return true;
+  }
+
+  /** Keeps the rows on disk, as of one position. */
+  async checkpoint(): Promise<void> {
+    const { checkpoint, source } = this.#options;
+    const { position } = this;
+    if (checkpoint === null || position === null || this.#held !== null || source.mode === "poll") return;
+    if (this.#isBehind || this.state !== "serving") return;
+    // Until it is written nothing is applied, and queries go on.
+    const writing = checkpoint.at.write(this.store, position.text, this.snapshot).then(
+      () => source.forget(position),
+      (error: unknown) => this.#options.log("warn", `no checkpoint: ${error}`),
+    );
+    this.#held = writing.finally(() => {
+      this.#held = null;
+    });
+    await this.#held;
+  }
+
+  async #start(): Promise<void> {
+    const { checkpoint, source, log, createStore } = this.#options;
+    const kept = await checkpoint?.at.read(this.store);
+    const position = kept ? source.parse(kept.position) : null;
+    if (kept && position !== null && source.mode !== "poll") {
+      log("info", `goes on from the checkpoint at ${kept.position}`);
+      this.position = position;
+      this.snapshot = kept.snapshot;
+      // It is served only when it is as new as the source was at its start.
+      await this.#catchUpFirst();
+      return;
+    }
+    this.store = createStore();
+    await this.#loadAll();
+    this.state = "serving";
+  }
+
+  async #catchUpFirst(): Promise<void> {
+    const { source, log } = this.#options;
+    this.#built = await this.#insist(() => source.schema());
+    const wanted = await this.#insist(() => source.now());
+    void this.reaches(wanted, 2 ** 30).then(() => {
+      if (this.state !== "loading") return;
+      log("info", "has caught up from its checkpoint");
+      this.state = "serving";
+    });
+  }
+
+  /** Everything anew, at one position. */
+  async #loadAll(): Promise<void> {
+    const { source, createStore, shape, log } = this.#options;
+    const started = performance.now();
+    this.#built = await this.#insist(() => source.schema());
+    this.#refuseDrift(driftOf(shape, this.#built));
+    this.load = { table: null, tables: shape.tables.length, tables_done: 0, rows: 0, rows_expected: await source.estimate().catch(() => null) };
+    const store = await this.#insist(async () => {
+      const fresh = createStore();
+      this.load = { ...this.load, rows: 0, tables_done: 0 };
+      const at = Date.now();
+      const position = await this.#read(new Map(fresh.tables.entries()), true);
+      return { fresh, position, at };
+    });
+    this.#reloads.clear();
+    this.store = store.fresh;
+    this.#moveTo(store.position);
+    this.#syncedAt = store.at;
+    this.snapshot++;
+    log("info", `loaded ${this.load.rows} rows in ${Math.round(performance.now() - started)} ms, at ${store.position.text}`);
+  }
+
+  async #read(tables: ReadonlyMap<number, Table>, showProgress: boolean): Promise<Position> {
+    const { source, shape, memory } = this.#options;
+    let name = "";
+    const position = await source.snapshot(tables, {
+      table: (place) => {
+        if (showProgress && name !== "") this.load = { ...this.load, tables_done: this.load.tables_done + 1 };
+        name = shape.tables[place]?.name ?? "";
+        if (showProgress) this.load = { ...this.load, table: name };
+      },
+      rows: (count) => {
+        if (showProgress) this.load = { ...this.load, rows: this.load.rows + count };
+        memory.check(`loading ${name}`);
+      },
+    });
+    for (const table of tables.values()) {
+      table.finish();
+      await new Promise(setImmediate);
+    }
+    memory.check("what was loaded");
+    if (showProgress) this.load = { ...this.load, table: null, tables_done: tables.size };
+    return position;
+  }
+
+  async #follow(): Promise<void> {
+    const { source, log } = this.#options;
+    const signal = this.#current.signal;
+    if (this.position === null) throw new Error("nothing was loaded");
+    if (this.replication !== "drifted") this.#become(this.replication === "reconnecting" ? "reconnecting" : "catching_up", this.reason);
+    try {
+      await source.follow(this.position, this.#sink(signal), signal);
+      if (!signal.aborted) throw new SourceFailure("stream_disconnected", "the stream ended");
+    } catch (thrown) {
+      const error = thrown instanceof SourceFailure ? thrown : sourceFailure(thrown, "stream_disconnected");
+      if (error.code === "oom") throw error;
+      log("warn", `${error.code}: ${error.message}`);
+      const reason = { code: error.code, message: error.message };
+      if (error.code === "schema_drift") {
+        this.#become("drifted", reason);
+        await sleep(DRIFT_EVERY_MS, signal);
+        if (!signal.aborted) await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
+      } else if (error.code === "log_purged") await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
+      else {
+        this.#become("reconnecting", reason);
+        await sleep(this.#backoff.next(), signal);
+      }
+    }
+  }
+
+  /** What was here is answered still, whatever the source says now; only without memory there is no going on. */
+  async #waitAfter(error: unknown, signal: AbortSignal): Promise<void> {
+    const { code, message } = sourceFailure(error, "stream_disconnected");
+    if (code === "oom" || this.state !== "serving") throw error;
+    this.#options.log("warn", `${code}: ${message}`);
+    this.#become(code === "schema_drift" ? "drifted" : "reconnecting", { code, message });
+    await sleep(this.#backoff.next(), signal);
+  }
+
+  /** The stream cannot go on where it ended. */
+  async #resync(reason: NonNullable<EngineHealth["replication"]["reason"]>): Promise<void> {
+    this.#become("resyncing", reason);
+    this.resyncs++;
+    await this.#loadAll();
+    if (this.state === "loading") this.state = "serving";
+    this.#become("catching_up");
+  }
+
+  async #poll(): Promise<void> {
+    const { intervalMs } = this.#options;
+    this.#become("live", this.#options.source.reason);
+    await sleep(intervalMs, this.#current.signal);
+    if (this.#isPaused || this.#stopped.signal.aborted) return;
+    await this.#loadAll().catch((error: unknown) => this.#waitAfter(error, this.#current.signal));
+  }
+
+  #sink(signal: AbortSignal): Sink {
+    return {
+      apply: (transaction) => {
+        if (signal.aborted) return undefined;
+        if (this.#held !== null) return this.#held.then(() => this.#apply(transaction));
+        this.#apply(transaction);
+        return undefined;
+      },
+      caughtUp: (position) => {
+        if (signal.aborted || this.#held !== null) return;
+        this.#install(this.#reloads.due(position, false));
+        this.#syncedAt = Date.now();
+        this.#moveTo(position);
+        this.#backoff.reset();
+        if (this.replication !== "live") this.#become("live");
+      },
+      redefined: () => this.#lookForDrift(),
+    };
+  }
+
+  /** At once, so that no query sees half of it. */
+  #apply(transaction: Transaction): void {
+    const { shape, createStore } = this.#options;
+    const { position, changes, reload, truncated, at } = transaction;
+    this.#install(this.#reloads.due(position, true));
+    this.#reloads.note(transaction);
+    if (truncated.length > 0) this.#install(new Map(truncated.map((place) => [place, emptyTable(createStore, place)])));
+    const { tables } = this.store;
+    for (const change of changes) applyChange(shape, tables[change.table] as Table, change);
+    if (changes.length > 0) this.snapshot++;
+    this.transactions++;
+    this.#install(this.#reloads.due(position, false));
+    if (at !== null) this.#syncedAt = Math.max(this.#syncedAt ?? 0, Math.min(at, Date.now()));
+    this.#moveTo(position);
+    if (reload.length > 0) {
+      const isByNature = reload.every((place) => shape.tables[place]?.wholeTable !== null);
+      this.#reloadSoon(reload, isByNature ? this.#options.intervalMs : 0);
+    }
+  }
+
+  #install(tables: ReadonlyMap<number, Table>): void {
+    if (tables.size === 0) return;
+    this.store = withTables(this.store, tables);
+    this.snapshot++;
+  }
+
+  #moveTo(position: Position): void {
+    this.position = position;
+    const { checkpoint, source } = this.#options;
+    if (checkpoint === null) source.forget(position);
+    this.#tellWaiting();
+  }
+
+  #tellWaiting(): void {
+    for (const done of this.#waiting) done();
+  }
+
+  /** The rows of some table are older than the position says. */
+  get #isBehind(): boolean {
+    return this.#dirty.size > 0 || this.#reloads.size > 0;
+  }
+
+  /** Many changes of one table in a short time are one reload. */
+  #reloadSoon(places: readonly number[], inMs: number): void {
+    for (const place of places) this.#dirty.add(place);
+    if (inMs === 0) this.#hurry();
+    if (this.#isReloading) return;
+    this.#isReloading = true;
+    const hurry = new AbortController();
+    this.#hurry = () => hurry.abort();
+    void sleep(inMs, hurry.signal).then(() => this.#reloadDirty());
+  }
+
+  async #reloadDirty(): Promise<void> {
+    if (this.#stopped.signal.aborted) return;
+    const { createStore, log } = this.#options;
+    const places = [...this.#dirty];
+    const fresh = createStore();
+    const tables = new Map(places.map((place) => [place, fresh.tables[place] as Table]));
+    const reload = this.#reloads.begin(tables);
+    this.#dirty.clear();
+    try {
+      const position = await this.#read(tables, false);
+      // Where nothing else happens, no event would come to put them in place.
+      if (this.#reloads.end(reload, position) && this.position !== null) {
+        this.#install(this.#reloads.due(this.position, false));
+        this.#tellWaiting();
+      }
+    } catch (error) {
+      this.#reloads.drop(reload);
+      if (error instanceof SourceFailure && error.code === "oom") return this.#fail(error);
+      log("warn", `tables could not be read again: ${error}`);
+      for (const place of places) this.#dirty.add(place);
+      await sleep(1000, this.#stopped.signal);
+    } finally {
+      this.#isReloading = false;
+      if (this.#dirty.size > 0) this.#reloadSoon([], this.#options.intervalMs);
+    }
+  }
+
+  async #lookForDrift(): Promise<void> {
+    if (this.state !== "serving" || this.#built === null) return;
+    const now = await this.#options.source.schema().catch(() => null);
+    if (now === null) return;
+    const drift = driftOf(this.#options.shape, now);
+    this.drift = [...drift, ...additionsOf(this.#built, now)];
+    if (this.#options.source.mode !== "poll") this.#refuseDrift(drift);
+  }
+
+  #refuseDrift(drift: readonly SchemaDrift[]): void {
+    const breaking = drift.filter((each) => each.breaking);
+    if (breaking.length === 0) return;
+    this.drift = [...drift];
+    throw new SourceFailure("schema_drift", `${breaking.map(({ detail }) => detail).join("; ")}: rebuild`);
+  }
+
+  /** Again and again where it may pass. */
+  async #insist<T>(attempt: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (thrown) {
+        const error = thrown instanceof SourceFailure ? thrown : sourceFailure(thrown, "initial_load_failed");
+        if (!error.mayPass || this.#stopped.signal.aborted) throw error;
+        this.#options.log("warn", `${error.code}: ${error.message}; tries again`);
+        this.reason = { code: error.code, message: error.message };
+        await sleep(this.#backoff.next(), this.#stopped.signal);
+      }
+    }
+  }
+
+  #become(state: ReplicationState, reason: EngineHealth["replication"]["reason"] = null): void {
+    if (this.#isPaused && state !== "paused") return;
+    if (this.replication !== state) this.#options.log("info", `replication: ${state}${reason ? ` (${reason.code})` : ""}`);
+    this.replication = state;
+    this.reason = reason;
+  }
+
+  #fail(error: unknown): void {
+    const { code, message } = sourceFailure(error, "initial_load_failed");
+    this.failure = { code, message };
+    this.state = "failed";
+    this.#stopped.abort();
+    this.#current.abort();
+  }
+
+  #every(milliseconds: number, work: () => Promise<void>): NodeJS.Timeout {
+    const timer = setInterval(() => {
+      work().catch((error: unknown) => {
+        if (error instanceof SourceFailure && error.code === "oom") this.#fail(error);
+        else if (error instanceof SourceFailure && error.code === "schema_drift") this.#become("drifted", { code: error.code, message: error.message });
+        else this.#options.log("warn", String(error));
+      });
+    }, milliseconds);
+    timer.unref();
+    return timer;
+  }
+}
