@@ -45,8 +45,16 @@ export const SyncSettings = z.object({
   /** MySQL and MariaDB: unlike that of any other replica of the source. */
   serverId: z.int().min(1).max(4_294_967_295).nullable().default(null),
   /** PostgreSQL: made if they are missing and the user may. */
-  publication: z.string().regex(/^[a-z_][a-z0-9_]{0,62}$/).nullable().default(null),
-  slot: z.string().regex(/^[a-z0-9_]{1,63}$/).nullable().default(null),
+  publication: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]{0,62}$/)
+    .nullable()
+    .default(null),
+  slot: z
+    .string()
+    .regex(/^[a-z0-9_]{1,63}$/)
+    .nullable()
+    .default(null),
 });
 export type SyncSettings = z.infer<typeof SyncSettings>;
 
@@ -68,7 +76,14 @@ export const EngineKeys = z.object({ secret: z.string().min(16), keys: z.array(E
 export type EngineKeys = z.infer<typeof EngineKeys>;
 
 /** How much memory an engine may take, MiB. */
-export const ENGINE_SIZES = { nano: 512, small: 1024, medium: 2048, large: 8192, xlarge: 16_384, "2xlarge": 32_768 } as const;
+export const ENGINE_SIZES = {
+  nano: 512,
+  small: 1024,
+  medium: 2048,
+  large: 8192,
+  xlarge: 16_384,
+  "2xlarge": 32_768,
+} as const;
 export const EngineSize = z.enum(["nano", "small", "medium", "large", "xlarge", "2xlarge"]);
 export type EngineSize = z.infer<typeof EngineSize>;
 
@@ -84,7 +99,10 @@ export const EngineSettings = z.object({
   keys: EngineKeys,
   adminToken: z.string().min(16),
   /** A folder where the rows are kept with their position, so that a restart need not read everything again; null: nothing is kept. */
-  checkpoint: z.object({ folder: z.string(), everySeconds: z.number().positive().default(30) }).nullable().default(null),
+  checkpoint: z
+    .object({ folder: z.string(), everySeconds: z.number().positive().default(30) })
+    .nullable()
+    .default(null),
 });
 export type EngineSettings = z.infer<typeof EngineSettings>;
 
@@ -97,7 +115,15 @@ export type EngineState = z.infer<typeof EngineState>;
  * where it ended, and everything is read again; the old rows are answered until then. `paused`: as asked. `drifted`: the source's schema is no
  * longer what this engine was compiled from; it answers what it had until it is rebuilt.
  */
-export const ReplicationState = z.enum(["starting", "live", "catching_up", "reconnecting", "resyncing", "paused", "drifted"]);
+export const ReplicationState = z.enum([
+  "starting",
+  "live",
+  "catching_up",
+  "reconnecting",
+  "resyncing",
+  "paused",
+  "drifted",
+]);
 export type ReplicationState = z.infer<typeof ReplicationState>;
 
 export const SchemaDrift = z.object({
@@ -126,7 +152,13 @@ export const EngineHealth = z.object({
     transactions: z.int(),
   }),
   snapshot_id: z.int(),
-  load: z.object({ table: z.string().nullable(), tables: z.int(), tables_done: z.int(), rows: z.int(), rows_expected: z.int().nullable() }),
+  load: z.object({
+    table: z.string().nullable(),
+    tables: z.int(),
+    tables_done: z.int(),
+    rows: z.int(),
+    rows_expected: z.int().nullable(),
+  }),
   rows: z.record(z.string(), z.int()),
   drift: z.array(SchemaDrift),
   memory: z.object({ used_mb: z.number(), limit_mb: z.number() }),

@@ -18,7 +18,11 @@ export type ReflexTable = z.infer<typeof ReflexTable>;
 
 export const ReflexConfig = z.strictObject({
   version: z.literal(1, "expected 1"),
-  where: z.string().min(1).optional().describe("Rows that do not meet this are left out, in tables that have all of where_columns"),
+  where: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Rows that do not meet this are left out, in tables that have all of where_columns"),
   where_columns: strings.optional(),
   tables: z.array(ReflexTable).min(1).optional().describe("Tables that are not listed are left out; all when absent"),
   sync: z

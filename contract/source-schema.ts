@@ -39,6 +39,8 @@ export const ForeignKey = z.object({
   columns: z.array(z.string()).min(1),
   table: z.string(),
   references: z.array(z.string()).min(1),
+  /** Deleting or renumbering there changes rows here, and the log does not say which. */
+  cascades: z.boolean(),
 });
 export type ForeignKey = z.infer<typeof ForeignKey>;
 

@@ -8,8 +8,8 @@ import { ENGINE_SIZES, EngineSettings, EXIT_OUT_OF_MEMORY } from "../contract/en
 import { Checkpoint } from "./replication/checkpoint.ts";
 import { MemoryLimit } from "./replication/memory.ts";
 import { Replica } from "./replication/replica.ts";
-import { EngineServer } from "./serve/server.ts";
 import { Keys } from "./serve/keys.ts";
+import { EngineServer } from "./serve/server.ts";
 import type { Shape } from "./shape/shape.ts";
 import { openSource } from "./source/open.ts";
 import type { Store } from "./store/table.ts";
@@ -43,18 +43,31 @@ export async function runAsProgram(engine: Engine, meta: ImportMeta): Promise<vo
   process.exit(failure.code === "oom" ? EXIT_OUT_OF_MEMORY : 1);
 }
 
-export type Running = { url: string; ended: Promise<{ code: string; message: string } | null>; close(): Promise<void>; server: EngineServer };
+export type Running = {
+  url: string;
+  ended: Promise<{ code: string; message: string } | null>;
+  close(): Promise<void>;
+  server: EngineServer;
+};
 
 export async function startEngine(engine: Engine, settings: EngineSettings, build: string): Promise<Running> {
   const memory = new MemoryLimit(settings.memoryMb ?? ENGINE_SIZES[settings.size]);
   // Ours is told with a reason; V8's own limit only ends the process.
   setFlagsFromString(`--max-old-space-size=${memory.limitMb * 2}`);
   const log = (level: (typeof LEVELS)[number], text: string) => {
-    if (LEVELS.indexOf(level) >= LEVELS.indexOf(settings.logLevel)) console.error(JSON.stringify({ level, at: new Date().toISOString(), text }));
+    if (LEVELS.indexOf(level) >= LEVELS.indexOf(settings.logLevel))
+      console.error(JSON.stringify({ level, at: new Date().toISOString(), text }));
   };
   const { shape } = engine;
-  const sync = { ...settings.sync, interval: shape.sync.interval ?? settings.sync.interval, safetyNet: shape.sync.safetyNet ?? settings.sync.safetyNet };
-  const source = await openSource({ source: settings.source, shape, sync, instance: settings.instance, createStore: engine.createStore }, log);
+  const sync = {
+    ...settings.sync,
+    interval: shape.sync.interval ?? settings.sync.interval,
+    safetyNet: shape.sync.safetyNet ?? settings.sync.safetyNet,
+  };
+  const source = await openSource(
+    { source: settings.source, shape, sync, instance: settings.instance, createStore: engine.createStore },
+    log,
+  );
   if (settings.checkpoint !== null) await mkdir(settings.checkpoint.folder, { recursive: true, mode: 0o700 });
   const replica = new Replica({
     ...{ shape, source, createStore: engine.createStore, memory, log },
@@ -66,7 +79,10 @@ export async function startEngine(engine: Engine, settings: EngineSettings, buil
         : { at: new Checkpoint(settings.checkpoint.folder, build), everyMs: settings.checkpoint.everySeconds * 1000 },
   });
   const keys = new Keys(settings.keys);
-  const server = new EngineServer({ ...{ shape, openapi: engine.openapi, build, replica, source, keys, memory }, adminToken: settings.adminToken });
+  const server = new EngineServer({
+    ...{ shape, openapi: engine.openapi, build, replica, source, keys, memory },
+    adminToken: settings.adminToken,
+  });
   const url = await new Promise<string>((resolve, reject) => {
     server.http.once("error", reject);
     server.http.listen(settings.listen.port, settings.listen.host, () => {

@@ -16,11 +16,20 @@ export type Artifact = {
 };
 
 /** Generates the engine of a shape and bundles it to `<id>.mjs` in a folder, with `<id>.json` beside it. */
-export async function buildEngine(shape: Shape, folder: string, findings: readonly SourceFinding[] = []): Promise<Artifact> {
+export async function buildEngine(
+  shape: Shape,
+  folder: string,
+  findings: readonly SourceFinding[] = [],
+): Promise<Artifact> {
   const sources = dirname(import.meta.dirname);
   const openapi = openApiOf(shape);
   const result = await build({
-    stdin: { contents: engineCode(shape, openapi, sources), resolveDir: sources, sourcefile: "engine.js", loader: "js" },
+    stdin: {
+      contents: engineCode(shape, openapi, sources),
+      resolveDir: sources,
+      sourcefile: "engine.js",
+      loader: "js",
+    },
     absWorkingDir: dirname(sources),
     bundle: true,
     write: false,
@@ -50,4 +59,3 @@ async function writeWhole(path: string, contents: string | Uint8Array): Promise<
   await writeFile(draft, contents);
   await rename(draft, path);
 }
-

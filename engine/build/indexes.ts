@@ -1,7 +1,7 @@
 import { type Shape, tableAt } from "../shape/shape.ts";
 
 /** An index of a table: `i0` is the primary key, the others are for relations and for filters. */
-export type IndexPlan = { columns: number[]; /** No two rows have the same values. */ unique: boolean };
+export type IndexPlan = { columns: number[] /** No two rows have the same values. */; unique: boolean };
 
 /** Per table, what it has an index on: its key, both ends of relations, and what the source has an index on. */
 export function indexesOf(shape: Shape): IndexPlan[][] {

@@ -49,9 +49,19 @@ export function openApiOf(shape: Shape): Record<string, unknown> {
           },
         },
       },
-      "/health": { get: { operationId: "health", security: [], responses: { 200: { description: "Serving" }, 503: { description: "Loading or paused" } } } },
-      "/schema": { get: { operationId: "schema", responses: { 200: { description: "Tables, fields and relations" } } } },
-      "/metrics": { get: { operationId: "metrics", security: [], responses: { 200: { description: "Prometheus' text" } } } },
+      "/health": {
+        get: {
+          operationId: "health",
+          security: [],
+          responses: { 200: { description: "Serving" }, 503: { description: "Loading or paused" } },
+        },
+      },
+      "/schema": {
+        get: { operationId: "schema", responses: { 200: { description: "Tables, fields and relations" } } },
+      },
+      "/metrics": {
+        get: { operationId: "metrics", security: [], responses: { 200: { description: "Prometheus' text" } } },
+      },
     },
     components: {
       securitySchemes: { key: { type: "http", scheme: "bearer", description: "rxk_<id>.<hmac>" } },
@@ -74,7 +84,8 @@ export function openApiOf(shape: Shape): Record<string, unknown> {
   };
 }
 
-const schemaName = (table: string): string => (table === "Problem" ? "Problem_" : table.replace(/[^A-Za-z0-9._-]/g, "_"));
+const schemaName = (table: string): string =>
+  table === "Problem" ? "Problem_" : table.replace(/[^A-Za-z0-9._-]/g, "_");
 const ref = (table: string) => ({ $ref: `#/components/schemas/${schemaName(table)}` });
 
 function tableSchema(shape: Shape, table: ShapeTable): Record<string, unknown> {

@@ -1,5 +1,5 @@
-import { ColumnCode } from "../store/column-code.ts";
 import type { ShapeTable } from "../shape/shape.ts";
+import { ColumnCode } from "../store/column-code.ts";
 import type { IndexPlan } from "./indexes.ts";
 
 export const codesOf = (table: ShapeTable): ColumnCode[] =>
@@ -9,7 +9,12 @@ export const codesOf = (table: ShapeTable): ColumnCode[] =>
  * The class of one table. An index `i<n>` orders rows by its columns and then by the primary key; `q<n>` compares by its columns alone.
  * @param keeps an expression: whether `row` of `this` is one of those that are kept; null for all
  */
-export function tableClass(name: string, table: ShapeTable, indexes: readonly IndexPlan[], keeps: string | null): string {
+export function tableClass(
+  name: string,
+  table: ShapeTable,
+  indexes: readonly IndexPlan[],
+  keeps: string | null,
+): string {
   const columns = codesOf(table);
   const at = (place: number): ColumnCode => columns[place] as ColumnCode;
   const typed = columns.filter(({ storage }) => storage !== "Array");
@@ -18,7 +23,8 @@ export function tableClass(name: string, table: ShapeTable, indexes: readonly In
   const compare = (places: readonly number[]) =>
     places.map((place) => at(place).compare("this", "a", "b")).join(" || ") || "a - b";
   const tail = (plan: IndexPlan) => table.key.filter((place) => !plan.columns.includes(place));
-  const lines = (each: (column: ColumnCode) => string, of: readonly ColumnCode[] = columns) => of.map(each).join("\n    ");
+  const lines = (each: (column: ColumnCode) => string, of: readonly ColumnCode[] = columns) =>
+    of.map(each).join("\n    ");
   const secondary = indexes.map((_, i) => i).slice(1);
   const keyed = table.key.length > 0;
   // Without a key rows are told apart by their place, so that every order is whole.
@@ -34,8 +40,14 @@ export class ${name} {
     this.free = [];
     ${lines((c) => `this.c${c.place} = new ${c.storage}(64);`, typed)}
     ${lines((c) => `this.c${c.place} = [null, null];`, lists)}
-    ${lines((c) => `this.n${c.place} = new Uint8Array(64);`, columns.filter(({ isFlagged }) => isFlagged))}
-    ${lines((c) => `this.b${c.place} = new Map();`, columns.filter(({ isWide }) => isWide))}
+    ${lines(
+      (c) => `this.n${c.place} = new Uint8Array(64);`,
+      columns.filter(({ isFlagged }) => isFlagged),
+    )}
+    ${lines(
+      (c) => `this.b${c.place} = new Map();`,
+      columns.filter(({ isWide }) => isWide),
+    )}
     ${lines((c) => `this.p${c.place} = true; this.s${c.place} = new Interner();`, interned)}
     ${indexes.map((plan, i) => `this.q${i} = (a, b) => ${compare(plan.columns)};`).join("\n    ")}
     ${indexes.map((plan, i) => `this.i${i} = new OrderedRows((a, b) => ${order(plan, i)});`).join("\n    ")}
@@ -93,7 +105,10 @@ export class ${name} {
 
   forget(row) {
     ${lines((c) => `this.c${c.place}[row] = null;`, lists)}
-    ${lines((c) => `this.b${c.place}.delete(row);`, columns.filter(({ isWide }) => isWide))}
+    ${lines(
+      (c) => `this.b${c.place}.delete(row);`,
+      columns.filter(({ isWide }) => isWide),
+    )}
     this.free.push(row);
   }
 
@@ -167,8 +182,14 @@ export class ${name} {
     this.size = Math.max(64, dump.end);
     ${lines((c) => `this.c${c.place} = new ${c.storage}(this.size); this.c${c.place}.set(dump.c${c.place});`, typed)}
     ${lines((c) => `this.c${c.place} = dump.c${c.place};`, lists)}
-    ${lines((c) => `this.n${c.place} = new Uint8Array(this.size); this.n${c.place}.set(dump.n${c.place});`, columns.filter(({ isFlagged }) => isFlagged))}
-    ${lines((c) => `this.b${c.place} = dump.b${c.place};`, columns.filter(({ isWide }) => isWide))}
+    ${lines(
+      (c) => `this.n${c.place} = new Uint8Array(this.size); this.n${c.place}.set(dump.n${c.place});`,
+      columns.filter(({ isFlagged }) => isFlagged),
+    )}
+    ${lines(
+      (c) => `this.b${c.place} = dump.b${c.place};`,
+      columns.filter(({ isWide }) => isWide),
+    )}
     ${lines((c) => `this.p${c.place} = dump.p${c.place};`, interned)}
     this.finish();
   }

@@ -39,7 +39,9 @@ class Composer {
     const names = new Map(kept.map((table) => [table.name, this.#nameOf(table)]));
     this.#tellSameNames(kept, names);
     const visible = new Map(kept.map((table) => [table.name, this.#visible(table)]));
-    const fields = new Map(kept.map((table) => [table.name, this.#fieldNames(table, visible.get(table.name) ?? new Set())]));
+    const fields = new Map(
+      kept.map((table) => [table.name, this.#fieldNames(table, visible.get(table.name) ?? new Set())]),
+    );
     const { relations, findings } = derivedRelations(kept, ({ name }) => ({
       name: names.get(name) ?? name,
       fields: new Set(fields.get(name)?.values()),
@@ -47,14 +49,22 @@ class Composer {
     this.#findings.push(...findings);
     const chosen = new Map(kept.map((table) => [table.name, this.#chosen(table, relations.get(table.name) ?? [])]));
     const all = [...chosen.values()].flat();
-    const columns = new Map(kept.map((table) => [table.name, this.#columns(table, fields.get(table.name) ?? new Map(), all)]));
-    const tables = kept.map((table) => this.#table(table, names.get(table.name) ?? table.name, columns, chosen.get(table.name) ?? [], kept));
+    const columns = new Map(
+      kept.map((table) => [table.name, this.#columns(table, fields.get(table.name) ?? new Map(), all)]),
+    );
+    const tables = kept.map((table) =>
+      this.#table(table, names.get(table.name) ?? table.name, columns, chosen.get(table.name) ?? [], kept),
+    );
     const { sync, cdc_reconnect_mode, where, where_columns } = this.#config;
     if (where !== undefined && where_columns === undefined)
       this.#tell("required", ["where"], "where needs where_columns: it is for the tables that have all of them");
     const shape: Shape = {
       ...{ source: this.#schema.kind, schema: this.#schema.name, tables },
-      sync: { interval: sync?.interval ?? null, reconnect: cdc_reconnect_mode ?? "full", safetyNet: sync?.safety_net ?? null },
+      sync: {
+        interval: sync?.interval ?? null,
+        reconnect: cdc_reconnect_mode ?? "full",
+        safetyNet: sync?.safety_net ?? null,
+      },
     };
     for (const [place, table] of tables.entries()) this.#checkWhere(shape, place, table);
     const problems = this.#problems?.all ?? [];
@@ -63,13 +73,20 @@ class Composer {
 
   #keptTables(): SourceTable[] {
     const { tables } = this.#config;
-    if (tables === undefined) return this.#schema.tables.filter(({ columns }) => columns.some(({ type }) => type !== null));
+    if (tables === undefined)
+      return this.#schema.tables.filter(({ columns }) => columns.some(({ type }) => type !== null));
     const known = this.#schema.tables.map(({ name }) => name);
     for (const [i, table] of tables.entries()) {
       const path = ["tables", i];
       if (!known.includes(table.name))
-        this.#tell("unknown_table", [...path, "name"], `the source has no table '${table.name}'`, nearest(table.name, known));
-      else if (this.#said.has(table.name)) this.#tell("duplicate_table", [...path, "name"], `'${table.name}' is listed twice`);
+        this.#tell(
+          "unknown_table",
+          [...path, "name"],
+          `the source has no table '${table.name}'`,
+          nearest(table.name, known),
+        );
+      else if (this.#said.has(table.name))
+        this.#tell("duplicate_table", [...path, "name"], `'${table.name}' is listed twice`);
       else this.#said.set(table.name, { table, path });
     }
     return this.#schema.tables.filter(({ name }) => this.#said.has(name));
@@ -93,7 +110,12 @@ class Composer {
     for (const { name } of kept) {
       const shown = names.get(name) ?? name;
       const said = this.#said.get(name);
-      if (seen.has(shown)) this.#tell("duplicate_alias", [...(said?.path ?? []), said?.table.alias ? "alias" : "name"], `two tables are called '${shown}'`);
+      if (seen.has(shown))
+        this.#tell(
+          "duplicate_alias",
+          [...(said?.path ?? []), said?.table.alias ? "alias" : "name"],
+          `two tables are called '${shown}'`,
+        );
       seen.add(shown);
     }
   }
@@ -105,7 +127,8 @@ class Composer {
     const { columns } = said?.table ?? {};
     const all = table.columns.map(({ name }) => name);
     const tellUnknown = (name: string, path: Path) => {
-      if (!all.includes(name)) this.#tell("unknown_column", path, `${table.name} has no column '${name}'`, nearest(name, all));
+      if (!all.includes(name))
+        this.#tell("unknown_column", path, `${table.name} has no column '${name}'`, nearest(name, all));
     };
     for (const key of ["field_aliases", "field_notes"] as const)
       for (const name of Object.keys(said?.table[key] ?? {})) tellUnknown(name, [...(said?.path ?? []), key, name]);
@@ -119,7 +142,8 @@ class Composer {
       }
     }
     for (const name of table.primaryKey)
-      if (!columns.includes(name)) this.#tell("primary_key_left_out", path, `${table.name}: the primary key '${name}' must be among the columns`);
+      if (!columns.includes(name))
+        this.#tell("primary_key_left_out", path, `${table.name}: the primary key '${name}' must be among the columns`);
     return new Set(columns.filter((name) => usable.includes(name)));
   }
 
@@ -132,7 +156,11 @@ class Composer {
       if (!visible.has(name)) continue;
       const shown = aliases[name] ?? this.#usable(name, table.name, name);
       if ([...fields.values()].includes(shown))
-        this.#tell("duplicate_alias", [...(said?.path ?? []), "field_aliases", name], `two columns of ${table.name} are called '${shown}'`);
+        this.#tell(
+          "duplicate_alias",
+          [...(said?.path ?? []), "field_aliases", name],
+          `two columns of ${table.name} are called '${shown}'`,
+        );
       fields.set(name, shown);
     }
     return fields;
@@ -145,7 +173,13 @@ class Composer {
     const names = (kind: "one" | "many") => derived.filter((each) => each.kind === kind).map(({ name }) => name);
     const tellUnknown = (list: readonly string[] | undefined, of: readonly string[], path: Path) => {
       for (const [i, name] of (list ?? []).entries())
-        if (!of.includes(name)) this.#tell("unknown_relation", [...said.path, ...path, i], `${table.name} has no relation '${name}' here`, nearest(name, of));
+        if (!of.includes(name))
+          this.#tell(
+            "unknown_relation",
+            [...said.path, ...path, i],
+            `${table.name} has no relation '${name}' here`,
+            nearest(name, of),
+          );
     };
     tellUnknown(relations?.include, names("one"), ["relations", "include"]);
     tellUnknown(relations?.exclude, names("one"), ["relations", "exclude"]);
@@ -153,7 +187,9 @@ class Composer {
     if (relations?.include && relations.exclude)
       this.#tell("include_and_exclude", [...said.path, "relations"], "include and exclude cannot both be there");
     return derived.filter(({ kind, name }) =>
-      kind === "many" ? !reverse_relations?.exclude?.includes(name) : (relations?.include?.includes(name) ?? !relations?.exclude?.includes(name)),
+      kind === "many"
+        ? !reverse_relations?.exclude?.includes(name)
+        : (relations?.include?.includes(name) ?? !relations?.exclude?.includes(name)),
     );
   }
 
@@ -162,7 +198,9 @@ class Composer {
     if (said?.table.where !== undefined) return { text: said.table.where, path: [...said.path, "where"] };
     const { where, where_columns = [] } = this.#config;
     const has = (name: string) => table.columns.some((column) => column.name === name && column.type !== null);
-    return where !== undefined && where_columns.length > 0 && where_columns.every(has) ? { text: where, path: ["where"] } : null;
+    return where !== undefined && where_columns.length > 0 && where_columns.every(has)
+      ? { text: where, path: ["where"] }
+      : null;
   }
 
   /** What an engine keeps of a table. Not all is to be seen: some is needed by a relation at either end, by the key, or by the filter. */
@@ -179,8 +217,15 @@ class Composer {
     });
   }
 
-  #table(table: SourceTable, name: string, columns: ReadonlyMap<string, ShapeColumn[]>, chosen: readonly Derived[], kept: readonly SourceTable[]): ShapeTable {
-    const placeIn = (of: string) => (column: string) => (columns.get(of) ?? []).findIndex(({ source }) => source === column);
+  #table(
+    table: SourceTable,
+    name: string,
+    columns: ReadonlyMap<string, ShapeColumn[]>,
+    chosen: readonly Derived[],
+    kept: readonly SourceTable[],
+  ): ShapeTable {
+    const placeIn = (of: string) => (column: string) =>
+      (columns.get(of) ?? []).findIndex(({ source }) => source === column);
     const own = placeIn(table.name);
     const relations = chosen.map(
       (each): Relation => ({
@@ -193,8 +238,18 @@ class Composer {
     const key = table.primaryKey.map(own);
     const isKeyed = !key.includes(-1);
     return {
-      ...{ name, source: table.name, columns: columns.get(table.name) ?? [], key: isKeyed ? key : [], relations, indexes },
+      ...{
+        name,
+        source: table.name,
+        columns: columns.get(table.name) ?? [],
+        key: isKeyed ? key : [],
+        relations,
+        indexes,
+      },
       where: this.#where(table)?.text ?? null,
+      cascadesTo: kept.flatMap((child, at) =>
+        child.foreignKeys.some((each) => each.table === table.name && each.cascades) ? [at] : [],
+      ),
       wholeTable: isKeyed ? table.wholeTable : "its primary key has a type without a mapping",
     };
   }
@@ -219,4 +274,5 @@ class Composer {
 }
 
 /** Every word of a filter: those that are columns are kept for it. */
-const namesIn = (where: string): string[] => [...where.matchAll(/[\p{L}_][\p{L}\p{N}_]*|`([^`]+)`/gu)].map(([word, quoted]) => quoted ?? word);
+const namesIn = (where: string): string[] =>
+  [...where.matchAll(/[\p{L}_][\p{L}\p{N}_]*|`([^`]+)`/gu)].map(([word, quoted]) => quoted ?? word);

@@ -34,17 +34,35 @@ export function derivedRelations(
       const to = bySource.get(key.table);
       if (to === undefined) continue;
       const wanted = forwardName(key, nameOf(to).name);
-      const name = [wanted, `${nameOf(to).name}_by_${key.columns.join("_")}`].find((each) => !taken.has(each) && !used.has(each));
+      const name = [wanted, `${nameOf(to).name}_by_${key.columns.join("_")}`].find(
+        (each) => !taken.has(each) && !used.has(each),
+      );
       const mismatch = mismatched(from, to, key);
       if (name === undefined || mismatch !== null) {
         const why = mismatch ?? `its name '${wanted}' is that of a column`;
-        findings.push(finding("relation_left_out", from.name, `the relation of ${key.columns.join(", ")} is left out: ${why}`));
+        findings.push(
+          finding("relation_left_out", from.name, `the relation of ${key.columns.join(", ")} is left out: ${why}`),
+        );
         continue;
       }
-      if (name !== wanted) findings.push(finding("relation_renamed", from.name, `the relation '${wanted}' is called '${name}', as '${wanted}' is taken`));
+      if (name !== wanted)
+        findings.push(
+          finding(
+            "relation_renamed",
+            from.name,
+            `the relation '${wanted}' is called '${name}', as '${wanted}' is taken`,
+          ),
+        );
       used.add(name);
       relations.get(from.name)?.push({ kind: "one", name, from, to, columns: key.columns, references: key.references });
-      const derived: Derived = { kind: "many", name: nameOf(from).name, from: to, to: from, columns: key.references, references: key.columns };
+      const derived: Derived = {
+        kind: "many",
+        name: nameOf(from).name,
+        from: to,
+        to: from,
+        columns: key.references,
+        references: key.columns,
+      };
       reverse.get(to.name)?.push({ derived, forward: wanted });
     }
   }

@@ -17,7 +17,9 @@ export class ConfigProblems {
   /** @param onKey what is wrong is the key itself, not its value */
   add(code: string, path: Path, message: string, more: { near?: readonly string[]; onKey?: boolean } = {}): void {
     const { line, col } = this.#at(path, more.onKey ?? false);
-    const shown = path.map((part, i) => (typeof part === "number" ? `[${part}]` : i === 0 ? part : `.${part}`)).join("");
+    const shown = path
+      .map((part, i) => (typeof part === "number" ? `[${part}]` : i === 0 ? part : `.${part}`))
+      .join("");
     this.all.push({ code, message, path: shown, line, column: col, nearest: [...(more.near ?? [])] });
   }
 }
@@ -48,7 +50,12 @@ export function readConfig(text: string): { config: ReflexConfig | null; problem
   for (const error of document.errors) {
     const { line, col } = error.linePos?.[0] ?? { line: 1, col: 1 };
     const [message = ""] = error.message.split("\n");
-    problems.all.push({ ...{ code: "yaml", message: message.replace(/ at line \d+, column \d+:?$/, ""), path: "" }, line, column: col, nearest: [] });
+    problems.all.push({
+      ...{ code: "yaml", message: message.replace(/ at line \d+, column \d+:?$/, ""), path: "" },
+      line,
+      column: col,
+      nearest: [],
+    });
   }
   if (problems.all.length > 0) return { config: null, problems };
   const parsed = ReflexConfig.safeParse(document.toJS());
@@ -60,10 +67,22 @@ export function readConfig(text: string): { config: ReflexConfig | null; problem
 function tell(problems: ConfigProblems, issue: z.core.$ZodIssue): void {
   const path = issue.path.map((part) => (typeof part === "symbol" ? String(part) : part));
   if (issue.code !== "unrecognized_keys") {
-    problems.add(issue.code === "invalid_type" && issue.input === undefined ? "required" : "invalid", path, issue.message);
+    problems.add(
+      issue.code === "invalid_type" && issue.input === undefined ? "required" : "invalid",
+      path,
+      issue.message,
+    );
     return;
   }
-  const known = path[0] === "tables" && path.length === 2 ? Object.keys(ReflexTable.shape) : path.length === 0 ? Object.keys(ReflexConfig.shape) : [];
+  const known =
+    path[0] === "tables" && path.length === 2
+      ? Object.keys(ReflexTable.shape)
+      : path.length === 0
+        ? Object.keys(ReflexConfig.shape)
+        : [];
   for (const key of issue.keys)
-    problems.add("unknown_key", [...path, key], `there is no key '${key}' here`, { near: nearest(key, known), onKey: true });
+    problems.add("unknown_key", [...path, key], `there is no key '${key}' here`, {
+      near: nearest(key, known),
+      onKey: true,
+    });
 }

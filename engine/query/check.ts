@@ -29,7 +29,11 @@ export function checkQuery(shape: Shape, query: Query, scope: Scope): { plan: Pl
 }
 
 /** A filter over the columns of one table, hidden ones too, by their source names. Its values are constants. */
-export function checkRowFilter(shape: Shape, table: number, filter: Expression): { check: Check; parameters: unknown[] } {
+export function checkRowFilter(
+  shape: Shape,
+  table: number,
+  filter: Expression,
+): { check: Check; parameters: unknown[] } {
   const checker = new Checker(shape, EVERYTHING, "source");
   const check = checker.constant(table, filter);
   return { check, parameters: checker.binders.map((bind) => bind([])) };
@@ -76,7 +80,10 @@ class Checker {
     const known = this.#shape.tables.map((table) => table.name);
     const place = known.indexOf(name.text);
     if (place < 0) {
-      const near = nearest(name.text, known.filter((each) => this.#permits(each)));
+      const near = nearest(
+        name.text,
+        known.filter((each) => this.#permits(each)),
+      );
       throw new QueryProblem("unknown_table", `there is no table '${name.text}'`, { at: name.at, nearest: near });
     }
     if (!this.#permits(name.text))
@@ -96,12 +103,17 @@ class Checker {
     const isRoot = via === null;
     if (via?.kind === "one") {
       const clause = args.limit ?? args.offset ?? args.after ?? args.order[0]?.path[0];
-      if (clause) throw new QueryProblem("parse_error", "this relation is one row: it has no order and no limit", { at: clause.at });
+      if (clause)
+        throw new QueryProblem("parse_error", "this relation is one row: it has no order and no limit", {
+          at: clause.at,
+        });
     }
     if (args.after !== null && !isRoot)
       throw new QueryProblem("parse_error", "after: is for tables at the root", { at: args.after.at });
     if (args.after !== null && table.key.length === 0)
-      throw new QueryProblem("invalid_cursor", `'${table.name}' has no primary key to go on from`, { at: args.after.at });
+      throw new QueryProblem("invalid_cursor", `'${table.name}' has no primary key to go on from`, {
+        at: args.after.at,
+      });
     const where = args.where === null ? null : this.#check(place, args.where);
     const order = args.order.map(({ path, descending }) => {
       const [name, further] = path;
@@ -169,7 +181,9 @@ class Checker {
       return { kind: "list" as const, list: this.#list(hop.table, hop, item, depth + 1) };
     }
     if (table.relations.some((each) => each.name === name.text) && !this.#columns(table).includes(name.text))
-      throw new QueryProblem("parse_error", `'${name.text}' is a relation: say which of its fields, { … }`, { at: name.at });
+      throw new QueryProblem("parse_error", `'${name.text}' is a relation: say which of its fields, { … }`, {
+        at: name.at,
+      });
     return { kind: "column" as const, column: this.#column(place, name) };
   }
 
@@ -189,7 +203,9 @@ class Checker {
     const relation = this.#by === "source" ? undefined : table.relations.find((each) => each.name === name.text);
     if (relation === undefined) {
       if (this.#columns(table).includes(name.text))
-        throw new QueryProblem("unknown_field", `'${name.text}' is a field of '${table.name}', not ${wanted}`, { at: name.at });
+        throw new QueryProblem("unknown_field", `'${name.text}' is a field of '${table.name}', not ${wanted}`, {
+          at: name.at,
+        });
       throw this.#unknown(table, name, "relation");
     }
     const target = tableAt(this.#shape, relation.table);
@@ -199,14 +215,22 @@ class Checker {
   }
 
   #unknown(table: ShapeTable, name: Name, what: string): QueryProblem {
-    const known = [...this.#columns(table).filter((each) => each !== null), ...table.relations.map((each) => each.name)];
+    const known = [
+      ...this.#columns(table).filter((each) => each !== null),
+      ...table.relations.map((each) => each.name),
+    ];
     const near = nearest(name.text, known);
-    return new QueryProblem("unknown_field", `'${table.name}' has no ${what} '${name.text}'`, { at: name.at, nearest: near });
+    return new QueryProblem("unknown_field", `'${table.name}' has no ${what} '${name.text}'`, {
+      at: name.at,
+      nearest: near,
+    });
   }
 
   #check(place: number, expression: Expression): Check {
     if (++this.#conditions > QUERY_LIMITS.conditions)
-      throw new QueryProblem("too_many_conditions", `at most ${QUERY_LIMITS.conditions} conditions`, { at: expression.at });
+      throw new QueryProblem("too_many_conditions", `at most ${QUERY_LIMITS.conditions} conditions`, {
+        at: expression.at,
+      });
     switch (expression.kind) {
       case "and":
       case "or":
@@ -218,7 +242,10 @@ class Checker {
       default: {
         const { path } = expression;
         const name = path.at(-1) as Name;
-        return this.#through(place, path.slice(0, -1), (last) => this.#condition(last, name, expression));
+        return this.#through(place, path.slice(0, -1), (last) => {
+          const part = this.#condition(last, name, expression);
+          return "not" in expression && expression.not ? { kind: "not", part } : part;
+        });
       }
     }
   }
@@ -241,7 +268,9 @@ class Checker {
     const hasNoOrder = kind === "bytes" || kind === "set" || kind === "json";
     const compare = (operator: "=" | "!=" | "<" | "<=" | ">" | ">=", literal: Literal): Check => {
       if (hasNoOrder && operator !== "=" && operator !== "!=")
-        throw new QueryProblem("type_mismatch", `${name.text} has no order: only = and != apply to it`, { at: expression.at });
+        throw new QueryProblem("type_mismatch", `${name.text} has no order: only = and != apply to it`, {
+          at: expression.at,
+        });
       return { kind: "compare", column, operator, value: this.#bind(literal, cell) };
     };
     switch (expression.kind) {
@@ -255,7 +284,9 @@ class Checker {
       }
       case "like":
         if (!code.isText)
-          throw new QueryProblem("type_mismatch", `${name.text} is not text: LIKE does not apply to it`, { at: expression.at });
+          throw new QueryProblem("type_mismatch", `${name.text} is not text: LIKE does not apply to it`, {
+            at: expression.at,
+          });
         return {
           ...{ kind: "like", column },
           pattern: this.#bind(expression.pattern, ({ text }) => new LikePattern(text, expression.insensitive)),

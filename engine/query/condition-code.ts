@@ -82,8 +82,10 @@ export class ConditionCode {
     const parameter = this.#parameter(check.value);
     if (isText) return `compareDecimal(${value}, ${parameter}) ${operator === "=" ? "===" : operator} 0`;
     // Numbers and bigints are equal by == only.
-    if (operator === "=") return `${value} ${column.isWide || column.type.kind === "integer" ? "==" : "==="} ${parameter}`;
-    if (operator === "!=") return `${value} ${column.isWide || column.type.kind === "integer" ? "!=" : "!=="} ${parameter}`;
+    if (operator === "=")
+      return `${value} ${column.isWide || column.type.kind === "integer" ? "==" : "==="} ${parameter}`;
+    if (operator === "!=")
+      return `${value} ${column.isWide || column.type.kind === "integer" ? "!=" : "!=="} ${parameter}`;
     return `${value} ${operator} ${parameter}`;
   }
 
@@ -119,7 +121,8 @@ export class ConditionCode {
       const own = this.shape.column(hop.from, place);
       const other = this.shape.column(hop.table, hop.references[i] as number);
       const isNull = own.isNull(u, row);
-      const narrow = other.storage === "Int32Array" && own.isWide ? `(${own.raw(u, row)} | 0) !== ${own.raw(u, row)}` : "false";
+      const narrow =
+        other.storage === "Int32Array" && own.isWide ? `(${own.raw(u, row)} | 0) !== ${own.raw(u, row)}` : "false";
       const guards = [isNull, narrow].filter((each) => each !== "false");
       return `${guards.length === 0 ? "" : `if (${guards.join(" || ")}) ${none}`} ${other.copy(t, "0", u, row, own)}`;
     });

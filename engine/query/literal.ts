@@ -12,7 +12,9 @@ const TIME = /^-?\d{2,3}:[0-5]\d(:[0-5]\d(\.\d{1,6})?)?$/;
 export function cellOf(column: ColumnCode, name: string, literal: LiteralValue): NonNullable<Cell> {
   const { type } = column;
   const wrong = (wanted: string): QueryProblem =>
-    new QueryProblem("type_mismatch", `${name} is compared with ${wanted}, not with ${shown(literal)}`, { at: literal.at });
+    new QueryProblem("type_mismatch", `${name} is compared with ${wanted}, not with ${shown(literal)}`, {
+      at: literal.at,
+    });
   switch (type.kind) {
     case "integer":
     case "bigint":
@@ -22,7 +24,8 @@ export function cellOf(column: ColumnCode, name: string, literal: LiteralValue):
       if (literal.kind !== "number") throw wrong("a number");
       return Number(literal.text);
     case "decimal": {
-      if (literal.kind === "boolean" || !/^-?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d+)?$/.test(literal.text)) throw wrong("a number");
+      if (literal.kind === "boolean" || !/^-?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d+)?$/.test(literal.text))
+        throw wrong("a number");
       return column.isScaled ? scaled(literal.text, type.scale ?? 0) : plain(literal.text);
     }
     case "boolean":
@@ -50,7 +53,9 @@ export function cellOf(column: ColumnCode, name: string, literal: LiteralValue):
       if (literal.kind !== "string" || !TIME.test(literal.text)) throw wrong("a time such as 12:00:00");
       return timeFromText(literal.text.split(":").length === 2 ? `${literal.text}:00` : literal.text);
     case "json":
-      throw new QueryProblem("type_mismatch", `${name} is JSON: only IS NULL and IS NOT NULL apply to it`, { at: literal.at });
+      throw new QueryProblem("type_mismatch", `${name} is JSON: only IS NULL and IS NOT NULL apply to it`, {
+        at: literal.at,
+      });
   }
 }
 

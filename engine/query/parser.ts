@@ -93,7 +93,8 @@ class Parser {
       // Commas between fields are allowed, and mean nothing.
       this.#take(",");
     }
-    if (items.length === 0) throw new QueryProblem("parse_error", "a selection names at least one field", { at: this.#before.at });
+    if (items.length === 0)
+      throw new QueryProblem("parse_error", "a selection names at least one field", { at: this.#before.at });
     this.#depth--;
     return items;
   }
@@ -123,7 +124,9 @@ class Parser {
   #clause(args: Arguments): void {
     const word = this.#name("order:, limit:, offset: or after:");
     if (!CLAUSES.includes(word.text))
-      throw new QueryProblem("parse_error", `expected order:, limit:, offset: or after:, found '${word.text}'`, { at: word.at });
+      throw new QueryProblem("parse_error", `expected order:, limit:, offset: or after:, found '${word.text}'`, {
+        at: word.at,
+      });
     this.#expect(":");
     const clause = word.text as "order" | "limit" | "offset" | "after";
     const again = clause === "order" ? args.order.length > 0 : args[clause] !== null;
@@ -182,24 +185,26 @@ class Parser {
     if (this.#keyword("IS")) {
       const not = this.#keyword("NOT");
       if (!this.#keyword("NULL")) throw this.#unexpected("NULL");
-      return negated(not, { kind: "null", path, at });
+      return { kind: "null", path, not, at };
     }
     const not = this.#keyword("NOT");
-    if (this.#keyword("IN")) return negated(not, { kind: "in", path, values: this.#values(), at });
+    if (this.#keyword("IN")) return { kind: "in", path, values: this.#values(), not, at };
     if (this.#keyword("BETWEEN")) {
       const low = this.#literal();
       if (!this.#keyword("AND")) throw this.#unexpected("AND");
-      return negated(not, { kind: "between", path, low, high: this.#literal(), at });
+      return { kind: "between", path, low, high: this.#literal(), not, at };
     }
     const insensitive = this.#keyword("ILIKE");
     if (insensitive || this.#keyword("LIKE")) {
       const pattern = this.#literal();
       if (pattern.kind !== "string") throw new QueryProblem("parse_error", "a pattern is a string", { at: pattern.at });
-      return negated(not, { kind: "like", path, pattern, insensitive, at });
+      return { kind: "like", path, pattern, insensitive, not, at };
     }
     const operator = this.#next;
     if (not || operator.kind !== "symbol" || !OPERATORS.includes(operator.text))
-      throw this.#unexpected(not ? "IN, BETWEEN, LIKE or ILIKE" : "=, !=, <, <=, >, >=, IN, BETWEEN, LIKE, ILIKE or IS");
+      throw this.#unexpected(
+        not ? "IN, BETWEEN, LIKE or ILIKE" : "=, !=, <, <=, >, >=, IN, BETWEEN, LIKE, ILIKE or IS",
+      );
     this.#at++;
     return { kind: "compare", path, operator: operator.text as Operator, value: this.#literal(), at };
   }
@@ -211,7 +216,9 @@ class Parser {
     while (this.#take(","));
     this.#expect(")");
     if (values.length > QUERY_LIMITS.inValues)
-      throw new QueryProblem("limit_exceeded", `IN takes at most ${QUERY_LIMITS.inValues} values`, { at: this.#before.at });
+      throw new QueryProblem("limit_exceeded", `IN takes at most ${QUERY_LIMITS.inValues} values`, {
+        at: this.#before.at,
+      });
     return values;
   }
 
@@ -274,5 +281,3 @@ class Parser {
     return new QueryProblem("parse_error", `expected ${wanted}, ${found}`, { at });
   }
 }
-
-const negated = (not: boolean, part: Expression): Expression => (not ? { kind: "not", part, at: part.at } : part);

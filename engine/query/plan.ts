@@ -1,7 +1,11 @@
 import type { Operator } from "./syntax.ts";
 
 /** A query whose names have been looked up: numbers of tables and columns instead. Values are places in the list of parameters. */
-export type Plan = { lists: RootList[]; batch: boolean; /** Relations that are gone through in filters. */ hops: number };
+export type Plan = {
+  lists: RootList[];
+  batch: boolean /** Relations that are gone through in filters. */;
+  hops: number;
+};
 
 export type RootList = { name: string; list: List };
 
@@ -19,7 +23,14 @@ export type List = {
 };
 
 /** One step from a row to those that a relation leads to. */
-export type Hop = { kind: "one" | "many"; from: number; table: number; columns: number[]; references: number[]; name: string };
+export type Hop = {
+  kind: "one" | "many";
+  from: number;
+  table: number;
+  columns: number[];
+  references: number[];
+  name: string;
+};
 
 export type Field = { name: string } & ({ kind: "column"; column: number } | { kind: "list"; list: List });
 

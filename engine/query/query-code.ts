@@ -65,7 +65,11 @@ return (store, parameters, spent) => {
     const isOrdered = order.length > 0;
     // More than a nested list may have is an error, unless the query said how many it wants.
     const beyond =
-      isRoot || list.limit !== null ? (isRoot ? "X.more = true; break scan;" : "break scan;") : `X.tooLong(${JSON.stringify(via.name)});`;
+      isRoot || list.limit !== null
+        ? isRoot
+          ? "X.more = true; break scan;"
+          : "break scan;"
+        : `X.tooLong(${JSON.stringify(via.name)});`;
     const emit = `if (++X.rows > ${QUERY_LIMITS.rows}) X.tooManyRows();
       ${isRoot ? "X.last = r;" : ""}
       out += (out === "" ? "" : ",") + ${this.#row(list)};`;
@@ -123,10 +127,12 @@ return (store, parameters, spent) => {
     const t = `t${table}`;
     const isByKey = order.length === 0;
     const equal = new Map<number, number>();
-    for (const part of parts(where)) if (part.kind === "compare" && part.operator === "=") equal.set(part.column, part.value);
+    for (const part of parts(where))
+      if (part.kind === "compare" && part.operator === "=") equal.set(part.column, part.value);
     const plans = this.#shape.indexes[table] ?? [];
     const found = plans.findIndex(
-      ({ columns }) => columns.length > 0 && columns.every((place) => equal.has(place)) && !this.#holdsTooMuch(table, columns),
+      ({ columns }) =>
+        columns.length > 0 && columns.every((place) => equal.has(place)) && !this.#holdsTooMuch(table, columns),
     );
     // Rows with one value of an index are in the order of the key, too.
     const past = isByKey && after !== null;

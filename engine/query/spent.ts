@@ -23,11 +23,17 @@ export class Spent {
   refuel(): void {
     this.fuel = FUEL;
     if (performance.now() > this.#deadline)
-      throw new QueryProblem("timed_out", `no query runs longer than ${QUERY_LIMITS.milliseconds} ms: filter by a key or a relation`);
+      throw new QueryProblem(
+        "timed_out",
+        `no query runs longer than ${QUERY_LIMITS.milliseconds} ms: filter by a key or a relation`,
+      );
   }
 
   tooManyRows(): never {
-    throw new QueryProblem("answer_too_long", `an answer has at most ${QUERY_LIMITS.rows} rows, all levels together: ask for fewer with limit:`);
+    throw new QueryProblem(
+      "answer_too_long",
+      `an answer has at most ${QUERY_LIMITS.rows} rows, all levels together: ask for fewer with limit:`,
+    );
   }
 
   tooLong(relation: string): never {

@@ -32,10 +32,11 @@ export type Expression =
   | { kind: "and" | "or"; parts: Expression[]; at: At }
   | { kind: "not"; part: Expression; at: At }
   | { kind: "compare"; path: Name[]; operator: Operator; value: Literal; at: At }
-  | { kind: "in"; path: Name[]; values: Literal[]; at: At }
-  | { kind: "between"; path: Name[]; low: Literal; high: Literal; at: At }
-  | { kind: "like"; path: Name[]; pattern: Literal; insensitive: boolean; at: At }
-  | { kind: "null"; path: Name[]; at: At }
+  // `not` is of the value, so of each row at the end of a path: NOT before the whole is of the path.
+  | { kind: "in"; path: Name[]; values: Literal[]; not: boolean; at: At }
+  | { kind: "between"; path: Name[]; low: Literal; high: Literal; not: boolean; at: At }
+  | { kind: "like"; path: Name[]; pattern: Literal; insensitive: boolean; not: boolean; at: At }
+  | { kind: "null"; path: Name[]; not: boolean; at: At }
   /** `posts(a = 1 AND b = 2)`: some row there meets all of it. */
   | { kind: "some"; path: Name[]; part: Expression; at: At };
 

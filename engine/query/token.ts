@@ -1,7 +1,7 @@
 import { type At, QueryProblem } from "./problem.ts";
 
 export type Token =
-  | { kind: "name"; text: string; /** Written in backquotes: never a keyword. */ quoted: boolean; at: At }
+  | { kind: "name"; text: string /** Written in backquotes: never a keyword. */; quoted: boolean; at: At }
   | { kind: "string"; text: string; at: At }
   | { kind: "number"; text: string; at: At }
   | { kind: "symbol"; text: string; at: At }

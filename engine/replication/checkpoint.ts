@@ -28,7 +28,9 @@ export class Checkpoint {
         pieces.push(data.length);
         await file.write(data);
       }
-      const head = Buffer.from(JSON.stringify({ build: this.#build, position, snapshot, tables: pieces } satisfies Head));
+      const head = Buffer.from(
+        JSON.stringify({ build: this.#build, position, snapshot, tables: pieces } satisfies Head),
+      );
       const length = Buffer.alloc(4);
       length.writeUInt32LE(head.length);
       await file.write(Buffer.concat([head, length]));

@@ -27,6 +27,9 @@ export class MemoryLimit {
     collect();
     const used = this.usedMb;
     if (used > this.limitMb)
-      throw new SourceFailure("oom", `${doing} needs more than ${this.limitMb} MiB (${Math.ceil(used)} MiB are in use): choose a larger size`);
+      throw new SourceFailure(
+        "oom",
+        `${doing} needs more than ${this.limitMb} MiB (${Math.ceil(used)} MiB are in use): choose a larger size`,
+      );
   }
 }

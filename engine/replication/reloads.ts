@@ -88,7 +88,8 @@ export class Reloads {
 
 export function applyChange(shape: Shape, table: Table, { table: place, before, after }: Change): void {
   const { key } = shape.tables[place] as Shape["tables"][number];
-  if (before !== null && (after === null || key.some((column) => before[column] !== after[column]))) table.remove(before);
+  if (before !== null && (after === null || key.some((column) => before[column] !== after[column])))
+    table.remove(before);
   if (after !== null) table.put(after);
 }
 
@@ -101,5 +102,7 @@ export function emptyTable(empty: () => Store, place: number): Table {
 /** The same tables, some of them replaced. */
 export function withTables(store: Store, replaced: ReadonlyMap<number, Table>): Store {
   const tables = store.tables.map((table, place) => replaced.get(place) ?? table);
-  return Object.assign(Object.fromEntries(tables.map((table, place) => [`t${place}`, table])), { tables }) as unknown as Store;
+  return Object.assign(Object.fromEntries(tables.map((table, place) => [`t${place}`, table])), {
+    tables,
+  }) as unknown as Store;
 }

@@ -23,6 +23,8 @@ export type ReplicaOptions = {
 
 const LONGEST_WAIT_MS = 10_000;
 const DRIFT_EVERY_MS = 60_000;
+/** Where the log did not have what happened to a table that is followed otherwise. */
+const UNEXPECTED_RELOAD_MS = 200;
 
 /** The copy of a source: its rows as of one position, and what keeps them new. Whoever reads `store` at one moment reads one state of the source. */
 export class Replica {
@@ -72,7 +74,8 @@ export class Replica {
     const { checkpoint, safetyNetMs, intervalMs, source } = this.#options;
     try {
       await this.#start();
-      if (safetyNetMs !== null && source.mode !== "poll") timers.push(this.#every(safetyNetMs, async () => this.reload()));
+      if (safetyNetMs !== null && source.mode !== "poll")
+        timers.push(this.#every(safetyNetMs, async () => this.reload()));
       const { unseen } = source;
       if (unseen.length > 0) timers.push(this.#every(intervalMs, async () => this.#reloadSoon(unseen, 0)));
       if (checkpoint !== null) timers.push(this.#every(checkpoint.everyMs, () => this.checkpoint()));
@@ -189,7 +192,13 @@ export class Replica {
     const started = performance.now();
     this.#built = await this.#insist(() => source.schema());
     this.#refuseDrift(driftOf(shape, this.#built));
-    this.load = { table: null, tables: shape.tables.length, tables_done: 0, rows: 0, rows_expected: await source.estimate().catch(() => null) };
+    this.load = {
+      table: null,
+      tables: shape.tables.length,
+      tables_done: 0,
+      rows: 0,
+      rows_expected: await source.estimate().catch(() => null),
+    };
     const store = await this.#insist(async () => {
       const fresh = createStore();
       this.load = { ...this.load, rows: 0, tables_done: 0 };
@@ -202,7 +211,10 @@ export class Replica {
     this.#moveTo(store.position);
     this.#syncedAt = store.at;
     this.snapshot++;
-    log("info", `loaded ${this.load.rows} rows in ${Math.round(performance.now() - started)} ms, at ${store.position.text}`);
+    log(
+      "info",
+      `loaded ${this.load.rows} rows in ${Math.round(performance.now() - started)} ms, at ${store.position.text}`,
+    );
   }
 
   async #read(tables: ReadonlyMap<number, Table>, showProgress: boolean): Promise<Position> {
@@ -232,7 +244,8 @@ export class Replica {
     const { source, log } = this.#options;
     const signal = this.#current.signal;
     if (this.position === null) throw new Error("nothing was loaded");
-    if (this.replication !== "drifted") this.#become(this.replication === "reconnecting" ? "reconnecting" : "catching_up", this.reason);
+    if (this.replication !== "drifted")
+      this.#become(this.replication === "reconnecting" ? "reconnecting" : "catching_up", this.reason);
     try {
       await source.follow(this.position, this.#sink(signal), signal);
       if (!signal.aborted) throw new SourceFailure("stream_disconnected", "the stream ended");
@@ -245,7 +258,8 @@ export class Replica {
         this.#become("drifted", reason);
         await sleep(DRIFT_EVERY_MS, signal);
         if (!signal.aborted) await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
-      } else if (error.code === "log_purged") await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
+      } else if (error.code === "log_purged")
+        await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
       else {
         this.#become("reconnecting", reason);
         await sleep(this.#backoff.next(), signal);
@@ -313,9 +327,15 @@ export class Replica {
     this.#install(this.#reloads.due(position, false));
     if (at !== null) this.#syncedAt = Math.max(this.#syncedAt ?? 0, Math.min(at, Date.now()));
     this.#moveTo(position);
-    if (reload.length > 0) {
-      const isByNature = reload.every((place) => shape.tables[place]?.wholeTable !== null);
-      this.#reloadSoon(reload, isByNature ? this.#options.intervalMs : 0);
+    if (reload.size > 0) {
+      const places = [...reload.keys()];
+      const isByNature = places.every((place) => shape.tables[place]?.wholeTable !== null);
+      for (const [place, why] of reload)
+        if (!this.#dirty.has(place)) this.#options.log("debug", `${shape.tables[place]?.name} is read again: ${why}`);
+      this.#reloadSoon(
+        places,
+        isByNature ? this.#options.intervalMs : Math.min(this.#options.intervalMs, UNEXPECTED_RELOAD_MS),
+      );
     }
   }
 
@@ -412,7 +432,8 @@ export class Replica {
 
   #become(state: ReplicationState, reason: EngineHealth["replication"]["reason"] = null): void {
     if (this.#isPaused && state !== "paused") return;
-    if (this.replication !== state) this.#options.log("info", `replication: ${state}${reason ? ` (${reason.code})` : ""}`);
+    if (this.replication !== state)
+      this.#options.log("info", `replication: ${state}${reason ? ` (${reason.code})` : ""}`);
     this.replication = state;
     this.reason = reason;
   }
@@ -429,7 +450,8 @@ export class Replica {
     const timer = setInterval(() => {
       work().catch((error: unknown) => {
         if (error instanceof SourceFailure && error.code === "oom") this.#fail(error);
-        else if (error instanceof SourceFailure && error.code === "schema_drift") this.#become("drifted", { code: error.code, message: error.message });
+        else if (error instanceof SourceFailure && error.code === "schema_drift")
+          this.#become("drifted", { code: error.code, message: error.message });
         else this.#options.log("warn", String(error));
       });
     }, milliseconds);

@@ -1,5 +1,11 @@
 import type { Connection, RowDataPacket } from "mysql2/promise";
-import type { ForeignKey, SourceColumn, SourceFinding, SourceSchema, SourceTable } from "../../contract/source-schema.ts";
+import type {
+  ForeignKey,
+  SourceColumn,
+  SourceFinding,
+  SourceSchema,
+  SourceTable,
+} from "../../contract/source-schema.ts";
 import { findingsOf } from "./findings.ts";
 import { mysqlType } from "./mysql-type.ts";
 
@@ -10,8 +16,10 @@ FROM information_schema.COLUMNS c JOIN information_schema.TABLES t USING (TABLE_
 WHERE c.TABLE_SCHEMA = ? AND t.TABLE_TYPE = 'BASE TABLE' ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION`;
 
 const KEYS = `
-SELECT TABLE_NAME t, CONSTRAINT_NAME name, COLUMN_NAME col, REFERENCED_TABLE_NAME target, REFERENCED_COLUMN_NAME ref, REFERENCED_TABLE_SCHEMA target_schema
-FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME IS NOT NULL
+SELECT TABLE_NAME t, CONSTRAINT_NAME name, COLUMN_NAME col, REFERENCED_TABLE_NAME target, REFERENCED_COLUMN_NAME ref, REFERENCED_TABLE_SCHEMA target_schema,
+  (SELECT r.DELETE_RULE IN ('CASCADE', 'SET NULL') OR r.UPDATE_RULE IN ('CASCADE', 'SET NULL') FROM information_schema.REFERENTIAL_CONSTRAINTS r
+    WHERE r.CONSTRAINT_SCHEMA = k.TABLE_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME) cascades
+FROM information_schema.KEY_COLUMN_USAGE k WHERE TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME IS NOT NULL
 ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION`;
 
 const INDEXES = `
@@ -23,7 +31,9 @@ type Row = RowDataPacket & Record<string, string | number | null>;
 /** The schema of a MySQL or MariaDB server, as far as its user may see it. */
 export async function mysqlSchema(connection: Connection, schema: string): Promise<SourceSchema> {
   const rows = async (sql: string): Promise<Row[]> => (await connection.query<Row[]>(sql, [schema]))[0];
-  const [about] = await rows("SELECT VERSION() version, (SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?) known");
+  const [about] = await rows(
+    "SELECT VERSION() version, (SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?) known",
+  );
   const version = String(about?.version ?? "");
   const isMariaDb = version.includes("MariaDB");
   // Both spell it in upper case or not, as their version likes.
@@ -41,7 +51,8 @@ export async function mysqlSchema(connection: Connection, schema: string): Promi
     }
     table.columns.push(columnOf(row, checks.has(`${name}.${row.name}`)));
     // The binary form in which MySQL's log has JSON is not read here.
-    if (row.data === "json" && !isMariaDb) table.wholeTable = `its column ${row.name} is JSON, whose changes are not read from the log`;
+    if (row.data === "json" && !isMariaDb)
+      table.wholeTable = `its column ${row.name} is JSON, whose changes are not read from the log`;
   }
   for (const [name, own] of grouped(indexes)) {
     const table = tables.get(name);
@@ -55,11 +66,16 @@ export async function mysqlSchema(connection: Connection, schema: string): Promi
   for (const [name, own] of grouped(keys))
     for (const [key, parts] of own) tables.get(name)?.foreignKeys.push(foreignKey(key, parts));
   const all = [...tables.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  for (const table of all)
-    if (table.primaryKey.length === 0) table.wholeTable ??= "it has no primary key";
+  for (const table of all) if (table.primaryKey.length === 0) table.wholeTable ??= "it has no primary key";
   const findings: SourceFinding[] = findingsOf(all);
   if (Number(about?.known) === 0)
-    findings.unshift({ severity: "error", code: "schema_missing", table: null, column: null, message: `there is no schema ${schema} that this user may see` });
+    findings.unshift({
+      severity: "error",
+      code: "schema_missing",
+      table: null,
+      column: null,
+      message: `there is no schema ${schema} that this user may see`,
+    });
   return { kind: "mysql", version, name: schema, tables: all, findings };
 }
 
@@ -100,4 +116,5 @@ function grouped(rows: readonly Row[]): Map<string, Map<string, Row[]>> {
 const foreignKey = (name: string, parts: readonly Row[]): ForeignKey => ({
   ...{ name, columns: parts.map(({ col }) => String(col)) },
   ...{ table: String(parts[0]?.target), references: parts.map(({ ref }) => String(ref)) },
+  cascades: Number(parts[0]?.cascades) === 1,
 });

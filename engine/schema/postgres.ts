@@ -35,7 +35,9 @@ ORDER BY r.relname COLLATE "C", x.relname COLLATE "C"`;
 /** The schema of a PostgreSQL database, as far as its user may see it. */
 export async function postgresSchema(client: pg.Client, schema: string): Promise<SourceSchema> {
   const rows = async (sql: string) => (await client.query(sql, [schema])).rows;
-  const [about] = await rows("SELECT current_setting('server_version') AS version, to_regnamespace(quote_ident($1)) IS NOT NULL AS known");
+  const [about] = await rows(
+    "SELECT current_setting('server_version') AS version, to_regnamespace(quote_ident($1)) IS NOT NULL AS known",
+  );
   const tables = new Map<string, SourceTable>();
   for (const row of await rows(COLUMNS)) {
     let table = tables.get(row.t);
@@ -50,7 +52,13 @@ export async function postgresSchema(client: pg.Client, schema: string): Promise
     const table = tables.get(row.t);
     if (table === undefined) continue;
     if (row.kind === "f") {
-      const key: ForeignKey = { name: row.name, columns: row.cols, table: row.target, references: row.refs };
+      const key: ForeignKey = {
+        name: row.name,
+        columns: row.cols,
+        table: row.target,
+        references: row.refs,
+        cascades: false,
+      };
       table.foreignKeys.push(key);
       continue;
     }
@@ -63,7 +71,13 @@ export async function postgresSchema(client: pg.Client, schema: string): Promise
   for (const table of all) if (table.primaryKey.length === 0) table.wholeTable ??= "it has no primary key";
   const findings: SourceFinding[] = findingsOf(all);
   if (!about?.known)
-    findings.unshift({ severity: "error", code: "schema_missing", table: null, column: null, message: `there is no schema ${schema}` });
+    findings.unshift({
+      severity: "error",
+      code: "schema_missing",
+      table: null,
+      column: null,
+      message: `there is no schema ${schema}`,
+    });
   return { kind: "postgres", version: String(about?.version ?? ""), name: schema, tables: all, findings };
 }
 

@@ -51,7 +51,9 @@ export class Keys {
       throw new QueryProblem("unauthenticated", "send Authorization: Bearer rxk_… with a key of this engine");
     const wait = known.bucket?.take() ?? 0;
     if (wait > 0)
-      throw new QueryProblem("rate_limited", "this key has a rate, and it is used up", { retryAfterSeconds: Math.ceil(wait / 1000) });
+      throw new QueryProblem("rate_limited", "this key has a rate, and it is used up", {
+        retryAfterSeconds: Math.ceil(wait / 1000),
+      });
     return known;
   }
 }

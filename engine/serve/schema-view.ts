@@ -12,7 +12,12 @@ export function schemaView(shape: Shape, permits: (table: string) => boolean): u
         key: table.key.map((place) => table.columns[place]?.name),
         fields: table.columns
           .filter(({ name }) => name !== null)
-          .map(({ name, type, nullable, note }) => ({ name, type: type.kind, nullable, ...(note === null ? {} : { note }) })),
+          .map(({ name, type, nullable, note }) => ({
+            name,
+            type: type.kind,
+            nullable,
+            ...(note === null ? {} : { note }),
+          })),
         relations: table.relations
           .map(({ name, kind, table: place }) => ({ name, kind, table: tableAt(shape, place).name }))
           .filter(({ table: target }) => permits(target)),

@@ -1,11 +1,11 @@
 import { timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { EngineKeys, type EngineHealth } from "../../contract/engine.ts";
+import { type EngineHealth, EngineKeys } from "../../contract/engine.ts";
 import { FRESHNESS_HEADERS, QUERY_LIMITS } from "../../contract/engine-query.ts";
-import type { Replica } from "../replication/replica.ts";
-import type { MemoryLimit } from "../replication/memory.ts";
 import { QueryProblem } from "../query/problem.ts";
 import { Queries } from "../query/queries.ts";
+import type { MemoryLimit } from "../replication/memory.ts";
+import type { Replica } from "../replication/replica.ts";
 import type { Shape } from "../shape/shape.ts";
 import type { Position, Source } from "../source/source.ts";
 import type { Keys } from "./keys.ts";
@@ -44,9 +44,21 @@ export class EngineServer {
   get health(): EngineHealth {
     const { replica, build, shape, source, memory } = this.#serving;
     return {
-      ...{ state: replica.state, build, snapshot_id: replica.snapshot, load: replica.load, drift: replica.drift, failure: replica.failure },
+      ...{
+        state: replica.state,
+        build,
+        snapshot_id: replica.snapshot,
+        load: replica.load,
+        drift: replica.drift,
+        failure: replica.failure,
+      },
       replication: {
-        ...{ state: replica.replication, mode: source.mode, position: replica.position?.text ?? null, age_ms: replica.ageMs },
+        ...{
+          state: replica.replication,
+          mode: source.mode,
+          position: replica.position?.text ?? null,
+          age_ms: replica.ageMs,
+        },
         ...{ reason: replica.reason, resyncs: replica.resyncs, transactions: replica.transactions },
       },
       rows: Object.fromEntries(shape.tables.map(({ name }, place) => [name, replica.store.tables[place]?.live ?? 0])),
@@ -65,14 +77,20 @@ export class EngineServer {
         return send(response, replica.state === "serving" ? 200 : 503, this.health);
       case "GET /metrics":
         this.#counts.plans = this.#queries.compiled;
-        response.writeHead(200, { "content-type": "text/plain; version=0.0.4" }).end(metricsText(this.health, this.#counts));
+        response
+          .writeHead(200, { "content-type": "text/plain; version=0.0.4" })
+          .end(metricsText(this.health, this.#counts));
         return;
       case "GET /openapi.json":
         keys.check(request.headers.authorization);
         return send(response, 200, openapi);
       case "GET /schema": {
         const { scope } = keys.check(request.headers.authorization);
-        return send(response, 200, schemaView(shape, (table) => scope.tables?.has(table) ?? true));
+        return send(
+          response,
+          200,
+          schemaView(shape, (table) => scope.tables?.has(table) ?? true),
+        );
       }
       case "POST /pause-replication":
         this.#admit(request);
@@ -84,13 +102,15 @@ export class EngineServer {
         return send(response, 200, { replication_paused: false });
       case "POST /reload":
         this.#admit(request);
-        if (replica.replication === "paused") throw new QueryProblem("paused", "replication is paused: resume it first");
+        if (replica.replication === "paused")
+          throw new QueryProblem("paused", "replication is paused: resume it first");
         replica.reload();
         return send(response, 202, { reloading: true });
       case "PUT /keys": {
         this.#admit(request);
         const parsed = EngineKeys.safeParse(JSON.parse(await bodyOf(request)));
-        if (!parsed.success) throw new QueryProblem("parse_error", parsed.error.issues.map(({ message }) => message).join("; "));
+        if (!parsed.success)
+          throw new QueryProblem("parse_error", parsed.error.issues.map(({ message }) => message).join("; "));
         keys.replace(parsed.data);
         return send(response, 200, { keys: parsed.data.keys.length });
       }
@@ -106,7 +126,9 @@ export class EngineServer {
       const { scope, scopeKey } = keys.check(request.headers.authorization);
       text = await bodyOf(request);
       if (replica.state !== "serving")
-        throw new QueryProblem("loading", "the rows are being loaded; GET /health says how far it is", { retryAfterSeconds: 2 });
+        throw new QueryProblem("loading", "the rows are being loaded; GET /health says how far it is", {
+          retryAfterSeconds: 2,
+        });
       await this.#freshEnough(request);
       const started = performance.now();
       const { json, more, cursor } = this.#queries.run(replica.store, text, scope, scopeKey);
@@ -128,7 +150,12 @@ export class EngineServer {
   #freshness(): Record<string, string | number> {
     const { replica } = this.#serving;
     const { replication } = replica;
-    const shown = replication === "live" || replication === "paused" ? replication : replication === "catching_up" ? "live" : "reconnecting";
+    const shown =
+      replication === "live" || replication === "paused"
+        ? replication
+        : replication === "catching_up"
+          ? "live"
+          : "reconnecting";
     return {
       [FRESHNESS_HEADERS.age]: Math.round(replica.ageMs ?? 0),
       [FRESHNESS_HEADERS.snapshot]: replica.snapshot,
@@ -142,16 +169,23 @@ export class EngineServer {
     const [staleness, minimum] = [headers[FRESHNESS_HEADERS.maxStaleness], headers[FRESHNESS_HEADERS.minPosition]];
     if (typeof minimum === "string") {
       const position = source.parse(minimum);
-      if (position === null) throw new QueryProblem("invalid_header", `${FRESHNESS_HEADERS.minPosition} is a position of the source, as ${FRESHNESS_HEADERS.position} has it`);
+      if (position === null)
+        throw new QueryProblem(
+          "invalid_header",
+          `${FRESHNESS_HEADERS.minPosition} is a position of the source, as ${FRESHNESS_HEADERS.position} has it`,
+        );
       await this.#wait(position, "position_not_reached");
     }
     if (typeof staleness === "string") {
       const most = Number(staleness);
-      if (!Number.isFinite(most) || most < 0) throw new QueryProblem("invalid_header", `${FRESHNESS_HEADERS.maxStaleness} is a number of milliseconds`);
+      if (!Number.isFinite(most) || most < 0)
+        throw new QueryProblem("invalid_header", `${FRESHNESS_HEADERS.maxStaleness} is a number of milliseconds`);
       // What is not known to be new enough is asked of the source.
       if ((replica.ageMs ?? Infinity) <= most) return;
       if (source.mode === "poll" || replica.replication === "paused")
-        throw new QueryProblem("stale", `the rows are ${Math.round(replica.ageMs ?? 0)} ms old`, { retryAfterSeconds: 1 });
+        throw new QueryProblem("stale", `the rows are ${Math.round(replica.ageMs ?? 0)} ms old`, {
+          retryAfterSeconds: 1,
+        });
       await this.#wait(await source.now().catch(() => null), "stale");
     }
   }
@@ -160,17 +194,23 @@ export class EngineServer {
     const { replica } = this.#serving;
     if (position !== null && (await replica.reaches(position, FRESH_WITHIN_MS))) return;
     const at = replica.position?.text ?? "no position";
-    throw new QueryProblem(code, `after ${FRESH_WITHIN_MS} ms the rows are still as of ${at}; replication is ${replica.replication}`, { retryAfterSeconds: 1 });
+    throw new QueryProblem(
+      code,
+      `after ${FRESH_WITHIN_MS} ms the rows are still as of ${at}; replication is ${replica.replication}`,
+      { retryAfterSeconds: 1 },
+    );
   }
 
   #admit({ headers }: IncomingMessage): void {
     const wanted = Buffer.from(`Bearer ${this.#serving.adminToken}`);
     const given = Buffer.from(headers.authorization ?? "");
-    if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) throw new QueryProblem("unauthenticated", "this wants the engine's admin token");
+    if (given.length !== wanted.length || !timingSafeEqual(given, wanted))
+      throw new QueryProblem("unauthenticated", "this wants the engine's admin token");
   }
 
   #fail(response: ServerResponse, error: unknown, text: string): void {
-    const problem = error instanceof QueryProblem ? error : new QueryProblem("internal", "this is a fault of the engine");
+    const problem =
+      error instanceof QueryProblem ? error : new QueryProblem("internal", "this is a fault of the engine");
     if (problem !== error) console.error(error);
     this.#counts.problems.set(problem.code, (this.#counts.problems.get(problem.code) ?? 0) + 1);
     if (response.headersSent) return void response.destroy();
@@ -180,7 +220,17 @@ export class EngineServer {
   }
 }
 
-const ROUTES = new Set(["/query", "/health", "/metrics", "/openapi.json", "/schema", "/pause-replication", "/resume-replication", "/reload", "/keys"]);
+const ROUTES = new Set([
+  "/query",
+  "/health",
+  "/metrics",
+  "/openapi.json",
+  "/schema",
+  "/pause-replication",
+  "/resume-replication",
+  "/reload",
+  "/keys",
+]);
 
 function send(response: ServerResponse, status: number, value: unknown, type = "application/json"): void {
   const body = Buffer.from(JSON.stringify(value));
@@ -192,7 +242,8 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > QUERY_LIMITS.bodyBytes) throw new QueryProblem("body_too_large", `a query has at most ${QUERY_LIMITS.bodyBytes} bytes`);
+    if (bytes > QUERY_LIMITS.bodyBytes)
+      throw new QueryProblem("body_too_large", `a query has at most ${QUERY_LIMITS.bodyBytes} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");

@@ -24,6 +24,8 @@ export type ShapeTable = {
   /** A row that does not meet this is not kept. In the language of filters, over source names. */
   where: string | null;
   wholeTable: string | null;
+  /** Tables whose rows change with deleted or renumbered rows of this one, without the log saying so. */
+  cascadesTo: number[];
 };
 
 export type ShapeColumn = {

@@ -15,7 +15,8 @@ export async function connectMysql(source: SourceConnection): Promise<MysqlConne
     ...{ supportBigNumbers: true, bigNumberStrings: true, dateStrings: true, enableKeepAlive: true },
   };
   const tls = tlsOf(source);
-  if (tls !== undefined) options.ssl = { ...tls, verifyIdentity: source.tls.mode === "verify-full" } as mysql.SslOptions;
+  if (tls !== undefined)
+    options.ssl = { ...tls, verifyIdentity: source.tls.mode === "verify-full" } as mysql.SslOptions;
   const connection = mysql.createConnection(options);
   // What goes wrong is told to whoever is waiting for an answer.
   connection.on("error", () => {});
@@ -36,7 +37,9 @@ export async function connectPostgres(source: SourceConnection, replication = fa
   const client = new pg.Client({
     ...{ host: source.host, port: source.port, user: source.user, password: source.password },
     ...{ database: source.database ?? source.user, connectionTimeoutMillis: CONNECT_WITHIN_MS, keepAlive: true },
-    ...(tls === undefined ? {} : { ssl: source.tls.mode === "verify-ca" ? { ...tls, checkServerIdentity: () => undefined } : tls }),
+    ...(tls === undefined
+      ? {}
+      : { ssl: source.tls.mode === "verify-ca" ? { ...tls, checkServerIdentity: () => undefined } : tls }),
     ...(replication ? { replication: "database" } : {}),
     application_name: "lamplighter engine",
   } as pg.ClientConfig);
@@ -56,5 +59,9 @@ export async function connectPostgres(source: SourceConnection, replication = fa
 function tlsOf({ host, tls }: SourceConnection): TlsOptions | undefined {
   if (tls.mode === "disable") return undefined;
   const verified = tls.mode !== "require";
-  return { rejectUnauthorized: verified, ...(tls.ca === undefined ? {} : { ca: tls.ca }), ...(/^[\d.:]+$/.test(host) ? {} : { servername: host }) };
+  return {
+    rejectUnauthorized: verified,
+    ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+    ...(/^[\d.:]+$/.test(host) ? {} : { servername: host }),
+  };
 }

@@ -13,8 +13,8 @@ export type Change = { table: number; before: Cells | null; after: Cells | null 
 export type Transaction = {
   position: Position;
   changes: readonly Change[];
-  /** Tables whose rows must be read again, as the log does not have what happened to them; `truncated` ones are empty. */
-  reload: readonly number[];
+  /** Tables whose rows must be read again, as the log does not have what happened to them, and why; `truncated` ones are empty. */
+  reload: ReadonlyMap<number, string>;
   truncated: readonly number[];
   /** When the source committed it, ms since 1970. */
   at: number | null;

@@ -116,7 +116,9 @@ export class ColumnCode {
   /** A statement: row `from` of `u` to row `to` of `t`. The other column is stored the same way, or is an integer of another width. */
   copy(t: string, to: string, u: string, from: string, other: ColumnCode): string {
     const both = this.isWide && other.isWide;
-    const flags = this.isFlagged ? `${t}.n${this.place}[${to}] = ${other.isFlagged ? `${u}.n${other.place}[${from}]` : 0}; ` : "";
+    const flags = this.isFlagged
+      ? `${t}.n${this.place}[${to}] = ${other.isFlagged ? `${u}.n${other.place}[${from}]` : 0}; `
+      : "";
     if (both) return `${flags}storeWide(${t}.b${this.place}, ${t}.c${this.place}, ${to}, ${other.value(u, from)});`;
     return `${flags}${this.raw(t, to)} = ${other.raw(u, from)};`;
   }
@@ -133,7 +135,12 @@ export class ColumnCode {
   #compareValues(t: string, a: string, b: string, x: string, y: string): string {
     if (this.isWide) return `(${x} - ${y} || compareWide(${t}.b${this.place}, ${t}.c${this.place}, ${a}, ${b}))`;
     if (this.type.kind === "decimal" && !this.isScaled) return `compareDecimal(${x}, ${y})`;
-    if (this.storage === "Array" || this.type.kind === "datetime" || this.type.kind === "date" || this.type.kind === "float")
+    if (
+      this.storage === "Array" ||
+      this.type.kind === "datetime" ||
+      this.type.kind === "date" ||
+      this.type.kind === "float"
+    )
       return `(${x} < ${y} ? -1 : ${x} > ${y} ? 1 : 0)`;
     return `(${x} - ${y})`;
   }

@@ -35,9 +35,19 @@ export class EngineProcess {
   ): Promise<EngineProcess> {
     const folder = mkdtempSync(join(tmpdir(), "lamplighter-engine-"));
     const { yaml = null, ...rest } = more;
-    const built = await buildFromSource({ tls: { mode: "disable" }, ...source } as SourceConnection, yaml, join(folder, "builds"));
+    const built = await buildFromSource(
+      { tls: { mode: "disable" }, ...source } as SourceConnection,
+      yaml,
+      join(folder, "builds"),
+    );
     const settings = {
-      ...{ instance: "test", source, listen: { port: await freePort() }, adminToken: ADMIN, logLevel: "debug" as const },
+      ...{
+        instance: "test",
+        source,
+        listen: { port: await freePort() },
+        adminToken: ADMIN,
+        logLevel: "debug" as const,
+      },
       keys: { secret: SECRET, keys: [{ id: "all" }] },
       ...rest,
     };
@@ -45,7 +55,9 @@ export class EngineProcess {
   }
 
   start(): void {
-    const child = spawn(process.execPath, [this.built.path, "--settings", this.#settings], { stdio: ["ignore", "inherit", "pipe"] });
+    const child = spawn(process.execPath, [this.built.path, "--settings", this.#settings], {
+      stdio: ["ignore", "inherit", "pipe"],
+    });
     this.#child = child;
     child.stderr?.on("data", (chunk: Buffer) => {
       this.said += chunk;
@@ -68,7 +80,10 @@ export class EngineProcess {
   }
 
   async health(): Promise<EngineHealth | null> {
-    return fetch(`${this.url}/health`).then((response) => response.json() as Promise<EngineHealth>, () => null);
+    return fetch(`${this.url}/health`).then(
+      (response) => response.json() as Promise<EngineHealth>,
+      () => null,
+    );
   }
 
   async until(what: string, check: (health: EngineHealth) => boolean, timeoutMs = 20_000): Promise<EngineHealth> {
@@ -85,9 +100,17 @@ export class EngineProcess {
     return this.until("serving", ({ state, replication }) => state === "serving" && replication.state === "live");
   }
 
-  async ask(query: string, headers: Record<string, string> = {}, key = "all"): Promise<{ status: number; headers: Headers; body: never }> {
+  async ask(
+    query: string,
+    headers: Record<string, string> = {},
+    key = "all",
+  ): Promise<{ status: number; headers: Headers; body: never }> {
     const authorization = `Bearer ${keyText(SECRET, key)}`;
-    const response = await fetch(`${this.url}/query`, { method: "POST", body: query, headers: { authorization, ...headers } });
+    const response = await fetch(`${this.url}/query`, {
+      method: "POST",
+      body: query,
+      headers: { authorization, ...headers },
+    });
     return { status: response.status, headers: response.headers, body: (await response.json()) as never };
   }
 

@@ -28,7 +28,12 @@ export class MariaDb {
     if (user.uid !== undefined) chownSync(folder, user.uid, user.gid);
     execFileSync(
       "mariadb-install-db",
-      ["--no-defaults", `--datadir=${join(folder, "data")}`, "--auth-root-authentication-method=normal", "--skip-test-db"],
+      [
+        "--no-defaults",
+        `--datadir=${join(folder, "data")}`,
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+      ],
       { ...user, cwd: folder, stdio: "pipe" },
     );
     const server = new MariaDb(program, folder, await freePort(), settings);
@@ -45,8 +50,18 @@ export class MariaDb {
     const child = spawn(
       this.#program,
       [
-        ...["--no-defaults", `--datadir=${join(this.folder, "data")}`, `--socket=${join(this.folder, "socket")}`, `--port=${this.port}`],
-        ...["--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--character-set-server=utf8mb4"],
+        ...[
+          "--no-defaults",
+          `--datadir=${join(this.folder, "data")}`,
+          `--socket=${join(this.folder, "socket")}`,
+          `--port=${this.port}`,
+        ],
+        ...[
+          "--bind-address=127.0.0.1",
+          "--innodb-flush-log-at-trx-commit=0",
+          "--innodb-buffer-pool-size=64M",
+          "--character-set-server=utf8mb4",
+        ],
         ...["--log-bin=bin", "--binlog-format=ROW", "--server-id=1", ...this.#settings],
       ],
       { ...account(), cwd: this.folder, stdio: ["ignore", "ignore", "pipe"] },
@@ -80,7 +95,14 @@ export class MariaDb {
 
   connect(database?: string): Promise<Connection> {
     return mysql.createConnection({
-      ...{ host: "127.0.0.1", port: this.port, user: "root", password: "secret", multipleStatements: true, dateStrings: true },
+      ...{
+        host: "127.0.0.1",
+        port: this.port,
+        user: "root",
+        password: "secret",
+        multipleStatements: true,
+        dateStrings: true,
+      },
       ...(database === undefined ? {} : { database }),
     });
   }

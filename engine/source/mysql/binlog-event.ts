@@ -1,4 +1,4 @@
-import { inflateSync } from "node:zlib";
+import { crc32, inflateSync } from "node:zlib";
 
 /** @see https://mariadb.com/kb/en/replication-protocol/ */
 export const EVENT = {
@@ -24,9 +24,41 @@ export const EVENT = {
   compressedDelete: 168,
 } as const;
 
-export type BinlogEvent = { type: number; seconds: number; /** Where the next one begins; 0 for those that are in no file. */ end: number; flags: number; serverId: number; body: Buffer };
+export type BinlogEvent = {
+  type: number;
+  seconds: number /** Where the next one begins; 0 for those that are in no file. */;
+  end: number;
+  flags: number;
+  serverId: number;
+  body: Buffer;
+};
 
 const HEADER = 19;
+const CHECKSUM = 4;
+const CRC32 = 1;
+
+/** The log has an event that is not as it was written. */
+export class DamagedEvent extends Error {}
+
+/** Takes the checksums off events, where their log has them. */
+export class Checksums {
+  #isOn = false;
+
+  /** The event without. */
+  check(data: Buffer): Buffer {
+    const type = data[4] as number;
+    const rest = data.subarray(0, Math.max(HEADER, data.length - CHECKSUM));
+    const isRight = rest.length + CHECKSUM === data.length && crc32(rest) === data.readUInt32LE(rest.length);
+    // The description of a file ends with how all that follow are checked.
+    if (type === EVENT.format) this.#isOn = data[data.length - CHECKSUM - 1] === CRC32;
+    if (isRight) return rest;
+    // What the server makes up itself, and is in no file, may be without.
+    const isOwn = type === EVENT.rotate || type === EVENT.heartbeat || type === EVENT.format;
+    if (this.#isOn && !isOwn)
+      throw new DamagedEvent(`an event of type ${type} does not have the checksum that it was written with`);
+    return data;
+  }
+}
 
 export function readEvent(data: Buffer): BinlogEvent {
   return {
@@ -49,7 +81,12 @@ export function readQuery({ body, type }: BinlogEvent): { schema: string; sql: s
 }
 
 /** `standalone`: there is no commit after it. */
-export function readMariadbGtid({ body, serverId }: BinlogEvent): { domain: number; server: number; number: bigint; standalone: boolean } {
+export function readMariadbGtid({ body, serverId }: BinlogEvent): {
+  domain: number;
+  server: number;
+  number: bigint;
+  standalone: boolean;
+} {
   return {
     ...{ number: body.readBigUInt64LE(0), domain: body.readUInt32LE(8), server: serverId },
     standalone: ((body[12] as number) & 1) === 1,
@@ -86,7 +123,13 @@ const METADATA_BYTES: Record<number, number> = {
   ...{ 15: 2, 16: 2, 246: 2, 247: 2, 248: 2, 253: 2, 254: 2, 140: 1, 141: 2 },
 };
 
-export type RowsEvent = { tableId: number; kind: "write" | "update" | "delete"; columns: number; /** All columns are in every image. */ full: boolean; rows: Buffer };
+export type RowsEvent = {
+  tableId: number;
+  kind: "write" | "update" | "delete";
+  columns: number /** All columns are in every image. */;
+  full: boolean;
+  rows: Buffer;
+};
 
 export function readRows({ type, body }: BinlogEvent): RowsEvent {
   const tableId = body.readUIntLE(0, 6);
@@ -99,7 +142,8 @@ export function readRows({ type, body }: BinlogEvent): RowsEvent {
   const at = count.next;
   let full = true;
   for (let image = 0; image < images; image++)
-    for (let i = 0; i < count.value; i++) full &&= (((body[at + image * bytes + (i >> 3)] as number) >> (i & 7)) & 1) === 1;
+    for (let i = 0; i < count.value; i++)
+      full &&= (((body[at + image * bytes + (i >> 3)] as number) >> (i & 7)) & 1) === 1;
   const rest = body.subarray(at + images * bytes);
   return { tableId, kind, columns: count.value, full, rows: type >= EVENT.compressedWrite ? inflated(rest) : rest };
 }

@@ -13,7 +13,14 @@ type RawConnection = {
   clientEncoding: string;
   on(event: "error" | "end", listener: (error: Error) => void): void;
 };
-type RawPacket = { buffer: Buffer; offset: number; end: number; isError(): boolean; isEOF(): boolean; asError(encoding: string): Error };
+type RawPacket = {
+  buffer: Buffer;
+  offset: number;
+  end: number;
+  isError(): boolean;
+  isEOF(): boolean;
+  asError(encoding: string): Error;
+};
 
 const COM_BINLOG_DUMP = 0x12;
 const HEARTBEAT_MS = 500;
@@ -35,7 +42,7 @@ export class BinlogStream {
   static async open(connection: Connection, from: MysqlPosition, serverId: number): Promise<BinlogStream> {
     const byGtid = from.gtids !== null;
     try {
-      await connection.query(`SET @master_binlog_checksum = 'NONE', @source_binlog_checksum = 'NONE', @mariadb_slave_capability = 4,
+      await connection.query(`SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = @@global.binlog_checksum, @mariadb_slave_capability = 4,
         @master_heartbeat_period = ${HEARTBEAT_MS}000000, @source_heartbeat_period = ${HEARTBEAT_MS}000000`);
       if (byGtid) await connection.query("SET @slave_connect_state = ?, @slave_gtid_strict_mode = 0", [from.gtidText]);
     } catch (error) {
@@ -54,7 +61,9 @@ export class BinlogStream {
     body.writeUInt32LE(serverId, 7);
     name.copy(body, 11);
     connection.on("error", (error) => this.#over(error));
-    connection.on("end", () => this.#over(new SourceFailure("stream_disconnected", "the source closed the connection")));
+    connection.on("end", () =>
+      this.#over(new SourceFailure("stream_disconnected", "the source closed the connection")),
+    );
     connection.addCommand(command(body, (packet) => this.#take(packet), connection));
     this.#watch = setInterval(() => {
       if (!this.#isPaused && performance.now() - this.#heard > SILENCE_MS)
@@ -145,7 +154,8 @@ function packetOf(body: Buffer) {
 /** Why a server does not send its log. */
 function logFailure(error: Error): Error {
   const { errno, message } = error as Error & { errno?: number };
-  if (/same server_(uuid|id)|slave with the same/i.test(message)) return new SourceFailure("server_id_conflict", message, error);
+  if (/same server_(uuid|id)|slave with the same/i.test(message))
+    return new SourceFailure("server_id_conflict", message, error);
   if (errno === 1236 || errno === 1373) return new SourceFailure("log_purged", message, error);
   if (errno === 1227 || errno === 1045) return new SourceFailure("repl_grant_missing", message, error);
   return sourceFailure(error, "stream_disconnected");

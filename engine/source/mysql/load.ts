@@ -36,7 +36,10 @@ export async function beginSnapshot(connection: Connection, hasLog: boolean): Pr
     if (before.compare(await logPosition(connection)) === 0) return before;
     await connection.query("ROLLBACK");
   }
-  throw new SourceFailure("initial_load_failed", `the source's log moved between each of ${TRIES} tries to begin a snapshot at one position`);
+  throw new SourceFailure(
+    "initial_load_failed",
+    `the source's log moved between each of ${TRIES} tries to begin a snapshot at one position`,
+  );
 }
 
 /** Where the log ends now. */
@@ -44,11 +47,18 @@ export async function logPosition(connection: Connection): Promise<MysqlPosition
   const status = async (sql: string): Promise<Row | undefined> => (await connection.query<Row[]>(sql))[0][0];
   const row = await status("SHOW MASTER STATUS").catch(() => status("SHOW BINARY LOG STATUS"));
   if (row?.File === undefined) throw new SourceFailure("binlog_off", "the source writes no binary log");
-  const [[gtid]] = await connection.query<Row[]>("SELECT @@gtid_binlog_pos gtid").catch(() => [[]] as unknown as [Row[]]);
+  const [[gtid]] = await connection
+    .query<Row[]>("SELECT @@gtid_binlog_pos gtid")
+    .catch(() => [[]] as unknown as [Row[]]);
   return new MysqlPosition(row.File, Number(row.Position), gtid?.gtid === undefined ? null : parseGtids(gtid.gtid));
 }
 
-export async function loadTables(connection: Connection, shape: Shape, into: ReadonlyMap<number, Table>, progress: LoadProgress): Promise<void> {
+export async function loadTables(
+  connection: Connection,
+  shape: Shape,
+  into: ReadonlyMap<number, Table>,
+  progress: LoadProgress,
+): Promise<void> {
   for (const [place, table] of into) {
     progress.table(place);
     await loadTable(connection, tableAt(shape, place), table, progress);
@@ -65,9 +75,15 @@ function selected({ source, type }: ShapeTable["columns"][number], place: number
   return type.kind === "bytes" ? `${name} AS b${place}` : `${name} AS c${place}`;
 }
 
-function loadTable(connection: Connection, { source, columns }: ShapeTable, table: Table, progress: LoadProgress): Promise<void> {
+function loadTable(
+  connection: Connection,
+  { source, columns }: ShapeTable,
+  table: Table,
+  progress: LoadProgress,
+): Promise<void> {
   const sql = `SELECT ${columns.map(selected).join(", ")} FROM ${quoted(source)}`;
-  const typeCast = (field: Field) => (field.name.startsWith("b") ? (field.buffer()?.toString("base64") ?? null) : field.string());
+  const typeCast = (field: Field) =>
+    field.name.startsWith("b") ? (field.buffer()?.toString("base64") ?? null) : field.string();
   const streaming = (connection as unknown as { connection: Streaming & { destroy(): void } }).connection;
   return new Promise((resolve, reject) => {
     let count = 0;

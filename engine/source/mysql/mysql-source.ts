@@ -37,7 +37,13 @@ export class MysqlSource implements Source {
     }
   }
 
-  private constructor(source: SourceConnection, shape: Shape, sync: SyncSettings, mode: SyncMode, reason: SourceFailure | null) {
+  private constructor(
+    source: SourceConnection,
+    shape: Shape,
+    sync: SyncSettings,
+    mode: SyncMode,
+    reason: SourceFailure | null,
+  ) {
     this.#source = source;
     this.#shape = shape;
     this.mode = mode;
@@ -91,7 +97,9 @@ export class MysqlSource implements Source {
   }
 
   now(): Promise<Position> {
-    return this.#ask((connection) => (this.mode === "binlog" ? logPosition(connection) : Promise.resolve(new MysqlPosition(null, 0, null))));
+    return this.#ask((connection) =>
+      this.mode === "binlog" ? logPosition(connection) : Promise.resolve(new MysqlPosition(null, 0, null)),
+    );
   }
 
   compare(a: Position, b: Position): number {
@@ -143,17 +151,31 @@ async function whyNotFollowed(connection: Connection): Promise<SourceFailure | n
     "SHOW VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image')",
   );
   const value = new Map(rows.map((row) => [row.Variable_name as string, String(row.Value).toUpperCase()]));
-  if (value.get("log_bin") !== "ON") return new SourceFailure("binlog_off", "log_bin is OFF: start the server with --log-bin");
+  if (value.get("log_bin") !== "ON")
+    return new SourceFailure("binlog_off", "log_bin is OFF: start the server with --log-bin");
   if (value.get("binlog_format") !== "ROW")
-    return new SourceFailure("binlog_format", `binlog_format is ${value.get("binlog_format")}: SET GLOBAL binlog_format = 'ROW'`);
+    return new SourceFailure(
+      "binlog_format",
+      `binlog_format is ${value.get("binlog_format")}: SET GLOBAL binlog_format = 'ROW'`,
+    );
   if ((value.get("binlog_row_image") ?? "FULL") !== "FULL")
-    return new SourceFailure("row_image", `binlog_row_image is ${value.get("binlog_row_image")}: SET GLOBAL binlog_row_image = 'FULL'`);
+    return new SourceFailure(
+      "row_image",
+      `binlog_row_image is ${value.get("binlog_row_image")}: SET GLOBAL binlog_row_image = 'FULL'`,
+    );
   try {
     await logPosition(connection);
   } catch (error) {
-    const [[user]] = (await connection.query<RowDataPacket[]>("SELECT CURRENT_USER() name")) as [RowDataPacket[], unknown];
+    const [[user]] = (await connection.query<RowDataPacket[]>("SELECT CURRENT_USER() name")) as [
+      RowDataPacket[],
+      unknown,
+    ];
     const [name = "", host = "%"] = String(user?.name).split("@");
-    return new SourceFailure("repl_grant_missing", `GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '${name}'@'${host}'`, error);
+    return new SourceFailure(
+      "repl_grant_missing",
+      `GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '${name}'@'${host}'`,
+      error,
+    );
   }
   return null;
 }

@@ -3,7 +3,13 @@ import { type Cell, type Cells, dayOf, wideFromText, ZERO_DAY, ZERO_MOMENT } fro
 import type { TableMap } from "./binlog-event.ts";
 
 /** A column of the log: where its value goes, and as what. `place` null: nowhere. */
-export type ImageColumn = { place: number | null; type: ColumnType | null; unsigned: boolean; charset: string | null; /** BINARY: bytes that were zero at the end are not in the log. */ padTo: number };
+export type ImageColumn = {
+  place: number | null;
+  type: ColumnType | null;
+  unsigned: boolean;
+  charset: string | null /** BINARY: bytes that were zero at the end are not in the log. */;
+  padTo: number;
+};
 
 /** The log has a type of value here that is not read. */
 export class UnreadableImage extends Error {}
@@ -142,7 +148,9 @@ export class ImageReader {
       let bits = 0n;
       for (let i = high - 1; i >= 0; i--) bits = (bits << 8n) | BigInt(this.#data[this.#at + i] as number);
       this.#at += high;
-      return column.type?.kind === "set" ? column.type.values.filter((_, i) => (bits >> BigInt(i)) & 1n).join(",") : null;
+      return column.type?.kind === "set"
+        ? column.type.values.filter((_, i) => (bits >> BigInt(i)) & 1n).join(",")
+        : null;
     }
     return this.#text(length > 255 ? 2 : 1, column);
   }
@@ -154,7 +162,9 @@ export class ImageReader {
     if (column.place === null) return null;
     if (column.type?.kind !== "bytes") return decoded(this.#data.subarray(from, from + length), column.charset);
     const bytes = this.#data.subarray(from, from + length);
-    return (column.padTo <= length ? bytes : Buffer.concat([bytes, Buffer.alloc(column.padTo - length)])).toString("base64");
+    return (column.padTo <= length ? bytes : Buffer.concat([bytes, Buffer.alloc(column.padTo - length)])).toString(
+      "base64",
+    );
   }
 
   /** Digits in groups of nine, big-endian, the first bit flipped; negative numbers have all bits flipped. */
@@ -207,23 +217,55 @@ export class ImageReader {
   }
 }
 
-const day = (year: number, month: number, date: number): number => (month === 0 || date === 0 ? ZERO_DAY : dayOf(year, month, date));
+const day = (year: number, month: number, date: number): number =>
+  month === 0 || date === 0 ? ZERO_DAY : dayOf(year, month, date);
 
 /** Booleans are small integers in the log. */
-const whole = (value: number | bigint, { type }: ImageColumn): Cell => (type?.kind === "boolean" ? (Number(value) === 0 ? 0 : 1) : value);
+const whole = (value: number | bigint, { type }: ImageColumn): Cell =>
+  type?.kind === "boolean" ? (Number(value) === 0 ? 0 : 1) : value;
 
 const ENCODINGS: Record<string, string> = {
-  ...{ latin1: "windows-1252", latin2: "iso-8859-2", latin5: "windows-1254", latin7: "iso-8859-13", cp1250: "windows-1250" },
-  ...{ cp1251: "windows-1251", cp1256: "windows-1256", cp1257: "windows-1257", cp866: "ibm866", koi8r: "koi8-r", koi8u: "koi8-u" },
-  ...{ greek: "iso-8859-7", hebrew: "iso-8859-8", gbk: "gbk", gb2312: "gbk", gb18030: "gb18030", big5: "big5", euckr: "euc-kr" },
-  ...{ sjis: "shift_jis", cp932: "shift_jis", ujis: "euc-jp", eucjpms: "euc-jp", ucs2: "utf-16be", utf16: "utf-16be", utf16le: "utf-16le" },
+  ...{
+    latin1: "windows-1252",
+    latin2: "iso-8859-2",
+    latin5: "windows-1254",
+    latin7: "iso-8859-13",
+    cp1250: "windows-1250",
+  },
+  ...{
+    cp1251: "windows-1251",
+    cp1256: "windows-1256",
+    cp1257: "windows-1257",
+    cp866: "ibm866",
+    koi8r: "koi8-r",
+    koi8u: "koi8-u",
+  },
+  ...{
+    greek: "iso-8859-7",
+    hebrew: "iso-8859-8",
+    gbk: "gbk",
+    gb2312: "gbk",
+    gb18030: "gb18030",
+    big5: "big5",
+    euckr: "euc-kr",
+  },
+  ...{
+    sjis: "shift_jis",
+    cp932: "shift_jis",
+    ujis: "euc-jp",
+    eucjpms: "euc-jp",
+    ucs2: "utf-16be",
+    utf16: "utf-16be",
+    utf16le: "utf-16le",
+  },
 };
 const decoders = new Map<string, TextDecoder>();
 
 const isUtf8 = (charset: string): boolean => charset.startsWith("utf8") || charset === "ascii" || charset === "binary";
 
 /** Whether text in this character set can be read from the log. */
-export const isReadable = (charset: string | null): boolean => charset === null || isUtf8(charset) || charset in ENCODINGS;
+export const isReadable = (charset: string | null): boolean =>
+  charset === null || isUtf8(charset) || charset in ENCODINGS;
 
 function decoded(bytes: Buffer, charset: string | null): string {
   if (charset === null || isUtf8(charset)) return bytes.toString("utf8");

@@ -1,15 +1,31 @@
-import { tableAt, type Shape } from "../../shape/shape.ts";
+import { type Shape, tableAt } from "../../shape/shape.ts";
+import type { Cells } from "../../store/cell.ts";
 import { SourceFailure } from "../failure.ts";
 import type { Change, Transaction } from "../source.ts";
-import { EVENT, isRows, readEvent, readMariadbGtid, readQuery, readRotate, readRows, readTableMap, type BinlogEvent, type TableMap } from "./binlog-event.ts";
+import {
+  type BinlogEvent,
+  Checksums,
+  EVENT,
+  isRows,
+  readEvent,
+  readMariadbGtid,
+  readQuery,
+  readRotate,
+  readRows,
+  readTableMap,
+  type TableMap,
+} from "./binlog-event.ts";
 import { type Layout, matches } from "./layout.ts";
 import { MysqlPosition } from "./position.ts";
 import { ImageReader } from "./row-image.ts";
 
 /** `redefined`: a definition changed with it, so that layouts must be read again before the next event. */
-export type Step = { kind: "transaction"; transaction: Transaction; redefined: boolean } | { kind: "caught up"; position: MysqlPosition } | null;
+export type Step =
+  | { kind: "transaction"; transaction: Transaction; redefined: boolean }
+  | { kind: "caught up"; position: MysqlPosition }
+  | null;
 
-type Mapped = { place: number; reader: ImageReader | null; columns: number };
+type Mapped = { place: number; reader: ImageReader | null /** Why there is no reader. */; unread: string };
 
 /** Makes transactions of a server's log. */
 export class Transactions {
@@ -23,9 +39,11 @@ export class Transactions {
   #streamed: string | null = null;
   #gtids: Map<number, { server: number; number: bigint }> | null;
   #pending: { domain: number; server: number; number: bigint } | null = null;
+  readonly #checksums = new Checksums();
   #isOpen = false;
   #changes: Change[] = [];
-  #reload = new Set<number>();
+  /** With the reason. */
+  #reload = new Map<number, string>();
   #truncated = new Set<number>();
 
   constructor(shape: Shape, from: MysqlPosition, layouts: ReadonlyMap<number, Layout>) {
@@ -38,7 +56,7 @@ export class Transactions {
   }
 
   take(data: Buffer): Step {
-    const event = readEvent(data);
+    const event = readEvent(this.#checksums.check(data));
     switch (event.type) {
       case EVENT.rotate: {
         // The first one that a server sends is of its own making: it may be from before where this is.
@@ -75,7 +93,10 @@ export class Transactions {
         return this.#query(event);
       case EVENT.mysqlPayload:
       case EVENT.partialUpdate:
-        throw new SourceFailure("binlog_format", "the source compresses transactions or writes parts of JSON; SET GLOBAL binlog_transaction_compression = OFF, binlog_row_value_options = ''");
+        throw new SourceFailure(
+          "binlog_format",
+          "the source compresses transactions or writes parts of JSON; SET GLOBAL binlog_transaction_compression = OFF, binlog_row_value_options = ''",
+        );
       default:
         if (isRows(event.type)) this.#rows(event);
         return null;
@@ -87,9 +108,13 @@ export class Transactions {
     if (place === undefined) return null;
     const table = tableAt(this.#shape, place);
     const layout = this.layouts.get(place);
-    const isReadable = layout !== undefined && layout.unreadable === null && table.wholeTable === null && matches(layout, map);
-    const reader = isReadable ? new ImageReader(map, layout.columns, table.columns.length) : null;
-    return { place, reader, columns: map.types.length };
+    const unread =
+      table.wholeTable ??
+      layout?.unreadable ??
+      (layout === undefined || !matches(layout, map) ? "its definition has changed" : "");
+    const reader =
+      layout !== undefined && unread === "" ? new ImageReader(map, layout.columns, table.columns.length) : null;
+    return { place, reader, unread };
   }
 
   #rows(event: BinlogEvent): void {
@@ -98,20 +123,51 @@ export class Transactions {
     if (!mapped) return;
     const { place, reader } = mapped;
     if (reader === null || !full) {
-      this.#reload.add(place);
+      this.#reload.set(
+        place,
+        full ? mapped.unread : "the log has parts of its rows only: SET GLOBAL binlog_row_image = 'FULL'",
+      );
       return;
     }
     try {
       reader.begin(rows);
       while (!reader.done) {
         const first = reader.next();
-        if (kind === "update") this.#changes.push({ table: place, before: first, after: reader.next() });
-        else this.#changes.push({ table: place, before: kind === "delete" ? first : null, after: kind === "write" ? first : null });
+        if (kind === "update") {
+          const after = reader.next();
+          this.#changes.push({ table: place, before: first, after });
+          if (this.#isReferredToDifferently(place, first, after)) this.#cascade(place);
+          continue;
+        }
+        if (kind === "delete") this.#cascade(place);
+        this.#changes.push({
+          table: place,
+          before: kind === "delete" ? first : null,
+          after: kind === "write" ? first : null,
+        });
       }
-    } catch {
+    } catch (error) {
       // Whatever its rows are like, the source itself can be asked for them.
-      this.#reload.add(place);
+      this.#reload.set(place, `its rows cannot be read from the log: ${(error as Error).message}`);
     }
+  }
+
+  /** InnoDB changes the rows of other tables by itself, and does not log it. */
+  #cascade(place: number): void {
+    for (const child of tableAt(this.#shape, place).cascadesTo) {
+      if (this.#reload.has(child)) continue;
+      this.#reload.set(child, "a foreign key changes it without the log saying so");
+      this.#cascade(child);
+    }
+  }
+
+  #isReferredToDifferently(place: number, before: Cells, after: Cells): boolean {
+    const { cascadesTo, relations, key } = tableAt(this.#shape, place);
+    const columns = new Set([
+      ...key,
+      ...relations.filter(({ kind }) => kind === "many").flatMap((each) => each.columns),
+    ]);
+    return cascadesTo.length > 0 && [...columns].some((column) => before[column] !== after[column]);
   }
 
   #query(event: BinlogEvent): Step {
@@ -132,15 +188,22 @@ export class Transactions {
     const isWrite = ["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "CALL", "WITH"].includes(verb);
     if (verb === "TRUNCATE") for (const place of named) this.#truncated.add(place);
     // A statement instead of its rows: only the source knows what it did.
-    else if (isWrite) for (const place of schema === this.#shape.schema ? this.#places.values() : named) this.#reload.add(place);
-    else if (/^(ALTER|DROP|RENAME|CREATE\s+OR\s+REPLACE)/i.test(text)) for (const place of named) this.#reload.add(place);
+    else if (isWrite)
+      for (const place of schema === this.#shape.schema ? this.#places.values() : named)
+        this.#reload.set(place, "the log has a statement instead of rows");
+    else if (/^(ALTER|DROP|RENAME|CREATE\s+OR\s+REPLACE)/i.test(text))
+      for (const place of named) this.#reload.set(place, `${verb} may have changed its rows`);
     if (this.#isOpen) return null;
     return this.#commit(event, ["ALTER", "CREATE", "DROP", "RENAME"].includes(verb) && named.length > 0);
   }
 
   /** The tables that a statement may be about. Rather one too many. */
   #named(text: string, schema: string): number[] {
-    const words = new Set([...text.matchAll(/`((?:[^`]|``)+)`|[\p{L}\p{N}_$]+/gu)].map(([word, quoted]) => quoted?.replaceAll("``", "`") ?? word));
+    const words = new Set(
+      [...text.matchAll(/`((?:[^`]|``)+)`|[\p{L}\p{N}_$]+/gu)].map(
+        ([word, quoted]) => quoted?.replaceAll("``", "`") ?? word,
+      ),
+    );
     if (schema !== this.#shape.schema && !words.has(this.#shape.schema)) return [];
     return [...this.#places].filter(([name]) => words.has(name)).map(([, place]) => place);
   }
@@ -157,11 +220,11 @@ export class Transactions {
       this.#pending = null;
     }
     const transaction: Transaction = {
-      ...{ position: this.#position(), changes: this.#changes, reload: [...this.#reload], truncated: [...this.#truncated] },
+      ...{ position: this.#position(), changes: this.#changes, reload: this.#reload, truncated: [...this.#truncated] },
       at: event.seconds * 1000,
     };
     this.#changes = [];
-    this.#reload = new Set();
+    this.#reload = new Map();
     this.#truncated = new Set();
     return { kind: "transaction", transaction, redefined };
   }

@@ -5,7 +5,12 @@ import type { LoadProgress } from "../source.ts";
 
 export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
-export async function loadTables(client: pg.Client, shape: Shape, into: ReadonlyMap<number, Table>, progress: LoadProgress): Promise<void> {
+export async function loadTables(
+  client: pg.Client,
+  shape: Shape,
+  into: ReadonlyMap<number, Table>,
+  progress: LoadProgress,
+): Promise<void> {
   for (const [place, table] of into) {
     progress.table(place);
     const { source, columns } = tableAt(shape, place);
@@ -21,7 +26,13 @@ const selected = ({ source }: ShapeTable["columns"][number]): string => identifi
 type RawConnection = { query(text: string): void; stream: { destroy(error?: Error): void } };
 
 /** A query as pg runs its own (as pg-cursor does): it is handed each message that comes for it. */
-function copyOut(client: pg.Client, text: string, width: number, row: (texts: (string | null)[]) => void, progress: LoadProgress): Promise<void> {
+function copyOut(
+  client: pg.Client,
+  text: string,
+  width: number,
+  row: (texts: (string | null)[]) => void,
+  progress: LoadProgress,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     let count = 0;
     let failure: Error | null = null;
@@ -79,4 +90,5 @@ function readRow(chunk: Buffer, width: number): (string | null)[] {
 
 const ESCAPES: Record<string, string> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v" };
 
-const unescaped = (text: string): string => (text.includes("\\") ? text.replace(/\\(.)/gs, (_, next: string) => ESCAPES[next] ?? next) : text);
+const unescaped = (text: string): string =>
+  text.includes("\\") ? text.replace(/\\(.)/gs, (_, next: string) => ESCAPES[next] ?? next) : text;

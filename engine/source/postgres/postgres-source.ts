@@ -13,7 +13,13 @@ import { PostgresPosition } from "./position.ts";
 import { ReplicationStream } from "./replication-stream.ts";
 import { Transactions } from "./transactions.ts";
 
-export type PostgresOptions = { source: SourceConnection; shape: Shape; sync: SyncSettings; instance: string; createStore: () => Store };
+export type PostgresOptions = {
+  source: SourceConnection;
+  shape: Shape;
+  sync: SyncSettings;
+  instance: string;
+  createStore: () => Store;
+};
 
 /** PostgreSQL, followed by logical replication. */
 export class PostgresSource implements Source {
@@ -79,7 +85,10 @@ export class PostgresSource implements Source {
   /** Whether the next whole snapshot is the one that the stream goes on from. */
   #needsSlot = true;
 
-  async #exportSnapshot(replication: pg.Client, lasting: boolean): Promise<{ snapshot: string; position: PostgresPosition }> {
+  async #exportSnapshot(
+    replication: pg.Client,
+    lasting: boolean,
+  ): Promise<{ snapshot: string; position: PostgresPosition }> {
     const name = lasting ? this.#slot : `${this.#slot.slice(0, 40)}_reload_${process.pid}_${Date.now() % 1e6}`;
     if (lasting) await this.#dropSlot();
     const { rows } = await replication.query(
@@ -87,7 +96,8 @@ export class PostgresSource implements Source {
     );
     const [row] = rows as { snapshot_name: string; consistent_point: string }[];
     const position = PostgresPosition.parse(row?.consistent_point ?? "");
-    if (row === undefined || position === null) throw new SourceFailure("initial_load_failed", "the source does not say where its snapshot is");
+    if (row === undefined || position === null)
+      throw new SourceFailure("initial_load_failed", "the source does not say where its snapshot is");
     if (lasting) this.#forgotten = position.lsn;
     return { snapshot: row.snapshot_name, position };
   }
@@ -95,10 +105,16 @@ export class PostgresSource implements Source {
   async #dropSlot(): Promise<void> {
     await this.#ask(async (client) => {
       // Whoever still reads from it is an engine of this instance that is gone.
-      await client.query("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL", [this.#slot]);
+      await client.query(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL",
+        [this.#slot],
+      );
       for (let attempt = 0; ; attempt++) {
         try {
-          return await client.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1", [this.#slot]);
+          return await client.query(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1",
+            [this.#slot],
+          );
         } catch (error) {
           if (attempt === 20 || (error as { code?: string }).code !== "55006") throw error;
           await new Promise((resolve) => setTimeout(resolve, 100));
@@ -213,18 +229,33 @@ function namesOf({ sync, instance }: PostgresOptions): { slot: string; publicati
 }
 
 /** What logical replication needs, and the statement that makes it so. The publication is made here, where the user may. */
-async function whyNotFollowed(client: pg.Client, { shape, source }: PostgresOptions, publication: string): Promise<SourceFailure | null> {
+async function whyNotFollowed(
+  client: pg.Client,
+  { shape, source }: PostgresOptions,
+  publication: string,
+): Promise<SourceFailure | null> {
   const { rows } = await client.query(
     "SELECT current_setting('wal_level') AS level, current_setting('max_replication_slots')::int AS slots, (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may",
   );
   const [{ level, slots, may }] = rows as [{ level: string; slots: number; may: boolean }];
-  if (level !== "logical") return new SourceFailure("wal_level", `wal_level is ${level}: ALTER SYSTEM SET wal_level = 'logical', then restart`);
-  if (slots === 0) return new SourceFailure("slot_limit", "max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, then restart");
+  if (level !== "logical")
+    return new SourceFailure(
+      "wal_level",
+      `wal_level is ${level}: ALTER SYSTEM SET wal_level = 'logical', then restart`,
+    );
+  if (slots === 0)
+    return new SourceFailure(
+      "slot_limit",
+      "max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, then restart",
+    );
   if (!may) return new SourceFailure("repl_grant_missing", `ALTER ROLE ${identifier(source.user)} REPLICATION`);
   // A table without an identity would refuse updates of its own users once it is published: such are read as a whole.
   const wanted = shape.tables.filter(({ wholeTable }) => wholeTable === null).map((table) => table.source);
   const named = (table: string) => `${identifier(shape.schema)}.${identifier(table)}`;
-  const published = await client.query("SELECT tablename FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2", [publication, shape.schema]);
+  const published = await client.query(
+    "SELECT tablename FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2",
+    [publication, shape.schema],
+  );
   const missing = wanted.filter((table) => !published.rows.some((row) => row.tablename === table));
   const known = (await client.query("SELECT 1 FROM pg_publication WHERE pubname = $1", [publication])).rows.length > 0;
   if (known && missing.length === 0) return null;

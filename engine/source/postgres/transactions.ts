@@ -3,7 +3,7 @@ import type { Cells } from "../../store/cell.ts";
 import type { Store } from "../../store/table.ts";
 import { SourceFailure } from "../failure.ts";
 import type { Change, Transaction } from "../source.ts";
-import { type Message, type Tuple } from "./pgoutput.ts";
+import type { Message, Tuple } from "./pgoutput.ts";
 import { PostgresPosition } from "./position.ts";
 
 /** `columns`: for each of the table's own, where in a tuple it is. */
@@ -16,7 +16,8 @@ export class Transactions {
   readonly #reader: Store;
   readonly #relations = new Map<number, Mapped | null>();
   #changes: Change[] = [];
-  #reload = new Set<number>();
+  /** With the reason. */
+  #reload = new Map<number, string>();
   #truncated = new Set<number>();
   isOpen = false;
   /** A table was described again: its definition has changed. */
@@ -76,19 +77,22 @@ export class Transactions {
     const mapped = this.#relations.get(relation);
     if (!mapped) return;
     if (mapped.isWhole) {
-      this.#reload.add(mapped.place);
+      this.#reload.set(mapped.place, tableAt(this.#shape, mapped.place).wholeTable ?? "");
       return;
     }
     const read = (tuple: Tuple): Cells | null => {
       try {
-        return (this.#reader.tables[mapped.place] as Store["tables"][number]).read(mapped.columns.map((at) => tuple[at]));
+        return (this.#reader.tables[mapped.place] as Store["tables"][number]).read(
+          mapped.columns.map((at) => tuple[at]),
+        );
       } catch {
         return null;
       }
     };
     const cells = { before: before === null ? null : read(before), after: after === null ? null : read(after) };
     // Whatever its rows are like, the source itself can be asked for them.
-    if ((before !== null && cells.before === null) || (after !== null && cells.after === null)) this.#reload.add(mapped.place);
+    if ((before !== null && cells.before === null) || (after !== null && cells.after === null))
+      this.#reload.set(mapped.place, "its rows are not of the types that they were");
     else this.#changes.push({ table: mapped.place, ...cells });
   }
 
@@ -96,10 +100,10 @@ export class Transactions {
     this.isOpen = false;
     const transaction: Transaction = {
       ...{ position: new PostgresPosition(end), changes: this.#changes, at },
-      ...{ reload: [...this.#reload], truncated: [...this.#truncated] },
+      ...{ reload: this.#reload, truncated: [...this.#truncated] },
     };
     this.#changes = [];
-    this.#reload = new Set();
+    this.#reload = new Map();
     this.#truncated = new Set();
     return transaction;
   }
