@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { createToRunning } from "./create-to-running.ts";
 import { deathToStatus } from "./death-to-status.ts";
+import { engine } from "./engine.ts";
 import type { Figure, Line, Setting } from "./figure.ts";
 import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
@@ -10,7 +11,7 @@ import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
 
-const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory];
+const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory, engine];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

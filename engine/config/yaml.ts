@@ -58,7 +58,7 @@ export function readConfig(text: string): { config: ReflexConfig | null; problem
     });
   }
   if (problems.all.length > 0) return { config: null, problems };
-  const parsed = ReflexConfig.safeParse(document.toJS());
+  const parsed = ReflexConfig.safeParse(document.toJS(), { reportInput: true });
   if (parsed.success) return { config: parsed.data, problems };
   for (const issue of parsed.error.issues) tell(problems, issue);
   return { config: null, problems };
@@ -68,7 +68,7 @@ function tell(problems: ConfigProblems, issue: z.core.$ZodIssue): void {
   const path = issue.path.map((part) => (typeof part === "symbol" ? String(part) : part));
   if (issue.code !== "unrecognized_keys") {
     problems.add(
-      issue.code === "invalid_type" && issue.input === undefined ? "required" : "invalid",
+      issue.input === undefined ? "required" : "invalid",
       path,
       issue.message,
     );

@@ -17,9 +17,9 @@ export function readCursor(of: string, columns: readonly ColumnCode[], literal: 
   } catch {
     throw wrong("this is not a cursor that was given out here");
   }
-  if (!Array.isArray(cells) || cells.length !== columns.length + 1)
-    throw wrong("this is not a cursor that was given out here");
+  if (!Array.isArray(cells)) throw wrong("this is not a cursor that was given out here");
   if (cells[0] !== of) throw wrong("this cursor is of another table or another order");
+  if (cells.length !== columns.length + 1) throw wrong("this is not a cursor that was given out here");
   return columns.map((column, i) => {
     const cell = read(cells[i + 1]);
     const isText = column.storage === "Array";

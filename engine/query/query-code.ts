@@ -1,6 +1,7 @@
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import { rootAccess } from "./access-code.ts";
 import { ConditionCode, loop, type ShapeCode } from "./condition-code.ts";
-import type { Check, Field, List, Plan } from "./plan.ts";
+import type { Field, List, Plan } from "./plan.ts";
 
 /**
  * The code of one query: functions of rows of these very tables. It reads `P` (the values of the query's literals) and `X` (what the query has
@@ -62,7 +63,8 @@ return (store, parameters, spent) => {
     const isRoot = via === null;
     const most = isRoot ? QUERY_LIMITS.rootRows : QUERY_LIMITS.nestedRows;
     const limit = list.limit === null ? most : `P[${list.limit}]`;
-    const isOrdered = order.length > 0;
+    const access = isRoot ? rootAccess(this.#shape, this.#conditions, list) : null;
+    const isOrdered = access === null ? order.length > 0 : !access.inOrder;
     // More than a nested list may have is an error, unless the query said how many it wants.
     const beyond =
       isRoot || list.limit !== null
@@ -86,7 +88,7 @@ return (store, parameters, spent) => {
     const start = `
   ${list.after === null ? "" : this.#cursor(list, list.after)}
   let out = "", left = ${limit}, skip = ${list.offset === null ? 0 : `P[${list.offset}]`};
-  ${via === null ? this.#rootRange(list) : `${this.#conditions.probe(via, "row", 'return "[]";')} ${this.#conditions.range(table, this.#conditions.index(via))}`}`;
+  ${via === null ? access?.code : `${this.#conditions.probe(via, "row", 'return "[]";')} ${this.#conditions.range(table, this.#conditions.index(via))}`}`;
     if (!isOrdered) return `${start}\n  ${loop(body)}\n  return "[" + out + "]";\n`;
     return `${start}
   const order = (a, b) => ${this.#order(list)};
@@ -122,52 +124,6 @@ return (store, parameters, spent) => {
     return `${parts.join(" || ")} || ${t}.i0.compare(a, b)`;
   }
 
-  /** Where at the root to look: at rows with one value of an index, if the query says which; at all of them otherwise. */
-  #rootRange({ table, where, order, after }: List): string {
-    const t = `t${table}`;
-    const isByKey = order.length === 0;
-    const equal = new Map<number, number>();
-    for (const part of parts(where))
-      if (part.kind === "compare" && part.operator === "=") equal.set(part.column, part.value);
-    const plans = this.#shape.indexes[table] ?? [];
-    const found = plans.findIndex(
-      ({ columns }) =>
-        columns.length > 0 && columns.every((place) => equal.has(place)) && !this.#holdsTooMuch(table, columns),
-    );
-    // Rows with one value of an index are in the order of the key, too.
-    const past = isByKey && after !== null;
-    if (found >= 0) {
-      const probes = (plans[found]?.columns ?? []).map((place) => {
-        const column = this.#shape.column(table, place);
-        const value = `P[${equal.get(place)}]`;
-        return `{ const value = ${column.storage === "Int32Array" ? `Number(${value})` : value}; ${column.set(t, "0", "value")} }`;
-      });
-      const skip = past ? "index.seek(1, index.compare, true);" : "";
-      if (!past) return `${probes.join(" ")} ${this.#conditions.range(table, found)}`;
-      return `${probes.join(" ")} ${this.#conditions.range(table, found)} ${this.#copyProbe(table, plans[found]?.columns ?? [])} ${skip}
-  if (index.block > b || (index.block === b && index.offset > i)) { b = index.block; i = index.offset; }`;
-    }
-    return `const index = ${t}.i0; let b = 0, i = 0; const lastBlock = index.blocks.length, lastOffset = 0;
-  ${past ? "index.seek(1, index.compare, true); b = index.block; i = index.offset;" : ""}`;
-  }
-
-  /** Rows 0 and 1 are compared by whole indexes: what was looked for goes to both. */
-  #copyProbe(table: number, columns: readonly number[]): string {
-    const t = `t${table}`;
-    return columns
-      .filter((place) => !this.#shape.shape.tables[table]?.key.includes(place))
-      .map((place) => {
-        const column = this.#shape.column(table, place);
-        return column.copy(t, "1", t, "0", column);
-      })
-      .join(" ");
-  }
-
-  /** Columns whose values cannot be looked for as they are written in a query. */
-  #holdsTooMuch(table: number, columns: readonly number[]): boolean {
-    return columns.some((place) => this.#shape.column(table, place).type.kind === "json");
-  }
-
   #where({ table, where }: List): string {
     return where === null ? "true" : this.#conditions.holds(where, table, `t${table}`, "r");
   }
@@ -190,9 +146,4 @@ return (store, parameters, spent) => {
 export function cursorColumns(shape: ShapeCode, { table, order }: List): number[] {
   const key = shape.shape.tables[table]?.key ?? [];
   return [...new Set([...order.map(({ column }) => column), ...key])];
-}
-
-function parts(check: Check | null): Check[] {
-  if (check === null) return [];
-  return check.kind === "and" ? check.parts.flatMap(parts) : [check];
 }

@@ -15,19 +15,17 @@ const SQL_STRING = /'((?:[^'\\]|''|\\.)*)'/uy;
 /** Cuts a query into its words. @param sql strings may also be in single quotes, as SQL has them */
 export function tokens(text: string, sql = false): Token[] {
   const found: Token[] = [];
-  const piece = new RegExp(PIECE);
-  for (let at = 0; at < text.length; at = piece.lastIndex) {
+  for (let at = 0; at < text.length; at = PIECE.lastIndex) {
     if (sql && text[at] === "'") {
-      const string = new RegExp(SQL_STRING);
-      string.lastIndex = at;
-      const inside = string.exec(text)?.[1];
+      SQL_STRING.lastIndex = at;
+      const inside = SQL_STRING.exec(text)?.[1];
       if (inside === undefined) throw new QueryProblem("parse_error", "this string has no end", { at });
       found.push({ kind: "string", text: inside.replaceAll("''", "'"), at });
-      piece.lastIndex = string.lastIndex;
+      PIECE.lastIndex = SQL_STRING.lastIndex;
       continue;
     }
-    piece.lastIndex = at;
-    const match = piece.exec(text);
+    PIECE.lastIndex = at;
+    const match = PIECE.exec(text);
     if (match === null) throw new QueryProblem("parse_error", unreadable(text, at), { at });
     const [, space, name, quoted, number, string, symbol] = match;
     if (space !== undefined) continue;

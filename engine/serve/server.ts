@@ -237,14 +237,16 @@ function send(response: ServerResponse, status: number, value: unknown, type = "
   response.writeHead(status, { "content-type": type, "content-length": body.length }).end(body);
 }
 
-async function bodyOf(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > QUERY_LIMITS.bodyBytes)
-      throw new QueryProblem("body_too_large", `a query has at most ${QUERY_LIMITS.bodyBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
+function bodyOf(request: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    request.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= QUERY_LIMITS.bodyBytes) chunks.push(chunk);
+      else reject(new QueryProblem("body_too_large", `a query has at most ${QUERY_LIMITS.bodyBytes} bytes`));
+    });
+    request.on("end", () => resolve(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8")));
+    request.on("error", reject);
+  });
 }

@@ -62,15 +62,14 @@ export class Transactions {
         // The first one that a server sends is of its own making: it may be from before where this is.
         const { file, offset } = readRotate(event.body);
         this.#streamed = file;
-        const next = new MysqlPosition(file, offset, null);
-        if (this.#file === null || next.compare(new MysqlPosition(this.#file, this.#offset, null)) > 0) {
-          this.#file = file;
-          this.#offset = offset;
-        }
+        this.#moveTo(file, offset);
         return null;
       }
       case EVENT.heartbeat:
-        return this.#isOpen ? null : { kind: "caught up", position: this.#position() };
+        if (this.#isOpen || this.#pending !== null) return null;
+        // The server is past what is no transaction, too: descriptions of files, for one.
+        if (event.body.toString("utf8") === this.#streamed && event.end > 0) this.#moveTo(this.#streamed, event.end);
+        return { kind: "caught up", position: this.#position() };
       case EVENT.format:
         // The tables of another file have other numbers.
         this.#tables.clear();
@@ -227,6 +226,13 @@ export class Transactions {
     this.#reload = new Map();
     this.#truncated = new Set();
     return { kind: "transaction", transaction, redefined };
+  }
+
+  #moveTo(file: string, offset: number): void {
+    const next = new MysqlPosition(file, offset, null);
+    if (this.#file !== null && next.compare(new MysqlPosition(this.#file, this.#offset, null)) <= 0) return;
+    this.#file = file;
+    this.#offset = offset;
   }
 
   #position(): MysqlPosition {
