@@ -8,7 +8,7 @@ type RawConnection = {
   addCommand(command: unknown): void;
   writePacket(packet: unknown): void;
   _resetSequenceId(): void;
-  stream: { pause(): void; resume(): void };
+  stream: { pause(): void; resume(): void; destroy(): void };
   destroy(): void;
   clientEncoding: string;
   on(event: "error" | "end", listener: (error: Error) => void): void;
@@ -119,6 +119,8 @@ export class BinlogStream {
     this.#end = sourceFailure(error, "stream_disconnected");
     clearInterval(this.#watch);
     this.#connection.destroy();
+    // mysql2 only says that nothing more comes from here, and the server would go on sending.
+    this.#connection.stream.destroy();
     this.#wake();
   }
 }
