@@ -16,7 +16,14 @@ const onRealParts = { testTimeout: 30_000, hookTimeout: 60_000 };
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "decide", include: ["test/decide/**/*.test.ts", "test/*.test.ts"], sequence: first } },
+      {
+        test: {
+          name: "decide",
+          include: ["test/decide/**/*.test.ts", "test/*.test.ts"],
+          sequence: first,
+          testTimeout: 30_000,
+        },
+      },
       {
         plugins: [
           cloudflareTest({
@@ -49,6 +56,8 @@ export default defineConfig({
           fileParallelism: false,
           // The programs that these tests start from here import CommonJS packages as Node itself does.
           deps: { interopDefault: false },
+          // Tests of one file that run at the same time do little but wait.
+          maxConcurrency: 40,
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

@@ -23,11 +23,16 @@ type Question = { what: string; query: (i: number) => string; sql: (i: number) =
 const id = (i: number): number => 1 + ((i * 7919) % (USERS - 20));
 
 const QUESTIONS: readonly Question[] = [
-  { what: "point lookup", query: (i) => `users(id = ${id(i)}) { * }`, sql: (i) => `SELECT * FROM users WHERE id = ${id(i)}` },
+  {
+    what: "point lookup",
+    query: (i) => `users(id = ${id(i)}) { * }`,
+    sql: (i) => `SELECT * FROM users WHERE id = ${id(i)}`,
+  },
   {
     what: "filtered list of 50",
     query: (i) => `users(city = "city ${i % 40}" AND age > 40, order: age desc, limit: 50) { id name age }`,
-    sql: (i) => `SELECT id, name, age FROM users WHERE city = 'city ${i % 40}' AND age > 40 ORDER BY age DESC, id LIMIT 50`,
+    sql: (i) =>
+      `SELECT id, name, age FROM users WHERE city = 'city ${i % 40}' AND age > 40 ORDER BY age DESC, id LIMIT 50`,
   },
   {
     what: "include of 2 levels",
@@ -55,7 +60,11 @@ async function measured(kind: "mysql" | "postgres", { quick, say, after }: Setti
   const source = await testSource(kind);
   after(() => source.close());
   await fill(source);
-  const program = await EngineProcess.create(source.connection, { instance: "bench", logLevel: "info", size: "medium" });
+  const program = await EngineProcess.create(source.connection, {
+    instance: "bench",
+    logLevel: "info",
+    size: "medium",
+  });
   after(() => program.remove());
   const lines = await loading(name, source, program, quick ? 1 : 3);
   program.start();
@@ -91,7 +100,13 @@ function compare(what: string, { atLeast: least }: Question, ours: Loaded[], bar
       ...(least === undefined ? {} : { goal: { text: `ratio ≥ ${least}`, met: ratio >= least } }),
     },
     {
-      ...{ what: `${what}, latency`, unit: "ms", ours: own, bare: { what: "SQL", ...other }, ratio: own.p50 / other.p50 },
+      ...{
+        what: `${what}, latency`,
+        unit: "ms",
+        ours: own,
+        bare: { what: "SQL", ...other },
+        ratio: own.p50 / other.p50,
+      },
       goal: { text: "p99 lower", met: own.p99 < other.p99 },
     },
   ];
@@ -103,11 +118,22 @@ function requestOf(query: string, port: number): string {
 }
 
 /** The very artifact in this process: how fast its tables are filled, and what a row weighs. */
-async function loading(name: string, { connection }: TestSource, program: EngineProcess, times: number): Promise<Line[]> {
+async function loading(
+  name: string,
+  { connection }: TestSource,
+  program: EngineProcess,
+  times: number,
+): Promise<Line[]> {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
   const { shape, createStore } = (await import(program.built.path)) as Engine;
-  const options = { source: SourceConnection.parse(connection), shape, sync: SyncSettings.parse({ mode: "poll" }), instance: "bench", createStore };
+  const options = {
+    source: SourceConnection.parse(connection),
+    shape,
+    sync: SyncSettings.parse({ mode: "poll" }),
+    instance: "bench",
+    createStore,
+  };
   const source = await openSource(options, () => {});
   const [rates, weights]: [number[], number[]] = [[], []];
   for (let i = 0; i < times; i++) {
@@ -125,7 +151,12 @@ async function loading(name: string, { connection }: TestSource, program: Engine
   }
   await source.close();
   return [
-    { what: `${name}: initial load`, unit: "rows/s", ours: distribution(rates), goal: atLeast(100_000, "rows/s", distribution(rates).p50) },
+    {
+      what: `${name}: initial load`,
+      unit: "rows/s",
+      ours: distribution(rates),
+      goal: atLeast(100_000, "rows/s", distribution(rates).p50),
+    },
     { what: `${name}: memory per row`, unit: "bytes", ours: distribution(weights) },
   ];
 }
@@ -163,8 +194,16 @@ async function fill({ dialect, run }: TestSource): Promise<void> {
       await run(`INSERT INTO ${table} VALUES ${rows.join(", ")}`);
     }
   };
-  await insert("users", USERS, (i) => `${i}, 'user ${i}', 'user.${i}@example.com', 'city ${i % 40}', ${i % 90}, ${i % 1000}.25`);
+  await insert(
+    "users",
+    USERS,
+    (i) => `${i}, 'user ${i}', 'user.${i}@example.com', 'city ${i % 40}', ${i % 90}, ${i % 1000}.25`,
+  );
   await insert("posts", POSTS, (i) => `${i}, ${1 + (i % USERS)}, 'the title of post ${i}, of medium length'`);
-  await insert("comments", COMMENTS, (i) => `${i}, ${1 + (i % POSTS)}, 'a comment with the number ${i} that says a little more than that'`);
+  await insert(
+    "comments",
+    COMMENTS,
+    (i) => `${i}, ${1 + (i % POSTS)}, 'a comment with the number ${i} that says a little more than that'`,
+  );
   await run(...(dialect === "mysql" ? ["ANALYZE TABLE users, posts, comments"] : ["ANALYZE"]));
 }

@@ -1,17 +1,33 @@
 // `npm run bench [-- NAME…] [--quick] [--json FILE]`: the figures that the README quotes, each over the bare thing in the same run.
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { apply } from "./apply.ts";
 import { createToRunning } from "./create-to-running.ts";
 import { deathToStatus } from "./death-to-status.ts";
 import { engine } from "./engine.ts";
 import type { Figure, Line, Setting } from "./figure.ts";
+import { gateway } from "./gateway.ts";
 import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
+import { postgresStart } from "./postgres-start.ts";
 import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
+import { webhooks } from "./webhooks.ts";
 
-const FIGURES: readonly Figure[] = [createToRunning, deathToStatus, requests, restart, idle, memory, engine];
+const FIGURES: readonly Figure[] = [
+  createToRunning,
+  deathToStatus,
+  requests,
+  apply,
+  webhooks,
+  restart,
+  idle,
+  memory,
+  gateway,
+  postgresStart,
+  engine,
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

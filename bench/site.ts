@@ -2,14 +2,22 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { CONTROL_PLANE_GRACE_MS, type ControlPlane, startControlPlane } from "../cli/up/control-plane.ts";
+import {
+  CONTROL_PLANE_GRACE_MS,
+  type ControlPlane,
+  type ControlPlaneSettings,
+  startControlPlane,
+} from "../cli/up/control-plane.ts";
 import { AGENT_GRACE_MS, startAgent } from "../cli/up/local-agent.ts";
 import { newRootToken, tokenHash } from "../cli/up/root-token.ts";
+import { secretKeys } from "../cli/up/secret-keys.ts";
 import type { HostView } from "../contract/host.ts";
 import type { TokenCreated } from "../contract/token.ts";
 import type { Runtime } from "../contract/workload.ts";
 import { Client } from "./client.ts";
 import type { Setting } from "./figure.ts";
+
+type Options = Pick<ControlPlaneSettings, "webhookTargets">;
 
 const HOST_READY_WITHIN_MS = 60_000;
 
@@ -17,11 +25,16 @@ const HOST_READY_WITHIN_MS = 60_000;
 export class Site {
   readonly folder = mkdtempSync(join(tmpdir(), "lamplighter-bench-"));
   readonly #token = newRootToken();
+  readonly #options: Options;
   #plane: ControlPlane | null = null;
   #client: Client | null = null;
 
-  static async start(register: Setting["after"]): Promise<Site> {
-    const site = new Site();
+  private constructor(options: Options) {
+    this.#options = options;
+  }
+
+  static async start(register: Setting["after"], options: Options = {}): Promise<Site> {
+    const site = new Site(options);
     register(() => site.#clear());
     // Workloads of an agent that is root run as somebody else, who must get through to their folders.
     chmodSync(site.folder, 0o711);
@@ -49,6 +62,8 @@ export class Site {
       dataDir: this.folder,
       port: before?.port ?? 0,
       tokenHash: tokenHash(this.#token),
+      secretKeys: secretKeys(this.folder),
+      ...this.#options,
       ...(before === null ? {} : { modulePath: before.modulePath }),
     });
     this.#client ??= new Client(this.#plane.url, this.#token);

@@ -50,4 +50,5 @@ async function generate(asked: SqlLoad): Promise<Loaded> {
   return { ms, latencies, refused: 0 };
 }
 
-if (import.meta.main) process.stdout.write(JSON.stringify(await generate(JSON.parse(await text(process.stdin)) as SqlLoad)));
+if (import.meta.main)
+  process.stdout.write(JSON.stringify(await generate(JSON.parse(await text(process.stdin)) as SqlLoad)));

@@ -6,6 +6,7 @@ import { collect, withExamples } from "./command.ts";
 import { chooseTarget } from "./contexts.ts";
 import { Failure } from "./failure.ts";
 import { keyValues } from "./key-values.ts";
+import { listenAddress } from "./listen-address.ts";
 import type { Surroundings } from "./session.ts";
 import { oneLine } from "./terminal.ts";
 import { parseRuntimes, presentRuntimes } from "./up/runtimes.ts";
@@ -72,7 +73,7 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
     name: options.name,
     labels: keyValues(options.label ?? [], "--label"),
     transport,
-    listen: options.listen === undefined ? undefined : listenAddress(options.listen),
+    listen: options.listen === undefined ? undefined : listenAddress(options.listen, "--listen", "0.0.0.0:7443"),
     endpoint: options.endpoint,
     runtimes,
     policyFile: options.policy,
@@ -103,13 +104,6 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
 function defaultFolder({ env }: Surroundings): string {
   if (process.getuid?.() === 0) return "/var/lib/lamplighter/agent";
   return join(env.XDG_STATE_HOME || join(env.HOME || homedir(), ".local", "state"), "lamplighter", "agent");
-}
-
-function listenAddress(text: string): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
-  if (match === null || Number(match[3]) > 65535)
-    throw new Failure(`--listen '${text}': expected host:port, such as 0.0.0.0:7443`);
-  return { host: (match[1] ?? match[2]) as string, port: Number(match[3]) };
 }
 
 function size(

@@ -37,6 +37,7 @@ export class Api {
 
   get = (path: string, ask: Ask = {}): Promise<Answer> => this.#send("GET", path, ask);
   post = (path: string, ask: Ask = {}): Promise<Answer> => this.#send("POST", path, ask);
+  patch = (path: string, ask: Ask = {}): Promise<Answer> => this.#send("PATCH", path, ask);
   put = (path: string, ask: Ask = {}): Promise<Answer> => this.#send("PUT", path, ask);
   delete = (path: string, ask: Ask = {}): Promise<Answer> => this.#send("DELETE", path, ask);
 

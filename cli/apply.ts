@@ -3,11 +3,14 @@ import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { DeploymentView } from "../contract/deployment.ts";
 import { collect, inSession, serverCommand, timeoutOption } from "./command.ts";
+import { applyConfig } from "./config/apply.ts";
 import { type Rehearsal, rehearsed } from "./diff.ts";
 import { Failure, Interrupted, Refused } from "./failure.ts";
-import { type Declared, declarations } from "./manifest/deployments.ts";
+import { allInOrder, inOrder } from "./in-order.ts";
+import { type Declarations, type Declared, declarations } from "./manifest/deployments.ts";
 import { readEnvFile } from "./manifest/env-file.ts";
 import { readSource } from "./manifest/source.ts";
+import { applyNamespace } from "./namespace/apply.ts";
 import { failureText } from "./report.ts";
 import { applySchedules, sendSchedule } from "./schedule/apply.ts";
 import type { Session, SessionOptions, Surroundings } from "./session.ts";
@@ -62,52 +65,68 @@ export function applyCommand(program: Command, around: Surroundings): void {
 }
 
 async function apply(session: Session, options: Options): Promise<void> {
-  const { deployments, schedules, notes, warnings } = await read(session, options);
+  const declared = await read(session, options);
+  const { namespaces, configs, deployments, schedules, warnings } = declared;
   for (const warning of warnings) session.terminal.err(`${session.terminal.errColor.yellow("warning:")} ${warning}\n`);
-  if (session.format === "table") for (const note of notes) session.terminal.err(`${note}\n`);
+  const dryRun = options.dryRun !== undefined;
   // With several, the server is asked about all of them first: what it alone can know must not leave half of a file applied.
-  if (options.dryRun === undefined && deployments.length > 1)
-    for (const one of deployments) await send(session, one, { dryRun: true });
-  if (options.dryRun === undefined) for (const one of schedules) await sendSchedule(session, one, true);
+  if (!dryRun && deployments.length > 1) await allInOrder(deployments, (one) => send(session, one, { dryRun: true }));
+  if (!dryRun) for (const one of schedules) await sendSchedule(session, one, true);
   if (options.dryRun === "client") {
-    for (const one of deployments) session.terminal.out(`deployment ${nameOf(one)} is well-formed\n`);
-    session.terminal.err("Dry run: the server was not asked, and nothing was changed.\n");
+    tellWellFormed(session, declared);
     return;
   }
+  const count = namespaces.length + configs.length + deployments.length;
   const done: { text: string; view: DeploymentView }[] = [];
   const failures: Failure[] = [];
-  for (const one of deployments) {
-    try {
-      const answer = await send(session, one, { dryRun: options.dryRun !== undefined, force: options.force });
-      done.push({ text: answer.text, view: JSON.parse(answer.text) as DeploymentView });
-      if (session.format === "table") session.terminal.out(`deployment ${nameOf(one)} ${answer.said}\n`);
-    } catch (error) {
-      if (!(error instanceof Failure) || error instanceof Interrupted || deployments.length === 1) throw error;
-      session.terminal.err(failureText(error, session.terminal.errColor));
-      failures.push(error);
+  /** One that fails is told, and the others still get their turn. */
+  const tell = (error: unknown) => {
+    if (!(error instanceof Failure) || error instanceof Interrupted || count === 1) throw error;
+    session.terminal.err(failureText(error, session.terminal.errColor));
+    failures.push(error);
+  };
+  const before: string[] = [];
+  for (const one of namespaces) await applyNamespace(session, one, dryRun).then(({ text }) => before.push(text), tell);
+  for (const one of configs) await applyConfig(session, one, dryRun).then(({ text }) => before.push(text), tell);
+  const sent = inOrder(deployments, async (one) => ({
+    one,
+    ...(await send(session, one, { dryRun, force: options.force })),
+  }));
+  for await (const outcome of sent) {
+    if (outcome.status === "rejected") {
+      tell(outcome.reason);
+      continue;
     }
+    const { one, text, said } = outcome.value;
+    done.push({ text, view: JSON.parse(text) as DeploymentView });
+    if (session.format === "table") session.terminal.out(`deployment ${nameOf(one)} ${said}\n`);
   }
-  const applied = failures.length === 0 ? await applySchedules(session, schedules, options.dryRun !== undefined) : [];
-  const bodies = done.map((one) => one.text);
+  const applied = failures.length === 0 ? await applySchedules(session, schedules, dryRun) : [];
+  const texts = done.map((one) => one.text);
   const unsettled =
-    options.wait === true && options.dryRun === undefined
+    options.wait === true && !dryRun
       ? await settle(
           session,
           done.map((one) => one.view),
           options.timeout,
           (index, text) => {
-            bodies[index] = text;
+            texts[index] = text;
           },
         )
       : null;
-  bodies.push(...applied);
+  const bodies = [...before, ...texts, ...applied];
   session.showRaw(bodies.length === 1 ? (bodies[0] as string) : `[${bodies.join(",")}]`);
   if (unsettled !== null) throw unsettled;
   const first = failures[0];
-  if (first !== undefined)
-    throw new Failure(`${failures.length} of ${deployments.length} deployments failed`, { exit: first.exit });
-  if (options.dryRun !== undefined && session.format === "table")
-    session.terminal.err("Dry run: nothing was changed.\n");
+  if (first !== undefined) throw new Failure(`${failures.length} of ${count} failed`, { exit: first.exit });
+  if (dryRun && session.format === "table") session.terminal.err("Dry run: nothing was changed.\n");
+}
+
+function tellWellFormed({ terminal }: Session, { namespaces, configs, deployments }: Declarations): void {
+  for (const { name } of namespaces) terminal.out(`namespace ${name} is well-formed\n`);
+  for (const { body } of configs) terminal.out(`config ${body.namespace}/${body.name} is well-formed\n`);
+  for (const one of deployments) terminal.out(`deployment ${nameOf(one)} is well-formed\n`);
+  terminal.err("Dry run: the server was not asked, and nothing was changed.\n");
 }
 
 async function read(session: Session, options: Options) {

@@ -69,11 +69,12 @@ export function count(text: string): number {
   return text === "0" ? 0 : positive(text);
 }
 
-/** `--timeout`, a duration such as `30s` or `5m`, in ms. */
+/** A duration such as `30s` or `5m`, in ms. */
+export const durationOption = (flags: string, description: string, normally: string): Option =>
+  new Option(flags, description).argParser(duration).default(duration(normally), normally);
+
 export const timeoutOption = (normally: string): Option =>
-  new Option("--timeout <duration>", "how long to wait at most")
-    .argParser(duration)
-    .default(duration(normally), normally);
+  durationOption("--timeout <duration>", "how long to wait at most", normally);
 
 function duration(text: string): number {
   const ms = parseDuration(text);

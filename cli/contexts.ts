@@ -25,7 +25,11 @@ type Env = Record<string, string | undefined>;
 
 export const DEFAULT_URL = "http://127.0.0.1:8787";
 
+/** The variable of the environment that says where the file of contexts is. */
+export const CONTEXT_FILE = "LAMPLIGHTER_CONFIG_FILE";
+
 export function contextFilePath(env: Env): string {
+  if (env[CONTEXT_FILE]) return env[CONTEXT_FILE];
   return join(env.XDG_CONFIG_HOME || join(env.HOME || homedir(), ".config"), "lamplighter", "contexts.json");
 }
 

@@ -1,16 +1,19 @@
 import type { Command } from "commander";
 import type { ManifestChange } from "../contract/rollout.ts";
 import { collect, inSession, serverCommand } from "./command.ts";
+import { applyConfig } from "./config/apply.ts";
 import { Failure } from "./failure.ts";
+import { allInOrder } from "./in-order.ts";
 import { declarations } from "./manifest/deployments.ts";
 import { readEnvFile } from "./manifest/env-file.ts";
 import { readSource } from "./manifest/source.ts";
+import { applyNamespace } from "./namespace/apply.ts";
 import type { Session, SessionOptions, Surroundings } from "./session.ts";
 import type { Colors } from "./terminal.ts";
 
 type Options = SessionOptions & { file: string[]; envFile?: string[]; exitCode?: boolean };
 /** The part of a dry run's answer that is shown. */
-export type Rehearsal = { action: string; why?: string; changes: ManifestChange[] };
+export type Rehearsal = { action: string; why?: string; changes: ManifestChange[]; renewed: string[] };
 
 export function diffCommand(program: Command, around: Surroundings): void {
   serverCommand(program, "diff", "show what applying manifest files would change", [
@@ -28,13 +31,25 @@ async function diff(session: Session, options: Options): Promise<void> {
   const fromFiles = Object.assign({}, ...(options.envFile ?? []).map(readEnvFile)) as Record<string, string>;
   const lookup = (name: string) => env[name] ?? fromFiles[name];
   const stdin = options.file.includes("-") ? await session.around.readStdin() : null;
-  const { deployments } = declarations(
+  const { namespaces, configs, deployments } = declarations(
     options.file.map((file) => readSource(file, file === "-" ? stdin : null, lookup)),
   );
   const answers: string[] = [];
   let changed = 0;
-  for (const { body, manifest } of deployments) {
-    const { text } = await session.api.post("/deployments", { query: { dry_run: true }, body, idempotencyKey: null });
+  const rehearsals = [
+    ...namespaces.map((one) => () => applyNamespace(session, one, true)),
+    ...configs.map((one) => () => applyConfig(session, one, true)),
+  ];
+  for (const rehearse of rehearsals) {
+    const rehearsal = await rehearse();
+    answers.push(rehearsal.text);
+    if (rehearsal.changed) changed++;
+  }
+  const asked = await allInOrder(deployments, async ({ body, manifest }) => {
+    const query = { dry_run: true };
+    return { manifest, text: (await session.api.post("/deployments", { query, body, idempotencyKey: null })).text };
+  });
+  for (const { manifest, text } of asked) {
     const rehearsal = JSON.parse(text) as Rehearsal;
     answers.push(text);
     if (rehearsal.action !== "unchanged") changed++;
@@ -62,5 +77,6 @@ function describe(name: string, rehearsal: Rehearsal, color: Colors): string {
     ...(from === null ? [] : [color.red(`  - ${path}: ${JSON.stringify(from)}`)]),
     ...(to === null ? [] : [color.green(`  + ${path}: ${JSON.stringify(to)}`)]),
   ]);
+  lines.push(...rehearsal.renewed.map((what) => color.yellow(`  ~ ${what} has changed`)));
   return `deployment ${name} ${rehearsed(rehearsal)}\n${lines.map((line) => `${line}\n`).join("")}`;
 }

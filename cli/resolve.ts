@@ -6,6 +6,8 @@ type Named = {
   id: string;
   name: string;
   username?: string;
+  url?: string;
+  deployment?: string;
   namespace?: string | null;
   status?: string;
   rollout?: { role: string };
@@ -19,6 +21,10 @@ const SCHEDULE: Kind = { word: "schedule", path: "/schedules", prefix: "sched_" 
 const HOST: Kind = { word: "host", path: "/hosts", prefix: "host_" };
 const TOKEN: Kind = { word: "token", path: "/tokens", prefix: "tok_" };
 const USER: Kind = { word: "user", path: "/users", prefix: "usr_" };
+/** Named by its URL, in which a slash says nothing of a namespace. */
+const WEBHOOK: Kind = { word: "webhook", path: "/webhooks", prefix: "whk_" };
+/** Named by the deployment that it is for. */
+const HOOK: Kind = { word: "hook", path: "/hooks", prefix: "hook_" };
 
 const CONFIG: Kind = { word: "config", path: "/configs", prefix: "cfg_" };
 const SECRET: Kind = { word: "secret", path: "/secrets", prefix: "sec_" };
@@ -38,6 +44,8 @@ export const volumeId = (api: Api, reference: string, namespace?: string): Promi
 export const hostId = (api: Api, reference: string): Promise<string> => resolve(api, HOST, reference);
 export const tokenId = (api: Api, reference: string): Promise<string> => resolve(api, TOKEN, reference);
 export const userId = (api: Api, reference: string): Promise<string> => resolve(api, USER, reference);
+export const webhookId = (api: Api, reference: string): Promise<string> => resolve(api, WEBHOOK, reference);
+export const hookId = (api: Api, reference: string): Promise<string> => resolve(api, HOOK, reference);
 
 const ULID_LENGTH = 26;
 /** Fewer characters of an id than this only say when it was made, to the hour or so; a name is meant then. */
@@ -47,7 +55,7 @@ const LIST_LAG_MS = 100;
 async function resolve(api: Api, kind: Kind, reference: string, within?: string): Promise<string> {
   const text = reference.trim();
   if (text.startsWith(kind.prefix) && text.length === kind.prefix.length + ULID_LENGTH) return text;
-  const slash = text.indexOf("/");
+  const slash = kind === WEBHOOK ? -1 : text.indexOf("/");
   const namespace = slash > 0 ? text.slice(0, slash) : within;
   const name = slash > 0 ? text.slice(slash + 1) : text;
   const look = async () => {
@@ -80,7 +88,12 @@ async function readAll(
 ): Promise<Named[]> {
   const rows: Named[] = [];
   for await (const page of api.pages(path, filter, Number.POSITIVE_INFINITY))
-    rows.push(...(JSON.parse(page) as Named[]).map((row) => ({ ...row, name: row.name ?? row.username ?? "" })));
+    rows.push(
+      ...(JSON.parse(page) as Named[]).map((row) => ({
+        ...row,
+        name: row.name ?? row.username ?? row.url ?? row.deployment ?? "",
+      })),
+    );
   return rows;
 }
 
@@ -96,7 +109,7 @@ function heldBy(rows: Named[]): Named[] {
 /** A name means what lives under it now: what is being deleted counts only when nothing else has the name. Names win over id prefixes. */
 function pick(rows: readonly Named[], name: string, prefix: string): Named[] {
   const named = rows.filter((row) => row.name === name);
-  const living = named.filter((row) => row.status !== "deleted" && row.status !== "removed");
+  const living = named.filter((row) => !["deleted", "removed", "revoked"].includes(row.status ?? ""));
   if (living.length > 0) return heldBy(living);
   if (named.length > 0) return named.slice(0, 1);
   const start = name.startsWith(prefix) ? name : prefix + name;

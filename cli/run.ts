@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { agentCommand } from "./agent.ts";
 import { applyCommand } from "./apply.ts";
 import { auditCommand } from "./audit.ts";
@@ -7,6 +7,7 @@ import { addServerOptions } from "./command.ts";
 import { completionsCommand } from "./completions.ts";
 import { configCommands } from "./config/commands.ts";
 import { contextCommands } from "./context/commands.ts";
+import { CONTEXT_FILE } from "./contexts.ts";
 import { demoCommand } from "./demo/command.ts";
 import { deploymentCommands } from "./deployment/commands.ts";
 import { ExecEnded } from "./deployment/exec.ts";
@@ -14,7 +15,10 @@ import { explainCommand } from "./deployment/explain.ts";
 import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
 import { EXIT, Failure, Interrupted } from "./failure.ts";
+import { gatewayCommand } from "./gateway.ts";
+import { hookCommands } from "./hook/commands.ts";
 import { hostCommands } from "./host/commands.ts";
+import { keeperCommand } from "./keeper.ts";
 import { loginCommand, logoutCommand } from "./login.ts";
 import { namespaceCommands } from "./namespace/commands.ts";
 import { nodeCommands } from "./node/commands.ts";
@@ -26,6 +30,7 @@ import { tokenCommands } from "./token/commands.ts";
 import { upCommand } from "./up/command.ts";
 import { userCommands } from "./user/commands.ts";
 import { volumeCommands } from "./volume/commands.ts";
+import { webhookCommands } from "./webhook/commands.ts";
 
 /** Runs one command line. Answers the exit code; never throws for what a user can cause. */
 export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
@@ -69,6 +74,10 @@ export function program(around: Surroundings): Command {
       getOutHasColors: () => terminal.color.isColorSupported,
       getErrHasColors: () => terminal.errColor.isColorSupported,
     })
+    .enablePositionalOptions()
+    .addOption(new Option("-c, --context <name>", "the context to use, as after the command").hideHelp())
+    .addOption(new Option("--config <file>", "the file of contexts ($LAMPLIGHTER_CONFIG_FILE)"))
+    .hook("preAction", (root, command) => inheritOptions(root, command, around))
     .configureHelp({ styleTitle: (text) => terminal.color.bold(text), sortSubcommands: false })
     .helpCommand(false)
     .addHelpText(
@@ -79,6 +88,8 @@ export function program(around: Surroundings): Command {
   upCommand(root, around);
   demoCommand(root, around);
   agentCommand(root, around);
+  keeperCommand(root, around);
+  gatewayCommand(root, around);
   root.commandsGroup("Deploy:");
   applyCommand(root, around);
   diffCommand(root, around);
@@ -89,6 +100,7 @@ export function program(around: Surroundings): Command {
   secretCommands(root, around);
   volumeCommands(root, around);
   namespaceCommands(root, around);
+  hookCommands(root, around);
   root.commandsGroup("Steer:");
   hostCommands(root, around);
   nodeCommands(root, around);
@@ -96,12 +108,21 @@ export function program(around: Surroundings): Command {
   logoutCommand(root, around);
   userCommands(root, around);
   tokenCommands(root, around);
+  webhookCommands(root, around);
   auditCommand(root, around);
   contextCommands(root, around);
   doctorCommand(root, around);
   completionsCommand(root, around);
   addServerOptions(root);
   return root;
+}
+
+/** Ring takes these before the noun. Its own flags are the command's. */
+function inheritOptions(root: Command, command: Command, around: Surroundings): void {
+  const { context, config } = root.opts<{ context?: string; config?: string }>();
+  if (config !== undefined) around.env = { ...around.env, [CONTEXT_FILE]: config };
+  if (context !== undefined && command.getOptionValue("context") === undefined)
+    command.setOptionValue("context", context);
 }
 
 function version(): string {

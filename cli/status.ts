@@ -2,12 +2,13 @@ import type { DeploymentStatus } from "../contract/deployment.ts";
 import type { Level } from "../contract/event.ts";
 import type { HostStatus } from "../contract/host.ts";
 import type { ScheduleStatus } from "../contract/schedule.ts";
+import type { DELIVERY_STATUSES, WebhookStatus } from "../contract/webhook-endpoint.ts";
 import type { Colors } from "./terminal.ts";
 
-type Status = DeploymentStatus | HostStatus | ScheduleStatus;
-const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting"];
+type Status = DeploymentStatus | HostStatus | ScheduleStatus | WebhookStatus | (typeof DELIVERY_STATUSES)[number];
+const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "active", "delivered"];
 const PASSING: readonly Status[] = ["pending", "creating", "joining", "syncing", "unreachable", "suspended"];
-const GONE: readonly Status[] = ["deleted", "removed"];
+const GONE: readonly Status[] = ["deleted", "removed", "revoked"];
 
 /** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */
 export function paintStatus(text: string, status: string, color: Colors): string {

@@ -19,7 +19,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
 
 const MiB = 1024 ** 2;
 
-/** PostgreSQL's own parameters that follow from a size. Published: see docs/design/databases.md. */
+/** PostgreSQL's own parameters that follow from a size. Published: see docs/design/writers.md. */
 export function profileParameters(name: ProfileName): Record<string, string> {
   const { cpu_millis, memory_bytes, max_connections } = PROFILES[name];
   const cpus = Math.max(1, Math.floor(cpu_millis / 1000));

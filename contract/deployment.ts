@@ -2,8 +2,9 @@ import { z } from "zod";
 import { AllowedActions } from "./action.ts";
 import { HEALTH_STATUSES, HealthCheck } from "./health.ts";
 import { Manifest } from "./manifest.ts";
+import { AutoscaleView, EnvironmentView, MountView, PlacementView, PullView, ResourcesView } from "./manifest-view.ts";
 import { Rollout } from "./rollout.ts";
-import { BoundPort, Exit, FAILURE_KINDS, FailureKind, Note } from "./workload.ts";
+import { BoundPort, Exit, FAILURE_KINDS, FailureKind, Note, PortMapping } from "./workload.ts";
 
 /** The fourteen statuses of a deployment: one snake_case word on the wire, in the CLI and in the SQLite column. */
 export const DEPLOYMENT_STATUSES = [
@@ -128,7 +129,16 @@ const trouble = { trouble: FailureKind.nullable() };
  */
 export const Instance = z.discriminatedUnion("phase", [
   /** No host chosen. `message`: why nobody fits, empty before it was looked. */
-  z.object({ ...slot, ...trouble, phase: z.literal("placing"), refused, message: z.string(), recheck_at: z.int() }),
+  z.object({
+    ...slot,
+    ...trouble,
+    phase: z.literal("placing"),
+    refused,
+    message: z.string(),
+    recheck_at: z.int(),
+    /** Something that the manifest refers to is missing: before it is there, no host is chosen. */
+    unresolved: z.boolean().default(false),
+  }),
   /** A host is chosen, and is being asked to reserve. Whether the question landed may be unknown: the same host is asked until it answers. */
   z.object({ ...placed, ...trouble, phase: z.literal("offered"), refused, ask_at: z.int() }),
   /** The host has it. */
@@ -260,22 +270,19 @@ export const DeploymentView = z.object({
   kind: z.enum(["worker", "job"]),
   image: z.string().describe("Empty for the process runtime"),
   command: z.array(z.string()),
-  config: z.record(z.string(), z.unknown()).describe("The password is never answered"),
+  config: PullView.partial(),
   replicas: z.int(),
-  autoscale: z.unknown().optional(),
+  autoscale: AutoscaleView.optional(),
   desired_replicas: z.int().optional().describe("With `autoscale`: how many it is scaled to"),
-  ports: z.array(z.unknown()),
+  ports: z.array(PortMapping),
   labels: z.record(z.string(), z.string()),
-  environment: z.record(
-    z.string(),
-    z.union([z.string(), z.object({ secretRef: z.string() }), z.object({ configRef: z.string(), key: z.string() })]),
-  ),
-  volumes: z.array(z.unknown()),
-  resources: z.unknown().optional(),
+  environment: EnvironmentView,
+  volumes: z.array(MountView),
+  resources: ResourcesView.optional(),
   network: z.object({ mode: z.string() }).optional(),
   working_dir: z.string().optional(),
   stop_timeout: z.string(),
-  placement: z.unknown().optional(),
+  placement: PlacementView.optional(),
   health_checks: z.array(HealthCheck).optional(),
   max_surge: z.int().optional(),
   max_unavailable: z.int().optional(),

@@ -51,6 +51,8 @@ export const WriterAddress = z.object({
   user: z.string().min(1),
   password: z.string(),
   tls: z.enum(["off", "require"]).default("off"),
+  /** Where what is kept is another log than the writer's, it is given up. Said only when enough other keepers have everything. */
+  anew: z.boolean().default(false),
 });
 export type WriterAddress = z.infer<typeof WriterAddress>;
 
@@ -135,6 +137,10 @@ export const RestorePoints = z.object({
 });
 export type RestorePoints = z.infer<typeof RestorePoints>;
 
+/** A moment to restore to; null is the end of the log. */
+export const RestoreTarget = z.union([z.object({ lsn }), z.object({ time: z.int() }), z.null()]);
+export type RestoreTarget = z.infer<typeof RestoreTarget>;
+
 /** What has to be fetched for a restore, and how far replay goes. */
 export const RestorePlan = z.object({
   database: KeptDatabaseId,
@@ -144,7 +150,7 @@ export const RestorePlan = z.object({
   /** The end of the log that is given out. */
   end_lsn: lsn,
   /** Where replay stops when that is earlier than its end; recovery settings of PostgreSQL. */
-  target: z.union([z.object({ lsn }), z.object({ time: z.int() }), z.null()]),
+  target: RestoreTarget,
   history: z.array(z.string()),
   /** In order. A file counts up to `bytes`; what follows is to be zeroes. */
   segments: z.array(z.object({ file: z.string(), bytes: z.int().positive() })),

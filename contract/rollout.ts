@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ManifestView } from "./manifest-view.ts";
 
 /**
  * A rolling update: a new deployment (the child) takes a name over from those that held it (its parents) one instance at a time. The child decides how
@@ -72,7 +73,7 @@ export const RevisionView = z.object({
     .describe("`applied`, or for a rolling update: progressing, complete, failed, rolled_back, superseded"),
   message: z.string(),
   active: z.boolean().describe("Whether it holds the name now"),
-  manifest: z.unknown(),
+  manifest: ManifestView,
 });
 export type RevisionView = z.infer<typeof RevisionView>;
 export const REVISIONS_KEPT = 20;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type ActionTable, AllowedActions } from "./action.ts";
 import type { DeploymentStatus } from "./deployment.ts";
 import { MANIFEST_FIELDS, Manifest } from "./manifest.ts";
+import { ManifestView } from "./manifest-view.ts";
 
 /**
  * A schedule runs a job at the times of a cron expression. Each run is a deployment of kind job of its own. `waiting`: for its next time.
@@ -173,7 +174,9 @@ export const ScheduleView = z.object({
   starting_deadline: z.string().nullable(),
   suspend: z.boolean(),
   history: History,
-  job: z.looseObject({}).describe("With every default filled in; a password is never answered"),
+  job: ManifestView.omit({ name: true, namespace: true }).describe(
+    "With every default filled in; a password is never answered",
+  ),
   next_at: z.iso.datetime().nullable(),
   last_scheduled_at: z.iso.datetime().nullable(),
   active: z.array(RunView).describe("Runs that are under way"),

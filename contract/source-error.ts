@@ -28,6 +28,6 @@ export const SOURCE_ERRORS = {
   stream_disconnected: { category: "runtime", retry: true },
   log_purged: { category: "runtime", retry: true },
   schema_drift: { category: "runtime", retry: false },
-  statement_written: { category: "runtime", retry: true },
+  apply_failed: { category: "runtime", retry: true },
 } as const;
 export type SourceErrorCode = keyof typeof SOURCE_ERRORS;

@@ -9,18 +9,43 @@ const REDIAL_LEAST_MS = 50;
 const REDIAL_MOST_MS = 2_000;
 const FRAME_MOST = 256 * 1024;
 
+/** The control plane does not take this gateway's token. */
+export class TokenRefused extends Error {}
+
 export type ControlPlane = { url: string; token: string; bootId: string; log: (line: string) => void };
 
 /** The databases as the control plane knows them, over HTTP and one WebSocket per database in use. */
 export class ControlPlaneDirectory implements DatabaseDirectory {
   readonly #plane: ControlPlane;
   readonly #lines = new Set<Line>();
+  #trouble = "";
 
   constructor(plane: ControlPlane) {
     this.#plane = { ...plane, url: plane.url.replace(/\/+$/, "") };
   }
 
+  /** Asks for what cannot exist: throws `TokenRefused` when the control plane refuses to answer, and only says so when there is none. */
+  async introduce(): Promise<void> {
+    try {
+      await this.#ask({ role: "\u{fffd}", database: "\u{fffd}" });
+    } catch (error) {
+      if (error instanceof TokenRefused) throw error;
+      this.#note(error as Error);
+    }
+  }
+
   async lookup(question: LookupQuestion): Promise<Lookup> {
+    try {
+      const answer = await this.#ask(question);
+      this.#note(null);
+      return answer;
+    } catch (error) {
+      this.#note(error as Error);
+      throw error;
+    }
+  }
+
+  async #ask(question: LookupQuestion): Promise<Lookup> {
     const { url, token } = this.#plane;
     const response = await fetch(`${url}${GATEWAY_PATHS.lookup}`, {
       method: "POST",
@@ -28,11 +53,20 @@ export class ControlPlaneDirectory implements DatabaseDirectory {
       body: JSON.stringify(question),
       signal: AbortSignal.timeout(LOOKUP_MS),
     });
-    if (!response.ok) {
-      await response.body?.cancel();
-      throw new Error(`the control plane answers ${response.status} to a lookup`);
-    }
-    return Lookup.parse(await response.json());
+    if (response.ok) return Lookup.parse(await response.json());
+    await response.body?.cancel();
+    const why = `the control plane at ${url} answers ${response.status} to a lookup`;
+    if (response.status === 401 || response.status === 403)
+      throw new TokenRefused(`${why}: the token is not good for it`);
+    throw new Error(why);
+  }
+
+  /** Said once, and once more when it is over: there may be a thousand questions a second. */
+  #note(error: Error | null): void {
+    const trouble = error === null ? "" : causeOf(error);
+    if (trouble === this.#trouble) return;
+    this.#plane.log(error === null ? "the control plane answers again" : `no answer to a lookup: ${trouble}`);
+    this.#trouble = trouble;
   }
 
   converse(databaseId: string, ear: LeaseEar): LeaseLine {
@@ -129,6 +163,10 @@ class Line implements LeaseLine {
     });
   }
 }
+
+/** `fetch failed` says nothing; what it stands for does. */
+const causeOf = ({ message, cause }: Error): string =>
+  cause instanceof Error && cause.message !== "" ? cause.message : message;
 
 function parse(text: string): unknown {
   try {

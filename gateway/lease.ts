@@ -93,8 +93,14 @@ export class Lease {
     if (this.#usable) return Promise.resolve(this.#admit(guest));
     // The lease ran out: another writer may have been started since.
     this.#endpoint = null;
-    if (this.#failed !== null && this.#now() < this.#failed.until)
+    if (this.#failed !== null && this.#now() < this.#failed.until) {
+      this.#startLingering();
       return Promise.reject(refusal("wake_failed", { detail: this.#failed.message }));
+    }
+    if (signal.aborted) {
+      this.#startLingering();
+      return Promise.reject(signal.reason as Error);
+    }
     return new Promise((resolve, reject) => {
       const done = () => {
         this.#waiting.delete(waiter);
@@ -117,10 +123,6 @@ export class Lease {
           reject(why);
         },
       };
-      if (signal.aborted) {
-        reject(signal.reason as Error);
-        return;
-      }
       signal.addEventListener("abort", abort);
       this.#waiting.add(waiter);
       this.#options.counters.waiting++;
@@ -172,7 +174,11 @@ export class Lease {
       this.#asked = false;
       this.#line = this.#options.directory.converse(this.#options.databaseId, {
         heard: (frame) => this.#hear(frame),
-        up: () => this.#restate(),
+        up: () => {
+          // What was asked on a line that was cut is not answered any more.
+          this.#sentAt.clear();
+          this.#restate();
+        },
       });
       return;
     }
@@ -286,8 +292,8 @@ export class Lease {
   #serve(): void {
     if (this.#endpoint === null || this.#waiting.size === 0) return;
     if (!this.#usable) {
-      // It was awake all along, but the lease ran out meanwhile.
-      this.#restate();
+      // It was awake all along, but the lease ran out meanwhile. An answer that is on its way renews it.
+      if (this.#sentAt.size === 0) this.#restate();
       return;
     }
     this.#asked = false;

@@ -3,8 +3,10 @@ import type { Counters } from "./counters.ts";
 import type { DatabaseDirectory } from "./directory.ts";
 import { refusal } from "./refusal.ts";
 
-/** So many answers are kept; made-up names must not fill the memory. */
+/** So many answers are kept. */
 const KEPT_MOST = 10_000;
+/** And so many about what does not exist: made-up names fill neither the memory nor the places of the others. */
+const UNKNOWN_KEPT_MOST = 1_000;
 
 type Kept = { lookup: Lookup; askedAt: number };
 
@@ -13,6 +15,7 @@ export class Lookups {
   readonly #directory: DatabaseDirectory;
   readonly #counters: Counters;
   readonly #kept = new Map<string, Kept>();
+  readonly #unknown = new Map<string, Kept>();
   readonly #asked = new Map<string, Promise<Lookup>>();
   readonly #now: () => number;
 
@@ -24,7 +27,7 @@ export class Lookups {
 
   async find(role: string, database: string): Promise<Lookup> {
     const key = `${role}\0${database}`;
-    const kept = this.#kept.get(key);
+    const kept = this.#kept.get(key) ?? this.#unknown.get(key);
     if (kept && this.#now() - kept.askedAt < kept.lookup.fresh_ms) return kept.lookup;
     try {
       return await this.#ask(key, role, database);
@@ -47,6 +50,15 @@ export class Lookups {
     for (const [key, { lookup }] of this.#kept) if (lookup.database?.id === databaseId) this.#kept.delete(key);
   }
 
+  #keep(key: string, kept: Kept): void {
+    this.#kept.delete(key);
+    this.#unknown.delete(key);
+    const [answers, most] =
+      kept.lookup.verifiers.length > 0 ? [this.#kept, KEPT_MOST] : [this.#unknown, UNKNOWN_KEPT_MOST];
+    answers.set(key, kept);
+    if (answers.size > most) answers.delete(answers.keys().next().value as string);
+  }
+
   #ask(key: string, role: string, database: string): Promise<Lookup> {
     const asked = this.#asked.get(key);
     if (asked) return asked;
@@ -55,9 +67,7 @@ export class Lookups {
     const answer = this.#directory.lookup({ role, database }).then(
       (lookup) => {
         this.#asked.delete(key);
-        this.#kept.delete(key);
-        this.#kept.set(key, { lookup, askedAt });
-        if (this.#kept.size > KEPT_MOST) this.#kept.delete(this.#kept.keys().next().value as string);
+        this.#keep(key, { lookup, askedAt });
         return lookup;
       },
       (error: unknown) => {

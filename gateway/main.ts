@@ -5,7 +5,7 @@ import { ulid } from "../contract/id.ts";
 import { CancelKeys, GATEWAY_NUMBER_MOST, type Peer } from "./cancel.ts";
 import { Certificate, type CertificateFiles } from "./certificate.ts";
 import { Client } from "./client.ts";
-import { ControlPlaneDirectory } from "./control-plane.ts";
+import { ControlPlaneDirectory, TokenRefused } from "./control-plane.ts";
 import { type Counters, countRefusal, noCounts } from "./counters.ts";
 import { Databases } from "./databases.ts";
 import type { DatabaseDirectory } from "./directory.ts";
@@ -14,6 +14,8 @@ import { Lookups } from "./lookups.ts";
 import { serveMetrics } from "./metrics.ts";
 import { refusal } from "./refusal.ts";
 import { Throttle } from "./throttle.ts";
+
+export { TokenRefused };
 
 const LOGIN_MS = 15_000;
 const NOTICE_MS = 5_000;
@@ -39,7 +41,7 @@ export type GatewayOptions = {
   /** Tells the gateways of one address apart, for cancel requests; and where the others are. */
   number?: number | undefined;
   peers?: ReadonlyMap<number, Peer> | undefined;
-  /** Where the counters are served as JSON. */
+  /** Where the counters and the health are served over HTTP. */
   metrics?: { host: string; port: number } | undefined;
   log?: ((line: string) => void) | undefined;
   loginMs?: number | undefined;
@@ -59,7 +61,10 @@ export type Gateway = {
   close(drainMs?: number): Promise<void>;
 };
 
-/** Starts a gateway: the one PostgreSQL address of all databases. Throws a message for a person when it cannot. */
+/**
+ * Starts a gateway: the one PostgreSQL address of all databases. Throws a message for a person when it cannot, `TokenRefused` when the control
+ * plane does not want it. A control plane that is away is no reason not to start.
+ */
 export async function runGateway(options: GatewayOptions): Promise<Gateway> {
   const log = options.log ?? (() => {});
   const number = options.number ?? 0;
@@ -105,8 +110,10 @@ export async function runGateway(options: GatewayOptions): Promise<Gateway> {
   );
   const { metrics } = options;
   try {
+    if (directory instanceof ControlPlaneDirectory) await directory.introduce();
+    const now = () => ({ health: door.closed ? "closing" : "ok", leases: databases.size }) as const;
+    const served = metrics === undefined ? null : await serveMetrics(metrics, counters, now);
     const port = await listening(server, options.listen);
-    const served = metrics === undefined ? null : await serveMetrics(metrics, counters, () => databases.size);
     let closing: Promise<void> | null = null;
     const close = async (drainMs: number): Promise<void> => {
       door.closed = true;

@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import { ClientBoundary, ServerBoundary } from "../postgres/wire/boundary.ts";
 import { message, parseReport, TYPE } from "../postgres/wire/message.ts";
 import type { Counters } from "./counters.ts";
+import { readInPlace } from "./in-place.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
 /** A client is told why its session ends at the next end of a message, and cut when there is none in this time. */
@@ -36,6 +37,8 @@ export type SessionOptions = {
  */
 export class Session {
   readonly #options: SessionOptions;
+  #client: Duplex;
+  #backend: Duplex;
   readonly #asked = new ClientBoundary();
   readonly #answered: ServerBoundary;
   #lastChunk: Buffer | null = null;
@@ -49,26 +52,30 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#client = options.client;
+    this.#backend = options.backend;
     this.#answered = new ServerBoundary((type, body) => this.#report(type, body));
   }
 
   /** @param early what each side has sent before */
   start(early: { client: Buffer; backend: Buffer }): void {
-    const { client, backend } = this.#options;
-    client.on("data", this.#fromClient);
+    const fromClient = readInPlace(this.#client, this.#fromClient, () => this.#backend.writableLength > 0);
+    const fromBackend = readInPlace(this.#backend, this.#fromBackend, () => this.#client.writableLength > 0);
+    this.#client = fromClient.stream;
+    this.#backend = fromBackend.stream;
+    const [client, backend] = [this.#client, this.#backend];
     client.on("drain", () => backend.resume());
     client.on("end", () => this.#clientEnded());
     client.on("error", () => this.#clientEnded());
     client.on("close", () => this.#clientEnded());
-    backend.on("data", this.#fromBackend);
     backend.on("drain", () => client.resume());
     backend.on("end", () => this.#backendEnded());
     backend.on("error", () => this.#backendEnded());
     backend.on("close", () => this.#backendEnded());
-    if (early.backend.length > 0) this.#fromBackend(early.backend);
-    if (early.client.length > 0) this.#fromClient(early.client);
-    backend.resume();
-    client.resume();
+    for (const chunk of [early.backend, fromBackend.read]) if (chunk && chunk.length > 0) this.#fromBackend(chunk);
+    for (const chunk of [early.client, fromClient.read]) if (chunk && chunk.length > 0) this.#fromClient(chunk);
+    if (!backend.writableNeedDrain) client.resume();
+    if (!client.writableNeedDrain) backend.resume();
     if (client.destroyed || client.readableEnded) this.#clientEnded();
     if (backend.destroyed || backend.readableEnded) this.#backendEnded();
   }
@@ -93,25 +100,28 @@ export class Session {
   }
 
   readonly #fromClient = (chunk: Buffer): void => {
-    const { backend, client, counters } = this.#options;
+    if (this.#over) return;
     this.#asked.follow(chunk);
+    // Stays as it is until the next one is read.
     this.#lastChunk = chunk.length <= LOOKED_INTO ? chunk : null;
-    counters.bytes_from_clients_total += chunk.length;
-    if (!backend.write(chunk)) client.pause();
+    this.#options.counters.bytes_from_clients_total += chunk.length;
+    if (!this.#backend.write(chunk)) this.#client.pause();
   };
 
   readonly #fromBackend = (chunk: Buffer): void => {
-    const { backend, client, counters } = this.#options;
-    const passes = this.#answered.follow(chunk);
-    counters.bytes_to_clients_total += passes;
     if (this.#over) return;
+    const client = this.#client;
+    const passes = this.#answered.follow(chunk);
+    // Whoever vanished takes nothing, and PostgreSQL must not wait for it.
+    if (this.#clientGone && !this.#asked.terminated) return;
+    this.#options.counters.bytes_to_clients_total += passes;
     if (this.#doubt) {
       // Before the CommandComplete that claims a commit which the keepers do not have.
       if (passes > 0) client.write(chunk.subarray(0, passes));
       this.#tell(refusal("not_durable"));
       return;
     }
-    if (!client.write(chunk) && !this.#clientGone) backend.pause();
+    if (!client.write(chunk) && !client.destroyed) this.#backend.pause();
     if (this.#why !== null && this.#answered.between && !(this.#gentle && this.phase !== "idle")) this.#tell(this.#why);
   };
 
@@ -132,10 +142,9 @@ export class Session {
   #clientEnded(): void {
     if (this.#over || this.#clientGone) return;
     this.#clientGone = true;
-    const { backend, cancel } = this.#options;
-    // What was answered and not read is of no use to anybody; PostgreSQL must not wait for it to be taken.
-    backend.resume();
-    backend.end();
+    const { cancel } = this.#options;
+    if (!this.#asked.terminated || this.#client.destroyed) this.#backend.resume();
+    this.#backend.end();
     // With a Terminate it has said goodbye: what it sent before is carried out, as PostgreSQL itself does it.
     const cancels = this.#owed && !this.#asked.terminated;
     if (cancels) cancel();
@@ -169,7 +178,7 @@ export class Session {
 
   /** The last word to the client. */
   #tell(why: Refusal): void {
-    const { client, backend } = this.#options;
+    const [client, backend] = [this.#client, this.#backend];
     if (this.#over) return;
     client.write(why.packet);
     if (!backend.destroyed) {
@@ -182,9 +191,8 @@ export class Session {
   #finish(): void {
     if (this.#over) return;
     this.#close();
-    const { client, backend } = this.#options;
     // Whoever does not take what is left in time does not get it.
-    for (const side of [client, backend]) {
+    for (const side of [this.#client, this.#backend]) {
       const cut = setTimeout(() => side.destroy(), LEFT_MS).unref();
       side.once("close", () => clearTimeout(cut));
       side.end(() => setTimeout(() => side.destroy(), BOUNDARY_MS).unref());
@@ -195,16 +203,14 @@ export class Session {
   #cut(): void {
     if (this.#over) return;
     this.#close();
-    this.#options.client.destroy();
-    this.#options.backend.destroy();
+    this.#client.destroy();
+    this.#backend.destroy();
   }
 
   #close(): void {
     this.#over = true;
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#lastChunk = null;
-    this.#options.client.off("data", this.#fromClient);
-    this.#options.backend.off("data", this.#fromBackend);
     this.#options.ended();
   }
 }

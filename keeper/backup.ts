@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { Readable, type Writable } from "node:stream";
+import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { constants, createZstdCompress } from "node:zlib";
 import { extract } from "tar-stream";
@@ -17,6 +17,7 @@ export type StoredFile = { storedBytes: number; sha256: string };
 /** A frame's own checksum makes a damaged file an error when it is unpacked. */
 const zstd = () =>
   createZstdCompress({
+    chunkSize: 512 * 1024,
     params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 },
   });
 

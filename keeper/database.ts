@@ -6,6 +6,7 @@ import type {
   FollowState,
   KeptDatabase,
   RestorePlan,
+  RestoreTarget,
   SeedQuery,
   WriterAddress,
 } from "../contract/keeper.ts";
@@ -14,8 +15,8 @@ import type { System } from "../postgres/replication/commands.ts";
 import { type Lineage, lineage, parseHistory } from "../postgres/replication/timeline.ts";
 import { storeFile, takeBackup } from "./backup.ts";
 import { replaceFile } from "./durable-file.ts";
-import { connect, type Follower, follow, verify } from "./follow.ts";
-import { type Holdings, planRestore, type RestoreTarget, usableBases } from "./restore-plan.ts";
+import { beginning, connect, type Follower, follow, type Histories, verify } from "./follow.ts";
+import { type Holdings, planRestore, usableBases } from "./restore-plan.ts";
 import { isBaseDue } from "./retention.ts";
 import { type DatabaseState, unknownDatabase, writeState } from "./state.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -138,7 +139,7 @@ export class Database {
     return this.#inTurn(async () => {
       refuseOlder(query.term, this.#state.promised_term);
       const { system_identifier, timeline, start_lsn, end_lsn, postgres_version } = query;
-      if (this.#state.writer_term > 0 || this.#state.writer) throw new Unready("a writer has begun its log already");
+      if (this.#state.terms.length > 0 || this.#state.writer) throw new Unready("a writer has begun its log already");
       const id = baseId(query.term, timeline, parseLsn(start_lsn));
       const { storedBytes, sha256 } = await storeFile(this.basePath(id), from, "as it is");
       const base: BaseBackup = {
@@ -225,7 +226,7 @@ export class Database {
       signal,
       log: () => this.#log,
       systemIdentifier: () => this.#state.system_identifier,
-      beginAnew: (system) => this.#beginAnew(writer, signal, system),
+      beginAnew: (system, histories) => this.#beginAnew(writer, signal, system, histories),
       branch: (timeline, from) => TimelineLog.begin(this.walFolder, timeline, from),
       adoptLog: (log) => this.#adoptLog(log),
       adoptTerm: (from) => this.#adoptTerm(writer, from),
@@ -263,16 +264,20 @@ export class Database {
     await this.#commit(() => ({ writer_term: term, terms: [...terms, range] }));
   }
 
-  async #beginAnew(writer: WriterAddress, signal: AbortSignal, system: System): Promise<void> {
+  async #beginAnew(writer: WriterAddress, signal: AbortSignal, system: System, histories: Histories): Promise<void> {
     this.#changed("catching_up", "a base backup is being taken");
-    const base = await this.#backUp(writer, signal);
+    const base = await this.#backUp(writer, signal, true);
     await this.#log?.close();
     const log = await TimelineLog.begin(this.walFolder, base.timeline, parseLsn(base.start_lsn));
-    await this.#commit((state) => ({
+    for (const [timeline, text] of histories) await replaceFile(join(this.walFolder, historyName(timeline)), text);
+    // Nothing from before leads here any more, and its segments may have the names of others that are to come.
+    await this.#commit(() => ({
       system_identifier: system.identifier,
       timeline: base.timeline,
       begin: { timeline: base.timeline, lsn: formatLsn(startOfSegmentAt(parseLsn(base.start_lsn))) },
-      bases: [...state.bases, base],
+      bases: [base],
+      shipped: { segments: [], bases: [], tail: null },
+      unswept: true,
     }));
     this.#log = log;
     await this.#readLineage();
@@ -290,11 +295,11 @@ export class Database {
     return base;
   }
 
-  async #backUp(writer: WriterAddress, signal: AbortSignal): Promise<BaseBackup> {
+  async #backUp(writer: WriterAddress, signal: AbortSignal, isAnew = false): Promise<BaseBackup> {
     const connection = await connect({ writer, signal }, `${this.#around.name}_base`);
     try {
       const about = { database: this.id, writer, systemIdentifier: () => this.#state.system_identifier };
-      const system = await verify(connection, about);
+      const system = await verify(connection, isAnew ? beginning(about) : about);
       const id = baseId(writer.term, system.timeline, system.flushedTo);
       const stop = () => connection.destroy(new Error("told to stop"));
       signal.addEventListener("abort", stop);

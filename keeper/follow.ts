@@ -22,6 +22,8 @@ const QUIET_MS = 15_000;
 const EAGER_MS = 3_000;
 const EAGER_EVERY_MS = 4;
 const LAZY_EVERY_MS = 500;
+const SLOT_IN_USE = "55006";
+const NO_SUCH_SLOT = "42704";
 
 /** What the log lacks cannot be had from the writer any more: a new one has to begin with a new base backup. */
 export class Gap extends Error {}
@@ -36,7 +38,7 @@ export type Follower = {
   log(): TimelineLog | null;
   systemIdentifier(): string | null;
   /** Makes a log that begins with a base backup of the writer. */
-  beginAnew(system: System): Promise<void>;
+  beginAnew(system: System, histories: Histories): Promise<void>;
   /** A log for `timeline`, to be filled from the segment of `from` on; it becomes the database's log by `adoptLog`. */
   branch(timeline: number, from: Lsn): Promise<TimelineLog>;
   /** Durably: this log is the database's from here on. */
@@ -52,6 +54,11 @@ export type Follower = {
   changed(state: "waiting" | "catching_up" | "streaming" | "diverged", reason: string | null): void;
 };
 
+/** The text of the history file of each timeline that has one. */
+export type Histories = ReadonlyMap<number, string>;
+
+export type About = Pick<Follower, "database" | "writer" | "systemIdentifier">;
+
 /** Follows a writer until `signal` aborts, through every loss of the connection. Ends by itself only when the writer's log is another one. */
 export async function follow(follower: Follower): Promise<void> {
   const { signal, writer } = follower;
@@ -63,7 +70,7 @@ export async function follow(follower: Follower): Promise<void> {
     } catch (error) {
       if (signal.aborted) return;
       const { message } = error as Error;
-      if (error instanceof Diverged) return follower.changed("diverged", message);
+      if (error instanceof Diverged && !writer.anew) return follower.changed("diverged", message);
       follower.changed("waiting", `${writer.host}:${writer.port}: ${message}`);
     }
     const eager = performance.now() - started < EAGER_MS;
@@ -77,24 +84,59 @@ async function followOnce(follower: Follower): Promise<void> {
   const stop = () => connection.destroy(new Error("told to stop"));
   signal.addEventListener("abort", stop);
   try {
-    const system = await verify(connection, follower);
+    const known = await verify(connection, follower);
+    const histories = await readHistories(connection, known.timeline);
     await ensureSlot(connection, slotName(keeper));
-    if (follower.log() === null) await follower.beginAnew(system);
-    const history = system.timeline === 1 ? [] : await readHistory(connection, system.timeline, follower);
+    if (follower.log() === null) await follower.beginAnew(known, histories);
+    // A base backup begins behind where the writer was.
+    const system = await identifySystem(connection);
+    for (const [timeline, text] of histories) await follower.keepHistory(timeline, text);
+    const history = parseHistory(histories.get(system.timeline) ?? "");
     while (!signal.aborted && (await followTimeline(connection, follower, system, history)));
   } catch (error) {
-    if (!(error instanceof Gap)) throw error;
-    follower.note(`the writer does not have what is missing here: ${error.message}`);
-    // Its slot is of no use any more, and would keep a new one from being made.
-    await dropSlot(connection, slotName(keeper)).catch(() => {});
-    await ensureSlot(connection, slotName(keeper));
-    await follower.beginAnew(await identifySystem(connection));
+    const isGivenUp = error instanceof Diverged && writer.anew;
+    if (!(error instanceof Gap) && !isGivenUp) throw error;
+    follower.note(
+      isGivenUp
+        ? `what is kept is given up for the writer's log: ${error.message}`
+        : `the writer does not have what is missing here: ${error.message}`,
+    );
+    connection.destroy();
+    await startOver(follower);
   } finally {
     signal.removeEventListener("abort", stop);
     connection.end();
     connection.destroy();
   }
 }
+
+/** Its slot is of no use any more, and would keep a new one from being made. */
+async function startOver(follower: Follower): Promise<void> {
+  const { keeper, signal } = follower;
+  const connection = await connect(follower, `${keeper}_begins`);
+  try {
+    const system = await verify(connection, beginning(follower));
+    const histories = await readHistories(connection, system.timeline);
+    for (let attempt = 0; ; attempt++) {
+      const error = await dropSlot(connection, slotName(keeper)).then(
+        () => null,
+        (each: Error) => each,
+      );
+      if (error === null || (error instanceof ServerError && error.code === NO_SUCH_SLOT)) break;
+      // The server has not noticed yet that the other connection is over.
+      if (!(error instanceof ServerError) || error.code !== SLOT_IN_USE || attempt === 100) throw error;
+      await sleep(50, undefined, { signal });
+    }
+    await ensureSlot(connection, slotName(keeper));
+    await follower.beginAnew(system, histories);
+  } finally {
+    connection.end();
+  }
+}
+
+/** Where what is kept may be given up, even another cluster takes its place. */
+export const beginning = (about: About): About =>
+  about.writer.anew ? { ...about, systemIdentifier: () => null } : about;
 
 export function connect(
   { writer, signal }: Pick<Follower, "writer" | "signal">,
@@ -109,10 +151,7 @@ export function connect(
 }
 
 /** Whose writer is it that answers there? Ports are used again, and a writer of an older term may still be running. */
-export async function verify(
-  connection: Connection,
-  { database, writer, systemIdentifier }: Pick<Follower, "database" | "writer" | "systemIdentifier">,
-): Promise<System> {
+export async function verify(connection: Connection, { database, writer, systemIdentifier }: About): Promise<System> {
   const says = { database: await show(connection, DATABASE_SETTING), term: await show(connection, TERM_SETTING) };
   if (says.database !== database) throw new Error(`it is the writer of ${says.database ?? "something else"}`);
   if (says.term !== String(writer.term)) throw new Error(`it is the writer of term ${says.term}, not ${writer.term}`);
@@ -125,13 +164,14 @@ export async function verify(
   return system;
 }
 
-async function readHistory(connection: Connection, timeline: number, follower: Follower): Promise<Ancestor[]> {
+async function readHistories(connection: Connection, timeline: number): Promise<Histories> {
+  const histories = new Map<number, string>();
+  if (timeline === 1) return histories;
   const text = await timelineHistory(connection, timeline);
-  await follower.keepHistory(timeline, text);
-  const history = parseHistory(text);
-  for (const { timeline: ancestor } of history)
-    if (ancestor > 1) await follower.keepHistory(ancestor, await timelineHistory(connection, ancestor));
-  return history;
+  histories.set(timeline, text);
+  for (const { timeline: ancestor } of parseHistory(text))
+    if (ancestor > 1) histories.set(ancestor, await timelineHistory(connection, ancestor));
+  return histories;
 }
 
 /** Follows one timeline to its end. Answers whether another one comes after it. */

@@ -1,8 +1,10 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import { mkdir, readdir, readFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { join, resolve } from "node:path";
 import { KEEPER_DEFAULT_PORT, KeeperName } from "../contract/keeper.ts";
+import { adoptAll } from "./adoption.ts";
 import { serve } from "./api.ts";
 import { replaceFile } from "./durable-file.ts";
 import { Gate } from "./gate.ts";
@@ -26,6 +28,8 @@ export type KeeperOptions = {
   store?: string | S3Options | undefined;
   retention?: Partial<RetentionPolicy> | undefined;
   tailEveryMs?: number | undefined;
+  /** PEM; without it the API is plain HTTP. */
+  tls?: { certificate: string; key: string } | undefined;
   log?: ((line: string) => void) | undefined;
 };
 
@@ -33,6 +37,8 @@ export type Keeper = {
   name: string;
   url: string;
   token: string;
+  /** Where it ships to, for people. */
+  store: string;
   /** Ends the keeper. Commits wait until it runs again. */
   close(): Promise<void>;
 };
@@ -61,18 +67,26 @@ export async function runKeeper(options: KeeperOptions): Promise<Keeper> {
       now: Date.now,
       log,
     };
+    await adoptAll(around);
     const roster = await Roster.open(around, await readdir(join(dataDir, "databases")));
-    const server = createServer({ requestTimeout: 0 }, (request, response) => {
+    const listener = (request: IncomingMessage, response: ServerResponse) => {
       serve(request, response, { roster, around, isCaller: (given) => isSame(given, token) }).catch((error: Error) => {
         log(`api: ${error.message}`);
         response.destroy();
       });
-    });
-    const url = await listen(server, options.listen ?? { host: "127.0.0.1", port: KEEPER_DEFAULT_PORT });
+    };
+    const { tls } = options;
+    // A base backup takes as long as it takes.
+    const server = tls
+      ? createSecureServer({ cert: tls.certificate, key: tls.key, requestTimeout: 0 }, listener)
+      : createServer({ requestTimeout: 0 }, listener);
+    const scheme = tls ? "https" : "http";
+    const url = await listen(server, scheme, options.listen ?? { host: "127.0.0.1", port: KEEPER_DEFAULT_PORT });
     return {
       name,
       url,
       token,
+      store: around.store.name,
       close: async () => {
         server.close();
         server.closeAllConnections();
@@ -100,14 +114,18 @@ async function ownToken(dataDir: string): Promise<string> {
   return token;
 }
 
-async function listen(server: Server, { host, port }: { host: string; port: number }): Promise<string> {
+async function listen(
+  server: Server,
+  scheme: "http" | "https",
+  { host, port }: { host: string; port: number },
+): Promise<string> {
   await new Promise<void>((done, reject) => {
     server.once("error", (error) => reject(new Error(`The keeper cannot listen: ${error.message}`)));
     server.listen(port, host, done);
   });
   const address = server.address();
   const bound = typeof address === "object" && address !== null ? address.port : port;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${bound}`;
+  return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${bound}`;
 }
 
 function isSame(given: string, token: string): boolean {

@@ -9,12 +9,14 @@ import { PARTIAL } from "./segment.ts";
 import { contains } from "./segment-run.ts";
 import type { Surroundings } from "./surroundings.ts";
 
+const READ_BYTES = 512 * 1024;
+
 /** A base backup's file, from here or from the object store. */
 export async function readBase(around: Surroundings, database: Database, id: string): Promise<Readable | null> {
   const base = database.state.bases.find((each) => each.id === id);
   if (base === undefined) return null;
   const path = database.basePath(id);
-  if (await isThere(path)) return createReadStream(path);
+  if (await isThere(path)) return createReadStream(path, { highWaterMark: READ_BYTES });
   return around.store.get(baseKey(database.id, around.name, id));
 }
 
@@ -35,7 +37,7 @@ export async function readLog(
   // What was full a moment ago may have just lost its `.partial`.
   for (const local of [path, path + PARTIAL, path]) {
     const handle = await open(local).catch(() => null);
-    if (handle) return handle.createReadStream({ start: 0, end: bytes - 1 });
+    if (handle) return handle.createReadStream({ start: 0, end: bytes - 1, highWaterMark: READ_BYTES });
   }
   const { segments } = database.state.shipped;
   if (!contains(segments, segment.timeline, segment.segment)) return null;
@@ -44,5 +46,5 @@ export async function readLog(
   const stored = await around.store.get(key);
   if (stored === null)
     throw new Error(`${segmentName(segment.timeline, segment.segment)} is listed, and not in the store`);
-  return stored.pipe(createZstdDecompress()).on("error", () => stored.destroy());
+  return stored.pipe(createZstdDecompress({ chunkSize: READ_BYTES })).on("error", () => stored.destroy());
 }

@@ -1,4 +1,4 @@
-import type { BaseBackup, RestorePlan } from "../contract/keeper.ts";
+import type { BaseBackup, RestorePlan, RestoreTarget } from "../contract/keeper.ts";
 import {
   formatLsn,
   historyName,
@@ -11,8 +11,6 @@ import {
   segmentStart,
 } from "../postgres/lsn.ts";
 import { type Lineage, timelineAt } from "../postgres/replication/timeline.ts";
-
-export type RestoreTarget = { lsn: string } | { time: number } | null;
 
 export type Holdings = {
   database: string;

@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { Database } from "./database.ts";
+import { Database, isThere } from "./database.ts";
 import { databasePrefix } from "./object-key.ts";
 import { Shipper } from "./shipping.ts";
-import { type DatabaseState, readState } from "./state.ts";
+import { readState } from "./state.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 type Kept = { database: Database; shipper: Shipper };
@@ -14,10 +14,13 @@ export class Roster {
 
   static async open(around: Surroundings, ids: readonly string[]): Promise<Roster> {
     const roster = new Roster(around);
-    for (const id of ids) {
-      const state = await readState(join(around.dataDir, "databases", id));
-      if (state) await roster.#take(id, state);
-    }
+    const opening = ids.map(async (id) => {
+      // One that cannot be read is of no use until it is mended, and the others are.
+      if (await readState(stateFolder(around, id)).catch(() => "unreadable")) await roster.#take(id);
+    });
+    const outcomes = await Promise.allSettled(opening);
+    for (const [i, outcome] of outcomes.entries())
+      if (outcome.status === "rejected") around.log(`${ids[i]}: cannot be opened: ${outcome.reason}`);
     return roster;
   }
 
@@ -26,16 +29,18 @@ export class Roster {
   }
 
   async all(): Promise<Database[]> {
-    return (await Promise.all(this.#databases.values())).map(({ database }) => database);
+    const outcomes = await Promise.allSettled(this.#databases.values());
+    return outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value.database] : []));
   }
 
   async get(id: string): Promise<Database | null> {
-    return (await this.#databases.get(id))?.database ?? null;
+    const isKept = this.#databases.has(id) || (await isThere(stateFolder(this.#around, id)));
+    return isKept ? this.getOrMake(id) : null;
   }
 
   /** One that is not known yet is kept from its first promise on. */
   async getOrMake(id: string): Promise<Database> {
-    return (await (this.#databases.get(id) ?? this.#take(id, null))).database;
+    return (await (this.#databases.get(id) ?? this.#take(id))).database;
   }
 
   async remove(id: string): Promise<void> {
@@ -58,15 +63,15 @@ export class Roster {
     }
   }
 
-  #take(id: string, state: DatabaseState | null): Promise<Kept> {
-    const kept = this.#open(id, state);
+  #take(id: string): Promise<Kept> {
+    const kept = this.#open(id);
     this.#databases.set(id, kept);
     kept.catch(() => this.#databases.delete(id));
     return kept;
   }
 
-  async #open(id: string, state: DatabaseState | null): Promise<Kept> {
-    const database = await Database.open(this.#around, id, state);
+  async #open(id: string): Promise<Kept> {
+    const database = await Database.open(this.#around, id, await readState(stateFolder(this.#around, id)));
     const shipper = new Shipper(this.#around, database);
     await shipper.readLocal();
     database.shipping = shipper;
@@ -74,3 +79,5 @@ export class Roster {
     return { database, shipper };
   }
 }
+
+const stateFolder = (around: Surroundings, id: string): string => join(around.dataDir, "databases", id);

@@ -50,6 +50,28 @@ export class OpenSegment {
     return new OpenSegment(file, path, 0, 0, 0);
   }
 
+  /**
+   * After a write or a sync that failed: the kernel may have dropped pages and taken them for written, so a second sync of this file would say
+   * nothing. What had been synced goes to a new one.
+   */
+  static async rewrite(path: string, end: number): Promise<OpenSegment> {
+    const old = await open(path + PARTIAL);
+    const bytes = Buffer.alloc(end);
+    await old.read(bytes, 0, end, 0).finally(() => old.close());
+    const fresh = `${path}${PARTIAL}.new`;
+    const segment = new OpenSegment(await open(fresh, "w+", 0o600), path, 0, 0, 0);
+    try {
+      await segment.append(bytes);
+      await segment.sync();
+      await rename(fresh, path + PARTIAL);
+      await syncFolder(dirname(path));
+      return segment;
+    } catch (error) {
+      await segment.close();
+      throw error;
+    }
+  }
+
   private constructor(file: FileHandle, path: string, end: number, allocated: number, markNumber: number) {
     this.#file = file;
     this.#path = path;

@@ -17,7 +17,7 @@ import {
 import { timelineAt } from "../postgres/replication/timeline.ts";
 import { type Database, isThere, type Shipping } from "./database.ts";
 import { removeFile } from "./durable-file.ts";
-import { baseKey, manifestKey, segmentKey, tailKey } from "./object-key.ts";
+import { baseKey, databasePrefix, manifestKey, segmentKey, tailKey } from "./object-key.ts";
 import { expiredBases, firstSegmentOf } from "./retention.ts";
 import { PARTIAL } from "./segment.ts";
 import { contains, withSegment } from "./segment-run.ts";
@@ -131,6 +131,8 @@ export class Shipper implements Shipping {
 
   async #ship(): Promise<void> {
     const database = this.#database;
+    // Of nothing there is no manifest to be written over one that may be in the store.
+    if (database.state.timeline === 0) return;
     await this.readLocal();
     const full = this.#unshipped();
     this.#pending = full.length;
@@ -141,10 +143,13 @@ export class Shipper implements Shipping {
     }
     for (const base of database.state.bases.filter(({ id }) => !database.state.shipped.bases.includes(id))) {
       await this.#around.store.putFile(baseKey(database.id, this.#around.name, base.id), database.basePath(base.id));
-      await database.update(({ shipped }) => ({ shipped: { ...shipped, bases: [...shipped.bases, base.id] } }));
+      await database.update(({ shipped, bases }) =>
+        bases.some(({ id }) => id === base.id) ? { shipped: { ...shipped, bases: [...shipped.bases, base.id] } } : {},
+      );
     }
     await this.#shipTail();
     await this.#writeManifest(database.state);
+    if (database.state.unswept) await this.#sweep();
     await this.#expire();
     await this.#clearLocal();
   }
@@ -168,10 +173,14 @@ export class Shipper implements Shipping {
     const { store, name } = this.#around;
     const database = this.#database;
     const term = Math.max(1, database.state.writer_term);
+    const { begin } = database.state;
     const bytes = (await readFile(database.segmentPath(timeline, segment))).subarray(0, SEGMENT_BYTES);
     await store.put(segmentKey(database.id, name, term, timeline, segment), await packed(bytes));
     const run: SegmentRun = { term, timeline, first: segment, last: segment };
-    await database.update(({ shipped }) => ({ shipped: { ...shipped, segments: withSegment(shipped.segments, run) } }));
+    // A log that began anew meanwhile has other segments of that name.
+    await database.update(({ shipped, begin: now }) =>
+      now === begin ? { shipped: { ...shipped, segments: withSegment(shipped.segments, run) } } : {},
+    );
   }
 
   /** The beginning of the segment that is being filled: at once when the writer is off, otherwise now and then. */
@@ -179,6 +188,7 @@ export class Shipper implements Shipping {
     const { store, name, now, tailEveryMs } = this.#around;
     const database = this.#database;
     const { state, position } = database;
+    const { begin } = state;
     if (position === null) return;
     if (state.writer && now() - this.#tailAt < tailEveryMs) return;
     const bytes = offsetInSegment(position);
@@ -193,7 +203,7 @@ export class Shipper implements Shipping {
       tail = { term: Math.max(1, state.writer_term), timeline, segment, bytes };
       await store.put(tailKey(database.id, name, tail), await packed(content.subarray(0, bytes)));
     }
-    await database.update(({ shipped }) => ({ shipped: { ...shipped, tail } }));
+    await database.update(({ shipped, begin: now }) => (now === begin ? { shipped: { ...shipped, tail } } : {}));
     this.#tailAt = now();
     if (old === null) return;
     await this.#writeManifest(database.state);
@@ -213,6 +223,22 @@ export class Shipper implements Shipping {
       ...{ segments: shipped.segments, tail: shipped.tail },
     };
     await store.put(manifestKey(id, name), Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`));
+  }
+
+  /** Removes every object that the manifest does not list. */
+  async #sweep(): Promise<void> {
+    const { store, name } = this.#around;
+    const { id, state } = this.#database;
+    const listed = new Set([
+      manifestKey(id, name),
+      ...state.shipped.bases.map((base) => baseKey(id, name, base)),
+      ...state.shipped.segments.flatMap(({ term, timeline, first, last }) =>
+        Array.from({ length: last - first + 1 }, (_, i) => segmentKey(id, name, term, timeline, first + i)),
+      ),
+      ...(state.shipped.tail ? [tailKey(id, name, state.shipped.tail)] : []),
+    ]);
+    for await (const key of store.list(databasePrefix(id, name))) if (!listed.has(key)) await store.remove(key);
+    await this.#database.update(() => ({ unswept: false }));
   }
 
   /** What retention does not ask for leaves the manifest first, and then the store. */

@@ -32,6 +32,8 @@ export const DatabaseState = z.object({
       })
       .nullable(),
   }),
+  /** The log began anew: the store may hold objects of the one before. */
+  unswept: z.boolean().default(false),
 });
 export type DatabaseState = z.infer<typeof DatabaseState>;
 
@@ -48,6 +50,7 @@ export const unknownDatabase = (id: string): DatabaseState => ({
   writer: null,
   heard_at: null,
   shipped: { segments: [], bases: [], tail: null },
+  unswept: false,
 });
 
 export async function readState(folder: string): Promise<DatabaseState | null> {

@@ -1,4 +1,4 @@
-import { open, readdir, rm } from "node:fs/promises";
+import { access, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type Lsn,
@@ -22,6 +22,8 @@ export class TimelineLog {
   readonly #folder: string;
   #open: OpenSegment | null;
   #segment: number;
+  /** A write or a sync of the open segment failed. */
+  #isSpoiled = false;
 
   /** Takes up what is there; where nothing is, it begins with the segment of `begin`. */
   static async open(folder: string, timeline: number, begin: Lsn): Promise<TimelineLog> {
@@ -63,6 +65,7 @@ export class TimelineLog {
    * before telling anyone.
    */
   async append(pieces: readonly Piece[]): Promise<number[]> {
+    if (this.#isSpoiled) await this.#mend();
     const full: number[] = [];
     for (const { start, data } of pieces) {
       const end = this.#end();
@@ -71,12 +74,13 @@ export class TimelineLog {
       if (known > 0) await this.#compare(start, data.subarray(0, known));
       let rest = data.subarray(Math.min(known, data.length));
       while (rest.length > 0) {
-        this.#open ??= await OpenSegment.create(join(this.#folder, segmentName(this.timeline, this.#segment)));
-        const room = rest.subarray(0, SEGMENT_BYTES - this.#open.written);
-        await this.#open.append(room);
+        this.#open ??= await OpenSegment.create(this.#path);
+        const segment = this.#open;
+        const room = rest.subarray(0, SEGMENT_BYTES - segment.written);
+        await this.#orSpoiled(segment.append(room));
         rest = rest.subarray(room.length);
-        if (this.#open.written < SEGMENT_BYTES) continue;
-        await this.#open.finish();
+        if (segment.written < SEGMENT_BYTES) continue;
+        await this.#orSpoiled(segment.finish());
         full.push(this.#segment++);
         this.#open = null;
       }
@@ -85,12 +89,37 @@ export class TimelineLog {
   }
 
   async sync(): Promise<void> {
-    await this.#open?.sync();
+    if (this.#open) await this.#orSpoiled(this.#open.sync());
   }
 
   async close(): Promise<void> {
     await this.#open?.close();
     this.#open = null;
+  }
+
+  get #path(): string {
+    return join(this.#folder, segmentName(this.timeline, this.#segment));
+  }
+
+  async #orSpoiled<T>(work: Promise<T>): Promise<T> {
+    return work.catch((error: Error) => {
+      this.#isSpoiled = true;
+      throw error;
+    });
+  }
+
+  async #mend(): Promise<void> {
+    const spoiled = this.#open;
+    await spoiled?.close().catch(() => {});
+    const isFinished = await access(this.#path).then(
+      () => true,
+      () => false,
+    );
+    if (isFinished) {
+      this.#segment++;
+      this.#open = null;
+    } else if (spoiled) this.#open = await OpenSegment.rewrite(this.#path, spoiled.synced);
+    this.#isSpoiled = false;
   }
 
   #end(): Lsn {

@@ -68,4 +68,4 @@ async function handOver(
 
 /** The parts of IndexObject and WebhookObject that an announcement needs. */
 export type EndpointList = Rpc.DurableObjectBranded & { endpoints(): string[] };
-export type EventQueue = Rpc.DurableObjectBranded & { enqueue(events: WebhookEvent[]): void };
+export type EventQueue = Rpc.DurableObjectBranded & { enqueue(events: WebhookEvent[]): Promise<void> };

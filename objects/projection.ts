@@ -34,7 +34,8 @@ export type IndexRow = {
   body: string | null;
 };
 
-export type Projection = { row: IndexRow; audits: AuditEntry[] };
+/** `tally`: what the object counts of what it holds, by word; left out where it counts nothing, or nothing anew. */
+export type Projection = { row: IndexRow; audits: AuditEntry[]; tally?: Record<string, number> };
 
 /** How the rows of namespaces are spread over IndexObjects. Fixed for good: changing it would orphan rows. */
 export const NAMESPACE_SHARDS = 8;
@@ -62,12 +63,13 @@ export async function project(
   sql: SqlStorage,
   index: DurableObjectNamespace<IndexTarget>,
   row: IndexRow,
+  tally?: Record<string, number>,
 ): Promise<void> {
   const waiting = sql
     .exec<{ seq: number; body: string }>("SELECT seq, body FROM audit ORDER BY seq LIMIT 500")
     .toArray();
   const audits = waiting.map(({ body }) => JSON.parse(body) as AuditEntry);
-  await remote(index, shardOf(row.namespace)).project({ row, audits });
+  await remote(index, shardOf(row.namespace)).project({ row, audits, ...(tally === undefined ? {} : { tally }) });
   const last = waiting.at(-1);
   if (last) sql.exec("DELETE FROM audit WHERE seq <= ?", last.seq);
 }

@@ -1,3 +1,4 @@
+import { Manifest } from "../contract/manifest.ts";
 import { SHOWN_ONCE } from "../contract/token.ts";
 
 /** Examples for the documentation. A test holds each against its schema. */
@@ -11,6 +12,29 @@ export const MANIFEST = {
   environment: { LOG_LEVEL: "info" },
   labels: { tier: "front" },
   resources: { limits: { cpu: "500m", memory: "128Mi" } },
+};
+
+export const EXPLANATION = {
+  id: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt",
+  status: "pending",
+  reason: "no_host_fits",
+  message: "no host has the label site=moon",
+  revision: 2,
+  terminal: false,
+  restart_count: 0,
+  restarts_left: 5,
+  waiting_for: [
+    {
+      instance: "dep_01k9j5w0n3x7m2c4v8b6z1q5rt-0-g1",
+      for: "a host",
+      message: "no host has the label site=moon",
+      until: "2026-11-21T10:00:01.412Z",
+    },
+  ],
+  hosts: [],
+  next_deadline_at: "2026-11-21T10:00:01.412Z",
+  undelivered: [],
+  allowedActions: { apply: { allowed: true }, delete: { allowed: true } },
 };
 
 export const DEPLOYMENT = {
@@ -59,6 +83,17 @@ export const SCHEDULE_BODY = {
   job: { image: "shop/backup:4", environment: { TARGET: "s3://shop-backups" }, deadline: "30m" },
 };
 
+const {
+  name: _name,
+  namespace: _namespace,
+  ...AS_STORED
+} = Manifest.parse({
+  name: "backup",
+  kind: "job",
+  image: "shop/backup:4",
+  deadline: "30m",
+});
+
 export const SCHEDULE = {
   id: "sched_01k9j5y7v1d4h8m2q6s0w3z9bc",
   name: "backup",
@@ -73,7 +108,7 @@ export const SCHEDULE = {
   starting_deadline: "1h",
   suspend: false,
   history: { completed: 3, failed: 1 },
-  job: { kind: "job", image: "shop/backup:4" },
+  job: AS_STORED,
   next_at: "2026-11-23T01:30:00.000Z",
   last_scheduled_at: "2026-11-22T01:30:00.000Z",
   active: [],

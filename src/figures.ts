@@ -15,6 +15,8 @@ export type Figures = {
   unhealthy: { namespace: string; status: string; count: number }[];
   /** Resources by noun, and tokens and hosts by status. */
   of: (kind: string, status?: string) => number;
+  /** What objects count of what they hold, by word, zero-filled. */
+  tally: (kind: string, words: readonly string[]) => [word: string, count: number][];
   hosts: HostView[];
   silentHosts: number;
   refreshedAt: number | null;
@@ -59,6 +61,13 @@ export async function gatherFigures(env: Env, ctx: ExecutionContext): Promise<Fi
     unhealthy: unhealthyOf(deployments),
     of: (kind, status) =>
       total(counts.filter((one) => one.kind === kind && (status === undefined || one.status === status))),
+    tally: (kind, words) =>
+      words.map((word) => [
+        word,
+        parts
+          .flatMap(({ tallies }) => tallies)
+          .reduce((sum, one) => sum + (one.kind === kind && one.word === word ? one.count : 0), 0),
+      ]),
     hosts,
     silentHosts: usage.silent,
     refreshedAt: usage.at,

@@ -1,5 +1,6 @@
 import type { Mutation } from "../contract/request.ts";
 import { sha256Hex } from "../objects/token/secret.ts";
+import { bearerOf } from "./access.ts";
 import { fail } from "./problem.ts";
 
 /** What a mutation's headers say, for the object that makes it. */
@@ -17,10 +18,16 @@ export async function mutationOf(input: {
     actor,
     request_id: requestId,
     if_match: ifMatch(request),
-    idempotency:
-      key === null ? null : { key, fingerprint: await sha256Hex([actor, request.method, target, text].join("\n")) },
+    idempotency: key === null ? null : { key, fingerprint: await fingerprintOf(request, actor, target, text) },
   };
 }
+
+/**
+ * What the object keeps for a day to tell whether it is the same request. Bodies hold secrets, some of them short: mixed with the bearer token, which
+ * is kept nowhere, nobody who reads the storage can guess them by it.
+ */
+const fingerprintOf = (request: Request, actor: string, target: string, text: string): Promise<string> =>
+  sha256Hex([bearerOf(request), actor, request.method, target, text].join("\n"));
 
 function idempotencyKey(request: Request): string | null {
   const key = request.headers.get("idempotency-key");

@@ -15,9 +15,15 @@ import { checkBody } from "./violations.ts";
 /** The namespace is looked at before anything else about the body, so that a token learns nothing about namespaces that are not its own. */
 export function permitNamespace(body: unknown, principal: Principal): void {
   const namespace = (body as { namespace?: unknown } | null)?.namespace || "default";
-  if (typeof namespace === "string" && !permits(principal, namespace)) {
-    fail("namespace_not_permitted", `This token is not for the namespace ${JSON.stringify(namespace.slice(0, 100))}.`);
-  }
+  if (typeof namespace === "string" && !permits(principal, namespace)) foreignNamespace(namespace);
+}
+
+/** Leaves with what a token is told of a namespace that it is not for. */
+export function foreignNamespace(namespace: string): never {
+  const name = namespace.slice(0, 100);
+  return fail("namespace_not_permitted", `This token is not for the namespace ${JSON.stringify(name)}.`, {
+    more: { namespace: name },
+  });
 }
 
 /** Whether the namespace may be brought about by what is put there. A token that names it was made for it, whether it was there yet or not. */

@@ -1,19 +1,25 @@
 import { z } from "zod";
 import { AllowedActions } from "../contract/action.ts";
+import { ConfigView } from "../contract/config.ts";
 import { DeploymentView, InstanceView } from "../contract/deployment.ts";
 import { AuditEntry, JournalEvent } from "../contract/event.ts";
+import { Explanation } from "../contract/explanation.ts";
 import { EnrolAnswer, EnrolRequest } from "../contract/frame.ts";
 import { HealthResultView } from "../contract/health.ts";
 import { HookCreate, HookCreated, HookDelivery, HookView } from "../contract/hook.ts";
 import { HostView } from "../contract/host.ts";
 import { Manifest } from "../contract/manifest.ts";
+import { ManifestView } from "../contract/manifest-view.ts";
+import { NamespaceView } from "../contract/namespace.ts";
 import { HostNode } from "../contract/node.ts";
 import { PROBLEMS, Problem, type ProblemCode, problemBody, Violation } from "../contract/problem.ts";
 import { RevisionView } from "../contract/rollout.ts";
 import { ScheduleView } from "../contract/schedule.ts";
 import { Principal } from "../contract/scope.ts";
+import { SecretView } from "../contract/secret.ts";
 import { JoinTokenCreate, TokenCreate, TokenCreated, TokenView } from "../contract/token.ts";
 import { LoggedIn, UserView } from "../contract/user.ts";
+import { VolumeView } from "../contract/volume.ts";
 import {
   WebhookAttempt,
   WebhookCreate,
@@ -30,10 +36,16 @@ const ANSWERED: Record<string, z.ZodType> = {
   Deployment: DeploymentView,
   Instance: InstanceView,
   Revision: RevisionView,
+  Explanation,
+  ManifestAsStored: ManifestView,
   HealthResult: HealthResultView,
   Schedule: ScheduleView,
   Host: HostView,
   Node: HostNode,
+  Namespace: NamespaceView,
+  Config: ConfigView,
+  Secret: SecretView,
+  Volume: VolumeView,
   User: UserView,
   Login: LoggedIn,
   Token: TokenView,

@@ -130,19 +130,19 @@ function mariadb(): Part {
 }
 
 async function psycopg(): Promise<Part> {
-  const python = program("python3");
-  if (python === undefined) return missing("python3 is not installed");
-  try {
-    await promisify(execFile)(python, ["-c", "import psycopg, psycopg2"], { timeout: 20_000 });
-    return found(python);
-  } catch {
-    return missing("python3 has no psycopg (apt-get install python3-psycopg python3-psycopg2)");
+  // The distribution's package serves the distribution's Python, which need not be the first one on PATH.
+  const pythons = [...new Set([program("python3"), "/usr/bin/python3"])].filter((each) => each && existsSync(each));
+  if (pythons.length === 0) return missing("python3 is not installed");
+  for (const python of pythons as string[]) {
+    const works = promisify(execFile)(python, ["-c", "import psycopg, psycopg2"], { timeout: 20_000 });
+    if (await works.then(Boolean, () => false)) return found(python);
   }
+  return missing("python3 has no psycopg (apt-get install python3-psycopg python3-psycopg2)");
 }
 
 function jdbc(): Part {
   const jar = "/usr/share/java/postgresql.jar";
-  if (program("java") === undefined) return missing("java is not installed");
+  if (program("javac") === undefined) return missing("no JDK is installed (apt-get install default-jdk-headless)");
   return existsSync(jar) ? found(jar) : missing(`no ${jar} (apt-get install libpostgresql-jdbc-java)`);
 }
 

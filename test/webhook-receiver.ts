@@ -46,9 +46,10 @@ export class WebhookReceiver {
     });
   }
 
-  static async start(): Promise<WebhookReceiver> {
+  /** @param port that of one which was closed, to be there again */
+  static async start(port = 0): Promise<WebhookReceiver> {
     const receiver = new WebhookReceiver();
-    await new Promise<void>((done) => receiver.#server.listen(0, "127.0.0.1", done));
+    await new Promise<void>((done) => receiver.#server.listen(port, "127.0.0.1", done));
     return receiver;
   }
 

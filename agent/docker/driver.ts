@@ -100,7 +100,7 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
           if (listed === null) early.push(event);
           else tracker.event(event);
         },
-        connected: async () => {
+        compare: async () => {
           if (listed !== null) return tracker.compare();
           listed = await tracker.find();
           for (const event of early) tracker.event(event);

@@ -7,6 +7,11 @@ const FIRST_DELAY_MS = 50;
 const LONGEST_DELAY_MS = 5_000;
 /** How far before a connection events are asked for: the engine answers before it has subscribed, and clocks differ a little. */
 const OVERLAP_S = 2;
+/**
+ * How often everything is compared with what Podman lists, ms: its stream follows a file, and on a busy host it loses events now and then.
+ * Docker hands events over in memory, and loses none.
+ */
+const PODMAN_COMPARE_MS = 5_000;
 /** How many events are remembered to know one that is told again. */
 const REMEMBERED = 4096;
 
@@ -16,8 +21,8 @@ export type WatchOptions = {
   /** The engine to watch now; asked before every connection. Null when none answers. */
   engine: () => Promise<Engine | null>;
   event: (event: EngineEvent) => void;
-  /** Connected, the first time or again: what happened in between may have left no event behind. */
-  connected: () => Promise<void>;
+  /** Compares with what is there: after each connection, for what happened in between may have left no event behind, and on Podman now and then. */
+  compare: () => Promise<void>;
   log: (line: string) => void;
 };
 
@@ -41,12 +46,23 @@ export class Watch {
     const stream = await this.#connect();
     const reading = this.#read(stream);
     try {
-      await this.#options.connected();
+      await this.#options.compare();
     } catch (error) {
       this.close();
       throw error;
     }
     void this.#keep(reading);
+    if (this.#options.runtime === "podman") void this.#compareNowAndThen();
+  }
+
+  async #compareNowAndThen(): Promise<void> {
+    const { signal } = this.#closed;
+    for (;;) {
+      await pause(PODMAN_COMPARE_MS, signal);
+      if (signal.aborted) return;
+      // When the engine does not answer, the stream is cut as well, and everything is compared after that.
+      await this.#options.compare().catch(() => undefined);
+    }
   }
 
   close(): void {
@@ -104,7 +120,7 @@ export class Watch {
         if (signal.aborted) return;
         try {
           reading = this.#read(await this.#connect());
-          await this.#options.connected();
+          await this.#options.compare();
           break;
         } catch (error) {
           this.#stream?.destroy();

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { existsSync, readdirSync, realpathSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
@@ -25,12 +25,14 @@ export async function findInstallations(env: NodeJS.ProcessEnv = process.env): P
   for (const [folder, within] of PLACES)
     for (const name of list(folder))
       if (/^(pgsql-|postgresql@)?\d+$/.test(name)) folders.add(join(folder, name, within));
-  const found = await Promise.all(
-    [...folders].filter((folder) => existsSync(join(folder, "postgres"))).map(describeInstallation),
-  );
+  // A folder of links into another one is that one.
+  const real = new Set([...folders].filter(isWhole).map((folder) => dirname(realpathSync(join(folder, "postgres")))));
+  const found = await Promise.all([...real].filter(isWhole).map(describeInstallation));
   const usable = found.filter((each) => each !== null && each.major >= OLDEST_MAJOR && each.major <= NEWEST_MAJOR);
   return (usable as Installation[]).sort((a, b) => b.major - a.major);
 }
+
+const isWhole = (folder: string): boolean => existsSync(join(folder, "postgres")) && existsSync(join(folder, "initdb"));
 
 /** What a folder's `postgres` says of itself; null when it does not run. */
 export async function describeInstallation(folder: string): Promise<Installation | null> {

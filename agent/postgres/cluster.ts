@@ -3,7 +3,9 @@ import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import type { Account } from "../process/account.ts";
+import { bootId } from "../process/pid.ts";
 import { giveTo } from "./account.ts";
+import { syncAll } from "./archive.ts";
 import { endOfLog, readControlFile } from "./control-file.ts";
 import type { LocalCluster } from "./ladder.ts";
 
@@ -15,10 +17,17 @@ export const Mark = z.object({
   opened: z.int().nonnegative(),
   /** Where the writer listens. Stays the same while it can. */
   port: z.int().nullable(),
+  /**
+   * The data folder was made, and not all of it need be on disk yet: it counts only while the machine has not been started again since. The boot's
+   * id, or why there is none.
+   */
+  unsynced: z.string().nullable().default(null),
 });
 export type Mark = z.infer<typeof Mark>;
 
-const UNMARKED: Mark = { fence: 0, opened: 0, port: null };
+const UNMARKED: Mark = { fence: 0, opened: 0, port: null, unsynced: null };
+
+const marking = new Map<string, Promise<void>>();
 
 /** The folder of one database on this host. */
 export class Cluster {
@@ -57,10 +66,21 @@ export class Cluster {
   }
 
   /** Durable once this has returned. */
-  async setMark(change: Partial<Mark>): Promise<Mark> {
-    const mark = { ...this.mark(), ...change };
-    await writeDurably(join(this.folder, "mark.json"), `${JSON.stringify(mark)}\n`, 0o600);
-    return mark;
+  setMark(change: Partial<Mark>): Promise<Mark> {
+    const path = join(this.folder, "mark.json");
+    // One after the other, whoever changes it, or what one has raised another would lower again.
+    const turn = (marking.get(path) ?? Promise.resolve()).then(async () => {
+      const mark = { ...this.mark(), ...change };
+      await writeDurably(path, `${JSON.stringify(mark)}\n`, 0o600);
+      return mark;
+    });
+    const settled = turn.then(
+      () => {},
+      () => {},
+    );
+    marking.set(path, settled);
+    void settled.then(() => marking.get(path) === settled && marking.delete(path));
+    return turn;
   }
 
   /** Written by the agent, read by PostgreSQL. */
@@ -75,11 +95,9 @@ export class Cluster {
   async local(): Promise<LocalCluster | null> {
     const control = await readControlFile(this.pgdata);
     if (control === null) return null;
-    const head = {
-      systemIdentifier: control.systemIdentifier,
-      timeline: control.timeline,
-      openedTerm: this.mark().opened,
-    };
+    const { opened, unsynced } = this.mark();
+    const head = { systemIdentifier: control.systemIdentifier, timeline: control.timeline, openedTerm: opened };
+    if (unsynced !== null && unsynced !== bootId()) return { ...head, state: "restoring", end: null };
     if (existsSync(join(this.pgdata, "recovery.signal"))) return { ...head, state: "restoring", end: null };
     if (control.state !== "shut down") return { ...head, state: "crashed", end: null };
     const end = await endOfLog(this.pgdata, control).catch(() => null);
@@ -97,10 +115,23 @@ export class Cluster {
 
   /** The data folder is from now on what was made in `incoming`. What it was opened as before says nothing of it. */
   async acceptIncoming(): Promise<void> {
-    await rm(this.pgdata, { recursive: true, force: true });
-    await this.setMark({ opened: 0 });
+    // The old one goes in one step: half of it must never be taken for a copy.
+    const outgoing = join(this.folder, "outgoing");
+    await rm(outgoing, { recursive: true, force: true });
+    await rename(this.pgdata, outgoing).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
+    await this.setMark({ opened: 0, unsynced: bootId() ?? "this system does not tell" });
     await rename(this.incoming, this.pgdata);
     await syncFolder(this.folder);
+    void rm(outgoing, { recursive: true, force: true }).catch(() => {});
+  }
+
+  /** Brings a data folder that was made onto the disk. Nobody has to wait for it. */
+  async settle(): Promise<void> {
+    if (this.mark().unsynced === null) return;
+    await syncAll(this.pgdata);
+    await this.setMark({ unsynced: null });
   }
 
   async remove(): Promise<void> {

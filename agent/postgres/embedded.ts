@@ -18,19 +18,24 @@ export async function embeddedInstallation(stateDir: string): Promise<Installati
   if (source === null) return null;
   const { version } = JSON.parse(await readFile(join(source, "package.json"), "utf8")) as { version: string };
   const target = join(stateDir, "installations", version);
-  if (!existsSync(target)) {
-    const fresh = `${target}.new`;
-    await rm(fresh, { recursive: true, force: true });
-    await mkdir(dirname(target), { recursive: true, mode: 0o755 });
-    await run("cp", ["-R", join(source, "native"), fresh]);
-    await linkLibraries(source, fresh);
-    await run("chmod", ["-R", "a+rX", fresh]);
-    await rename(fresh, target).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
-      await rm(fresh, { recursive: true, force: true });
-    });
-  }
+  const copy = copies.get(target) ?? copyTo(target, source).finally(() => copies.delete(target));
+  copies.set(target, copy);
+  await copy;
   return describeInstallation(join(target, "bin"));
+}
+
+/** Copies that are being made, by where to: who asks meanwhile waits for the same one. */
+const copies = new Map<string, Promise<void>>();
+
+async function copyTo(target: string, source: string): Promise<void> {
+  if (existsSync(target)) return;
+  const fresh = `${target}.new`;
+  await rm(fresh, { recursive: true, force: true });
+  await mkdir(dirname(target), { recursive: true, mode: 0o755 });
+  await run("cp", ["-R", join(source, "native"), fresh]);
+  await linkLibraries(source, fresh);
+  await run("chmod", ["-R", "a+rX", fresh]);
+  await rename(fresh, target);
 }
 
 function packageFolder(): string | null {

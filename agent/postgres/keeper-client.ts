@@ -8,11 +8,11 @@ import {
   KeptDatabase,
   RestorePlan,
   RestorePoints,
+  type RestoreTarget,
   type SeedQuery,
   type WriterAddress,
 } from "../../contract/keeper.ts";
-
-export type KeeperAddress = { name: string; url: string; token: string };
+import type { KeeperAddress } from "../../contract/writer.ts";
 
 const ANSWER_MS = 10_000;
 
@@ -54,6 +54,11 @@ export class KeeperClient {
     return this.#json("DELETE", `/writer?term=${term}`, KeptDatabase);
   }
 
+  /** All that is kept of the database goes, in the object store too. */
+  async forget(term: number): Promise<void> {
+    await this.#ask("DELETE", `?term=${term}`, undefined, null);
+  }
+
   async seed(query: SeedQuery, archive: Readable): Promise<KeptDatabase> {
     const words = Object.entries(query).map(([name, value]) => [name, String(value)]);
     const body = Readable.toWeb(archive);
@@ -69,7 +74,7 @@ export class KeeperClient {
     return this.#json("GET", "/restore-points", RestorePoints);
   }
 
-  restorePlan(target: RestorePlan["target"]): Promise<RestorePlan> {
+  restorePlan(target: RestoreTarget): Promise<RestorePlan> {
     const query = target === null ? "" : "lsn" in target ? `?lsn=${target.lsn}` : `?time=${target.time}`;
     return this.#json("GET", `/restore-plan${query}`, RestorePlan);
   }

@@ -22,12 +22,20 @@ export type Kept = {
   restorable: boolean;
   /** Of the newest base backup, uncompressed. */
   baseBytes: number;
+  /**
+   * Too few of those that answered have any memory of the database: one that lost its disk cannot tell what was acknowledged through it.
+   * `by some`: others that did not answer may have it.
+   */
+  forgotten: "no" | "by some" | "by all";
 };
 
 export type StartFacts = {
   term: number;
   /** The highest term that this host was ever given for the database. */
   fence: number;
+  /** The last term whose writer clients were let in to; 0 when none ever was. */
+  servedTerm: number;
+  acceptLoss: boolean;
   /** The term of the writer that runs here now; null when none does. */
   runningTerm: number | null;
   local: LocalCluster | null;
@@ -38,7 +46,7 @@ export type StartFacts = {
   driver: "process" | "container";
 };
 
-/** The rungs are numbered as in docs/design/databases.md: the higher, the longer a start takes. */
+/** The rungs are numbered as in docs/design/writers.md: the higher, the longer a start takes. */
 export type Decision =
   | { do: "nothing"; rung: 1; why: string }
   /** Stop what runs, and decide again. */
@@ -54,24 +62,28 @@ const SMALL_BYTES = 100 * 1024 * 1024;
 
 /** How a database gets its writer on this host under a term. No clock, no I/O: what is known is in the facts. */
 export function decide(facts: StartFacts): Decision {
-  const { term, fence, runningTerm, local, kept, localDiverged } = facts;
+  const { term, fence, servedTerm, runningTerm, local, kept, localDiverged } = facts;
   const quick = facts.driver === "container" ? 4 : 3;
   if (term < fence) return { do: "refuse", code: "stale_term", why: `this host was given term ${fence} already` };
+  if (kept !== null && kept.promisedTerm > term)
+    return { do: "refuse", code: "stale_term", why: `the keepers have promised term ${kept.promisedTerm}` };
+  if (runningTerm === term && !localDiverged) return { do: "nothing", rung: 1, why: "it runs under this term" };
   if (kept === null)
     return {
       do: "refuse",
       code: "keepers_unreachable",
       why: "too few keepers answer for anyone to know what was acknowledged",
     };
-  if (kept.promisedTerm > term)
-    return { do: "refuse", code: "stale_term", why: `the keepers have promised term ${kept.promisedTerm}` };
-  if (runningTerm === term && !localDiverged) return { do: "nothing", rung: 1, why: "it runs under this term" };
   if (runningTerm !== null) return { do: "stop", why: `it runs under term ${runningTerm}` };
 
   const cluster = local === null || local.state === "restoring" ? null : local;
   const isEmpty = kept.flush === null && !kept.restorable;
+  if (cluster === null && isEmpty && servedTerm === 0)
+    return { do: "create", rung: quick, why: "it has never been written to" };
+  const lost = whyLost(facts, kept, cluster);
+  const code = kept.forgotten === "by some" ? "keepers_unreachable" : "not_restorable";
+  if (lost !== null) return { do: "refuse", code, why: lost };
   if (cluster === null) {
-    if (isEmpty) return { do: "create", rung: quick, why: "it has never been written to" };
     return restore(kept, local === null ? "there is no copy on this host" : "the restore here was cut off");
   }
   if (isEmpty)
@@ -84,6 +96,22 @@ export function decide(facts: StartFacts): Decision {
   if (cluster.state === "crashed")
     return { do: "recover", rung: 5, why: "the copy here is the last writer's, which crashed" };
   return { do: "start", rung: quick, why: "the copy here is complete" };
+}
+
+/**
+ * Why acknowledged commits may be nowhere to be found; null when they cannot. A copy that was opened under the last term that clients were let in
+ * to is that writer's own and has them all. Otherwise the keepers must have them.
+ */
+function whyLost({ servedTerm, acceptLoss }: StartFacts, kept: Kept, local: LocalCluster | null): string | null {
+  if (servedTerm === 0 || (local !== null && local.openedTerm >= servedTerm)) return null;
+  const here = local === null ? "there is no copy on this host" : `the copy here is of term ${local.openedTerm}`;
+  if (kept.flush === null && local === null) return `${here}, and no keeper has anything of it any more`;
+  if (acceptLoss) return null;
+  if (kept.forgotten !== "no")
+    return `${here}, and too many of the keepers that answer have nothing for the others to know all of it`;
+  if (kept.writerTerm < servedTerm)
+    return `${here}, and the keepers have the log of term ${kept.writerTerm}: that of term ${servedTerm} is lost`;
+  return null;
 }
 
 /**

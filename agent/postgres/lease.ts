@@ -1,9 +1,8 @@
-import { readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { isAlive, Pid, signal } from "../process/pid.ts";
-import { killCluster } from "./postmaster.ts";
+import { isAlive, isStopped, Pid, signal } from "../process/pid.ts";
+import { killCluster, runningOn } from "./postmaster.ts";
 
 /**
  * How long a writer may go on without a word from the control plane. Two clocks, and whichever says so first: the monotonic one cannot be
@@ -13,7 +12,8 @@ export const Lease = z.object({
   database: z.string(),
   term: z.int().positive(),
   pgdata: z.string(),
-  postmaster: Pid,
+  /** Null from before it is spawned: then it is whichever runs on the data folder. */
+  postmaster: Pid.nullable(),
   until_monotonic_ms: z.number(),
   until_wall_ms: z.number(),
 });
@@ -28,17 +28,18 @@ export const monotonicMs = (): number => Number(process.hrtime.bigint() / 1_000_
 export type Moment = { monotonic: number; wall: number };
 export const thisMoment = (): Moment => ({ monotonic: monotonicMs(), wall: Date.now() });
 
+/** What the control plane granted. It counts from when the request for it was *sent*, and the control plane itself cannot have counted from earlier. */
+export type Renewal = { sent: Moment; ttlMs: number };
+
 export function leaseOf(
-  writer: { database: string; term: number; pgdata: string; postmaster: Pid },
-  /** When the renewal that was granted was *sent*: the control plane cannot have counted from earlier. */
-  sent: Moment,
-  ttlMs: number,
+  writer: { database: string; term: number; pgdata: string; postmaster: Pid | null },
+  { sent, ttlMs }: Renewal,
 ): Lease {
   const forMs = Math.max(0, ttlMs - STOP_ALLOWANCE_MS);
   return { ...writer, until_monotonic_ms: sent.monotonic + forMs, until_wall_ms: sent.wall + forMs };
 }
 
-export const isOver = (lease: Lease, now: Moment): boolean =>
+export const isOver = (lease: Pick<Lease, "until_monotonic_ms" | "until_wall_ms">, now: Moment): boolean =>
   now.monotonic >= lease.until_monotonic_ms || now.wall >= lease.until_wall_ms;
 
 /** The leases of this host's writers: a file each, which the watchdog reads. */
@@ -91,7 +92,9 @@ export class Leases {
 }
 
 /** As a crash. What is stopped by SIGSTOP does not hear SIGQUIT, and must not be there when it is let go on. */
-async function endWriter({ pgdata, postmaster }: Lease): Promise<void> {
+async function endWriter({ pgdata, postmaster: known }: Lease): Promise<void> {
+  const postmaster = known ?? (await runningOn(pgdata));
+  if (postmaster === null) return;
   if (await isAlive(postmaster)) {
     signal(postmaster.pid, "SIGQUIT");
     const end = monotonicMs() + STOP_ALLOWANCE_MS / 4;
@@ -99,13 +102,4 @@ async function endWriter({ pgdata, postmaster }: Lease): Promise<void> {
       await new Promise((resolve) => setTimeout(resolve, 5));
   }
   await killCluster(pgdata, postmaster);
-}
-
-function isStopped(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("T");
-  } catch {
-    return false;
-  }
 }

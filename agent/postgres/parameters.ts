@@ -1,5 +1,5 @@
 import { type ProfileName, profileParameters } from "../../contract/database-profile.ts";
-import { DATABASE_SETTING, standbyName, TERM_SETTING } from "../../contract/keeper.ts";
+import { DATABASE_SETTING, type RestoreTarget, standbyName, TERM_SETTING } from "../../contract/keeper.ts";
 
 export const SUPERUSER = "lamplighter";
 export const REPLICATION_USER = "lamplighter_keeper";
@@ -16,7 +16,7 @@ export type WriterSettings = {
   keepers: readonly string[];
   quorum: number;
   /** For a data folder that was restored: the timeline to follow, and where to stop. */
-  recovery: { timeline: number; target: { lsn: string } | { time: number } | null } | null;
+  recovery: { timeline: number; target: RestoreTarget } | null;
 };
 
 /** How long a keeper that says nothing holds commits up where others could do without it, and a shutdown in any case. */
@@ -52,6 +52,8 @@ export function configuration(settings: WriterSettings): string {
     min_wal_size: "80MB",
     // Nobody reads from it while it recovers, so whoever gets in gets in to a writer.
     hot_standby: "off",
+    // After a crash it is started anew from outside, and nobody gets in before the keepers have what it recovered.
+    restart_after_crash: "off",
     ...(process.platform === "linux" ? { recovery_init_sync_method: "syncfs" } : {}),
     ...(major >= 17 ? { allow_alter_system: "off" } : {}),
     logging_collector: "off",
@@ -77,7 +79,8 @@ function recoveryParameters({ timeline, target }: NonNullable<WriterSettings["re
       ? {}
       : "lsn" in target
         ? { recovery_target_lsn: target.lsn, recovery_target_inclusive: "off" }
-        : { recovery_target_time: new Date(target.time).toISOString() }),
+        : // PostgreSQL does not know what Z means before it has read its configuration.
+          { recovery_target_time: new Date(target.time).toISOString().replace("Z", "+00") }),
   };
 }
 

@@ -5,14 +5,18 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Connection } from "../../postgres/connection.ts";
 import type { Account } from "../process/account.ts";
-import { isAlive, type Pid, signal, startOf } from "../process/pid.ts";
+import { isAlive, isStopped, type Pid, signal, startOf } from "../process/pid.ts";
 import { asUser } from "./account.ts";
 import { SUPERUSER } from "./parameters.ts";
 
 export type Place = { pgdata: string; socketFolder: string; port: number };
 
+/** `settings` go before what the file says. */
+export type Launch = { configFile: string; logFile: string; account: Account; settings?: Record<string, string> };
+
 /** How often a starting PostgreSQL is tried. Its start takes some tens of milliseconds. */
 const PROBE_EVERY_MS = 3;
+const LOOK_EVERY_MS = 100;
 const FAST_STOP_MS = 20_000;
 const KILL_MS = 5_000;
 
@@ -26,11 +30,15 @@ export class Postmaster {
   static async start(
     binaries: string,
     place: Place,
-    { configFile, logFile, account }: { configFile: string; logFile: string; account: Account },
+    { configFile, logFile, account, settings = {} }: Launch,
   ): Promise<Postmaster> {
+    const options = Object.entries({ config_file: configFile, ...settings }).flatMap(([name, value]) => [
+      "-c",
+      `${name}=${value}`,
+    ]);
     const log = await open(logFile, "a", 0o640);
     try {
-      const child = spawn(join(binaries, "postgres"), ["-D", place.pgdata, "-c", `config_file=${configFile}`], {
+      const child = spawn(join(binaries, "postgres"), ["-D", place.pgdata, ...options], {
         ...asUser(account),
         cwd: "/",
         detached: true,
@@ -81,6 +89,12 @@ export class Postmaster {
     }
   }
 
+  /** Resolves when it has ended, or with `stop`. */
+  async ended(stop: AbortSignal): Promise<void> {
+    while (!stop.aborted && (await this.isAlive()))
+      await sleep(LOOK_EVERY_MS, undefined, { signal: stop, ref: false }).catch(() => {});
+  }
+
   connect(database: string): Promise<Connection> {
     const { socketFolder, port } = this.place;
     return Connection.open({
@@ -91,8 +105,10 @@ export class Postmaster {
 
   /** Lets transactions fail and sessions end, and writes everything out. Ends it by force when that takes too long. */
   async stop(timeoutMs: number = FAST_STOP_MS): Promise<void> {
-    signal(this.pid.pid, "SIGINT");
-    if (await this.#isGone(timeoutMs)) return;
+    if (!isStopped(this.pid.pid)) {
+      signal(this.pid.pid, "SIGINT");
+      if (await this.#isGone(timeoutMs)) return;
+    }
     await this.stopAtOnce();
   }
 
@@ -126,11 +142,16 @@ export async function runningOn(pgdata: string): Promise<Pid | null> {
 /** SIGKILL to the postmaster first, so that it starts nothing more, and then to every process that works in its data folder. */
 export async function killCluster(pgdata: string, postmaster: Pid): Promise<void> {
   if (await isAlive(postmaster)) signal(postmaster.pid, "SIGKILL");
-  for (const name of process.platform === "linux" ? readdirSync("/proc") : []) {
-    const pid = Number(name);
-    if (Number.isInteger(pid) && pid !== process.pid && isPostgres(pid) && worksIn(pid, pgdata)) signal(pid, "SIGKILL");
-  }
+  for (const pid of processesOf(pgdata)) signal(pid, "SIGKILL");
   await rm(join(pgdata, "postmaster.pid"), { force: true });
+}
+
+/** Every PostgreSQL process that works in a data folder. Linux only; elsewhere none. */
+export function processesOf(pgdata: string): number[] {
+  if (process.platform !== "linux") return [];
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && pid !== process.pid && isPostgres(pid) && worksIn(pid, pgdata));
 }
 
 /** PostgreSQL's processes have their data folder as their working folder. Elsewhere than on Linux it is taken for granted. */

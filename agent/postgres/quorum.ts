@@ -22,7 +22,12 @@ export function mostComplete<T extends { status: KeptDatabase }>(
 }
 
 /** What the ladder needs to know of the keepers. */
-export function keptOf(answers: readonly KeptDatabase[], source: KeptDatabase): Kept {
+export function keptOf(
+  answers: readonly KeptDatabase[],
+  source: KeptDatabase,
+  { keepers, quorum }: { keepers: number; quorum: number },
+): Kept {
+  const remembering = answers.filter(({ writer_term }) => writer_term > 0).length;
   return {
     promisedTerm: Math.max(...answers.map(({ promised_term }) => promised_term)),
     writerTerm: source.writer_term,
@@ -31,6 +36,7 @@ export function keptOf(answers: readonly KeptDatabase[], source: KeptDatabase): 
     flush: flushOf(source),
     restorable: source.restorable,
     baseBytes: source.base?.bytes ?? 0,
+    forgotten: remembering >= promisesNeeded(keepers, quorum) ? "no" : answers.length < keepers ? "by some" : "by all",
   };
 }
 

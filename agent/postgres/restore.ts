@@ -2,11 +2,11 @@ import { createWriteStream } from "node:fs";
 import { mkdir, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import type { RestorePlan } from "../../contract/keeper.ts";
+import type { RestorePlan, RestoreTarget } from "../../contract/keeper.ts";
 import { SEGMENT_BYTES } from "../../postgres/lsn.ts";
 import type { Account } from "../process/account.ts";
 import { giveTo } from "./account.ts";
-import { syncAll, unpack } from "./archive.ts";
+import { unpack } from "./archive.ts";
 import type { Cluster } from "./cluster.ts";
 import type { KeeperClient } from "./keeper-client.ts";
 
@@ -21,7 +21,7 @@ export type Restored = { plan: RestorePlan; bytes: number };
 export async function restore(
   cluster: Cluster,
   keeper: KeeperClient,
-  target: RestorePlan["target"],
+  target: RestoreTarget,
   account: Account,
 ): Promise<Restored> {
   const plan = await keeper.restorePlan(target);
@@ -39,7 +39,6 @@ export async function restore(
   await writeFile(signal, "");
   await giveTo(account, signal);
   await rm(join(folder, "postmaster.pid"), { force: true });
-  await syncAll(folder);
   await cluster.acceptIncoming();
   return { plan, bytes: bytes + plan.segments.reduce((sum, segment) => sum + segment.bytes, 0) };
 }

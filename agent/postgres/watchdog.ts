@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,8 +15,7 @@ const LOOK_EVERY_MS = 250;
 export async function keepWatch(root: string): Promise<void> {
   await mkdir(root, { recursive: true });
   const path = join(root, "watchdog.json");
-  const known = await readFile(path, "utf8").catch(() => "null");
-  const watchdog = Pid.nullable().catch(null).parse(JSON.parse(known));
+  const watchdog = await watchdogOf(root);
   if (watchdog && (await isAlive(watchdog))) return;
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), root], {
     detached: true,
@@ -28,12 +28,18 @@ export async function keepWatch(root: string): Promise<void> {
   await writeFile(path, JSON.stringify({ pid: child.pid, start: (await startOf(child.pid)) ?? "" }), { mode: 0o600 });
 }
 
+export async function watchdogOf(root: string): Promise<Pid | null> {
+  const known = await readFile(join(root, "watchdog.json"), "utf8").catch(() => "null");
+  return Pid.nullable().catch(null).parse(JSON.parse(known));
+}
+
 /** Nobody needs it without leases; whoever grants one calls `keepWatch` first. */
 async function watch(root: string): Promise<void> {
   const leases = new Leases(root);
   const linger = 60_000 / LOOK_EVERY_MS;
   for (let idle = 0; idle < linger; ) {
     await leases.enforce().catch(() => {});
+    if (!existsSync(root)) return;
     idle = (await leases.all().catch(() => [null])).length === 0 ? idle + 1 : 0;
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
   }

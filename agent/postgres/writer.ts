@@ -1,45 +1,34 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import type { ProfileName } from "../../contract/database-profile.ts";
-import { type KeptDatabase, type RestorePlan, standbyName } from "../../contract/keeper.ts";
+import { pipeline } from "node:stream/promises";
+import type { RestoreTarget } from "../../contract/keeper.ts";
+import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
-import { formatLsn, parseLsn } from "../../postgres/lsn.ts";
-import { literal } from "../../postgres/replication/commands.ts";
-import { scramVerifier } from "../../postgres/scram-client.ts";
+import { formatLsn } from "../../postgres/lsn.ts";
 import type { Account } from "../process/account.ts";
+import type { Pid } from "../process/pid.ts";
 import { giveTo } from "./account.ts";
-import { pack, syncAll } from "./archive.ts";
+import { pack } from "./archive.ts";
+import { Attendance } from "./attendance.ts";
 import type { Installation } from "./binaries.ts";
 import { Cluster } from "./cluster.ts";
 import { endOfLog, readControlFile } from "./control-file.ts";
-import { type KeeperAddress, KeeperClient, KeeperFailure } from "./keeper-client.ts";
+import { KeeperGroup, type Promised } from "./keeper-group.ts";
 import { type Decision, decide } from "./ladder.ts";
-import { configuration, hostRules, identityMap, REPLICATION_USER } from "./parameters.ts";
-import { Postmaster } from "./postmaster.ts";
-import { keptOf, mostComplete } from "./quorum.ts";
+import { isOver, Leases, leaseOf, type Renewal, thisMoment } from "./lease.ts";
+import { NotStarted } from "./not-started.ts";
+import { configuration, hostRules, identityMap } from "./parameters.ts";
+import { Postmaster, runningOn } from "./postmaster.ts";
 import { restore } from "./restore.ts";
-import { type Naming, nameDatabase, setReplicationVerifier } from "./roles.ts";
+import { nameDatabase, setReplicationVerifier } from "./roles.ts";
 import type { Template } from "./template.ts";
+import { keepWatch } from "./watchdog.ts";
 
-/** What the control plane orders: that under this term the database's writer is to run here. */
-export type StartOrder = {
-  database: string;
-  term: number;
-  profile: ProfileName;
-  naming: Naming;
-  keepers: readonly KeeperAddress[];
-  /** How many keepers acknowledge a commit. */
-  quorum: number;
-  /** By which the keepers log in. The same for every term. */
-  replicationPassword: string;
-  /** Where the gateways and the keepers reach it. */
-  listen: { host: string; port: number };
-  /** For a database that begins as another one was at some moment. */
-  from?: { database: string; target: RestorePlan["target"] } | undefined;
-};
+/** An order, and where the gateways and the keepers are to reach the writer: the host chooses that. */
+export type StartOrder = WriterOrder & { listen: { host: string; port: number } };
 
 export type Phases = Record<string, number>;
 
@@ -51,17 +40,9 @@ export type Started = {
   postmaster: Postmaster;
   /** How much was fetched, when it was restored. */
   restoredBytes: number;
+  /** Resolves when the writer has ended by itself: it crashed, or its lease was over. */
+  ended: Promise<void>;
 };
-
-/** Why there is no writer. `code` tells what may help. */
-export class NotStarted extends Error {
-  readonly code: Extract<Decision, { do: "refuse" }>["code"] | "failed";
-
-  constructor(code: NotStarted["code"], message: string) {
-    super(message);
-    this.code = code;
-  }
-}
 
 export type WritersOptions = {
   root: string;
@@ -76,14 +57,18 @@ export type WritersOptions = {
 const START_TIMEOUT_MS = 600_000;
 const MOST_SOCKET_PATH = 90;
 
-type Answer = { client: KeeperClient; status: KeptDatabase };
+type Recovery = { timeline: number; target: RestoreTarget };
 
 /** The PostgreSQL writers of this host. Per database, one thing is done at a time: that is the caller's to see to. */
 export class Writers {
   readonly #options: WritersOptions;
+  readonly #leases: Leases;
+  readonly #renewals = new Map<string, Renewal & { term: number }>();
+  readonly #attendances = new Map<string, Attendance>();
 
   constructor(options: WritersOptions) {
     this.#options = options;
+    this.#leases = new Leases(options.root);
   }
 
   /** Climbs the ladder until the writer runs, every acknowledged commit is in it, and enough keepers follow it. Repeatable. */
@@ -94,22 +79,17 @@ export class Writers {
     await cluster.make();
     const { fence } = cluster.mark();
     if (order.term > fence) await cluster.setMark({ fence: order.term });
+    this.#leave(order.database);
+    const group = new KeeperGroup(order);
     let localDiverged = false;
     for (let attempt = 0; attempt < 4; attempt++) {
-      const answers = await this.#promises(order);
-      const source = mostComplete(answers, order.keepers.length, order.quorum);
+      const promised = order.term < fence ? unasked : await group.promises();
       const running = await this.running(order);
-      const kept =
-        order.keepers.length === 0
-          ? unkept
-          : source &&
-            keptOf(
-              answers.map(({ status }) => status),
-              source.status,
-            );
+      const { served_term: servedTerm, accept_loss: acceptLoss = false } = order;
       const runningTerm = running === null ? null : cluster.mark().opened;
       const local = running === null ? await cluster.local() : null;
-      const decision = decide({ term: order.term, fence, runningTerm, local, kept, localDiverged, driver: "process" });
+      const facts = { term: order.term, fence, servedTerm, acceptLoss, runningTerm, local, kept: promised.kept };
+      const decision = decide({ ...facts, localDiverged, driver: "process" });
       clock.lap("keepers");
       this.#options.log(`${order.database}: term ${order.term}: ${decision.do}: ${decision.why}`);
       if (decision.do === "refuse") throw new NotStarted(decision.code, decision.why);
@@ -118,20 +98,52 @@ export class Writers {
         clock.lap("stop");
         continue;
       }
-      const done = await this.#carryOut(order, cluster, decision, source, answers, running, clock);
+      const done = await this.#carryOut({ order, cluster, group, promised, running, clock }, decision);
       if (done) return done;
       localDiverged = true;
     }
     throw new NotStarted("failed", "the keepers do not follow the writer, however it is started");
   }
 
+  /** Looks after a writer that an earlier agent has started and seen ready. Null when it does not run any more. */
+  async attend(order: StartOrder): Promise<Pick<Started, "postmaster" | "ended"> | null> {
+    const cluster = this.cluster(order.database);
+    const postmaster = cluster.mark().opened === order.term ? await this.running(order) : null;
+    if (postmaster === null) return null;
+    const address = { host: order.listen.host, port: postmaster.place.port };
+    return { postmaster, ended: this.#lookAfter(order.database, postmaster, new KeeperGroup(order), address) };
+  }
+
   /** Stops the writer of a term. What was acknowledged is with the keepers; the copy here is complete too when `clean`. */
   async stop(order: StartOrder): Promise<{ clean: boolean }> {
     const cluster = this.cluster(order.database);
+    const { fence, opened } = cluster.mark();
+    if (order.term < fence) throw new NotStarted("stale_term", `this host was given term ${fence} already`);
+    this.#leave(order.database);
     const running = await this.running(order);
     await running?.stop();
-    await Promise.allSettled(clientsOf(order).map((client) => client.release(order.term)));
+    await this.#leases.drop(order.database);
+    this.#renewals.delete(order.database);
+    if (opened > 0) await new KeeperGroup(order).release();
     return { clean: (await cluster.local())?.state === "clean" };
+  }
+
+  /**
+   * The lease of a term's writer goes on. Worth calling before `start` too, for nothing is opened once it is over. A writer without any lease runs
+   * until it is stopped: for a host that no other could take the place of.
+   */
+  async renew(database: string, term: number, renewal: Renewal): Promise<void> {
+    const { fence, opened } = this.cluster(database).mark();
+    if (term < fence) return;
+    this.#renewals.set(database, { ...renewal, term });
+    const { pgdata } = this.cluster(database);
+    const postmaster = opened === term ? await runningOn(pgdata) : null;
+    if (postmaster) await this.#grant(database, postmaster);
+  }
+
+  /** Leaves the writers running, and looks after them no more. */
+  close(): void {
+    for (const database of [...this.#attendances.keys()]) this.#leave(database);
   }
 
   /** The running writer of a database, of whatever term. */
@@ -146,23 +158,16 @@ export class Writers {
   }
 
   /** Null when the keepers found that it does not continue their log. */
-  async #carryOut(
-    order: StartOrder,
-    cluster: Cluster,
-    decision: Exclude<Decision, { do: "refuse" | "stop" }>,
-    source: Answer | null,
-    answers: readonly Answer[],
-    running: Postmaster | null,
-    clock: Stopwatch,
-  ): Promise<Started | null> {
-    let recovery: { timeline: number; target: RestorePlan["target"] } | null = null;
+  async #carryOut(start: Start, decision: Exclude<Decision, { do: "refuse" | "stop" }>): Promise<Started | null> {
+    const { order, cluster, group, promised, running, clock } = start;
+    let recovery: Recovery | null = null;
     let restoredBytes = 0;
     if (decision.do === "create" && order.from === undefined) {
-      await this.#create(order, cluster, answers);
+      await this.#create(order, cluster, promised);
       clock.lap("create");
     } else if (decision.do === "create" || decision.do === "restore") {
       const from = decision.do === "create" ? order.from : undefined;
-      const client = from ? await richest(order, from.database) : source?.client;
+      const client = from ? await group.richestOf(from.database) : promised.source;
       if (!client) throw new NotStarted("not_restorable", "no keeper answers that could be restored from");
       const target = from?.target ?? null;
       const { plan, bytes } = await restore(cluster, client, target, this.#options.account);
@@ -172,14 +177,15 @@ export class Writers {
     }
     const postmaster = running ?? (await this.#launch(order, cluster, recovery));
     clock.lap("spawn");
-    const followed = this.#tellKeepers(order, postmaster);
+    const address = { host: order.listen.host, port: postmaster.place.port };
+    const told = group.tell(address);
     try {
       const connection = await this.#untilReady(order, cluster, postmaster, recovery);
       clock.lap("recovery");
-      await setReplicationVerifier(connection, await this.#verifier(order));
-      await followed;
-      const isFollowed = await this.#untilFollowed(order, connection);
-      clock.lap("keepers");
+      await setReplicationVerifier(connection, await group.verifier());
+      await told;
+      const isFollowed = await group.untilFollowed(connection, this.#startTimeoutMs);
+      clock.lap("follow");
       if (!isFollowed) {
         connection.end();
         await postmaster.stopAtOnce();
@@ -190,8 +196,10 @@ export class Writers {
       // Not waited for: until then a crash right after a restore means another restore.
       if (recovery) connection.send("CHECKPOINT");
       connection.end();
-      const rung = decision.rung;
-      return { rung, why: decision.why, phases: clock.phases, postmaster, restoredBytes };
+      void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
+      const ended = this.#lookAfter(order.database, postmaster, group, address);
+      const { rung, why } = decision;
+      return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
       throw error;
@@ -199,11 +207,10 @@ export class Writers {
   }
 
   /** A new cluster, from which the keepers have a base backup before it is opened. */
-  async #create(order: StartOrder, cluster: Cluster, answers: readonly Answer[]): Promise<void> {
+  async #create(order: StartOrder, cluster: Cluster, { answers }: Promised): Promise<void> {
     const { template, installation } = this.#options;
     const folder = await cluster.clearIncoming();
     await template.copyTo(installation, folder);
-    await syncAll(folder);
     const control = await readControlFile(folder);
     if (control === null) throw new NotStarted("failed", "the template cannot be read");
     const query = {
@@ -215,19 +222,18 @@ export class Writers {
       bytes: 0,
       postgres_version: installation.version,
     };
+    const archive = join(cluster.folder, "seed.tar.zst");
+    if (answers.length > 0) await pipeline(pack(folder), createWriteStream(archive, { mode: 0o600 }));
     // One that cannot take it now takes a base backup of the writer later.
-    const seeds = await Promise.allSettled(answers.map(({ client }) => client.seed(query, pack(folder))));
+    const seeds = await Promise.allSettled(answers.map(({ client }) => client.seed(query, createReadStream(archive))));
+    await rm(archive, { force: true });
     const failed = seeds.filter((seed) => seed.status === "rejected");
     if (answers.length - failed.length < order.quorum)
       throw new NotStarted("keepers_unreachable", `the keepers do not take it: ${failed[0]?.reason}`);
     await cluster.acceptIncoming();
   }
 
-  async #launch(
-    order: StartOrder,
-    cluster: Cluster,
-    recovery: { timeline: number; target: RestorePlan["target"] } | null,
-  ): Promise<Postmaster> {
+  async #launch(order: StartOrder, cluster: Cluster, recovery: Recovery | null): Promise<Postmaster> {
     const { account, installation } = this.#options;
     const place = await this.#place(cluster, order);
     await cluster.setMark({ opened: order.term, port: place.port });
@@ -243,82 +249,35 @@ export class Writers {
     await cluster.write("pg_ident.conf", identityMap(userInfo().username));
     await cluster.write("postgresql.log", "");
     const { configFile, logFile } = cluster;
-    return Postmaster.start(installation.folder, place, { configFile, logFile, account });
+    if (this.#renewals.get(order.database)?.term !== order.term) this.#renewals.delete(order.database);
+    // Before it is there, so that no agent that dies in between leaves a writer without an end.
+    await this.#grant(order.database, null);
+    const postmaster = await Postmaster.start(installation.folder, place, { configFile, logFile, account });
+    await this.#grant(order.database, postmaster.pid);
+    return postmaster;
   }
 
   async #untilReady(
     order: StartOrder,
     cluster: Cluster,
     postmaster: Postmaster,
-    recovery: { timeline: number; target: RestorePlan["target"] } | null,
+    recovery: Recovery | null,
   ): Promise<Connection> {
     try {
-      return await postmaster.ready(this.#options.startTimeoutMs ?? START_TIMEOUT_MS);
+      return await postmaster.ready(this.#startTimeoutMs);
     } catch (error) {
       const tail = (await readFile(cluster.logFile, "utf8").catch(() => "")).slice(-4000);
       // Nothing was committed between the last commit and the moment that was asked for: the end of the log is that moment.
       const isPastEnd = tail.includes("recovery ended before configured recovery target was reached");
       if (isPastEnd && recovery?.target && "time" in recovery.target) {
         const again = await this.#launch(order, cluster, { ...recovery, target: null });
-        return again.ready(this.#options.startTimeoutMs ?? START_TIMEOUT_MS);
+        return again.ready(this.#startTimeoutMs);
       }
       const said = tail
         .split("\n")
         .filter((line) => /FATAL|PANIC|ERROR/.test(line))
         .at(-1);
       throw new NotStarted("failed", said === undefined ? (error as Error).message : said);
-    }
-  }
-
-  async #promises(order: StartOrder): Promise<Answer[]> {
-    const asked = clientsOf(order).map(async (client) => ({ client, status: await client.promise(order.term) }));
-    const answers = await Promise.allSettled(asked);
-    for (const answer of answers)
-      if (answer.status === "rejected" && answer.reason instanceof KeeperFailure && answer.reason.code === "stale_term")
-        throw new NotStarted("stale_term", answer.reason.message);
-    return answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
-  }
-
-  async #tellKeepers(order: StartOrder, postmaster: Postmaster): Promise<void> {
-    const { term, listen, replicationPassword: password } = order;
-    const writer = {
-      term,
-      host: listen.host,
-      port: postmaster.place.port,
-      user: REPLICATION_USER,
-      password,
-      tls: "off",
-    } as const;
-    await Promise.allSettled(clientsOf(order).map((client) => client.follow(writer)));
-  }
-
-  /**
-   * Until enough keepers have everything that the writer began with. Earlier nobody may look: what is read then could be lost again. False
-   * when the keepers say that it is another log.
-   */
-  async #untilFollowed(order: StartOrder, connection: Connection): Promise<boolean> {
-    if (order.keepers.length === 0) return true;
-    const names = order.keepers.map(({ name }) => literal(standbyName(name, order.term))).join(", ");
-    const [row] = await connection.query("SELECT pg_current_wal_flush_lsn() AS lsn");
-    const begun = parseLsn(row?.lsn ?? "");
-    const end = performance.now() + (this.#options.startTimeoutMs ?? START_TIMEOUT_MS);
-    for (let askAt = performance.now() + 500; ; ) {
-      const rows = await connection.query(
-        `SELECT flush_lsn FROM pg_stat_replication WHERE application_name IN (${names}) AND state = 'streaming'`,
-      );
-      if (rows.filter(({ flush_lsn }) => flush_lsn && parseLsn(flush_lsn) >= begun).length >= order.quorum) return true;
-      const now = performance.now();
-      if (now > askAt) {
-        askAt = now + 500;
-        const statuses = await Promise.allSettled(clientsOf(order).map((client) => client.status()));
-        const known = statuses.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
-        const diverged = known.filter(({ following }) => following.state === "diverged").length;
-        if (order.keepers.length - diverged < order.quorum) return false;
-        if (known.every(({ promised_term }) => promised_term > order.term) && known.length > 0)
-          throw new NotStarted("stale_term", "the keepers have promised a later term meanwhile");
-        if (now > end) throw new NotStarted("keepers_unreachable", `no keeper follows: ${reasons(known)}`);
-      }
-      await sleep(2);
     }
   }
 
@@ -336,35 +295,50 @@ export class Writers {
     return { ...place, socketFolder };
   }
 
-  /** Always the same for a password, so that it is written once; whoever could read it here could read the password too. */
-  #verifier({ database, replicationPassword }: StartOrder): Promise<string> {
-    const salt = createHash("sha256").update(`${database}:${replicationPassword}`).digest().subarray(0, 16);
-    return scramVerifier(replicationPassword, salt);
+  async #grant(database: string, postmaster: Pid | null): Promise<void> {
+    const renewal = this.#renewals.get(database);
+    if (renewal === undefined) return;
+    const { pgdata } = this.cluster(database);
+    const lease = leaseOf({ database, term: renewal.term, pgdata, postmaster }, renewal);
+    if (isOver(lease, thisMoment())) throw new NotStarted("lease_over", "the lease of the writer is over");
+    await this.#leases.grant(lease);
+    await keepWatch(this.#options.root);
+  }
+
+  #lookAfter(
+    database: string,
+    postmaster: Postmaster,
+    group: KeeperGroup,
+    address: { host: string; port: number },
+  ): Promise<void> {
+    this.#leave(database);
+    const { logFile } = this.cluster(database);
+    const attendance = new Attendance({ postmaster, group, address, logFile });
+    this.#attendances.set(database, attendance);
+    return attendance.ended;
+  }
+
+  #leave(database: string): void {
+    this.#attendances.get(database)?.stop();
+    this.#attendances.delete(database);
+  }
+
+  get #startTimeoutMs(): number {
+    return this.#options.startTimeoutMs ?? START_TIMEOUT_MS;
   }
 }
 
-const unkept = {
-  ...{ promisedTerm: 0, writerTerm: 0, systemIdentifier: null, timeline: 0 },
-  ...{ flush: null, restorable: false, baseBytes: 0 },
+/** What one start has to do with. */
+type Start = {
+  order: StartOrder;
+  cluster: Cluster;
+  group: KeeperGroup;
+  promised: Promised;
+  running: Postmaster | null;
+  clock: Stopwatch;
 };
 
-const clientsOf = (order: StartOrder): KeeperClient[] =>
-  order.keepers.map((keeper) => new KeeperClient(keeper, order.database));
-
-/** The keeper that has the most of a database that is not to be changed. */
-async function richest(order: StartOrder, database: string): Promise<KeeperClient | null> {
-  const asked = order.keepers.map(async (keeper) => {
-    const client = new KeeperClient(keeper, database);
-    return { client, status: await client.status() };
-  });
-  const answers = (await Promise.allSettled(asked)).flatMap((each) =>
-    each.status === "fulfilled" ? [each.value] : [],
-  );
-  return mostComplete(answers, answers.length, 1)?.client ?? null;
-}
-
-const reasons = (known: readonly KeptDatabase[]): string =>
-  known.map(({ keeper, following }) => `${keeper} ${following.reason ?? following.state}`).join("; ");
+const unasked: Promised = { answers: [], source: null, kept: null };
 
 class Stopwatch {
   readonly phases: Phases = {};

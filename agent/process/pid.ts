@@ -28,19 +28,31 @@ function linuxStart(pid: number): string | null {
     // The second field is the program's name in parentheses, which may hold spaces and parentheses itself.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     const state = fields[0];
-    return state === "Z" || state === "X" ? null : `${fields[19]}@${bootOf()}`;
+    return state === "Z" || state === "X" ? null : `${fields[19]}@${bootId()}`;
   } catch {
     return null;
   }
 }
 
 let boot: string | undefined;
-function bootOf(): string {
+/** Another one each time the machine was started. Null where the system does not tell. */
+export function bootId(): string | null {
+  if (!LINUX) return null;
   boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   return boot;
 }
 
 export const isAlive = async (known: Pid): Promise<boolean> => (await startOf(known.pid)) === known.start;
+
+/** Whether a process was stopped by SIGSTOP: it hears no signal but SIGKILL until it is let go on. Linux only; elsewhere false. */
+export function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("T");
+  } catch {
+    return false;
+  }
+}
 
 /** Sends a signal to a process or, with a negative number, to a group. False when there is none. */
 export function signal(pid: number, name: NodeJS.Signals): boolean {

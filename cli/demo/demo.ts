@@ -2,12 +2,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { DeploymentView } from "../../contract/deployment.ts";
 import type { JournalEvent } from "../../contract/event.ts";
 import type { HostView } from "../../contract/host.ts";
+import type { WebhookAttempt, WebhookCreated } from "../../contract/webhook-endpoint.ts";
 import type { LogLine } from "../../contract/workload.ts";
 import { Failure, Refused } from "../failure.ts";
 import { declarations } from "../manifest/deployments.ts";
 import { Source } from "../manifest/source.ts";
 import type { Surroundings } from "../session.ts";
 import { oneLine } from "../terminal.ts";
+import { underLoad } from "./load.ts";
+import type { Receiver } from "./receiver.ts";
 import { Stage, until } from "./stage.ts";
 import { Story, seconds } from "./story.ts";
 
@@ -100,6 +103,18 @@ async function tell(story: Story, stage: Stage, signal: AbortSignal, show: (text
     return `${host.name} is ready, over a tunnel that its agent opened (process ${agent.pid})`;
   });
 
+  let receiver: Receiver;
+  await story.step("A webhook is made, and a ping comes", async () => {
+    receiver = await stage.startReceiver();
+    const body = { url: receiver.url, events: ["deployment.status_changed"] };
+    const made = JSON.parse((await stage.api.post("/webhooks", { body })).text) as WebhookCreated;
+    receiver.secret = made.secret;
+    const ping = JSON.parse((await stage.api.post(`/webhooks/${made.id}/ping`)).text) as WebhookAttempt;
+    if (ping.outcome !== "delivered" || receiver.told[0]?.type !== "webhook.ping")
+      throw new Failure(`the ping did not come: ${ping.error ?? receiver.faults.join()}`);
+    return `${receiver.url} is told of every change, signed as Standard Webhooks has it; the ping took ${ping.latency_ms} ms`;
+  });
+
   let web: DeploymentView;
   let job: DeploymentView;
   let pids: number[] = [];
@@ -157,19 +172,46 @@ async function tell(story: Story, stage: Stage, signal: AbortSignal, show: (text
     return `process ${victim} died, seen after ${seconds(noticed)}; ${fresh[0]} answers in its place, ${other} never stopped, restart_count is 1`;
   });
 
-  await story.step("An update is applied, and the new version answers", async () => {
-    const old = web;
-    [web] = (await apply(stage, manifest(stage, "2"))) as [DeploymentView];
-    if (web.replaces !== old.id) throw new Failure(`expected it to replace ${old.id}, got ${web.replaces}`);
-    web = await reach(web.id, "running", 20_000);
-    await within(
-      20_000,
-      () => `${old.id} is still there`,
-      async () => ((await isGone(stage, old.id)) ? true : null),
+  await story.step("Each change has come by webhook, its signature verified", async () => {
+    const whole = await within(
+      5000,
+      () => `told so far: ${JSON.stringify(receiver.told)}; faults: ${receiver.faults.join()}`,
+      async () => {
+        const chains = [web, job].map(({ id }) => receiver.statusesOf(id));
+        return chains[0]?.at(-1) === "running" && chains[1]?.at(-1) === "completed" ? chains : null;
+      },
     );
+    if (receiver.faults.length > 0) throw new Failure(receiver.faults.join());
+    const changes = receiver.told.filter(({ type }) => type !== "webhook.ping");
+    const fastest = Math.min(...changes.map(({ afterMs }) => afterMs));
+    return `${whole.map((chain) => chain?.join(" → ")).join("; ")}: each once, in order, the fastest ${fastest} ms after it happened`;
+  });
+
+  await story.step("A rolling update under load: no request fails", async (tellMore) => {
+    const old = web;
+    const { served, failed } = await underLoad(
+      async () => (await versions(stage, web.name)).flatMap(addresses),
+      signal,
+      async () => {
+        [web] = (await apply(stage, manifest(stage, "2"))) as [DeploymentView];
+        if (web.parent_id !== old.id)
+          throw new Failure(`expected it to take over from ${old.id}, got ${web.parent_id}`);
+        tellMore("the new version gets ready");
+        web = await reach(web.id, "running", 20_000, (view) => view.rollout === undefined);
+        await within(
+          20_000,
+          () => `${old.id} is still there`,
+          async () => ((await isGone(stage, old.id)) ? true : null),
+        );
+      },
+    );
+    if (failed.length > 0)
+      throw new Failure(`${failed.length} of ${served + failed.length} requests failed`, {
+        details: failed.slice(0, 5),
+      });
     const greetings = await greetAll(web, "2");
     pids = greetings.map((one) => one.pid);
-    return `version 2, from processes ${pids.join(" and ")}; version 1 is gone`;
+    return `${served} requests, all answered; version 2, from processes ${pids.join(" and ")}; version 1 is gone`;
   });
 
   await story.step("The control plane is killed (-9); the worker does not notice", async (tellMore) => {
@@ -251,6 +293,9 @@ function manifest(stage: Stage, version: string): string {
     replicas: 2
     command: [${node}, ${greeter}]
     environment: { VERSION: "${version}" }
+    ports: [{ target: 80 }]
+    health_checks:
+      - { type: http, url: "http://localhost:80/", interval: 200ms, timeout: 2s, readiness: true, min_healthy_time: 200ms, on_failure: restart }
 ${version === "1" ? job : ""}`;
 }
 
@@ -262,8 +307,17 @@ async function apply(stage: Stage, text: string): Promise<DeploymentView[]> {
   return views;
 }
 
+/** Where those of its instances answer that are ready. */
 const addresses = (view: DeploymentView): string[] =>
-  view.instances.flatMap((one) => (one.phase === "running" && one.address !== undefined ? [one.address] : []));
+  view.instances.flatMap(({ phase, ready, ports }) =>
+    phase === "running" && ready !== false ? (ports ?? []).map(({ published }) => `127.0.0.1:${published}`) : [],
+  );
+
+/** All versions of a name that are there now. */
+async function versions(stage: Stage, name: string): Promise<DeploymentView[]> {
+  const views = JSON.parse((await stage.api.get("/deployments")).text) as DeploymentView[];
+  return views.filter((view) => view.name === name && view.status !== "deleted");
+}
 
 async function read(stage: Stage, id: string): Promise<DeploymentView> {
   return JSON.parse((await stage.api.get(`/deployments/${id}`)).text) as DeploymentView;

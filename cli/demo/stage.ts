@@ -11,6 +11,8 @@ import { joinTokenOf } from "../up/join.ts";
 import { AGENT_GRACE_MS, startAgent } from "../up/local-agent.ts";
 import { processes, type Running } from "../up/process-table.ts";
 import { newRootToken, tokenHash } from "../up/root-token.ts";
+import { newSecretKey } from "../up/secret-keys.ts";
+import { Receiver } from "./receiver.ts";
 
 /** The demo's own machine room: a temporary folder, and the control plane and the agent that live in it. */
 export class Stage {
@@ -19,7 +21,9 @@ export class Stage {
   readonly programs: { node: string; greeter: string; counter: string };
   readonly #signal: AbortSignal;
   readonly #token = newRootToken();
+  readonly #secretKeys = newSecretKey("k1");
   #plane: ControlPlane | null = null;
+  #receiver: Receiver | null = null;
   #agent: Child | null = null;
 
   constructor(signal: AbortSignal) {
@@ -57,6 +61,9 @@ export class Stage {
       dataDir: this.folder,
       port: before?.port ?? 0,
       tokenHash: tokenHash(this.#token),
+      secretKeys: this.#secretKeys,
+      // The receiver is on this machine.
+      webhookTargets: "any",
       ...(before === null ? {} : { modulePath: before.modulePath }),
     });
     return this.#plane;
@@ -72,6 +79,11 @@ export class Stage {
       logPath: join(this.folder, "logs", "agent.log"),
     });
     return this.#agent;
+  }
+
+  async startReceiver(): Promise<Receiver> {
+    this.#receiver = await Receiver.start();
+    return this.#receiver;
   }
 
   /** The processes that run the programs of workloads. */
@@ -95,6 +107,8 @@ export class Stage {
   async stop(): Promise<void> {
     await this.#agent?.stop(AGENT_GRACE_MS);
     await this.#plane?.child.stop(CONTROL_PLANE_GRACE_MS);
+    await this.#receiver?.close();
+    this.#receiver = null;
   }
 
   /** Ends everything that was started here, whatever state it is in, and takes the folder away. */

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { DeploymentView } from "../../contract/deployment.ts";
+import type { Explanation } from "../../contract/explanation.ts";
 import { age } from "../age.ts";
 import { inSession, serverCommand } from "../command.ts";
 import { deploymentId } from "../resolve.ts";
@@ -9,13 +9,7 @@ import { paintStatus } from "../status.ts";
 import { oneLine } from "../terminal.ts";
 import { shortInstance } from "./logs.ts";
 
-type Wait = { instance: string; for: string; message: string; until: string | null };
-type Explanation = Pick<DeploymentView, "status" | "reason" | "message" | "restart_count" | "allowedActions"> & {
-  terminal: boolean;
-  restarts_left: number;
-  waiting_for: Wait[];
-  hosts: { id: string; name: string; status: string; message: string }[];
-};
+type Wait = Explanation["waiting_for"][number];
 
 /** Both `lamplighter deployment explain` and, because it is what people reach for when they are stuck, `lamplighter explain`. */
 export function explainCommand(group: Command, around: Surroundings): void {

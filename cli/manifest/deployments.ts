@@ -4,6 +4,7 @@ import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Violation } from "../../contract/problem.ts";
 import { suggestion } from "../../contract/suggestion.ts";
 import { Failure } from "../failure.ts";
+import { configsOf, type DeclaredConfig, type DeclaredNamespace, namespacesOf } from "./configs.ts";
 import { asSent, type Draft } from "./draft.ts";
 import { type DeclaredSchedule, schedulesOf } from "./schedules.ts";
 import type { Source } from "./source.ts";
@@ -13,9 +14,10 @@ import { withoutStrangers } from "./strangers.ts";
 export type Declared = { body: Record<string, unknown>; manifest: Manifest; tell: (violation: Violation) => string };
 
 export type Declarations = {
+  namespaces: DeclaredNamespace[];
+  configs: DeclaredConfig[];
   deployments: Declared[];
   schedules: DeclaredSchedule[];
-  notes: string[];
   warnings: string[];
 };
 
@@ -28,52 +30,51 @@ const SECTIONS = ["namespaces", "configs", "deployments", "schedules"];
 export function declarations(sources: readonly Source[], strict = false): Declarations {
   const warnings: string[] = [];
   const problems: string[] = [];
-  const notes: string[] = [];
   const drafts: Draft[] = [];
+  const namespaces: DeclaredNamespace[] = [];
+  const configs: DeclaredConfig[] = [];
   const schedules: DeclaredSchedule[] = [];
   for (const source of sources) {
     for (const document of source.documents) {
       const draft = { source, document, node: document.contents as Node | null, label: "" };
       if (document.contents === null || document.toJS() == null) continue;
       if (isSectioned(document)) {
-        drafts.push(...sections(draft, strict ? problems : warnings, problems, notes));
+        const faults = { problems, strange: strict ? problems : warnings };
+        drafts.push(...sections(draft, faults.strange, problems));
+        namespaces.push(...namespacesOf(entries(document, "namespaces"), draft, faults));
+        configs.push(...configsOf(entries(document, "configs"), draft, faults));
         schedules.push(...schedulesOf(entries(document, "schedules"), draft, problems));
       } else drafts.push(draft);
     }
   }
   const deployments = drafts.flatMap((draft) => check(draft, strict, warnings, problems));
-  problems.push(...declaredTwice(deployments));
+  problems.push(
+    ...declaredTwice(deployments.map(({ manifest, tell }) => ({ ...manifest, tell }))),
+    ...declaredTwice(configs.map(({ body, tell }) => ({ ...body, tell }))),
+  );
   const files = sources.map((source) => source.name).join(", ");
   if (problems.length > 0) {
     const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
     throw new Failure(`${count} in ${files}; nothing was applied`, { details: problems });
   }
-  if (deployments.length === 0 && schedules.length === 0 && notes.length === 0) {
+  if ([namespaces, configs, deployments, schedules].every((all) => all.length === 0)) {
     throw new Failure(`${files}: no deployment in it`, {
       hint: "Expected a deployment with a `name`, or a map `deployments` of them.",
     });
   }
-  return { deployments, schedules, notes, warnings };
+  return { namespaces, configs, deployments, schedules, warnings };
 }
 
 const isSectioned = (document: Document): boolean =>
   isMap(document.contents) && SECTIONS.some((key) => document.has(key));
 
 /** Ring's form: maps or lists of namespaces, configs and deployments. A map's keys are only labels. */
-function sections({ source, document }: Draft, strange: string[], problems: string[], notes: string[]): Draft[] {
+function sections({ source, document }: Draft, strange: string[], problems: string[]): Draft[] {
   const tell = (path: string, message: string, to = problems) =>
     to.push(`${source.at(source.locate(document, document.contents as Node, path, "key"))} ${path}: ${message}`);
   for (const key of Object.keys(document.toJS() as object)) {
     const near = suggestion(key, SECTIONS);
     if (!SECTIONS.includes(key)) tell(key, `unknown section${near}`, near === "" ? strange : problems);
-  }
-  for (const { path, node } of entries(document, "configs"))
-    tell(path, node === undefined ? "expected a map or a list" : "configs are not carried out by this version");
-  for (const { path, node } of entries(document, "namespaces")) {
-    const name = isMap(node) ? node.get("name") : undefined;
-    if (typeof name === "string")
-      notes.push(`namespace ${name}: nothing to do, it is there as soon as something is in it`);
-    else tell(path, "expected a namespace with a name");
   }
   return entries(document, "deployments").flatMap(({ path, node }): Draft[] => {
     if (isMap(node)) return [{ source, document, node, label: path }];
@@ -121,9 +122,11 @@ function check(
   return [];
 }
 
-function declaredTwice(deployments: readonly Declared[]): string[] {
+type Placed = { namespace: string; name: string; tell: (violation: Violation) => string };
+
+function declaredTwice(declared: readonly Placed[]): string[] {
   const seen = new Set<string>();
-  return deployments.flatMap(({ manifest: { namespace, name }, tell }) => {
+  return declared.flatMap(({ namespace, name, tell }) => {
     const key = `${namespace}/${name}`;
     if (!seen.has(key)) {
       seen.add(key);

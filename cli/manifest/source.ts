@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
 import {
   type Document,
   isAlias,
@@ -21,11 +22,18 @@ export type Place = { line: number; column: number };
 export class Source {
   readonly name: string;
   readonly documents: Document.Parsed[];
+  /** Where paths in it start from. */
+  readonly folder: string;
   readonly #lines: LineCounter;
+  readonly #lookup: Lookup;
+  /** Texts as they stood there, of those that variables were put into. */
+  readonly #written = new WeakMap<object, string>();
 
   /** Throws a Failure that lists every syntax error with its line, column and the line itself. */
   constructor(name: string, text: string, lookup: Lookup) {
     this.name = name;
+    this.folder = dirname(name);
+    this.#lookup = lookup;
     this.#lines = new LineCounter();
     const parsed = parseAllDocuments(text.replace(/^\uFEFF/, ""), {
       lineCounter: this.#lines,
@@ -43,14 +51,23 @@ export class Source {
         }),
       });
     }
+    const written = this.#written;
     for (const document of this.documents) {
       visit(document, {
         Scalar(key, node) {
-          if (key !== "key" && typeof node.value === "string") node.value = interpolate(node.value, lookup);
+          if (key === "key" || typeof node.value !== "string") return;
+          written.set(node, node.value);
+          node.value = interpolate(node.value, lookup);
         },
       });
     }
   }
+
+  /** A scalar's value before variables were put in. */
+  written = (scalar: { value: unknown }): unknown => this.#written.get(scalar) ?? scalar.value;
+
+  /** Any text with the variables put in. */
+  filled = (text: string): string => interpolate(text, this.#lookup);
 
   place(offset: number): Place {
     const { line, col } = this.#lines.linePos(offset);

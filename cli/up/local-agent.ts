@@ -16,6 +16,8 @@ export type AgentSettings = {
   /** With `call`: where the agent listens, `host:port`, and how the control plane reaches that. */
   listen?: string;
   endpoint?: string;
+  /** What its environment has beyond ours. */
+  env?: Record<string, string>;
   logPath: string;
 };
 
@@ -48,7 +50,7 @@ export function startAgent(settings: AgentSettings): Child {
       ...Object.entries(labels).flatMap(([key, value]) => ["--label", `${key}=${value}`]),
     ],
     // In the environment, where other users of this machine cannot read it as they can a command line.
-    env: { ...process.env, LAMPLIGHTER_JOIN_TOKEN: joinToken },
+    env: { ...process.env, ...settings.env, LAMPLIGHTER_JOIN_TOKEN: joinToken },
     cwd: PROJECT,
     logPath: settings.logPath,
   });

@@ -67,11 +67,7 @@ export function readConfig(text: string): { config: ReflexConfig | null; problem
 function tell(problems: ConfigProblems, issue: z.core.$ZodIssue): void {
   const path = issue.path.map((part) => (typeof part === "symbol" ? String(part) : part));
   if (issue.code !== "unrecognized_keys") {
-    problems.add(
-      issue.input === undefined ? "required" : "invalid",
-      path,
-      issue.message,
-    );
+    problems.add(issue.input === undefined ? "required" : "invalid", path, issue.message);
     return;
   }
   const known =

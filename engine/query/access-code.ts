@@ -21,7 +21,8 @@ export function rootAccess(shape: ShapeCode, conditions: ConditionCode, list: Li
   const bounds = boundsOf(where);
   const equal = (place: number) => bounds.find((each) => each.column === place && each.operator === "=");
   const found = plans.findIndex(
-    ({ columns }) => columns.length > 0 && columns.every((place) => equal(place) !== undefined && column(place).type.kind !== "json"),
+    ({ columns }) =>
+      columns.length > 0 && columns.every((place) => equal(place) !== undefined && column(place).type.kind !== "json"),
   );
   if (found >= 0) {
     const columns = plans[found]?.columns ?? [];
@@ -34,7 +35,8 @@ export function rootAccess(shape: ShapeCode, conditions: ConditionCode, list: Li
     return { code, inOrder: isByKey };
   }
   const [first, second] = order;
-  const isSingle = (at: number) => plans[at]?.columns.length === 1 && !hasOwnOrder(column(plans[at]?.columns[0] as number));
+  const isSingle = (at: number) =>
+    plans[at]?.columns.length === 1 && !hasOwnOrder(column(plans[at]?.columns[0] as number));
   const wanted = (place: number) => plans.findIndex(({ columns }, at) => isSingle(at) && columns[0] === place);
   const byOrder = first !== undefined && second === undefined && !first.descending ? wanted(first.column) : -1;
   const bounded = isByKey ? (isSingle(0) ? 0 : -1) : bounds.map((each) => wanted(each.column)).find((at) => at >= 0);
@@ -44,7 +46,8 @@ export function rootAccess(shape: ShapeCode, conditions: ConditionCode, list: Li
   const place = chosen < 0 ? -1 : (plans[chosen]?.columns[0] as number);
   const low = bounds.find((each) => each.column === place && (each.operator === ">" || each.operator === ">="));
   const high = bounds.find((each) => each.column === place && (each.operator === "<" || each.operator === "<="));
-  const seek = (value: number, past: boolean) => `${probe(t, column(place), `P[${value}]`, true)} index.seek(0, ${t}.q${index}, ${past});`;
+  const seek = (value: number, past: boolean) =>
+    `${probe(t, column(place), `P[${value}]`, true)} index.seek(0, ${t}.q${index}, ${past});`;
   const code = `const index = ${t}.i${index}; let b = 0, i = 0, lastBlock = index.blocks.length, lastOffset = 0;
   ${low === undefined ? "" : `{ ${seek(low.value, false)} b = index.block; i = index.offset; }`}
   ${high === undefined ? "" : `{ ${seek(high.value, true)} lastBlock = index.block; lastOffset = index.offset; }`}

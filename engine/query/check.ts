@@ -217,7 +217,8 @@ class Checker {
   #unknown(table: ShapeTable, name: Name, what: string): QueryProblem {
     const known = [
       ...this.#columns(table).filter((each) => each !== null),
-      ...(this.#by === "name" ? table.relations.map((each) => each.name) : [])];
+      ...(this.#by === "name" ? table.relations.map((each) => each.name) : []),
+    ];
     const near = nearest(name.text, known);
     return new QueryProblem("unknown_field", `'${table.name}' has no ${what} '${name.text}'`, {
       at: name.at,

@@ -4,9 +4,12 @@ import type { Shape } from "../shape/shape.ts";
 import { SourceFailure, sourceFailure } from "../source/failure.ts";
 import type { Position, Sink, Source, Transaction } from "../source/source.ts";
 import type { Store, Table } from "../store/table.ts";
+import { Arrivals } from "./arrivals.ts";
 import { Backoff, sleep } from "./backoff.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { Dirty } from "./dirty.ts";
 import { additionsOf, driftOf } from "./drift.ts";
+import { Loader } from "./loader.ts";
 import type { MemoryLimit } from "./memory.ts";
 import { applyChange, emptyTable, Reloads, withTables } from "./reloads.ts";
 
@@ -39,28 +42,39 @@ export class Replica {
   transactions = 0;
   resyncs = 0;
   drift: SchemaDrift[] = [];
-  load: EngineHealth["load"] = { table: null, tables: 0, tables_done: 0, rows: 0, rows_expected: null };
   readonly #options: ReplicaOptions;
   readonly #reloads: Reloads;
+  readonly #loader: Loader;
+  readonly #dirty: Dirty;
+  readonly #arrivals = new Arrivals();
   readonly #stopped = new AbortController();
   readonly #backoff = new Backoff(100, LONGEST_WAIT_MS);
   /** Ends the stream, or the wait for the next one. */
   #current = new AbortController();
   #isPaused = false;
   #syncedAt: number | null = null;
-  #dirty = new Set<number>();
-  #isReloading = false;
-  /** Ends the wait before a reload. */
-  #hurry: () => void = () => {};
   #held: Promise<void> | null = null;
-  #waiting = new Set<() => void>();
   #built: SourceSchema | null = null;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
     this.store = options.createStore();
     this.#reloads = new Reloads(options.source, options.shape, options.createStore);
+    this.#loader = new Loader(options);
+    this.#dirty = new Dirty({
+      ...{ loader: this.#loader, reloads: this.#reloads, createStore: options.createStore, log: options.log },
+      ...{ intervalMs: options.intervalMs, stopped: this.#stopped.signal, failed: (error) => this.#fail(error) },
+      // Where nothing else happens, no event would come to put them in place.
+      read: () => {
+        if (this.position !== null) this.#install(this.#reloads.due(this.position, false));
+        this.#arrivals.tell();
+      },
+    });
     this.reason = options.source.reason;
+  }
+
+  get load(): EngineHealth["load"] {
+    return this.#loader.progress;
   }
 
   /** When all that the source had was here, ms ago. */
@@ -77,7 +91,7 @@ export class Replica {
       if (safetyNetMs !== null && source.mode !== "poll")
         timers.push(this.#every(safetyNetMs, async () => this.reload()));
       const { unseen } = source;
-      if (unseen.length > 0) timers.push(this.#every(intervalMs, async () => this.#reloadSoon(unseen, 0)));
+      if (unseen.length > 0) timers.push(this.#every(intervalMs, async () => this.#dirty.reloadSoon(unseen, 0)));
       if (checkpoint !== null) timers.push(this.#every(checkpoint.everyMs, () => this.checkpoint()));
       timers.push(this.#every(1000, async () => this.#options.memory.check("what was written to the source")));
       while (!this.#stopped.signal.aborted) {
@@ -117,28 +131,16 @@ export class Replica {
   /** Reads everything again. The old rows are answered until then. */
   reload(): void {
     if (this.#options.source.mode === "poll") this.#current.abort();
-    else this.#reloadSoon([...this.#options.shape.tables.keys()], 0);
+    else this.#dirty.reloadSoon([...this.#options.shape.tables.keys()], 0);
   }
 
   /** Whether everything up to a position of the source is here, now or within so many ms. */
-  async reaches(position: Position, withinMs: number): Promise<boolean> {
-    const end = performance.now() + withinMs;
-    const isHere = () => this.position !== null && this.#options.source.compare(this.position, position) >= 0;
-    while (!isHere() || this.#isBehind) {
-      if (this.#isBehind) this.#hurry();
-      const left = end - performance.now();
-      if (left <= 0 || this.#stopped.signal.aborted) return false;
-      await new Promise<void>((resolve) => {
-        const done = () => {
-          clearTimeout(timer);
-          this.#waiting.delete(done);
-          resolve();
-        };
-        const timer = setTimeout(done, left);
-        this.#waiting.add(done);
-      });
-    }
-    return true;
+  reaches(position: Position, withinMs: number): Promise<boolean> {
+    return this.#arrivals.until(withinMs, this.#stopped.signal, () => {
+      if (this.#isBehind) this.#dirty.hurry();
+      const isHere = this.position !== null && this.#options.source.compare(this.position, position) >= 0;
+      return isHere && !this.#isBehind;
+    });
   }
 
   /** Keeps the rows on disk, as of one position. */
@@ -192,52 +194,23 @@ export class Replica {
     const started = performance.now();
     this.#built = await this.#insist(() => source.schema());
     this.#refuseDrift(driftOf(shape, this.#built));
-    this.load = {
-      table: null,
-      tables: shape.tables.length,
-      tables_done: 0,
-      rows: 0,
-      rows_expected: await source.estimate().catch(() => null),
-    };
+    this.#loader.expect(await source.estimate().catch(() => null));
     const store = await this.#insist(async () => {
       const fresh = createStore();
-      this.load = { ...this.load, rows: 0, tables_done: 0 };
       const at = Date.now();
-      const position = await this.#read(new Map(fresh.tables.entries()), true);
+      const position = await this.#loader.loadAll(fresh);
       return { fresh, position, at };
     });
     this.#reloads.clear();
+    this.#dirty.clear();
     this.store = store.fresh;
     this.#moveTo(store.position);
     this.#syncedAt = store.at;
     this.snapshot++;
     log(
       "info",
-      `loaded ${this.load.rows} rows in ${Math.round(performance.now() - started)} ms, at ${store.position.text}`,
+      `loaded ${this.#loader.progress.rows} rows in ${Math.round(performance.now() - started)} ms, at ${store.position.text}`,
     );
-  }
-
-  async #read(tables: ReadonlyMap<number, Table>, showProgress: boolean): Promise<Position> {
-    const { source, shape, memory } = this.#options;
-    let name = "";
-    const position = await source.snapshot(tables, {
-      table: (place) => {
-        if (showProgress && name !== "") this.load = { ...this.load, tables_done: this.load.tables_done + 1 };
-        name = shape.tables[place]?.name ?? "";
-        if (showProgress) this.load = { ...this.load, table: name };
-      },
-      rows: (count) => {
-        if (showProgress) this.load = { ...this.load, rows: this.load.rows + count };
-        memory.check(`loading ${name}`);
-      },
-    });
-    for (const table of tables.values()) {
-      table.finish();
-      await new Promise(setImmediate);
-    }
-    memory.check("what was loaded");
-    if (showProgress) this.load = { ...this.load, table: null, tables_done: tables.size };
-    return position;
   }
 
   async #follow(): Promise<void> {
@@ -258,7 +231,7 @@ export class Replica {
         this.#become("drifted", reason);
         await sleep(DRIFT_EVERY_MS, signal);
         if (!signal.aborted) await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
-      } else if (error.code === "log_purged")
+      } else if (error.code === "log_purged" || error.code === "apply_failed")
         await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
       else {
         this.#become("reconnecting", reason);
@@ -321,7 +294,12 @@ export class Replica {
     this.#reloads.note(transaction);
     if (truncated.length > 0) this.#install(new Map(truncated.map((place) => [place, emptyTable(createStore, place)])));
     const { tables } = this.store;
-    for (const change of changes) applyChange(shape, tables[change.table] as Table, change);
+    try {
+      for (const change of changes) applyChange(shape, tables[change.table] as Table, change);
+    } catch (error) {
+      // Half of it is here now: only the whole source makes it right again.
+      throw new SourceFailure("apply_failed", `a change could not be applied: ${(error as Error).message}`, error);
+    }
     if (changes.length > 0) this.snapshot++;
     this.transactions++;
     this.#install(this.#reloads.due(position, false));
@@ -332,7 +310,7 @@ export class Replica {
       const isByNature = places.every((place) => shape.tables[place]?.wholeTable !== null);
       for (const [place, why] of reload)
         if (!this.#dirty.has(place)) this.#options.log("debug", `${shape.tables[place]?.name} is read again: ${why}`);
-      this.#reloadSoon(
+      this.#dirty.reloadSoon(
         places,
         isByNature ? this.#options.intervalMs : Math.min(this.#options.intervalMs, UNEXPECTED_RELOAD_MS),
       );
@@ -349,54 +327,12 @@ export class Replica {
     this.position = position;
     const { checkpoint, source } = this.#options;
     if (checkpoint === null) source.forget(position);
-    this.#tellWaiting();
-  }
-
-  #tellWaiting(): void {
-    for (const done of this.#waiting) done();
+    this.#arrivals.tell();
   }
 
   /** The rows of some table are older than the position says. */
   get #isBehind(): boolean {
     return this.#dirty.size > 0 || this.#reloads.size > 0;
-  }
-
-  /** Many changes of one table in a short time are one reload. */
-  #reloadSoon(places: readonly number[], inMs: number): void {
-    for (const place of places) this.#dirty.add(place);
-    if (inMs === 0) this.#hurry();
-    if (this.#isReloading) return;
-    this.#isReloading = true;
-    const hurry = new AbortController();
-    this.#hurry = () => hurry.abort();
-    void sleep(inMs, hurry.signal).then(() => this.#reloadDirty());
-  }
-
-  async #reloadDirty(): Promise<void> {
-    if (this.#stopped.signal.aborted) return;
-    const { createStore, log } = this.#options;
-    const places = [...this.#dirty];
-    const fresh = createStore();
-    const tables = new Map(places.map((place) => [place, fresh.tables[place] as Table]));
-    const reload = this.#reloads.begin(tables);
-    this.#dirty.clear();
-    try {
-      const position = await this.#read(tables, false);
-      // Where nothing else happens, no event would come to put them in place.
-      if (this.#reloads.end(reload, position) && this.position !== null) {
-        this.#install(this.#reloads.due(this.position, false));
-        this.#tellWaiting();
-      }
-    } catch (error) {
-      this.#reloads.drop(reload);
-      if (error instanceof SourceFailure && error.code === "oom") return this.#fail(error);
-      log("warn", `tables could not be read again: ${error}`);
-      for (const place of places) this.#dirty.add(place);
-      await sleep(1000, this.#stopped.signal);
-    } finally {
-      this.#isReloading = false;
-      if (this.#dirty.size > 0) this.#reloadSoon([], this.#options.intervalMs);
-    }
   }
 
   async #lookForDrift(): Promise<void> {

@@ -13,6 +13,7 @@ export type S3Options = {
   region?: string | undefined;
   accessKeyId: string;
   secretAccessKey: string;
+  sessionToken?: string | undefined;
   /** What goes into one request. */
   partBytes?: number | undefined;
 };
@@ -30,8 +31,11 @@ export class S3Store implements ObjectStore {
   readonly #partBytes: number;
 
   constructor(options: S3Options) {
-    const { endpoint, bucket, prefix = "", region = "auto", accessKeyId, secretAccessKey } = options;
-    this.#client = new AwsClient({ accessKeyId, secretAccessKey, region, service: "s3", retries: 2 });
+    const { endpoint, bucket, prefix = "", region = "auto", accessKeyId, secretAccessKey, sessionToken } = options;
+    this.#client = new AwsClient({
+      ...{ accessKeyId, secretAccessKey, region, service: "s3", retries: 2 },
+      ...(sessionToken === undefined ? {} : { sessionToken }),
+    });
     this.#base = `${endpoint.replace(/\/+$/, "")}/${bucket}`;
     this.#prefix = prefix === "" ? "" : `${prefix.replace(/^\/+|\/+$/g, "")}/`;
     this.#partBytes = options.partBytes ?? PART_BYTES;

@@ -27,7 +27,7 @@ import { LONGEST_RECHECK_MS, onAnswered, onEvicted, onHosts } from "./housing.ts
 import { onObserved, type Report } from "./observed.ts";
 import type { Candidate } from "./placement.ts";
 import { isGated } from "./readiness.ts";
-import { onUnresolved } from "./reference.ts";
+import { onResolvable, onUnresolved } from "./reference.ts";
 import { advance, handOver, markOf, onDeadline, onRollout, RETIRED, type RolloutEvent } from "./rollout.ts";
 import { noteScaled, resize, trim } from "./scale.ts";
 import { statusOf } from "./status.ts";
@@ -153,7 +153,7 @@ export function decide(state: DeploymentState, event: Event, facts: Facts): Deci
       break;
     case "capacity":
       draft.instances = draft.instances.map((i) =>
-        i.phase === "placing" ? { ...i, refused: {}, recheck_at: facts.now + ASK_AGAIN_MS } : i,
+        i.phase === "placing" && !i.unresolved ? { ...i, refused: {}, recheck_at: facts.now + ASK_AGAIN_MS } : i,
       );
       break;
     case "probed":
@@ -167,11 +167,7 @@ export function decide(state: DeploymentState, event: Event, facts: Facts): Deci
       if (live) onUnresolved(draft, event.slots, event.message);
       break;
     case "resolvable":
-      draft.instances = draft.instances.map((i) =>
-        i.phase === "placing" && i.trouble === "config_error"
-          ? { ...i, message: "", recheck_at: facts.now + ASK_AGAIN_MS }
-          : i,
-      );
+      onResolvable(draft);
       break;
     case "amended":
       noteScaled(draft, "api", event.from, facts.replicas, "by request");
@@ -226,7 +222,7 @@ function onDue(draft: Draft, state: DeploymentState): void {
       replace(draft, placing(draft, instance.slot, instance.trouble));
     }
     if (instance.phase === "placing" && instance.recheck_at <= now)
-      replace(draft, { ...instance, refused: {}, recheck_at: now + ASK_AGAIN_MS });
+      replace(draft, { ...instance, refused: {}, unresolved: false, recheck_at: now + ASK_AGAIN_MS });
     if (instance.phase === "offered" && instance.ask_at <= now)
       replace(draft, { ...instance, ask_at: now + ASK_AGAIN_MS });
     if (instance.phase === "starting" && instance.ask_at <= now)

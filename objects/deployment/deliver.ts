@@ -8,7 +8,7 @@ import type { Event } from "./decide.ts";
 import type { LetterKey } from "./letters.ts";
 import type { Candidate } from "./placement.ts";
 import type { DeploymentRecord } from "./record.ts";
-import { resolveReferences } from "./resolve.ts";
+import { lacksReferences, resolveReferences } from "./resolve.ts";
 import { conclude, handOver, tellParents, tellSuccessor } from "./rollout-delivery.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */
@@ -48,8 +48,8 @@ export async function deliver(key: LetterKey, sender: Sender): Promise<void> {
 
 async function place(record: DeploymentRecord, sender: Sender): Promise<void> {
   const placing = (present: DeploymentRecord | null) =>
-    present?.state.instances.some(({ phase }) => phase === "placing") ?? false;
-  if (!placing(record)) return;
+    present?.state.instances.some((instance) => instance.phase === "placing" && !instance.unresolved) ?? false;
+  if (!placing(record) || (await lacksReferences(record, sender))) return;
   const index = remote(sender.env.INDEX, CLUSTER_SHARD);
   const look = async () =>
     sender.apply({ type: "hosts", hosts: (await index.hosts()).map((body) => JSON.parse(body) as Candidate) });

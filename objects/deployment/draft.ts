@@ -102,12 +102,10 @@ export function stopServing(draft: Draft, which: (leaving: Leaving) => boolean):
   draft.leaving = draft.leaving.map((l) => (l.serving && which(l) ? { ...l, serving: false } : l));
 }
 
+type Placing = Extract<Instance, { phase: "placing" }>;
+
 /** A new generation for a slot, which looks for a host. */
-export function placing(
-  draft: Draft,
-  slot: number,
-  trouble: Extract<Instance, { phase: "placing" }>["trouble"],
-): Instance {
+export function placing(draft: Draft, slot: number, trouble: Placing["trouble"]): Placing {
   draft.generation += 1;
   const { now } = draft.facts;
   return {
@@ -119,6 +117,7 @@ export function placing(
     refused: {},
     message: "",
     recheck_at: now + ASK_AGAIN_MS,
+    unresolved: false,
   };
 }
 

@@ -1,5 +1,6 @@
 import { allowedActions } from "../../contract/action.ts";
 import { DEPLOYMENT_ACTION_TABLE, type Instance, isTerminal, MAX_RESTART_COUNT } from "../../contract/deployment.ts";
+import type { Explanation } from "../../contract/explanation.ts";
 import { instanceId, workloadId } from "../../contract/id.ts";
 import { deadlineOf } from "./letters.ts";
 import type { Candidate } from "./placement.ts";
@@ -22,11 +23,7 @@ export function running(record: DeploymentRecord): Running[] {
  * an instance of a silent host is as it was last seen.
  * @param hosts every host, as the index knows it
  */
-export function explanation(
-  record: DeploymentRecord,
-  sql: SqlStorage,
-  hosts: readonly Told[],
-): Record<string, unknown> {
+export function explanation(record: DeploymentRecord, sql: SqlStorage, hosts: readonly Told[]): Explanation {
   const { state, identity, revision } = record;
   const id = (slot: number, generation: number) => instanceId(workloadId(identity.id, slot), generation);
   const deadline = deadlineOf(state);
@@ -80,7 +77,11 @@ export type Told = Pick<Candidate, "id" | "name" | "status"> & { message: string
 function waitsFor(instance: Instance): { for: string; message: string; until: string } | null {
   switch (instance.phase) {
     case "placing":
-      return { for: "a host", message: instance.message, until: iso(instance.recheck_at) };
+      return {
+        for: instance.unresolved ? "what it refers to" : "a host",
+        message: instance.message,
+        until: iso(instance.recheck_at),
+      };
     case "offered":
       return { for: `host ${instance.host_id} to reserve`, message: "", until: iso(instance.ask_at) };
     case "starting":

@@ -5,6 +5,7 @@ import {
   type HealthResultView,
 } from "../../contract/health.ts";
 import { instanceId } from "../../contract/id.ts";
+import { post } from "../outbox.ts";
 
 /** What health checks came to, the last of it: a table beside the state. Call it inside `commit`. */
 export function keepResults(
@@ -13,6 +14,7 @@ export function keepResults(
   results: readonly HealthResult[],
   now: number,
 ): void {
+  let isNew = false;
   for (const result of results) {
     const body: Omit<HealthResultView, "id"> = {
       deployment_id: deploymentId,
@@ -36,8 +38,12 @@ export function keepResults(
         body.finished_at,
       )
       .one().n;
-    if (known === 0) sql.exec("INSERT INTO health_result (at, body) VALUES (?, ?)", now, JSON.stringify(body));
+    if (known > 0) continue;
+    isNew = true;
+    sql.exec("INSERT INTO health_result (at, body) VALUES (?, ?)", now, JSON.stringify(body));
   }
+  // The lists are told how many there are of each status.
+  if (isNew) post(sql, "index", now);
   sql.exec(
     "DELETE FROM health_result WHERE at < ?1 OR seq <= (SELECT max(seq) FROM health_result) - ?2",
     now - HEALTH_RESULTS_KEPT_MS,
@@ -57,3 +63,14 @@ export function results(sql: SqlStorage, deploymentId: string, limit: number, la
     .toArray();
   return rows.map(({ seq, body }) => JSON.stringify({ id: `${deploymentId}:health:${seq}`, ...JSON.parse(body) }));
 }
+
+/** How many results are kept of each status. */
+export const healthTally = (sql: SqlStorage): Record<string, number> =>
+  Object.fromEntries(
+    sql
+      .exec<{ status: string; n: number }>(
+        "SELECT body ->> 'status' AS status, count(*) AS n FROM health_result GROUP BY 1",
+      )
+      .toArray()
+      .map(({ status, n }) => [status, n]),
+  );

@@ -32,7 +32,7 @@ export function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
   const left = new Map(hosts.map((host) => [host.id, { ...host, reserved: { ...host.reserved } }]));
   let impossible: string | null = null;
   for (const instance of draft.instances) {
-    if (instance.phase !== "placing") continue;
+    if (instance.phase !== "placing" || instance.unresolved) continue;
     const choice = choose([...left.values()], need, own, instance.refused);
     const { slot, generation, trouble, refused } = instance;
     if (choice.type === "chosen") {
@@ -100,6 +100,7 @@ export function onAnswered(draft: Draft, hostId: string, answer: Answered): void
       refused,
       message: "",
       recheck_at: now + ASK_AGAIN_MS,
+      unresolved: false,
     });
   }
 }
@@ -146,4 +147,4 @@ function noteHolder(draft: Draft, holder: string | undefined): void {
 }
 
 const isUnplaced = (draft: Draft): boolean =>
-  draft.instances.some((instance) => instance.phase === "placing" && instance.message !== "");
+  draft.instances.some((instance) => instance.phase === "placing" && !instance.unresolved && instance.message !== "");

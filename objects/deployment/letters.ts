@@ -38,7 +38,8 @@ export function lettersFor(
     const fresh = was?.phase !== instance.phase || was.generation !== instance.generation;
     const overdue = !fresh && event === "due" && deadlineOfInstance(was as Instance) !== deadlineOfInstance(instance);
     const renewed = was?.phase === "placing" && instance.phase === "placing" && was.message !== "" && !instance.message;
-    if (instance.phase === "placing" && (fresh || overdue || renewed || event === "capacity")) keys.add("place");
+    const isPlaceable = instance.phase === "placing" && !instance.unresolved;
+    if (isPlaceable && (fresh || overdue || renewed || event === "capacity")) keys.add("place");
     if (instance.phase === "offered" && (fresh || overdue)) keys.add("offer");
     if (instance.phase === "starting" && overdue) keys.add("ask");
   }
@@ -126,11 +127,5 @@ export const isGone = (state: DeploymentState): boolean =>
   state.status === "deleted" && state.leaving.length === 0 && !isHandingOver(state);
 
 /** A child that has ended, while the version before it has not said yet that it takes over again. */
-const isHandingOver = ({ rollout }: DeploymentState): boolean =>
+export const isHandingOver = ({ rollout }: DeploymentState): boolean =>
   rollout.role === "parent" && rollout.handing_over !== null;
-
-/** Whether the name is given up by this change: when it is deleted, and no other version is to have it first. */
-export function leavesName(before: DeploymentState | null, after: DeploymentState): boolean {
-  const leaving = (state: DeploymentState | null) => state?.status === "deleted" && !isHandingOver(state);
-  return leaving(after) && !leaving(before);
-}

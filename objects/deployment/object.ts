@@ -27,19 +27,27 @@ import { type Decision, decide, type Event, initial } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import type { SlotGeneration } from "./draft.ts";
 import { explanation, type Running, running, type Told } from "./explain.ts";
-import { keepResults, results } from "./health-results.ts";
-import { isGone, type LetterKey, leavesName, lettersFor } from "./letters.ts";
+import { healthTally, keepResults, results } from "./health-results.ts";
+import { isGone, type LetterKey, lettersFor } from "./letters.ts";
+import { leavesName, releaseName } from "./name.ts";
 import type { Report } from "./observed.ts";
 import { type Peek, peekOf } from "./peek.ts";
 import { type DeploymentRecord, factsOf, indexRow, load, loadView, save, sourceOf } from "./record.ts";
 import { present } from "./rollout-delivery.ts";
 import { endsRun, standingOf, tellSchedule, UNKNOWN } from "./run.ts";
-import { bury, isForgotten } from "./tombstone.ts";
+import { bury, isForgotten, lastWords } from "./tombstone.ts";
 
 const MIGRATIONS = [
   { id: "deployment/0001", sql: deployment0001 },
   { id: "deployment/0002", sql: deployment0002 },
 ];
+
+const DELETION_REQUESTED: Entry = {
+  level: "info",
+  component: "api",
+  reason: "deletion_requested",
+  message: "deletion requested",
+};
 
 /** One deployment: its state machine, its journal, and its own alarm. Named by its id. */
 export class DeploymentObject extends DurableObject<Env> {
@@ -73,32 +81,17 @@ export class DeploymentObject extends DurableObject<Env> {
   }
 
   /** Marks it deleted: every instance is removed, then it is purged. */
-  delete(mutation: Mutation, namespaces: string[], why?: Entry): Reply<Answer> {
-    if (!this.#born) return this.#unknown();
-    return this.#change((now) =>
-      // Around everything, so that the same request is answered the same when the deployment has been purged meanwhile.
-      once(this.#sql, mutation, now, () => {
-        const record = this.#visible(namespaces);
-        if (!record.ok) return record;
-        const { identity, state, revision } = record.value;
-        const refusal = stale(mutation, revision);
-        if (refusal) return refusal;
-        const entry = why ?? {
-          level: "info",
-          component: "api",
-          reason: "deletion_requested",
-          message: "deletion requested",
-        };
-        if (state.status !== "deleted") {
-          this.#apply({ type: "delete", entry }, mutation.actor, now);
-          audit(
-            this.#sql,
-            auditEntry(identity, "delete", mutation.actor, mutation.request_id, now, revision, revision + 1),
-          );
-        }
-        return accept({ status: 204, body: "", revision: load(this.#sql)?.revision ?? revision });
-      }),
-    );
+  delete(mutation: Mutation, namespaces: string[], why: Entry = DELETION_REQUESTED): Reply<Answer> {
+    return this.#mutation(mutation, namespaces, ({ identity, state, revision }, now) => {
+      if (state.status !== "deleted") {
+        this.#apply({ type: "delete", entry: why }, mutation.actor, now);
+        audit(
+          this.#sql,
+          auditEntry(identity, "delete", mutation.actor, mutation.request_id, now, revision, revision + 1),
+        );
+      }
+      return accept({ status: 204, body: "", revision: load(this.#sql)?.revision ?? revision });
+    });
   }
 
   /** The same manifest was applied again: the restart count starts over. */
@@ -162,28 +155,21 @@ export class DeploymentObject extends DurableObject<Env> {
 
   /** Pauses, resumes or undoes the rolling update to this version. */
   act(action: RolloutAction, mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#change((now) =>
-      once(this.#sql, mutation, now, () => {
-        const record = this.#visible(namespaces);
-        if (!record.ok) return record;
-        const { identity, state, revision } = record.value;
-        const refusal = stale(mutation, revision);
-        if (refusal) return refusal;
-        const obstacle = rolloutObstacle(state, action);
-        if (obstacle !== null && !obstacle.already)
-          return refuse("action_not_allowed", `It is not possible to ${action}: ${obstacle.reason}.`, {
-            more: { resource_status: state.status, reason_code: obstacle.code },
-          });
-        if (obstacle === null) {
-          this.#apply({ type: action }, mutation.actor, now);
-          audit(
-            this.#sql,
-            auditEntry(identity, action, mutation.actor, mutation.request_id, now, revision, revision + 1),
-          );
-        }
-        return this.read(namespaces);
-      }),
-    );
+    return this.#mutation(mutation, namespaces, ({ identity, state, revision }, now) => {
+      const obstacle = rolloutObstacle(state, action);
+      if (obstacle !== null && !obstacle.already)
+        return refuse("action_not_allowed", `It is not possible to ${action}: ${obstacle.reason}.`, {
+          more: { resource_status: state.status, reason_code: obstacle.code },
+        });
+      if (obstacle === null) {
+        this.#apply({ type: action }, mutation.actor, now);
+        audit(
+          this.#sql,
+          auditEntry(identity, action, mutation.actor, mutation.request_id, now, revision, revision + 1),
+        );
+      }
+      return this.read(namespaces);
+    });
   }
 
   /** What its health checks came to, newest first, as JSON texts. */
@@ -310,17 +296,17 @@ export class DeploymentObject extends DurableObject<Env> {
     if (!record) return;
     switch (key) {
       case "index":
-        return project(this.#sql, this.env.INDEX, indexRow(record, false));
+        return project(this.#sql, this.env.INDEX, indexRow(record, false), healthTally(this.#sql));
       case "announce":
         return announce(this.#sql, this.env, sourceOf(record.identity));
       case "release":
-        return this.#release(record);
+        return releaseName(this.env, record);
       case "schedule":
         return tellSchedule(this.env, record.identity, record.state);
       case "purge":
         await this.#sayTheRest();
         await tellSchedule(this.env, record.identity, { status: "gone", message: "deleted" });
-        await this.#release(record);
+        await releaseName(this.env, record);
         await project(this.#sql, this.env.INDEX, indexRow(record, true));
         return this.#purge();
       default:
@@ -332,23 +318,29 @@ export class DeploymentObject extends DurableObject<Env> {
     }
   }
 
-  /** Gives the name up; the version that takes over again has it, when there is one. */
-  #release({ identity, state: { rollout } }: DeploymentRecord): Promise<void> {
-    const heir = rollout.role === "parent" && rollout.number % 2 === 1 ? rollout.successor : null;
-    return remote(this.env.NAMESPACE, identity.manifest.namespace).release(identity.manifest.name, identity.id, heir);
-  }
-
   /** Whatever else is to be said is said before the deployment is forgotten. */
   async #sayTheRest(): Promise<void> {
-    const keys = this.#sql
-      .exec<{ key: string }>("SELECT key FROM outbox WHERE key NOT IN ('purge', 'index', 'release')")
-      .toArray();
-    for (const key of new Set(["announce", ...keys.map(({ key }) => key)])) await this.#deliver(key);
+    for (const key of lastWords(this.#sql)) await this.#deliver(key);
   }
 
   #purge(): void {
     commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
     this.#watchers.notify();
+  }
+
+  /** What a user asks for, once per Idempotency-Key, also when the deployment has been purged meanwhile. */
+  #mutation(
+    mutation: Mutation,
+    namespaces: string[],
+    work: (record: DeploymentRecord, now: number) => Reply<Answer>,
+  ): Reply<Answer> {
+    if (!this.#born) return this.#unknown();
+    return this.#change((now) =>
+      once(this.#sql, mutation, now, () => {
+        const record = this.#visible(namespaces);
+        return record.ok ? (stale(mutation, record.value.revision) ?? work(record.value, now)) : record;
+      }),
+    );
   }
 
   /** One change as one transaction; then whoever watches is woken, and letters are sent. */

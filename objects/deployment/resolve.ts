@@ -1,17 +1,22 @@
 import type { Instance } from "../../contract/deployment.ts";
-import { filled, referencesOf } from "../../contract/reference.ts";
+import { filled, type Reference, referencesOf } from "../../contract/reference.ts";
 import type { Workload } from "../../contract/workload.ts";
 import { remote } from "../remote.ts";
 import type { Sender } from "./deliver.ts";
 import type { DeploymentRecord } from "./record.ts";
 
-/** A host stores a workload as one row, and an agent gets it in one frame: as JSON it may have so many bytes. */
-const LARGEST_WORKLOAD = 1_500_000;
+/** Whether something is missing, before hosts are looked at: then the deployment has been told, and its namespace tells it when that is made. */
+export async function lacksReferences(record: DeploymentRecord, sender: Sender): Promise<boolean> {
+  const references = referencesOf(record.identity.manifest);
+  if (references.length === 0) return false;
+  const missing = await namespaceOf(record, sender).missing(record.identity.id, references);
+  if (missing === null) return false;
+  const placing = record.state.instances.filter(({ phase }) => phase === "placing");
+  await tellMissing(record, references, placing, missing, sender);
+  return true;
+}
 
-/**
- * Puts what the manifest refers to into workloads that are about to be offered. Null when something is missing: then the deployment has been told,
- * and its namespace tells it when that is made or changed.
- */
+/** Puts what the manifest refers to into workloads that are about to be offered. Null when something is missing, as above. */
 export async function resolveReferences(
   record: DeploymentRecord,
   instances: readonly Instance[],
@@ -20,28 +25,25 @@ export async function resolveReferences(
   const { id, manifest } = record.identity;
   const references = referencesOf(manifest);
   if (references.length === 0) return (workload) => workload;
-  const namespace = remote(sender.env.NAMESPACE, manifest.namespace);
-  const found = await namespace.resolve(id, references);
-  const missing = "missing" in found ? found.missing : null;
-  if ("values" in found) {
-    const fill = (workload: Workload) => ({ ...workload, spec: filled(workload.spec, manifest, found.values) });
-    const sizes = Object.values(found.values).map((value) => sizeOf("text" in value ? value.text : value.sealed));
-    const size = sizes.reduce((sum, one) => sum + one, 0);
-    if (size <= LARGEST_WORKLOAD) return fill;
-    // Nothing of it is missing, so nobody tells when it changes: it is looked at again when it is offered again.
-    unresolved(`its configs and secrets have ${size} bytes in all, and may have ${LARGEST_WORKLOAD}`);
-    return null;
-  }
-  unresolved(missing as string);
-  // What was made between the two looks has been told to a deployment that did not wait yet.
-  if ("values" in (await namespace.resolve(id, references))) sender.apply({ type: "resolvable" });
+  const found = await namespaceOf(record, sender).resolve(id, references);
+  if ("values" in found) return (workload) => ({ ...workload, spec: filled(workload.spec, manifest, found.values) });
+  await tellMissing(record, references, instances, found.missing, sender);
   return null;
-
-  function unresolved(message: string): void {
-    const slots = instances.map(({ slot, generation }) => ({ slot, generation }));
-    sender.apply({ type: "unresolved", message, slots });
-  }
 }
 
-const encoder = new TextEncoder();
-const sizeOf = (text: string): number => encoder.encode(JSON.stringify(text)).length;
+const namespaceOf = ({ identity }: DeploymentRecord, { env }: Sender) =>
+  remote(env.NAMESPACE, identity.manifest.namespace);
+
+async function tellMissing(
+  record: DeploymentRecord,
+  references: Reference[],
+  instances: readonly Instance[],
+  message: string,
+  sender: Sender,
+): Promise<void> {
+  const slots = instances.map(({ slot, generation }) => ({ slot, generation }));
+  sender.apply({ type: "unresolved", message, slots });
+  // What was made between the two looks has been told to a deployment that did not wait yet.
+  if ((await namespaceOf(record, sender).missing(record.identity.id, references)) === null)
+    sender.apply({ type: "resolvable" });
+}

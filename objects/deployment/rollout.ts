@@ -112,7 +112,9 @@ function onReported(draft: Draft, id: string, told: RolloutReport | "gone"): voi
   draft.rollout = { ...rollout, parents: rollout.parents.map((one) => (one.id === id ? { ...one, report } : one)) };
   // What a parent let go of may be the port that was missing.
   if (rollout.blocked)
-    draft.instances = draft.instances.map((i) => (i.phase === "placing" ? { ...i, refused: {}, message: "" } : i));
+    draft.instances = draft.instances.map((i) =>
+      i.phase === "placing" && !i.unresolved ? { ...i, refused: {}, message: "" } : i,
+    );
 }
 
 /** What each parent may keep, now that this much is ready here. What it was told to let go of is not given back. */

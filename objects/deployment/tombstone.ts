@@ -18,6 +18,16 @@ export function bury(sql: SqlStorage, now: number): void {
   setTimer(sql, "forget", now + TOMBSTONE_MS);
 }
 
+/** The letters that go out before it is forgotten; what a purge says itself is not among them. */
+export const lastWords = (sql: SqlStorage): Set<string> =>
+  new Set([
+    "announce",
+    ...sql
+      .exec<{ key: string }>("SELECT key FROM outbox WHERE key NOT IN ('purge', 'index', 'release')")
+      .toArray()
+      .map(({ key }) => key),
+  ]);
+
 /** The tombstone has served its time. */
 export const isForgotten = (sql: SqlStorage, now: number): boolean =>
   sql.exec("SELECT 1 FROM tombstone WHERE purged_at <= ?", now - TOMBSTONE_MS).toArray().length > 0;

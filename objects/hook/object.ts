@@ -15,7 +15,7 @@ import { sha256Hex } from "../token/secret.ts";
 import { type Push, type Read, readPush } from "./push.ts";
 import { deliveriesOf, type HookConfig, type HookRecord, hookAudit, hookRow, hookView, load, save } from "./record.ts";
 import { redeploy } from "./redeploy.ts";
-import { deliveryIdOf, eventOf, type HookCall, isVerified } from "./verify.ts";
+import { deliveryIdOf, eventOf, type HookCall, isVerified, signsBodyOnly } from "./verify.ts";
 
 const MIGRATIONS = [{ id: "hook/0001", sql: hook0001 }];
 const KEPT_MS = 7 * 86_400_000;
@@ -103,9 +103,10 @@ export class HookObject extends DurableObject<Env> {
     if (!secret.ok) return secret;
     const { source } = record.config;
     if (!(await isVerified(source, secret.value, call))) return NOT_VERIFIED;
-    // The signature is over the body alone: who has seen one cannot make another delivery of it by another id.
-    const digest = await sha256Hex(call.body);
-    const id = deliveryIdOf(call.headers) ?? digest;
+    const ofBody = await sha256Hex(call.body);
+    const id = deliveryIdOf(call.headers) ?? ofBody;
+    // Where the signature is over the body alone, who has seen one cannot make another delivery of it by another id.
+    const digest = signsBodyOnly(source) ? ofBody : id;
     const known = () =>
       this.#sql.exec<{ id: string }>("SELECT id FROM delivery WHERE id = ? OR digest = ?", id, digest).toArray()[0]?.id;
     this.#change((now) => {

@@ -46,6 +46,9 @@ export async function isVerified(
   }
 }
 
+/** The others show the secret itself, or sign the id and the time as well: with them a body may honestly come twice. */
+export const signsBodyOnly = (source: HookSource): boolean => source === "github" || source === "gitea";
+
 const encoder = new TextEncoder();
 
 async function isSigned(secret: string, body: string, hex: string | undefined): Promise<boolean> {

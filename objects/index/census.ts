@@ -1,3 +1,5 @@
+import { type Tally, takeTallies } from "./tally.ts";
+
 /** How many resources of one sort there are. `status` is the resource's own; `runtime` is a deployment's, else empty. */
 export type Count = {
   kind: string;
@@ -17,7 +19,7 @@ export type Measured = {
   restarts: number;
 };
 
-export type Census = { counts: Count[]; deployments: Measured[] };
+export type Census = { counts: Count[]; deployments: Measured[]; tallies: Tally[] };
 
 /** Statuses in which nothing of a deployment runs: it has no figures of its own. */
 const AT_REST = JSON.stringify(["deleted", "completed"]);
@@ -36,5 +38,5 @@ export function takeCensus(sql: SqlStorage): Census {
       AT_REST,
     )
     .toArray();
-  return { counts, deployments };
+  return { counts, deployments, tallies: takeTallies(sql) };
 }

@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { AuditEntry } from "../../contract/event.ts";
 import index0001 from "../../migrations/index/0001_create.sql";
+import index0002 from "../../migrations/index/0002_tally.sql";
 import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { migrate } from "../migrate.ts";
@@ -11,8 +12,12 @@ import { type Census, takeCensus } from "./census.ts";
 import { bodyOf, keepTrail, prune, upsert } from "./entry.ts";
 import { type ListQuery, listRows, listTrail, type Slice, type TrailQuery } from "./list.ts";
 import { nextPoke, takeStale } from "./sweep.ts";
+import { keepTally } from "./tally.ts";
 
-const MIGRATIONS = [{ id: "index/0001", sql: index0001 }];
+const MIGRATIONS = [
+  { id: "index/0001", sql: index0001 },
+  { id: "index/0002", sql: index0002 },
+];
 /** How many waiting deployments are told at a time that room may have come. */
 const CALLED_AT_ONCE = 50;
 const CALL_AGAIN_MS = 2_000;
@@ -37,9 +42,11 @@ export class IndexObject extends DurableObject<Env> {
   }
 
   /** Takes what an object tells of itself. What is older than what is known here changes nothing. */
-  project({ row, audits }: Projection): void {
+  project({ row, audits, tally }: Projection): void {
     this.#change((now) => {
       keepTrail(this.#sql, audits);
+      if (row.body === null) keepTally(this.#sql, row, null);
+      else if (tally !== undefined) keepTally(this.#sql, row, tally);
       const before = row.kind === "host" ? bodyOf(this.#sql, "host", row.id) : null;
       if (upsert(this.#sql, row, now)) {
         if (row.kind === "webhook") this.#endpoints = null;
@@ -68,7 +75,7 @@ export class IndexObject extends DurableObject<Env> {
 
   /** How many there are of everything, for figures. */
   census(): Census {
-    return this.#born ? takeCensus(this.#sql) : { counts: [], deployments: [] };
+    return this.#born ? takeCensus(this.#sql) : { counts: [], deployments: [], tallies: [] };
   }
 
   /** The namespace of what has this id; null when nothing has it, or none is known of it. */

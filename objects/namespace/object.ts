@@ -2,7 +2,6 @@ import type { DeploymentIdentity, DeploymentView } from "../../contract/deployme
 import { deploymentView } from "../../contract/deployment-view.ts";
 import { newId } from "../../contract/id.ts";
 import type { Manifest } from "../../contract/manifest.ts";
-import { diffManifests } from "../../contract/manifest-diff.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { RevisionView, RolloutReport } from "../../contract/rollout.ts";
@@ -37,16 +36,10 @@ import { type Active, type Verdict, verdictOf } from "./decide.ts";
 import { ensure, mayNotCreate } from "./existence.ts";
 import { forgetReferences, remember } from "./reference.ts";
 import { sealRegistryPassword } from "./registry-password.ts";
+import { rehearsal } from "./rehearsal.ts";
 import type { Head } from "./resource.ts";
 import { deliverResource, NamespaceResources } from "./resources.ts";
-import {
-  addRevision,
-  revisionsOf,
-  revisionToGoBackTo,
-  revisionView,
-  settleRevision,
-  withoutPassword,
-} from "./revision.ts";
+import { addRevision, revisionsOf, revisionToGoBackTo, revisionView, settleRevision } from "./revision.ts";
 import { claimSchedule, giveUpKey, releaseSchedule, scheduleOf } from "./schedule-claim.ts";
 
 const MIGRATIONS = [
@@ -109,9 +102,9 @@ export class NamespaceObject extends NamespaceResources {
       if (asked.mayCreateNamespace === false && !this.exists()) return mayNotCreate(this.name);
       if (input.holder !== undefined && active?.id !== input.holder)
         return refuseHolder(input.holder, manifest.name, active?.id ?? null);
-      const renewed = this.referencesChanged(active);
-      const verdict = verdictOf(manifest, active, { force: input.force === true, renewed });
-      if (input.dryRun) return this.#rehearse(manifest, mutation, active, verdict);
+      const renewed = this.changedReferences(active);
+      const verdict = verdictOf(manifest, active, { force: input.force === true, renewed: renewed.length > 0 });
+      if (input.dryRun) return rehearsal(manifest, mutation, active, verdict, renewed);
       this.#bear();
       // While the holder was asked, another apply may have taken the name.
       const reply = commit(this.ctx.storage, () =>
@@ -252,20 +245,6 @@ export class NamespaceObject extends NamespaceResources {
     }
   }
 
-  #rehearse(manifest: Manifest, mutation: Mutation, active: Active | null, verdict: Verdict): Reply<Applied> {
-    const revision = active?.revision ?? 0;
-    const before = active?.manifest ?? null;
-    const body = JSON.stringify({
-      dry_run: true,
-      action: verdict.action,
-      ...("id" in verdict ? { deployment_id: verdict.id } : {}),
-      ...(verdict.action === "replace" ? { why: verdict.why } : {}),
-      changes: before === null ? [] : diffManifests(before, manifest),
-      manifest: withoutPassword(manifest),
-    });
-    return stale(mutation, revision) ?? accept({ status: 200, revision, action: verdict.action, body });
-  }
-
   /** The answer to keep: 201 with the body, or 200 with the id of the deployment that stays. */
   #decided(input: Apply, active: Active | null, verdict: Verdict): Reply<Applied> {
     const { manifest, mutation, cause = "apply", owner_schedule } = input;
@@ -279,6 +258,8 @@ export class NamespaceObject extends NamespaceResources {
       if (owner_schedule !== undefined && verdict.action !== "create")
         return refuse("name_taken", `${manifest.name} is the name of ${verdict.id}, which is no run of this schedule.`);
       if (verdict.action === "unchanged") return accept({ status: 200, body: verdict.id, revision, action });
+      const head: Head = { namespace: this.name, now, by: mutation };
+      ensure(sql, head);
       const amends = verdict.action === "amend";
       const deployment_id = amends ? verdict.id : newId("deployment", now);
       const number = addRevision(sql, manifest.name, {
@@ -297,8 +278,6 @@ export class NamespaceObject extends NamespaceResources {
         ...this.#identity(deployment_id, manifest, verdict, number, now),
         ...(owner_schedule === undefined ? {} : { owner_schedule }),
       };
-      const head: Head = { namespace: this.name, now, by: mutation };
-      ensure(sql, head);
       remember(sql, identity, head);
       claim(sql, manifest.name, identity.id);
       addCreation(sql, identity, mutation, now);

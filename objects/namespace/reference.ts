@@ -6,7 +6,7 @@ import { namespacedId } from "../namespaced-id.ts";
 import { byName, type Head, insert, isThere } from "./resource.ts";
 import type { Volume } from "./volume.ts";
 
-/** What deployments name in their manifests, and what they were given for it. Call all but `referencesChanged` inside `commit`. */
+/** What deployments name in their manifests, and what they were given for it. Call all but `changedReferences` inside `commit`. */
 
 /** Either a value for each reference, or what is missing and how to make it. */
 export type Resolution = { values: Record<string, Resolved> } | { missing: string };
@@ -37,45 +37,77 @@ export function forgetReferences(sql: SqlStorage, deploymentId: string): void {
     sql.exec(`DELETE FROM ${table} WHERE deployment_id = ?`, deploymentId);
 }
 
-/** What the references come to now. What is missing is remembered, so that the deployment is told when it is made or changed. */
+/** What the references come to now, for instances that are given it. */
 export function resolve(
   sql: SqlStorage,
   deploymentId: string,
   references: readonly Reference[],
   namespace: string,
 ): Resolution {
-  sql.exec("DELETE FROM awaited WHERE deployment_id = ?", deploymentId);
-  const values: Record<string, Resolved> = {};
-  const versions: Record<string, string> = {};
-  const missing: string[] = [];
-  for (const reference of references) {
-    const found = look(sql, reference, namespace);
-    if ("missing" in found) {
-      missing.push(found.missing);
-      sql.exec("INSERT OR IGNORE INTO awaited VALUES (?, ?, ?)", reference.kind, reference.name, deploymentId);
-    } else {
-      values[referenceKey(reference)] = found.value;
-      versions[referenceKey(reference)] = found.version;
-    }
-  }
-  if (missing.length > 0) return { missing: missing.join("; ") };
+  const { values, versions, faults } = lookAll(sql, deploymentId, references, namespace);
+  if (faults.length > 0) return { missing: faults.join("; ") };
   if (references.length > 0) keepVersions(sql, deploymentId, versions);
   return { values };
 }
 
-/** Whether a reference now has another version than the one that the deployment's instances were given. One that is missing does not count. */
-export function referencesChanged(
+/** What of them is missing, or null. */
+export function missing(
+  sql: SqlStorage,
+  deploymentId: string,
+  references: readonly Reference[],
+  namespace: string,
+): string | null {
+  const { faults } = lookAll(sql, deploymentId, references, namespace);
+  return faults.length > 0 ? faults.join("; ") : null;
+}
+
+/** A host stores a workload as one row, and an agent gets it in one frame: as JSON, its configs and secrets may have so many bytes. */
+const LARGEST_VALUES = 1_500_000;
+
+/** Looks at all of them. What is not as it is needed is remembered, so that the deployment is told when it is made or changed. */
+function lookAll(sql: SqlStorage, deploymentId: string, references: readonly Reference[], namespace: string) {
+  sql.exec("DELETE FROM awaited WHERE deployment_id = ?", deploymentId);
+  const awaitOne = ({ kind, name }: Reference) =>
+    sql.exec("INSERT OR IGNORE INTO awaited VALUES (?, ?, ?)", kind, name, deploymentId);
+  const values: Record<string, Resolved> = {};
+  const versions: Record<string, string> = {};
+  const faults: string[] = [];
+  let size = 0;
+  for (const reference of references) {
+    const found = look(sql, reference, namespace);
+    if ("missing" in found) {
+      faults.push(found.missing);
+      awaitOne(reference);
+      continue;
+    }
+    values[referenceKey(reference)] = found.value;
+    versions[referenceKey(reference)] = found.version;
+    size += sizeOf("text" in found.value ? found.value.text : found.value.sealed);
+  }
+  if (size > LARGEST_VALUES) {
+    faults.push(`its configs and secrets have ${size} bytes in all, and may have ${LARGEST_VALUES}`);
+    for (const reference of references) awaitOne(reference);
+  }
+  return { values, versions, faults };
+}
+
+const encoder = new TextEncoder();
+const sizeOf = (text: string): number => encoder.encode(JSON.stringify(text)).length;
+
+/** The references that now have another version than the one that the deployment's instances were given, for a person. One that is missing does not count. */
+export function changedReferences(
   sql: SqlStorage,
   deploymentId: string,
   manifest: Manifest,
   namespace: string,
-): boolean {
+): string[] {
   const given = versionsOf(sql, deploymentId);
-  return referencesOf(manifest).some((reference) => {
+  const changed = referencesOf(manifest).filter((reference) => {
     const version = given[referenceKey(reference)];
     const found = look(sql, reference, namespace);
     return version !== undefined && "version" in found && found.version !== version;
   });
+  return [...new Set(changed.map(({ kind, name }) => `${kind} '${name}'`))];
 }
 
 /** Some instances have an older version, some a newer one. */

@@ -23,7 +23,7 @@ import {
   namespaceView,
   unknownNamespace,
 } from "./existence.ts";
-import { type Resolution, referencesChanged, resolve } from "./reference.ts";
+import { changedReferences, missing, type Resolution, resolve } from "./reference.ts";
 import {
   byId,
   type Content,
@@ -46,7 +46,13 @@ export abstract class NamespaceResources extends DurableObject<Env> {
   protected abstract bear(): void;
   protected abstract drain(): Promise<void>;
 
-  /** What the references of a deployment come to. What is missing it is told of when it is made or changed. */
+  /** What of a deployment's references is missing, for a person; null for nothing. It is told when that is made or changed. */
+  missing(deploymentId: string, references: Reference[]): string | null {
+    this.bear();
+    return commit(this.ctx.storage, () => missing(this.ctx.storage.sql, deploymentId, references, this.name));
+  }
+
+  /** What the references of a deployment come to, for instances that are given it; or what is missing, as above. */
   resolve(deploymentId: string, references: Reference[]): Resolution {
     this.bear();
     return commit(this.ctx.storage, () => resolve(this.ctx.storage.sql, deploymentId, references, this.name));
@@ -195,13 +201,11 @@ export abstract class NamespaceResources extends DurableObject<Env> {
     return this.name === DEFAULT_NAMESPACE || (this.isBorn() && exists(this.ctx.storage.sql, this.name));
   }
 
-  /** Whether the deployment's instances were given another version of something than there is now. */
-  protected referencesChanged(active: Active | null): boolean {
-    return (
-      this.isBorn() &&
-      active?.manifest != null &&
-      referencesChanged(this.ctx.storage.sql, active.id, active.manifest, this.name)
-    );
+  /** Of what the deployment's instances were given another version than there is now. */
+  protected changedReferences(active: Active | null): string[] {
+    return this.isBorn() && active?.manifest != null
+      ? changedReferences(this.ctx.storage.sql, active.id, active.manifest, this.name)
+      : [];
   }
 }
 

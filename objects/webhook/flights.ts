@@ -15,8 +15,8 @@ export type Tower = {
   env: object;
   sql: SqlStorage;
   load: () => WebhookRecord | null;
-  /** One change as one transaction. */
-  change: (work: (now: number) => void) => void;
+  /** A change, made in one transaction with others that come at about the same time. */
+  change: (work: (now: number) => void) => Promise<void>;
   /** What became of the endpoint itself. Inside a change. */
   note: (record: WebhookRecord, decision: EndpointDecision, now: number) => void;
   waitUntil: (promise: Promise<void>) => void;
@@ -66,8 +66,9 @@ export class Flights {
   async #fly(record: WebhookRecord, event: Queued): Promise<void> {
     const { sql, load, change, note } = this.#tower;
     const attempted = await this.attempt(record, event);
-    this.#flying.delete(event.resource);
-    change((now) => {
+    const noted = change((now) => {
+      // Not before: until it is noted, it is still due.
+      this.#flying.delete(event.resource);
       const present = load();
       if (!present) return;
       const decision = afterAttempt(present.state, event.attempts, outcomeOf(attempted), {
@@ -77,6 +78,10 @@ export class Flights {
       settle(sql, event, attempted, decision.fate, now);
       note(present, decision, now);
       if (decision.recovered) hasten(sql, now);
+    });
+    await noted.catch((error: unknown) => {
+      this.#flying.delete(event.resource);
+      throw error;
     });
   }
 

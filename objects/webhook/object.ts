@@ -7,6 +7,7 @@ import type { Principal } from "../../contract/scope.ts";
 import type { WebhookEvent } from "../../contract/webhook.ts";
 import type { WebhookAction, WebhookView } from "../../contract/webhook-endpoint.ts";
 import webhook0001 from "../../migrations/webhook/0001_create.sql";
+import webhook0002 from "../../migrations/webhook/0002_dead.sql";
 import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { announce, postAnnouncement } from "../announce.ts";
 import { isBorn } from "../born.ts";
@@ -21,9 +22,11 @@ import { Watchers } from "../watch.ts";
 import { allowed, answerOf, visible, withSecret } from "./answer.ts";
 import { type Asked, afterAttempt, decideEndpoint, type EndpointDecision, WELL } from "./decide.ts";
 import { Flights } from "./flights.ts";
+import { Gathering } from "./gathering.ts";
 import {
   attempts,
   deliveries,
+  deliveryTally,
   enqueue,
   hasten,
   insertPing,
@@ -35,6 +38,8 @@ import {
   type Which,
 } from "./queue.ts";
 import {
+  changeOf,
+  entry,
   load,
   save,
   saveState,
@@ -46,9 +51,12 @@ import {
   webhookSource,
   webhookView,
 } from "./record.ts";
-import { planPrune, planQueue, planSecrets } from "./timers.ts";
+import { planPrune, planQueue, planSecrets, planTally } from "./timers.ts";
 
-const MIGRATIONS = [{ id: "webhook/0001", sql: webhook0001 }];
+const MIGRATIONS = [
+  { id: "webhook/0001", sql: webhook0001 },
+  { id: "webhook/0002", sql: webhook0002 },
+];
 
 export type WebhookDraft = { config: WebhookConfig; secret: string };
 
@@ -58,13 +66,17 @@ export class WebhookObject extends DurableObject<Env> {
   #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
   readonly #watchers = new Watchers();
+  readonly #gathering = new Gathering((work) => this.#change(work));
   readonly #flights = new Flights({
     id: this.ctx.id.name as string,
     env: this.env,
     sql: this.#sql,
     load: () => this.#load(),
-    change: (work) => this.#change(work),
-    note: (record, decision, now) => this.#note(record, decision, now),
+    change: (work) => this.#gathering.add(work),
+    note: (record, decision, now) => {
+      this.#note(record, decision, now);
+      planTally(this.#sql, now);
+    },
     waitUntil: (promise) => this.ctx.waitUntil(promise),
   });
 
@@ -170,12 +182,13 @@ export class WebhookObject extends DurableObject<Env> {
   }
 
   /** Takes events into the queue; those that it knows already are the same ones. One that is not active takes none. */
-  enqueue(events: WebhookEvent[]): void {
-    this.#change((now) => {
+  enqueue(events: WebhookEvent[]): Promise<void> {
+    return this.#gathering.add((now) => {
       const record = this.#load();
       if (record?.state.status !== "active") return;
       enqueue(this.#sql, events, record.config.format, now);
       planPrune(this.#sql, now);
+      planTally(this.#sql, now);
     });
   }
 
@@ -204,6 +217,7 @@ export class WebhookObject extends DurableObject<Env> {
         hasten(this.#sql, at);
       }
       planPrune(this.#sql, at);
+      planTally(this.#sql, at);
     });
     return accept(JSON.stringify(attempts(this.#sql, 1, queued.id)[0]));
   }
@@ -214,6 +228,7 @@ export class WebhookObject extends DurableObject<Env> {
       if ("event_id" in which && !isKnown(this.#sql, which.event_id))
         return refuse("not_found", `There is no event ${which.event_id} in this webhook's last 7 days.`);
       const redelivered = requeue(this.#sql, which, now);
+      planTally(this.#sql, now);
       const why = { ...entry("redelivery_requested", `${redelivered} events are sent again`), data: { redelivered } };
       if (redelivered > 0)
         append(this.#sql, why, { resourceId: this.#id, actor: mutation.actor, revision: record.revision, now });
@@ -267,7 +282,11 @@ export class WebhookObject extends DurableObject<Env> {
 
   #tick(now: number): boolean {
     const timer = takeDue(this.#sql, now);
-    if (timer?.name === "prune" && prune(this.#sql, now)) planPrune(this.#sql, now);
+    if (timer?.name === "prune") {
+      if (prune(this.#sql, now)) planPrune(this.#sql, now);
+      post(this.#sql, "index", now);
+    }
+    if (timer?.name === "tally") post(this.#sql, "index", now);
     if (timer?.name === "secrets") this.#dropSecrets(now);
     if (timer?.name === "requests") this.#sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
     // Set again until it is gone.
@@ -317,7 +336,7 @@ export class WebhookObject extends DurableObject<Env> {
     const record = this.#load();
     if (!record) return;
     if (key === "announce") return announce(this.#sql, this.env, webhookSource(this.#id, record));
-    return project(this.#sql, this.env.INDEX, webhookRow(record, this.#view(record), false));
+    return project(this.#sql, this.env.INDEX, webhookRow(record, this.#view(record), false), deliveryTally(this.#sql));
   }
 
   /** Whoever announces finds it, or finds it no more: only then is the change answered. */
@@ -378,11 +397,4 @@ export class WebhookObject extends DurableObject<Env> {
     this.ctx.waitUntil(this.#outbox.drain());
     return result;
   }
-}
-
-const entry = (reason: string, message: string): Entry => ({ level: "info", component: "webhook", reason, message });
-
-function changeOf({ data }: Entry): { change?: { old_status: string; new_status: string } } {
-  const { old_status, new_status } = (data ?? {}) as { old_status?: string; new_status?: string };
-  return old_status !== undefined && new_status !== undefined ? { change: { old_status, new_status } } : {};
 }

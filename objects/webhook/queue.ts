@@ -1,5 +1,5 @@
 import { type WebhookEvent, type WebhookFormat, webhookBody } from "../../contract/webhook.ts";
-import type { WebhookAttempt, WebhookDelivery } from "../../contract/webhook-endpoint.ts";
+import type { DELIVERY_STATUSES, WebhookAttempt, WebhookDelivery } from "../../contract/webhook-endpoint.ts";
 import type { Fate } from "./decide.ts";
 import type { Attempted } from "./send.ts";
 
@@ -167,6 +167,17 @@ function giveUp(sql: SqlStorage, where: string, value: number, why: string, now:
     )
     .toArray();
   for (const resource of new Set(gone.map((row) => row.resource))) release(sql, resource, now);
+}
+
+/** How many there are of each status; those that wait and those that were given up are counted by indexes of their own. */
+export function deliveryTally(sql: SqlStorage): Record<(typeof DELIVERY_STATUSES)[number], number> {
+  const { whole, pending, dead } = sql
+    .exec<{ whole: number; pending: number; dead: number }>(
+      `SELECT (SELECT count(*) FROM event) AS whole, (SELECT count(*) FROM event WHERE status = 'pending') AS pending,
+         (SELECT count(*) FROM event WHERE status = 'dead') AS dead`,
+    )
+    .one();
+  return { pending, delivered: whole - pending - dead, dead };
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString();

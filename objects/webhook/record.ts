@@ -1,5 +1,5 @@
 import { allowedActions } from "../../contract/action.ts";
-import type { AuditEntry } from "../../contract/event.ts";
+import type { AuditEntry, Entry } from "../../contract/event.ts";
 import type { Mutation } from "../../contract/request.ts";
 import type { WebhookFormat, WebhookSource } from "../../contract/webhook.ts";
 import { EndpointState, WEBHOOK_ACTION_TABLE, type WebhookView } from "../../contract/webhook-endpoint.ts";
@@ -139,3 +139,16 @@ export const webhookAudit = (
   after_revision: revision,
   request_id: by.request_id,
 });
+
+/** A line of the journal about the endpoint itself. */
+export const entry = (reason: string, message: string): Entry => ({
+  level: "info",
+  component: "webhook",
+  reason,
+  message,
+});
+
+export function changeOf({ data }: Entry): { change?: { old_status: string; new_status: string } } {
+  const { old_status, new_status } = (data ?? {}) as { old_status?: string; new_status?: string };
+  return old_status !== undefined && new_status !== undefined ? { change: { old_status, new_status } } : {};
+}

@@ -54,7 +54,7 @@ export async function attempt(delivery: Delivery, way: Way, now: () => number): 
     if (fault !== null) return failed(`not sent: ${fault}`);
     const unresolved = way.allowance === "public" && (await way.resolved?.(new URL(delivery.url).hostname));
     if (unresolved) return failed(`not sent: ${unresolved}`);
-    const answer = await way.fetch(delivery.url, {
+    const answer = await posted(way, delivery.url, {
       method: "POST",
       headers: await headersOf(delivery, from),
       body: delivery.body,
@@ -75,6 +75,19 @@ export async function attempt(delivery: Delivery, way: Way, now: () => number): 
     return over.signal.aborted ? failed(`no answer within ${TIMEOUT_MS / 1000} s`) : failed(connectionError(error));
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/**
+ * A connection is kept for what comes next, and the other side may close it just then: that says nothing of the endpoint, so that it is asked
+ * once more on a new one. Should the first have come through all the same, its id is the same.
+ */
+async function posted(way: Way, url: string, init: RequestInit): Promise<Response> {
+  try {
+    return await way.fetch(url, init);
+  } catch (error) {
+    if (init.signal?.aborted || !/network connection lost/i.test(String(error))) throw error;
+    return way.fetch(url, init);
   }
 }
 
@@ -147,5 +160,7 @@ export const harmless = (text: string): string =>
 
 function connectionError(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
+  // What the runtime says of names that resolve to nothing, among others, helps nobody but its makers.
+  if (text.startsWith("internal error")) return "not reached: no connection (is the name right, and does it listen?)";
   return `not reached: ${harmless(text.slice(0, 200))}`;
 }

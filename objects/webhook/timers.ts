@@ -4,7 +4,9 @@ import { nextDue } from "./queue.ts";
 import type { SealedSecret } from "./record.ts";
 
 /** How long after it came the alarm looks after an event that was to be sent at once, ms. */
-const SAFETY_NET_MS = 2_000;
+const SAFETY_NET_MS = 5_000;
+/** How late the lists may learn how many deliveries there are of each status, ms. */
+const TALLY_LAG_MS = 5_000;
 const PRUNE_EVERY_MS = 6 * 3_600_000;
 
 /** When the alarm has to look at the queue. It only moves earlier; one that rings too early finds nothing. */
@@ -18,6 +20,11 @@ export function planQueue(sql: SqlStorage, state: EndpointState | undefined, now
 
 export function planPrune(sql: SqlStorage, now: number): void {
   if (timerAt(sql, "prune") === null) setTimer(sql, "prune", now + PRUNE_EVERY_MS);
+}
+
+/** After a change of the queue: when it is to be told how many there are of each status. */
+export function planTally(sql: SqlStorage, now: number): void {
+  if (timerAt(sql, "tally") === null) setTimer(sql, "tally", now + TALLY_LAG_MS);
 }
 
 /** When the next secret of a rotation signs no more. */

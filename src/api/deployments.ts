@@ -1,13 +1,15 @@
 import { z } from "zod";
 import { DEPLOYMENT_STATUSES, DeploymentStatus, DeploymentView, TERMINAL } from "../../contract/deployment.ts";
+import { Explanation } from "../../contract/explanation.ts";
 import { DeploymentId } from "../../contract/id.ts";
 import { Manifest } from "../../contract/manifest.ts";
 import { checkManifest } from "../../contract/manifest-check.ts";
+import { ManifestView } from "../../contract/manifest-view.ts";
 import type { Answer } from "../../contract/request.ts";
 import { ManifestChange } from "../../contract/rollout.ts";
 import { remote } from "../../objects/remote.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
-import { DEPLOYMENT, MANIFEST } from "../example.ts";
+import { DEPLOYMENT, EXPLANATION, MANIFEST } from "../example.ts";
 import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
 import { preferredWait } from "../mutation.ts";
 import { mayCreateNamespace, permitNamespace } from "../namespaced.ts";
@@ -29,13 +31,14 @@ const Statuses = z
   .transform((text) => text.split(",").filter((word) => word !== ""))
   .pipe(z.array(DeploymentStatus).min(1));
 
-const DryRun = z.object({
+const Rehearsal = z.object({
   dry_run: z.literal(true),
   action: z.enum(APPLY_ACTIONS).describe("What applying it would do"),
   deployment_id: z.string().optional(),
   why: z.string().optional().describe("With `replace`: why it could not be done step by step"),
   changes: z.array(ManifestChange).describe("Against the manifest that holds the name now"),
-  manifest: z.unknown().describe("The manifest with every default filled in"),
+  renewed: z.array(z.string()).describe("Configs and secrets that have changed since what runs was given them"),
+  manifest: ManifestView,
 });
 
 export const deploymentStub = (ask: Ask) => () => remote(ask.env.DEPLOYMENT, ask.params.id as string);
@@ -73,7 +76,7 @@ export const DEPLOYMENTS = [
       200: {
         description:
           "The deployment that was there already: `unchanged`, or changed in place (`amend`); or, with `dry_run`, what would happen",
-        schema: z.union([DeploymentView, DryRun]),
+        schema: z.union([DeploymentView, Rehearsal]),
       },
     },
     problems: ["namespace_not_permitted", "name_taken", "secret_key_missing"],
@@ -203,14 +206,8 @@ export const DEPLOYMENTS = [
     answers: {
       200: {
         description: "The explanation",
-        schema: z.looseObject({
-          id: z.string(),
-          status: DeploymentStatus,
-          reason: z.string(),
-          message: z.string(),
-          waiting_for: z.array(z.looseObject({ instance: z.string(), for: z.string(), message: z.string() })),
-          next_deadline_at: z.string().nullable(),
-        }),
+        schema: Explanation,
+        example: EXPLANATION,
       },
     },
     handle: async (ask) =>

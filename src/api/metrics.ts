@@ -1,19 +1,17 @@
 import { z } from "zod";
+import { EXPOSITION_TYPE, expose, type Series, sample } from "../../contract/exposition.ts";
 import { HOST_STATUSES } from "../../contract/host.ts";
+import { DELIVERY_STATUSES } from "../../contract/webhook-endpoint.ts";
 import { jsonText } from "../answer.ts";
-import { EXPOSITION_TYPE, expose, type Series, sample } from "../exposition.ts";
 import { type Figures, gatherFigures } from "../figures.ts";
 import { fail } from "../problem.ts";
 import { route } from "../route.ts";
 import type { Usage } from "../usage.ts";
 
 const NOUNS = ["namespaces", "secrets", "volumes", "users", "webhooks", "configs"] as const;
-const EVENT_STATUSES = ["pending", "delivered", "dead"] as const;
+type Noun = (typeof NOUNS)[number];
 const CHECK_STATUSES = ["success", "failed", "timeout"] as const;
 const kindOf = (noun: string): string => noun.replace(/s$/, "");
-
-/** Kept by objects that do not tell the lists of them: the names are there, for dashboards that look for them. */
-const none = (words: readonly string[]): [string, number][] => words.map((word) => [word, 0]);
 
 const PER_DEPLOYMENT: readonly [name: string, type: Series["type"], key: keyof Usage | "restarts", help: string][] = [
   ["instances", "gauge", "instances", "Instances that were measured"],
@@ -28,6 +26,44 @@ const PER_DEPLOYMENT: readonly [name: string, type: Series["type"], key: keyof U
   ["restarts_total", "counter", "restarts", "Restarts since the deployment was applied"],
 ];
 
+const Count = z.int().nonnegative();
+const Counts = z.record(z.string(), Count);
+
+/** Ring's keys. */
+const MetricsView = z.object({
+  deployments: Count.describe("Without those that are deleted"),
+  deployments_by_status: Counts,
+  deployments_by_runtime: Counts,
+  unhealthy_deployments_by_namespace: z.array(z.object({ namespace: z.string(), status: z.string(), count: Count })),
+  namespaces: Count,
+  secrets: Count,
+  volumes: Count,
+  users: Count,
+  webhooks: Count,
+  configs: Count,
+  events_by_status: Counts,
+  health_checks_by_status: Counts,
+  runtime_last_refresh_seconds: z.number(),
+  deployment_runtime: z.array(
+    z.object({
+      name: z.string(),
+      namespace: z.string(),
+      runtime: z.string(),
+      instances: Count,
+      cpu_usage_percent: z.number(),
+      memory_usage_bytes: z.number(),
+      memory_limit_bytes: z.number(),
+      network_rx_bytes: z.number(),
+      network_tx_bytes: z.number(),
+      disk_read_bytes: z.number(),
+      disk_write_bytes: z.number(),
+      pids: z.number(),
+      restarts: Count,
+    }),
+  ),
+});
+type MetricsView = z.infer<typeof MetricsView>;
+
 export const METRICS = [
   route({
     method: "GET",
@@ -41,10 +77,8 @@ export const METRICS = [
     answers: {
       200: {
         description: "The figures",
-        schema: z.string(),
+        schema: MetricsView,
         media: [EXPOSITION_TYPE, "application/json"],
-        example:
-          "# HELP ring_deployments Deployments, without those that are deleted\n# TYPE ring_deployments gauge\nring_deployments 2\n",
       },
     },
     problems: ["namespace_not_permitted"],
@@ -85,8 +119,18 @@ function ringSeries(figures: Figures): Series[] {
       figures.unhealthy.map(({ namespace, status, count }) => sample(count, { namespace, status })),
     ),
     ...NOUNS.map((noun) => gauge(noun, `How many ${noun} there are`, [sample(figures.of(kindOf(noun)))])),
-    byWord("events_by_status", "status", "Webhook deliveries by status", none(EVENT_STATUSES)),
-    byWord("health_checks_by_status", "status", "Results of health checks by status", none(CHECK_STATUSES)),
+    byWord(
+      "events_by_status",
+      "status",
+      "Webhook deliveries of the last 7 days by status",
+      figures.tally("webhook", DELIVERY_STATUSES),
+    ),
+    byWord(
+      "health_checks_by_status",
+      "status",
+      "Results of health checks that are kept, by status",
+      figures.tally("deployment", CHECK_STATUSES),
+    ),
     gauge("runtime_last_refresh_seconds", "When the oldest of the measurements below was taken, seconds since 1970", [
       sample(Math.floor((figures.refreshedAt ?? 0) / 1000)),
     ]),
@@ -139,16 +183,15 @@ function ownSeries({ hosts, of, silentHosts }: Figures): Series[] {
   ];
 }
 
-/** Ring's keys. */
-function asJson(figures: Figures): Record<string, unknown> {
+function asJson(figures: Figures): MetricsView {
   return {
     deployments: figures.deployments,
     deployments_by_status: Object.fromEntries(figures.byStatus),
     deployments_by_runtime: Object.fromEntries(figures.byRuntime),
     unhealthy_deployments_by_namespace: figures.unhealthy,
-    ...Object.fromEntries(NOUNS.map((noun) => [noun, figures.of(kindOf(noun))])),
-    events_by_status: Object.fromEntries(none(EVENT_STATUSES)),
-    health_checks_by_status: Object.fromEntries(none(CHECK_STATUSES)),
+    ...(Object.fromEntries(NOUNS.map((noun) => [noun, figures.of(kindOf(noun))])) as Record<Noun, number>),
+    events_by_status: Object.fromEntries(figures.tally("webhook", DELIVERY_STATUSES)),
+    health_checks_by_status: Object.fromEntries(figures.tally("deployment", CHECK_STATUSES)),
     runtime_last_refresh_seconds: Math.floor((figures.refreshedAt ?? 0) / 1000),
     deployment_runtime: figures.running,
   };

@@ -9,7 +9,7 @@ import { remote } from "../../objects/remote.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
 import { AUDIT_ENTRY, NAMESPACE } from "../example.ts";
 import { listRows, shardsOf, visibleNamespaces } from "../listing.ts";
-import { checkedBy, inNamespace, namespaceOf } from "../namespaced.ts";
+import { checkedBy, foreignNamespace, inNamespace, namespaceOf } from "../namespaced.ts";
 import { fail, unwrap } from "../problem.ts";
 import { limit } from "../query.ts";
 import { type Ask, route } from "../route.ts";
@@ -41,8 +41,7 @@ export const NAMESPACES = [
       schema: NamespaceCreate,
       permit: (body, principal) => {
         const name = (body as { name?: unknown } | null)?.name;
-        if (typeof name === "string" && !permits(principal, name))
-          fail("namespace_not_permitted", `This token is not for the namespace ${JSON.stringify(name.slice(0, 100))}.`);
+        if (typeof name === "string" && !permits(principal, name)) foreignNamespace(name);
       },
       check: checkedBy(NamespaceCreate, namespaceViolations),
       example: { name: "shop" },

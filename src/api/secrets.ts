@@ -60,7 +60,7 @@ export const SECRETS = [
     query: z.object({
       namespace: several(z.string()),
       name: several(z.string()),
-      limit: limit(1000, 100),
+      limit: limit(1000, 1000),
       cursor: SecretId.optional().describe("From the `Link` header of the page before"),
     }),
     answers: {

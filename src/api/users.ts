@@ -1,11 +1,9 @@
 import { z } from "zod";
 import { UserId } from "../../contract/id.ts";
 import type { Violation } from "../../contract/problem.ts";
-import type { Mutation } from "../../contract/request.ts";
 import { UserCreate, UserUpdate, UserView } from "../../contract/user.ts";
 import { CLUSTER_SHARD } from "../../objects/projection.ts";
-import { sha256Hex } from "../../objects/token/secret.ts";
-import { bearerOf, forgetUser } from "../access.ts";
+import { forgetUser } from "../access.ts";
 import { conditional, resource } from "../answer.ts";
 import { USER } from "../example.ts";
 import { listRows, pageAnswer } from "../listing.ts";
@@ -37,17 +35,6 @@ const checkUser =
     return { ok: false, violations: checked.violations.map(known) };
   };
 
-/** The fingerprint of a body with a password is kept for a day: mixed with what is not kept, nobody can guess the password by it. */
-async function blinded(ask: Ask): Promise<Mutation> {
-  const mutation = await ask.mutation();
-  if (mutation.idempotency === null) return mutation;
-  const { key, fingerprint } = mutation.idempotency;
-  return {
-    ...mutation,
-    idempotency: { key, fingerprint: await sha256Hex(`${bearerOf(ask.request)}\n${fingerprint}`) },
-  };
-}
-
 export const USERS = [
   route({
     method: "POST",
@@ -68,7 +55,7 @@ export const USERS = [
     },
     problems: ["name_taken", "namespace_not_permitted"],
     handle: async (ask) => {
-      const mutation = await blinded(ask);
+      const mutation = await ask.mutation();
       const answer = unwrap(
         await call(userDirectory(ask.env), (users) => users.create(ask.body, mutation, ask.principal)),
       );
@@ -152,7 +139,7 @@ export const USERS = [
     problems: ["name_taken", "last_admin", "namespace_not_permitted"],
     handle: async (ask) => {
       const id = ask.params.id as string;
-      const mutation = await blinded(ask);
+      const mutation = await ask.mutation();
       const answer = unwrap(
         await call(userDirectory(ask.env), (users) => users.update(id, ask.body, mutation, ask.principal)),
       );

@@ -56,7 +56,7 @@ export const VOLUMES = [
       namespace: several(z.string()),
       name: several(z.string()),
       label: several(z.string()).describe("`key` or `key=value`"),
-      limit: limit(1000, 100),
+      limit: limit(1000, 1000),
       cursor: VolumeId.optional().describe("From the `Link` header of the page before"),
     }),
     answers: {

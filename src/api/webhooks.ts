@@ -151,7 +151,7 @@ export const WEBHOOKS = [
       "Newest first, disabled and revoked ones included. A token for some namespaces sees those that tell of no others.",
     query: z.object({
       status: several(WebhookStatus),
-      limit: limit(1000, 100),
+      limit: limit(1000, 1000),
       cursor: WebhookId.optional().describe("From the `Link` header of the page before"),
     }),
     answers: {

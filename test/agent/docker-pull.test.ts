@@ -68,9 +68,9 @@ describe.each(engineNames)("pulls by %s", (runtime) => {
     test("a Docker config.json of a secret, or of the host, has the credentials too", async () => {
       const auth = Buffer.from(`${registry.username}:${registry.password}`).toString("base64");
       const registry_config = JSON.stringify({ auths: { [registry.host]: { auth } } });
-      const first = await registry.publish(harness.engine, name(), "1");
+      const first = await registry.publish(harness.engine, name("private"), "1");
       expect((await raise({ image: first.image, registry_config })).seen.phase).toBe("running");
-      const second = await registry.publish(harness.engine, name(), "1");
+      const second = await registry.publish(harness.engine, name("private"), "1");
       expect((await raise({ image: second.image })).seen).toMatchObject({ phase: "failed" });
       const folder = mkdtempSync(join(tmpdir(), "lamplighter-docker-config-"));
       writeFileSync(join(folder, "config.json"), registry_config);

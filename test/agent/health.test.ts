@@ -158,8 +158,8 @@ describe("tcp", () => {
     const reach = { own: false as const, host: "127.0.0.1" };
     const far = start(folder(), { reach: async () => reach });
     far.prober.attend("w", subject([...check, tcp(81)], { seen: { ...seen, address: "10.255.255.1" } }, container));
-    await eventually(() => far.of(2).length > 0 && far.says(1).length > 0, "probed");
-    await eventually(() => process.says(1).length > 0 && own.says().length > 0, "probed");
+    const all = () => [far.says(0), far.says(1), far.of(2), process.says(0), process.says(1), own.says()];
+    await eventually(() => all().every((results) => results.length > 0), "probed");
     for (const { says } of [process, far]) expect([says(0), says(1)]).toEqual([["success true 0"], ["success true 0"]]);
     expect(own.says()).toEqual(["success true 0"]);
     expect(far.of(2)[0]?.message).toMatch(/cannot be reached from this host, and its port 81 is not published/);

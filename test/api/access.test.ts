@@ -8,22 +8,25 @@ import { documentOf, type Operation } from "../../src/openapi-document.ts";
 import { route } from "../../src/route.ts";
 import { freeze, fresh, makeToken, NOW, request, sleeper } from "./client.ts";
 
+type Noun = Parameters<typeof newId>[0];
 type Walked = { method: string; path: string; operation: Operation };
 
 const document = documentOf(ROUTES);
-const IDS: Record<string, string> = {
+const IDS: Record<string, Noun> = {
   deployments: "deployment",
   schedules: "schedule",
   hosts: "host",
   tokens: "token",
   users: "user",
+  webhooks: "webhook",
+  hooks: "hook",
 };
 
 /** Every route of the document, under both prefixes, with ids that exist nowhere. */
 const walk: Walked[] = PREFIXES.flatMap((prefix) =>
   Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => {
-      const noun = IDS[path.split("/")[1] ?? ""] as "deployment" | "schedule" | "host" | "token" | "user" | undefined;
+      const noun = IDS[path.split("/")[1] ?? ""];
       const id = noun === undefined ? "not_found" : newId(noun, NOW);
       return { method: method.toUpperCase(), path: prefix + path.replace(/\{\w+\}/, id), operation };
     }),
@@ -52,6 +55,7 @@ describe("every route", () => {
           "POST /login",
           "GET /hosts/host/tunnel",
           "POST /hosts/host/frames",
+          "POST /hooks/hook",
         ].map((line) => line.replace(" ", ` ${prefix}`)),
       ).sort(),
     );
@@ -157,7 +161,14 @@ describe("every route", () => {
       "method_not_allowed",
       "POST, GET, HEAD",
     ]);
-    for (const { path } of walk) expect((await request("PATCH", path, { token: null })).status, path).toBe(405);
+    const patterns = ROUTES.map((one) => ({ ...one, form: new RegExp(`^${one.path.replace(/:\w+/g, "[^/]+")}$`) }));
+    for (const { path } of walk) {
+      const here = patterns
+        .filter(({ form }) => form.test(path.replace(/^\/v1/, "")))
+        .map((one) => one.method as string);
+      for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"].filter((one) => !here.includes(one)))
+        expect((await request(method, path, { token: null })).status, `${method} ${path}`).toBe(405);
+    }
   });
 
   it("that only an agent may call refuses who does not sign", async () => {

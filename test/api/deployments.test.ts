@@ -146,11 +146,14 @@ describe("what is told about a deployment", () => {
     expect([exec.status, exec.body.code, exec.body.resource_status]).toEqual([409, "action_not_allowed", "pending"]);
     await vi.waitFor(async () => {
       const trail = await request<AuditEntry[]>("GET", `/audit?namespace=${namespace}`);
+      const told = { resource_kind: "deployment", resource_id: body.id };
       expect(trail.body.map((entry) => AuditEntry.parse(entry))).toMatchObject([
+        // The namespace came about with its first deployment.
+        { action: "create", resource_kind: "namespace", resource_name: namespace, request_id: "told-1" },
         {
           action: "create",
           actor: "root",
-          resource_id: body.id,
+          ...told,
           namespace,
           before_revision: null,
           after_revision: 1,

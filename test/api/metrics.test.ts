@@ -1,12 +1,12 @@
 import { env } from "cloudflare:workers";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { DEPLOYMENT_STATUSES } from "../../contract/deployment.ts";
+import { EXPOSITION_TYPE, expose, sample } from "../../contract/exposition.ts";
 import type { Question } from "../../contract/frame.ts";
 import { instanceId, newId } from "../../contract/id.ts";
 import { HostNode } from "../../contract/node.ts";
 import { RUNTIMES } from "../../contract/workload.ts";
 import { shardOf } from "../../objects/projection.ts";
-import { EXPOSITION_TYPE, expose, sample } from "../../src/exposition.ts";
 import { SimulatedAgent } from "../objects/simulated-agent.ts";
 import { fresh, makeToken, request } from "./client.ts";
 

@@ -1,10 +1,13 @@
+import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { ConfigView } from "../../contract/config.ts";
 import type { AuditEntry } from "../../contract/event.ts";
 import { NamespaceView } from "../../contract/namespace.ts";
-import { SecretView } from "../../contract/secret.ts";
+import { ResealReport, SecretView } from "../../contract/secret.ts";
 import { VolumeView } from "../../contract/volume.ts";
-import { fresh, makeToken, request, sleeper } from "./client.ts";
+import { sha256Hex } from "../../objects/token/secret.ts";
+import { fresh, type Got, makeToken, ROOT, request, sleeper } from "./client.ts";
 
 type Body = Record<string, unknown>;
 const post = (path: string, body: Body, headers: Record<string, string> = {}) =>
@@ -232,6 +235,44 @@ describe("secrets", () => {
       deployments: [`${space}/${manifest.name}`],
     });
     expect((await request("DELETE", `/secrets/${body.id}`)).status).toBe(204);
+  });
+});
+
+describe("sealing everything anew", () => {
+  it("goes through every kind of object, a part at a time, and is for admins", async () => {
+    const seen: string[] = [];
+    let cursor: string | null = "";
+    while (cursor !== null) {
+      const { status, body }: Got<ResealReport> = await request(
+        "POST",
+        `/secrets/reseal${cursor === "" ? "" : `?cursor=${encodeURIComponent(cursor)}`}`,
+      );
+      expect(status).toBe(200);
+      ResealReport.parse(body);
+      expect(body).toMatchObject({ key: "k2" });
+      cursor = body.next;
+      if (cursor !== null) seen.push(cursor.split("~")[0] as string);
+    }
+    expect(new Set(seen)).toEqual(new Set(["host", "deployment", "schedule", "webhook", "hook"]));
+    expect((await request("POST", "/secrets/reseal?cursor=token~")).status).toBe(400);
+    const { token } = await makeToken(["secrets:write", "secrets:read"]);
+    expect((await request("POST", "/secrets/reseal", { token })).body.code).toBe("insufficient_scope");
+  });
+});
+
+describe("fingerprints of requests", () => {
+  it("are no digest that a guess at the value could be checked against", async () => {
+    const space = await namespace();
+    const sent = { namespace: space, name: "pin", value: "1234" };
+    const key = fresh("key");
+    const first = await post("/secrets", sent, { "idempotency-key": key });
+    expect((await post("/secrets", sent, { "idempotency-key": key })).text).toBe(first.text);
+    const kept = await runInDurableObject(env.NAMESPACE.getByName(space), (_object, state) =>
+      state.storage.sql.exec<{ fingerprint: string }>("SELECT fingerprint FROM request WHERE key = ?", key).one(),
+    );
+    const known = ["root", "POST", "/secrets", JSON.stringify(sent)].join("\n");
+    expect(kept.fingerprint).not.toBe(await sha256Hex(known));
+    expect(kept.fingerprint).toBe(await sha256Hex(`${ROOT}\n${known}`));
   });
 });
 

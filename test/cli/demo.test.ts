@@ -9,8 +9,15 @@ import { processes } from "../../cli/up/process-table.ts";
 function demo() {
   const main = join(import.meta.dirname, "../../cli/main.ts");
   const child = spawn(process.execPath, [main, "demo"], { stdio: ["ignore", "pipe", "pipe"] });
-  const ended = new Promise<number | null>((done) => child.on("exit", done));
-  return { child, ended, out: text(child.stdout), err: text(child.stderr) };
+  const ended = new Promise<number | null>((done) => child.on("close", done));
+  const begun = Promise.withResolvers<void>();
+  let said = "";
+  child.stdout.setEncoding("utf8").on("data", (part: string) => {
+    said += part;
+    if (said.includes("✓")) begun.resolve();
+  });
+  const out = ended.then(() => said);
+  return { child, ended, begun: begun.promise, out, err: text(child.stderr) };
 }
 
 const folderIn = (out: string) => /in (\/\S+lamplighter-demo-\w+)/.exec(out)?.[1] as string;
@@ -24,15 +31,16 @@ test("the demo holds, in plain lines, and leaves nothing", async () => {
   const { ended, out, err } = demo();
   expect([await ended, await err]).toEqual([0, ""]);
   const said = await out;
-  expect(said.match(/^✓ /gm)).toHaveLength(10);
+  expect(said.match(/^✓ /gm)).toHaveLength(12);
   expect(said).toMatch(/^Everything held\. /m);
   expect(said).not.toContain("\u001b");
   expectNothingLeft(folderIn(said));
 });
 
 test("Ctrl-C in the middle puts everything away", async () => {
-  const { child, ended, out, err } = demo();
-  await sleep(1800);
+  const { child, ended, begun, out, err } = demo();
+  await begun;
+  await sleep(500);
   child.kill("SIGINT");
   expect([await ended, await err]).toEqual([130, "Interrupted. The demo has put everything away.\n"]);
   expectNothingLeft(folderIn(await out));

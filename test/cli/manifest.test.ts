@@ -62,7 +62,7 @@ describe("what a file may be", () => {
   });
 
   test("several documents, of both forms, maps and lists", () => {
-    const { deployments, notes } = read(`
+    const { deployments, namespaces } = read(`
 name: one
 image: a
 ---
@@ -76,7 +76,7 @@ deployments:
   - { name: three, image: c }
 `);
     expect(deployments.map((one) => one.manifest.name)).toEqual(["one", "two", "three"]);
-    expect(notes).toEqual(["namespace prod: nothing to do, it is there as soon as something is in it"]);
+    expect(namespaces).toEqual([{ name: "prod" }]);
   });
 
   test("JSON", () => {
@@ -160,10 +160,9 @@ image: a
     expect(details("deployments:\n  web:\n    image: a\n")).toEqual(["app.yaml:3:5 deployments.web.name: required"]);
   });
 
-  test("configs are refused by name, and a misspelt section is suggested", () => {
-    expect(details("configs:\n  app: { name: app }\ndeployment: {}\n")).toEqual([
+  test("a misspelt section is suggested", () => {
+    expect(details("configs:\n  app: { name: app, data: a }\ndeployment: {}\n")).toEqual([
       'app.yaml:3:1 deployment: unknown section; did you mean "deployments"?',
-      "app.yaml:2:3 configs.app: configs are not carried out by this version",
     ]);
   });
 

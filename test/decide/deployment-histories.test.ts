@@ -85,6 +85,7 @@ function randomEvent(it: Driven, rnd: ReturnType<typeof random>): Event {
       return { type: "hosts", hosts };
     case 2:
     case 3:
+      if (rnd.chance(0.05)) return { type: "unresolved", message: "secret 's' is missing", slots: [at] };
       return {
         type: "answered",
         host_id,
@@ -133,6 +134,7 @@ function randomEvent(it: Driven, rnd: ReturnType<typeof random>): Event {
       };
     }
     default: {
+      if (rnd.chance(0.1)) return { type: "resolvable" };
       const deadline = deadlineOf(it.state);
       if (deadline !== null) it.now = Math.max(it.now, deadline);
       return { type: "due" };

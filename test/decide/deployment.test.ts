@@ -131,6 +131,37 @@ describe("a worker", () => {
     expect(it.slot()).toMatchObject({ phase: "offered", host_id: "a" });
   });
 
+  test("that refers to what is missing waits for it without a host, is told, and looks again by itself", () => {
+    const slots = [{ slot: 0, generation: 1 }];
+    const it = new Driven().do({ type: "unresolved", message: "secret 's' is missing", slots });
+    expect(it.state).toMatchObject({ status: "config_error", restart_count: 0, leaving: [] });
+    expect(it.state.message).toContain("secret 's' is missing");
+    expect(it.letters).toEqual([]);
+    // Neither a look at the hosts that was under way, nor word of room, nor the same news again moves it.
+    it.hosts(host("a")).do({ type: "capacity" }).do({ type: "unresolved", message: "secret 's' is missing", slots });
+    expect([it.slot().phase, it.letters]).toEqual(["placing", []]);
+    expect(it.entries.filter((reason) => reason === "config_error")).toHaveLength(1);
+    expect(new Driven().do({ type: "unresolved", message: "", slots }).due().letters).toEqual(["place"]);
+    it.do({ type: "resolvable" });
+    expect(it.letters).toEqual(["place"]);
+    it.do({ type: "resolvable" });
+    expect(it.letters).toEqual([]);
+    expect(it.running().state).toMatchObject({ status: "running", restart_count: 0 });
+  });
+
+  test("whose secret goes while its host is asked takes back what that host may have taken", () => {
+    const it = new Driven().hosts(host("a"));
+    it.do({ type: "unresolved", message: "secret 's' is missing", slots: [{ slot: 0, generation: 1 }] });
+    expect(it.slot()).toMatchObject({ phase: "placing", generation: 2, unresolved: true });
+    expect(it.state.leaving).toMatchObject([{ generation: 1, host_id: "a" }]);
+    expect(it.letters).toEqual(["withdraw"]);
+    // The answer that was lost comes after all.
+    it.do({ type: "answered", host_id: "a", answers: [{ slot: 0, generation: 1, accepted: true }] });
+    expect(it.slot()).toMatchObject({ phase: "placing", generation: 2 });
+    it.gone();
+    expect(it.state.leaving).toEqual([]);
+  });
+
   test("spreads its replicas, and counts what the first take", () => {
     const it = new Driven("worker", 4, 3 * GIB).hosts(host("a"), host("b"));
     expect(it.state.instances.map((i) => (i.phase === "offered" ? i.host_id : i.phase))).toEqual(["a", "b", "a", "b"]);

@@ -18,7 +18,7 @@ const BROKEN: Record<string, [manifest: Record<string, unknown>, path: string]> 
   "deployment.command.required": [{ name: "web", runtime: "process" }, "command"],
   "deployment.volumes.process_unsupported": [
     { ...process, volumes: [{ type: "volume", source: "v", destination: "/v" }] },
-    "volumes",
+    "volumes[0].type",
   ],
   "deployment.network.process_unsupported": [{ ...process, network: { mode: "host" } }, "network"],
   "deployment.volumes.source.required": [
@@ -32,6 +32,30 @@ const BROKEN: Record<string, [manifest: Record<string, unknown>, path: string]> 
   "deployment.volumes.destination.required": [
     { ...docker, volumes: [{ type: "volume", source: "v", destination: "v" }] },
     "volumes[0].destination",
+  ],
+  required: [{ ...docker, volumes: [{ type: "config", source: "c", destination: "/c" }] }, "volumes[0].key"],
+  empty: [{ ...docker, volumes: [{ type: "config", source: "c", key: " ", destination: "/c" }] }, "volumes[0].key"],
+  unexpected_field: [
+    { ...docker, volumes: [{ type: "secret", source: "s", key: "k", destination: "/s" }] },
+    "volumes[0].key",
+  ],
+  invalid_permission: [
+    { ...docker, volumes: [{ type: "secret", source: "s", destination: "/s", permission: "rw" }] },
+    "volumes[0].permission",
+  ],
+  "deployment.volumes.destination.not_relative": [
+    { ...process, volumes: [{ type: "secret", source: "s", destination: "../s" }] },
+    "volumes[0].destination",
+  ],
+  "deployment.volumes.destination.duplicate": [
+    {
+      ...docker,
+      volumes: [
+        { type: "volume", source: "v", destination: "/v" },
+        { type: "secret", source: "s", destination: "/v" },
+      ],
+    },
+    "volumes[1].destination",
   ],
   "deployment.ports.host_network_conflict": [
     { ...docker, network: { mode: "host" }, ports: [{ published: 80, target: 80 }] },
@@ -68,6 +92,10 @@ const BROKEN: Record<string, [manifest: Record<string, unknown>, path: string]> 
   ],
   "deployment.replicas.job_must_be_one": [{ ...docker, kind: "job", replicas: 2 }, "replicas"],
   "deployment.environment.key.invalid": [{ ...docker, environment: { "1BAD": "x" } }, "environment.1BAD"],
+  "deployment.environment.reference.empty": [
+    { ...docker, environment: { A: { configRef: "c", key: "" } } },
+    "environment.A",
+  ],
   "deployment.resources.limits.cpu.invalid": [
     { ...docker, resources: { limits: { cpu: "lots" } } },
     "resources.limits.cpu",
@@ -89,6 +117,22 @@ const BROKEN: Record<string, [manifest: Record<string, unknown>, path: string]> 
     "config.image_pull_policy",
   ],
   "deployment.config.credentials.incomplete": [{ ...docker, config: { username: "u" } }, "config"],
+  "deployment.config.use_host_auth.conflict": [
+    { ...docker, config: { use_host_auth: true, username: "u", password: "p" } },
+    "config.use_host_auth",
+  ],
+  "deployment.config.image_pull_secret.conflict": [
+    { ...docker, config: { image_pull_secret: "pull", use_host_auth: true } },
+    "config.image_pull_secret",
+  ],
+  "deployment.config.image_pull_secret.empty": [
+    { ...docker, config: { image_pull_secret: " " } },
+    "config.image_pull_secret",
+  ],
+  "deployment.config.credentials.process_unsupported": [
+    { ...process, config: { image_pull_secret: "pull" } },
+    "config",
+  ],
   "deployment.stop_timeout.invalid": [{ ...docker, stop_timeout: "soon" }, "stop_timeout"],
   ...Object.fromEntries(
     ["interval", "timeout", "min_healthy_time", "start_period"].map((field) => [

@@ -32,6 +32,8 @@ export type HostSpec = {
   transport?: "tunnel" | "call";
   labels?: Record<string, string>;
   runtimes?: Runtime[];
+  /** What its agent's environment has beyond the test's. */
+  env?: Record<string, string>;
 };
 export type ClusterOptions = {
   lostAfterMs?: number;
@@ -152,7 +154,7 @@ export class Cluster {
 
   startAgent(name: string, joinToken?: string): void {
     const host = this.#host(name);
-    const { transport = "tunnel", labels = {}, runtimes = this.runtimes } = host.spec;
+    const { transport = "tunnel", labels = {}, runtimes = this.runtimes, env = {} } = host.spec;
     host.agent = startAgent({
       url: this.url,
       dataDir: host.dataDir,
@@ -161,6 +163,7 @@ export class Cluster {
       labels,
       runtimes,
       transport,
+      env,
       ...(transport === "call" ? { listen: `127.0.0.1:${host.port}`, endpoint: `http://127.0.0.1:${host.port}` } : {}),
       logPath: this.logPath(name),
     });

@@ -175,17 +175,23 @@ describe("over restarts", () => {
     );
     expect(await cluster.client.deployment(id)).toMatchObject({ status: "deleted" });
     expect((await cluster.client.deployments()).map((one) => one.id)).toContain(id);
-    const explained = await cluster.client.json<{ waiting_for: { for: string }[] }>(`/deployments/${id}/explain`);
+    // The process is gone before its host has said so.
+    const waits = await until(
+      () => "the other host's instance is still waited for",
+      async () => {
+        const explained = await cluster.client.json<{ waiting_for: { for: string }[] }>(`/deployments/${id}/explain`);
+        return explained.waiting_for.length === 1 && explained.waiting_for;
+      },
+    );
     const { id: hostId } = await cluster.client.host("one");
-    expect(explained.waiting_for).toHaveLength(1);
-    expect(JSON.stringify(explained.waiting_for)).toContain(hostId);
+    expect(JSON.stringify(waits)).toContain(hostId);
     expect(await cluster.liveOf(id)).toHaveLength(1);
     cluster.startAgent("one");
     await cluster.ready("one");
     await settled(cluster, []);
   });
 
-  test("a registry password is nowhere but in the object's own storage and in files that only the agent may read", {
+  test("a registry password is in no answer and in no file", {
     skip: !docker.available,
   }, async () => {
     const canary = `canary-${randomUUID()}`;
@@ -213,11 +219,7 @@ describe("over restarts", () => {
       await client.send("GET", `/deployments/${id}`);
       expect(client.answers?.length).toBeGreaterThan(10);
       expect(client.answers?.filter((text) => text.includes(canary))).toEqual([]);
-      expect(
-        seeing
-          .filesWith(canary)
-          .filter(({ path, mode }) => !path.startsWith("state/") && !(path.startsWith("seen/") && (mode & 0o77) === 0)),
-      ).toEqual([]);
+      expect(seeing.filesWith(canary)).toEqual([]);
       expect(seeing.filesWith("secret").length).toBeGreaterThan(0);
     } finally {
       await seeing.close();

@@ -166,11 +166,18 @@ async function worldOfContainers(sites: readonly Site[], engine: Docker): Promis
 
 async function containersOf(site: Site, engine: Docker): Promise<Docker.ContainerInfo[]> {
   const host = hostIdOf(site);
-  return host === null ? [] : engine.listContainers({ all: true, filters: { label: [`${LABEL.host}=${host}`] } });
+  if (host === null) return [];
+  for (;;) {
+    const listed = await engine
+      .listContainers({ all: true, filters: { label: [`${LABEL.host}=${host}`] } })
+      .catch(gone);
+    // Podman stumbles over a container that goes while it lists them.
+    if (listed !== null) return listed;
+  }
 }
 
-function gone(error: { statusCode?: number }): null {
-  if (error.statusCode === 404) return null;
+function gone(error: { statusCode?: number; message: string }): null {
+  if (error.statusCode === 404 || (error.statusCode === 500 && /no such container/i.test(error.message))) return null;
   throw error;
 }
 

@@ -13,7 +13,11 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
     let engine: EngineProcess | null = null;
 
     beforeAll(async () => {
-      source = await testSource(dialect, ["--max-binlog-size=4096", "--log-bin-compress", "--log-bin-compress-min-len=10"]);
+      source = await testSource(dialect, [
+        "--max-binlog-size=4096",
+        "--log-bin-compress",
+        "--log-bin-compress-min-len=10",
+      ]);
     });
     afterAll(() => source?.close());
     afterEach(async () => {
@@ -22,24 +26,43 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       await source.run("DROP TABLE IF EXISTS posts", "DROP TABLE IF EXISTS users");
     });
 
-    const users = () => source.run("CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(100) NOT NULL, age INTEGER)", "INSERT INTO users VALUES (1, 'ann', 30), (2, 'bob', NULL)");
+    const users = () =>
+      source.run(
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(100) NOT NULL, age INTEGER)",
+        "INSERT INTO users VALUES (1, 'ann', 30), (2, 'bob', NULL)",
+      );
     const start = async (more: Parameters<typeof EngineProcess.create>[1] = {}): Promise<EngineProcess> => {
-      engine = await EngineProcess.create(source.connection, { instance: `following_${Math.floor(Math.random() * 1e6)}`, ...more });
+      engine = await EngineProcess.create(source.connection, {
+        instance: `following_${Math.floor(Math.random() * 1e6)}`,
+        ...more,
+      });
       engine.start();
       return engine;
     };
-    const all = async (of: EngineProcess) => (await of.ask("users { id name age }", { "min-position": await source.position() })).body as unknown;
-    const rows = () => source.ask("SELECT id, name, age FROM users ORDER BY id").then((found) => found.map(({ id, name, age }) => ({ id: Number(id), name, age: age === null ? null : Number(age) })));
+    const all = async (of: EngineProcess) =>
+      (await of.ask("users { id name age }", { "min-position": await source.position() })).body as unknown;
+    const rows = () =>
+      source
+        .ask("SELECT id, name, age FROM users ORDER BY id")
+        .then((found) =>
+          found.map(({ id, name, age }) => ({ id: Number(id), name, age: age === null ? null : Number(age) })),
+        );
 
     test("that was killed goes on from its checkpoint", async () => {
       await users();
-      const own = await start({ checkpoint: { folder: `/tmp/lamplighter-checkpoint-${process.pid}-${dialect}`, everySeconds: 0.3 } });
+      const own = await start({
+        checkpoint: { folder: `/tmp/lamplighter-checkpoint-${process.pid}-${dialect}`, everySeconds: 0.3 },
+      });
       await own.serving();
       await source.run("UPDATE users SET name = 'before' WHERE id = 1");
       expect(await all(own)).toEqual(await rows());
       await sleep(1000);
       await own.stop("SIGKILL");
-      await source.run("INSERT INTO users VALUES (3, 'meanwhile', 1)", "DELETE FROM users WHERE id = 2", "UPDATE users SET age = 31 WHERE id = 1");
+      await source.run(
+        "INSERT INTO users VALUES (3, 'meanwhile', 1)",
+        "DELETE FROM users WHERE id = 2",
+        "UPDATE users SET age = 31 WHERE id = 1",
+      );
       own.start();
       await own.serving();
       expect(own.said).toContain("goes on from the checkpoint");
@@ -76,7 +99,10 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       expect(paused.body).toEqual([{ age: 30 }]);
       expect(paused.headers.get("x-replication")).toBe("paused");
       expect((await own.ask("users { id }", { "max-staleness": "1" })).status).toBe(503);
-      expect(await own.ask("users { id }", { "min-position": await source.position() })).toMatchObject({ status: 503, body: { code: "position_not_reached" } });
+      expect(await own.ask("users { id }", { "min-position": await source.position() })).toMatchObject({
+        status: 503,
+        body: { code: "position_not_reached" },
+      });
       await own.act("/resume-replication");
       expect(await all(own)).toEqual(await rows());
       expect((await own.ask("users { id }", { "max-staleness": "1" })).status).toBe(200);
@@ -92,10 +118,15 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
         await source.run("RESET MASTER", "UPDATE users SET age = 97 WHERE id = 2");
       } else {
         await sleep(200);
-        await source.run("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active AND slot_name LIKE 'lamplighter_following%'");
+        await source.run(
+          "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active AND slot_name LIKE 'lamplighter_following%'",
+        );
       }
       await own.act("/resume-replication");
-      const health = await own.until("resynced", ({ replication }) => replication.resyncs === 1 && replication.state === "live");
+      const health = await own.until(
+        "resynced",
+        ({ replication }) => replication.resyncs === 1 && replication.state === "live",
+      );
       expect(health.state).toBe("serving");
       expect(own.said).toContain("resyncing (log_purged)");
       expect(await all(own)).toEqual(await rows());
@@ -115,7 +146,10 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
     });
 
     test("reads tables without a primary key as a whole", async () => {
-      await source.run("CREATE TABLE users (id INTEGER, name VARCHAR(10), age INTEGER)", "INSERT INTO users VALUES (1, 'a', 1)");
+      await source.run(
+        "CREATE TABLE users (id INTEGER, name VARCHAR(10), age INTEGER)",
+        "INSERT INTO users VALUES (1, 'a', 1)",
+      );
       const own = await start({ sync: { interval: 0.2 } });
       await own.serving();
       await source.run("INSERT INTO users VALUES (2, 'b', NULL)", "UPDATE users SET age = 9");
@@ -133,7 +167,10 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
 
     test("that is too small for its rows ends, and says what would help", async () => {
       await users();
-      const many = dialect === "mysql" ? "SELECT seq, CONCAT(REPEAT('x', 90), seq), 1 FROM seq_10_to_200000" : "SELECT i, repeat('x', 90) || i, 1 FROM generate_series(10, 200000) i";
+      const many =
+        dialect === "mysql"
+          ? "SELECT seq, CONCAT(REPEAT('x', 90), seq), 1 FROM seq_10_to_200000"
+          : "SELECT i, repeat('x', 90) || i, 1 FROM generate_series(10, 200000) i";
       await source.run(`INSERT INTO users ${many}`);
       const own = await start({ memoryMb: 24 });
       expect(await own.ended()).toBe(EXIT_OUT_OF_MEMORY);
@@ -145,9 +182,17 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       const own = await start();
       await own.serving();
       expect((await own.ask("users { id }", { authorization: "Bearer rxk_all.AAAA" })).status).toBe(401);
-      expect((await own.ask("users { id }", { authorization: `Bearer ${keyText("another secret, as long", "all")}` })).status).toBe(401);
+      expect(
+        (await own.ask("users { id }", { authorization: `Bearer ${keyText("another secret, as long", "all")}` }))
+          .status,
+      ).toBe(401);
       expect((await own.ask("users { id }", {}, "nobody")).status).toBe(401);
-      const keys = [{ id: "some", tables: [] }, { id: "rows", rows: { users: "age > 5" } }, { id: "late", expires_at: Date.now() - 1 }, { id: "slow", rate: 1 }];
+      const keys = [
+        { id: "some", tables: [] },
+        { id: "rows", rows: { users: "age > 5" } },
+        { id: "late", expires_at: Date.now() - 1 },
+        { id: "slow", rate: 1 },
+      ];
       expect((await own.act("/keys", "PUT", { secret: SECRET, keys })).status).toBe(200);
       expect((await own.ask("users { id }")).status).toBe(401);
       expect((await own.ask("users { id }", {}, "some")).status).toBe(403);

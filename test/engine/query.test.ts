@@ -21,14 +21,38 @@ const table = (name: string, columns: SourceTable["columns"], more: Partial<Sour
   ...{ name, columns, primaryKey: ["id"], foreignKeys: [], indexes: [], wholeTable: null },
   ...more,
 });
-const key = (column: string, target: string) => ({ name: `${column}_fk`, columns: [column], table: target, references: ["id"], cascades: false });
+const key = (column: string, target: string) => ({
+  name: `${column}_fk`,
+  columns: [column],
+  table: target,
+  references: ["id"],
+  cascades: false,
+});
 
 export const SCHEMA: SourceSchema = {
   ...{ kind: "mysql", version: "test", name: "blog", findings: [] },
   tables: [
-    table("comments", [column("id", whole), column("post_id", whole), column("approved", { kind: "boolean" }, true)], { foreignKeys: [key("post_id", "posts")] }),
-    table("posts", [column("id", whole), column("author_id", whole, true), column("title", text), column("price", { kind: "decimal", precision: 8, scale: 2 }, true), column("at", { kind: "datetime", zoned: true }, true), column("data", { kind: "json" }, true)], { foreignKeys: [key("author_id", "users")] }),
-    table("users", [column("id", whole), column("name", text), column("age", whole, true), column("secret", text, true)]),
+    table("comments", [column("id", whole), column("post_id", whole), column("approved", { kind: "boolean" }, true)], {
+      foreignKeys: [key("post_id", "posts")],
+    }),
+    table(
+      "posts",
+      [
+        column("id", whole),
+        column("author_id", whole, true),
+        column("title", text),
+        column("price", { kind: "decimal", precision: 8, scale: 2 }, true),
+        column("at", { kind: "datetime", zoned: true }, true),
+        column("data", { kind: "json" }, true),
+      ],
+      { foreignKeys: [key("author_id", "users")] },
+    ),
+    table("users", [
+      column("id", whole),
+      column("name", text),
+      column("age", whole, true),
+      column("secret", text, true),
+    ]),
   ],
 };
 const YAML = `
@@ -43,9 +67,21 @@ tables:
 `;
 
 const ROWS: Record<string, (string | null)[][]> = {
-  comments: [["1", "1", "1"], ["2", "1", "0"], ["3", "2", null]],
-  posts: [["1", "1", "one", "1.50", "2024-01-01 10:00:00+00", '{"a": 1}'], ["2", "1", 'two "2"', null, null, null], ["3", null, "three", "-0.05", "2024-03-01 00:00:00.5+00", "[]"]],
-  users: [["1", "Ann", "30"], ["2", "bob", null], ["3", "Cy_d", "20"]],
+  comments: [
+    ["1", "1", "1"],
+    ["2", "1", "0"],
+    ["3", "2", null],
+  ],
+  posts: [
+    ["1", "1", "one", "1.50", "2024-01-01 10:00:00+00", '{"a": 1}'],
+    ["2", "1", 'two "2"', null, null, null],
+    ["3", null, "three", "-0.05", "2024-03-01 00:00:00.5+00", "[]"],
+  ],
+  users: [
+    ["1", "Ann", "30"],
+    ["2", "bob", null],
+    ["3", "Cy_d", "20"],
+  ],
 };
 
 describe("queries", () => {
@@ -74,12 +110,32 @@ describe("queries", () => {
 
   test.each([
     ["users { id }", [{ id: 1 }, { id: 2 }, { id: 3 }]],
-    ["users{id,name}", [{ id: 1, name: "Ann" }, { id: 2, name: "bob" }, { id: 3, name: "Cy_d" }]],
+    [
+      "users{id,name}",
+      [
+        { id: 1, name: "Ann" },
+        { id: 2, name: "bob" },
+        { id: 3, name: "Cy_d" },
+      ],
+    ],
     ["users(id = 2) { * }", [{ id: 2, name: "bob", age: null }]],
     ["users(id = 1) { n: name a: articles(limit: 1) { id } }", [{ n: "Ann", a: [{ id: 1 }] }]],
-    ["articles(id = 3) { * }", [{ id: 3, author_id: null, title: "three", price: "-0.05", published: "2024-03-01T00:00:00.500Z", data: [] }]],
+    [
+      "articles(id = 3) { * }",
+      [{ id: 3, author_id: null, title: "three", price: "-0.05", published: "2024-03-01T00:00:00.500Z", data: [] }],
+    ],
     ["articles(id = 3) { author { name } }", [{ author: null }]],
-    ["comments(id = 1) { ... }", [{ id: 1, post_id: 1, approved: true, post: { id: 1, author_id: 1, title: "one", price: "1.50", published: "2024-01-01T10:00:00Z", data: { a: 1 } } }]],
+    [
+      "comments(id = 1) { ... }",
+      [
+        {
+          id: 1,
+          post_id: 1,
+          approved: true,
+          post: { id: 1, author_id: 1, title: "one", price: "1.50", published: "2024-01-01T10:00:00Z", data: { a: 1 } },
+        },
+      ],
+    ],
     ["comments(id = 1) { * post { id } }", [{ id: 1, post_id: 1, approved: true, post: { id: 1 } }]],
     ['articles(title = "two \\"2\\"") { id }', [{ id: 2 }]],
     // Three values of truth: what is null is neither.
@@ -97,7 +153,13 @@ describe("queries", () => {
     ["users(articles.comments.approved = true AND articles.comments.approved = false) { id }", [{ id: 1 }]],
     ["articles(comments(approved = true AND id = 2)) { id }", []],
     ["users(NOT articles.id > 0) { id }", [{ id: 2 }, { id: 3 }]],
-    ["articles(author.age = 30) { id comments(approved IS NULL) { id } }", [{ id: 1, comments: [] }, { id: 2, comments: [{ id: 3 }] }]],
+    [
+      "articles(author.age = 30) { id comments(approved IS NULL) { id } }",
+      [
+        { id: 1, comments: [] },
+        { id: 2, comments: [{ id: 3 }] },
+      ],
+    ],
     ["articles(price = 1.5) { id }", [{ id: 1 }]],
     ["articles(price < 1e0) { id }", [{ id: 3 }]],
     ['articles(published >= "2024-01-01T11:00:00+01:00", order: published desc) { id }', [{ id: 3 }, { id: 1 }]],
@@ -128,11 +190,11 @@ describe("queries", () => {
     ['users(secret = "x") { id }', "unknown_field", 1, 7],
     ["users(articles.autor.id = 1) { id }", "unknown_field", 1, 16],
     ["users { name { id } }", "unknown_field", 1, 9],
-    ["users(id = \"x\") { id }", "type_mismatch", 1, 12],
+    ['users(id = "x") { id }', "type_mismatch", 1, 12],
     ["users(name = 5) { id }", "type_mismatch", 1, 14],
     ['articles(published = "yesterday") { id }', "type_mismatch", 1, 22],
     ['articles(data = "x") { id }', "type_mismatch", 1, 17],
-    ["users(id LIKE \"1%\") { id }", "type_mismatch", 1, 7],
+    ['users(id LIKE "1%") { id }', "type_mismatch", 1, 7],
     ["users { id id }", "duplicate_field", 1, 12],
     ["users(limit: 1001) { id }", "limit_exceeded", 1, 14],
     ["users { articles(limit: 101) { id } }", "limit_exceeded", 1, 25],
@@ -168,7 +230,13 @@ describe("queries", () => {
   });
 
   test("a cursor goes on where a page ended, in whatever order, also past what is null", () => {
-    for (const args of ["limit: 1", "order: age desc, limit: 1", "order: age, limit: 2", "id > 0, limit: 2", "age IS NOT NULL, order: name, limit: 1"]) {
+    for (const args of [
+      "limit: 1",
+      "order: age desc, limit: 1",
+      "order: age, limit: 2",
+      "id > 0, limit: 2",
+      "age IS NOT NULL, order: name, limit: 1",
+    ]) {
       const seen: unknown[] = [];
       let cursor: string | null = null;
       do {
@@ -185,12 +253,17 @@ describe("queries", () => {
   });
 
   test("a key sees its tables and its rows, whichever way they are reached", () => {
-    const scope: Scope = { tables: new Set(["users", "articles"]), rows: new Map([["articles", parseFilter("price > 0")]]) };
+    const scope: Scope = {
+      tables: new Set(["users", "articles"]),
+      rows: new Map([["articles", parseFilter("price > 0")]]),
+    };
     expect(rows("articles { id }", scope, "some")).toEqual([{ id: 1 }]);
     expect(rows("users(id = 1) { articles { id } }", scope, "some")).toEqual([{ articles: [{ id: 1 }] }]);
     expect(rows("users(articles.id = 2) { id }", scope, "some")).toEqual([]);
     expect(rows("users(id = 1) { ... }", scope, "some")).toMatchObject([{ articles: [{ id: 1 }] }]);
-    expect(rows("articles { ... }", scope, "some")).toEqual([expect.not.objectContaining({ comments: expect.anything() })]);
+    expect(rows("articles { ... }", scope, "some")).toEqual([
+      expect.not.objectContaining({ comments: expect.anything() }),
+    ]);
     expect(() => run("comments { id }", scope, "some")).toThrow(/not for the table/);
     expect(() => run("articles { comments { id } }", scope, "some")).toThrow(/not for the table/);
     expect(() => run("users(articles.comments.id = 1) { id }", scope, "some")).toThrow(/not for the table/);
@@ -209,10 +282,16 @@ describe("queries", () => {
     for (let id = 100; id < 1500; id++) comments?.put([id, 1 + (id % 3), id % 2]);
     for (let id = 100; id < 1500; id += 2) comments?.remove([id]);
     for (let id = 101; id < 1500; id += 4) comments?.put([id, 2, 0]);
-    expect(rows("articles(id = 2) { comments(id > 1490) { id } }")).toEqual([{ comments: [{ id: 1493 }, { id: 1495 }, { id: 1497 }].filter(({ id }) => id % 4 === 1 || id % 3 === 1) }]);
+    expect(rows("articles(id = 2) { comments(id > 1490) { id } }")).toEqual([
+      { comments: [{ id: 1493 }, { id: 1495 }, { id: 1497 }].filter(({ id }) => id % 4 === 1 || id % 3 === 1) },
+    ]);
     expect(() => run("articles { comments { id } }")).toThrow(/more than 100 in 'comments'/);
     for (let id = 100; id < 1500; id++) comments?.remove([id]);
-    expect(rows("articles { comments { id } }")).toEqual([{ comments: [{ id: 1 }, { id: 2 }] }, { comments: [{ id: 3 }] }, { comments: [] }]);
+    expect(rows("articles { comments { id } }")).toEqual([
+      { comments: [{ id: 1 }, { id: 2 }] },
+      { comments: [{ id: 3 }] },
+      { comments: [] },
+    ]);
   });
 });
 

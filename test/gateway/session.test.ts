@@ -211,13 +211,7 @@ describe.skipIf(!postgres.available)("a session", () => {
     await stuck.client.until(TYPE.readyForQuery);
     stuck.client.query("SELECT pg_sleep(20), 'lost'; COMMIT");
     await untilRunning("lost", 3);
-    const rows = await site.cluster.admin("SELECT pid FROM pg_stat_activity WHERE usename = 'app'");
-    await site.cluster.stop("kill");
-    for (const { pid } of rows as { pid: number }[]) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {}
-    }
+    await site.cluster.kill();
     const codes = await Promise.all([doubt, open, idle, stuck].map(async ({ client }) => (await client.error())?.C));
     expect(codes).toEqual(["08007", "08006", "08006", "08007"]);
     site.database.stopped();

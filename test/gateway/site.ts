@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import type { NoticeMessage } from "pg-protocol/dist/messages.js";
+
 import { credentials, SCRAM_ITERATIONS } from "../../contract/scram.ts";
 import { type CertificateFiles, selfSignedIn } from "../../gateway/certificate.ts";
 import { type Gateway, type GatewayOptions, runGateway } from "../../gateway/main.ts";
@@ -73,7 +73,7 @@ export class Site {
   async connect(
     { port }: { port: number },
     config: pg.ClientConfig = {},
-    onNotice: (notice: NoticeMessage) => void = () => {},
+    onNotice: (notice: { message?: string | undefined }) => void = () => {},
   ): Promise<pg.Client> {
     const client = new pg.Client({
       host: "127.0.0.1",

@@ -113,6 +113,31 @@ describe.skipIf(!postgres.available)("waking and sleeping", () => {
     await (await site.connect(gateway)).end();
   });
 
+  test("an agent that dies during the start: who waits is served by the next start", async () => {
+    site.starting = () => new Promise(() => {});
+    const connecting = site.connect(gateway);
+    await eventually(() => site.database.status === "booting");
+    site.starting = () => site.cluster.start();
+    site.database.stopped();
+    const client = await connecting;
+    expect((await client.query("SELECT 1 AS one")).rows).toEqual([{ one: 1 }]);
+    expect(site.database.starts).toBe(2);
+    await client.end();
+  });
+
+  test("PostgreSQL that dies as soon as it has started: who waits is served by the next start", async () => {
+    let tries = 0;
+    site.starting = async () => {
+      await site.cluster.start();
+      if (++tries === 1) await site.cluster.stop("kill");
+    };
+    const connecting = site.connect(gateway);
+    await eventually(() => site.database.heard.some((frame) => frame.kind === "lease" && frame.suspect !== null));
+    site.database.stopped();
+    await (await connecting).end();
+    expect(site.database.starts).toBe(2);
+  });
+
   test("a database that is in use is not stopped; an idle one is, and nobody sees 57P01", async () => {
     const client = await site.connect(gateway);
     expect(await site.database.stopIfIdle()).toBe("abandoned");

@@ -4,32 +4,38 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { parseLsn } from "../../postgres/lsn.ts";
-import { client, orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
+import { client, installations, orderFor, PostgresHost, scratch, until, workshopFolder } from "./postgres-host.ts";
 
 const dataDir = scratch("keeper");
+const found = await installations(workshopFolder());
 let keeper: Keeper;
-let host: PostgresHost;
 
 beforeAll(async () => {
-  host = await PostgresHost.make();
-  keeper = await runKeeper({ dataDir, listen: { host: "127.0.0.1", port: 0 }, log: (line) => console.log(line) });
+  keeper = await runKeeper({ dataDir, listen: { host: "127.0.0.1", port: 0 } });
 });
 afterAll(async () => {
-  await host?.close();
   await keeper?.close();
   rmSync(dataDir, { recursive: true, force: true });
 });
 
-describe("a writer and its keeper", () => {
+describe.each(found)("PostgreSQL $version and its keeper", (installation) => {
+  const id = `db_${installation.major}`;
+  let host: PostgresHost;
+
+  beforeAll(async () => {
+    host = await PostgresHost.make({ installation });
+  });
+  afterAll(() => host?.close());
+
   test("a new database: created, seeded, followed; a commit is on the keeper's disk when it is acknowledged", async () => {
-    const order = await orderFor("db_a", 1, [keeper]);
+    const order = await orderFor(id, 1, [keeper]);
     const started = await host.start(order);
     expect(started.rung).toBe(3);
     const sql = await client(order);
     await sql.query("CREATE TABLE t (i int)");
     await sql.query("INSERT INTO t VALUES (1)");
     const [row] = await sql.query("SELECT pg_current_wal_insert_lsn() AS lsn");
-    const status = await new KeeperClient(keeper, "db_a").status();
+    const status = await new KeeperClient(keeper, id).status();
     expect(status).toMatchObject({ promised_term: 1, writer_term: 1, timeline: 1, restorable: true });
     expect(status.following).toMatchObject({ state: "streaming", term: 1, reason: null });
     expect(parseLsn(status.flush_lsn ?? "")).toBeGreaterThanOrEqual(parseLsn(row?.lsn ?? "") - 8192n);
@@ -37,17 +43,16 @@ describe("a writer and its keeper", () => {
 
     const { clean } = await host.writers.stop(order);
     expect(clean).toBe(true);
-    const local = await host.writers.cluster("db_a").local();
-    const after = await new KeeperClient(keeper, "db_a").status();
+    const local = await host.writers.cluster(id).local();
+    const after = await new KeeperClient(keeper, id).status();
     expect(after.following.state).toBe("off");
     // The last record that the keeper has is the shutdown checkpoint: so a copy can be seen to be complete.
     expect(parseLsn(after.flush_lsn ?? "")).toBe(local?.end);
   });
 
   test("stopped and started again: the copy is complete, and nothing is fetched", async () => {
-    const order = await orderFor("db_a", 2, [keeper]);
+    const order = await orderFor(id, 2, [keeper]);
     const started = await host.start(order);
-    console.log("rung", started.rung, started.phases);
     expect(started).toMatchObject({ rung: 3, restoredBytes: 0 });
     const sql = await client(order);
     expect(await sql.query("SELECT i FROM t")).toEqual([{ i: "1" }]);
@@ -58,35 +63,33 @@ describe("a writer and its keeper", () => {
   });
 
   test("killed and started under the next term: crash recovery, on the same timeline", async () => {
-    await host.crash("db_a");
-    const order = await orderFor("db_a", 3, [keeper]);
+    await host.crash(id);
+    const order = await orderFor(id, 3, [keeper]);
     const started = await host.start(order);
-    console.log("rung", started.rung, started.phases);
     expect(started).toMatchObject({ rung: 5, restoredBytes: 0 });
     const sql = await client(order);
     expect(await sql.query("SELECT i FROM t ORDER BY i")).toEqual([{ i: "1" }, { i: "2" }]);
     await sql.query("INSERT INTO t VALUES (3)");
     sql.end();
-    expect(await new KeeperClient(keeper, "db_a").status()).toMatchObject({ writer_term: 3, timeline: 1 });
+    expect(await new KeeperClient(keeper, id).status()).toMatchObject({ writer_term: 3, timeline: 1 });
   });
 
   test("wiped and started: restored from the keeper, on a new timeline that the keeper follows", async () => {
-    await host.wipe("db_a");
-    const order = await orderFor("db_a", 4, [keeper]);
+    await host.wipe(id);
+    const order = await orderFor(id, 4, [keeper]);
     const started = await host.start(order);
-    console.log("rung", started.rung, started.phases, started.restoredBytes);
     expect(started.rung).toBe(7);
     const sql = await client(order);
     expect(await sql.query("SELECT i FROM t ORDER BY i")).toEqual([{ i: "1" }, { i: "2" }, { i: "3" }]);
     await sql.query("INSERT INTO t VALUES (4)");
     sql.end();
     await until("the keeper is on timeline 2", async () => {
-      const { timeline, writer_term } = await new KeeperClient(keeper, "db_a").status();
+      const { timeline, writer_term } = await new KeeperClient(keeper, id).status();
       return timeline === 2 && writer_term === 4;
     });
     await host.writers.stop(order);
-    rmSync(join(host.root, "clusters", "db_a"), { recursive: true });
-    const again = await orderFor("db_a", 5, [keeper]);
+    rmSync(join(host.root, "clusters", id), { recursive: true });
+    const again = await orderFor(id, 5, [keeper]);
     await host.start(again);
     const sql2 = await client(again);
     expect(await sql2.query("SELECT count(*) AS n FROM t")).toEqual([{ n: "4" }]);

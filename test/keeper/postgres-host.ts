@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { databaseAccount } from "../../agent/postgres/account.ts";
 import { findInstallations, type Installation } from "../../agent/postgres/binaries.ts";
 import { embeddedInstallation } from "../../agent/postgres/embedded.ts";
-import type { KeeperAddress } from "../../agent/postgres/keeper-client.ts";
 import { Template } from "../../agent/postgres/template.ts";
 import { type StartOrder, Writers } from "../../agent/postgres/writer.ts";
+import type { KeeperAddress } from "../../contract/writer.ts";
 import { Connection } from "../../postgres/connection.ts";
 import { scramVerifier } from "../../postgres/scram-client.ts";
 
@@ -21,28 +21,27 @@ export function scratch(name: string): string {
   return folder;
 }
 
-let shared: Promise<{ installation: Installation; template: Template; root: string }> | null = null;
-
-/** What is used when nothing else is asked for: the host's own PostgreSQL, or the package's. */
-export async function installationFor(root: string): Promise<Installation> {
-  const [own] = await findInstallations();
-  const found = own ?? (await embeddedInstallation(root));
-  if (found === null) throw new Error("there is no PostgreSQL: apt-get install postgresql, or npm ci");
-  return found;
+/** The host's own versions of PostgreSQL, and the package's. LAMPLIGHTER_POSTGRES=package leaves out the host's. */
+export async function installations(root: string): Promise<Installation[]> {
+  const own = process.env.LAMPLIGHTER_POSTGRES === "package" ? [] : await findInstallations();
+  const packaged = await embeddedInstallation(root);
+  const all = packaged === null ? own : [...own, packaged];
+  if (all.length === 0) throw new Error("there is no PostgreSQL: apt-get install postgresql, or npm ci");
+  return all;
 }
 
-/** One template per test file: it takes a second or two to make. */
-function prepared() {
-  shared ??= (async () => {
-    const root = scratch("template");
+let workshop: string | null = null;
+/** One for all hosts of a file: two of them would be in each other's way in one folder. */
+let template: Template | null = null;
+
+/** Where what is made once for all tests of a file is kept. */
+export function workshopFolder(): string {
+  if (workshop === null) {
+    const root = scratch("workshop");
     process.once("exit", () => rmSync(root, { recursive: true, force: true }));
-    const account = await databaseAccount();
-    const installation = await installationFor(root);
-    const template = new Template(root, account);
-    await template.prepare(installation);
-    return { installation, template, root };
-  })();
-  return shared;
+    workshop = root;
+  }
+  return workshop;
 }
 
 export class PostgresHost {
@@ -50,10 +49,15 @@ export class PostgresHost {
   readonly writers: Writers;
   readonly #orders = new Map<string, StartOrder>();
 
-  static async make(options: { startTimeoutMs?: number; log?: (line: string) => void } = {}): Promise<PostgresHost> {
-    const { installation, template } = await prepared();
-    const root = scratch("host");
+  static async make(
+    options: { startTimeoutMs?: number; log?: (line: string) => void; installation?: Installation } = {},
+  ): Promise<PostgresHost> {
     const account = await databaseAccount();
+    template ??= new Template(workshopFolder(), account);
+    const [first] = options.installation ? [options.installation] : await installations(workshopFolder());
+    const installation = first as Installation;
+    await template.prepare(installation);
+    const root = scratch("host");
     const { startTimeoutMs = 20_000, log = () => {} } = options;
     return new PostgresHost(root, new Writers({ root, account, installation, template, log, startTimeoutMs }));
   }
@@ -96,15 +100,16 @@ export async function orderFor(
   more: Partial<StartOrder> = {},
 ): Promise<StartOrder> {
   return {
-    ...{ database, term, profile: "L1", keepers, quorum: keepers.length === 0 ? 0 : Math.ceil(keepers.length / 2) },
+    ...{ database, term, served_term: term - 1, profile: "L1", keepers: [...keepers] },
+    quorum: Math.ceil(keepers.length / 2),
     naming: { name: "shop", owner: { role: "shop_owner", verifier: await verifier() } },
-    ...{ replicationPassword: "of the keepers", listen: { host: "127.0.0.1", port: await freePort() } },
+    ...{ replication_password: "of the keepers", listen: { host: "127.0.0.1", port: await freePort() } },
     ...more,
   };
 }
 
 let kept: Promise<string> | null = null;
-const verifier = (): Promise<string> => {
+export const verifier = (): Promise<string> => {
   kept ??= scramVerifier(PASSWORD);
   return kept;
 };

@@ -1,7 +1,10 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, test } from "vitest";
 import { newId } from "../../contract/id.ts";
+import { CLUSTER_SHARD } from "../../objects/projection.ts";
+import { remote } from "../../objects/remote.ts";
 import { ROOT } from "../../src/access.ts";
 import type { Received } from "../webhook-receiver.ts";
 import { Endpoint, eventOf, mutation, SECRET, until } from "./webhook-endpoint.ts";
@@ -226,13 +229,46 @@ describe("what goes wrong", () => {
   test("an attempt without the key of its secret fails, and says so", async () => {
     const endpoint = await Endpoint.make();
     await runInDurableObject(endpoint.stub, (_, { storage }) =>
-      storage.sql.exec("UPDATE webhook SET secrets = replace(secrets, 'test.', 'lost.')"),
+      storage.sql.exec(
+        "UPDATE webhook SET secrets = replace(secrets, ?, 'lampseal1.lost.')",
+        `lampseal1.${env.SECRET_KEYS?.split(":")[0]}.`,
+      ),
     );
     await endpoint.object.enqueue([eventOf(deployment(), 1)]);
     await until(async () => (await endpoint.attempts()).length === 1, "attempt");
     expect((await endpoint.attempts())[0]?.error).toMatch(/key lost/);
     expect(await endpoint.received()).toEqual([]);
   });
+});
+
+test("the lists learn how many deliveries there are of each status", async () => {
+  const index = remote(env.INDEX, CLUSTER_SHARD);
+  const counted = async () =>
+    Object.fromEntries(
+      (await index.census()).tallies.filter(({ kind }) => kind === "webhook").map(({ word, count }) => [word, count]),
+    );
+  const tell = async (endpoint: Endpoint) => {
+    await runInDurableObject(endpoint.stub, (_, { storage }) =>
+      storage.sql.exec("UPDATE timer SET due_at = 1 WHERE name = 'tally'"),
+    );
+    await runDurableObjectAlarm(endpoint.stub);
+  };
+  const before = await counted();
+  const endpoint = await Endpoint.make({}, { status: 204 }, { status: 500 });
+  const id = deployment();
+  await endpoint.object.enqueue([eventOf(id, 1), eventOf(id, 2), eventOf(id, 3)]);
+  await until(async () => (await endpoint.attempts()).length === 2, "one delivered, one failed");
+  await tell(endpoint);
+  const since = (now: Record<string, number>, word: string) => (now[word] ?? 0) - (before[word] ?? 0);
+  await until(async () => since(await counted(), "pending") === 2, "two wait");
+  expect(since(await counted(), "delivered")).toBe(1);
+  await runInDurableObject(endpoint.stub, (_, { storage }) =>
+    storage.sql.exec("UPDATE event SET status = 'dead', due_at = NULL WHERE status = 'pending'"),
+  );
+  await endpoint.object.ping(mutation(), ROOT);
+  await tell(endpoint);
+  await until(async () => since(await counted(), "dead") === 3, "given up, the failed ping with them");
+  expect(since(await counted(), "pending")).toBe(0);
 });
 
 describe("asked for", () => {

@@ -172,7 +172,12 @@ export const TokenCreated = z.object({
   id: z.string(),
   name: z.string(),
   token: z.string(),
+  token_prefix: z.string(),
   scopes: z.array(z.string()),
+  namespaces: z.array(z.string()),
+  created_at: z.string(),
+  expire_at: maybe(z.string()),
+  message: z.string(),
 });
 export const User = z.object({
   id: z.string(),
@@ -182,7 +187,60 @@ export const User = z.object({
   status: z.string(),
   login_at: maybe(z.string()),
 });
-export const Webhook = z.object({ id: z.string(), url: z.string(), events: z.array(z.string()) });
+export const Webhook = z.object({
+  id: z.string(),
+  url: z.string(),
+  events: z.array(z.string()),
+  created_at: z.string(),
+  revoked_at: maybe(z.string()),
+});
+export const WebhookCreated = z.object({
+  id: z.string(),
+  url: z.string(),
+  events: z.array(z.string()),
+  secret: z.string(),
+  created_at: z.string(),
+  message: z.string(),
+});
+export const WebhookEvent = z.object({
+  id: z.string(),
+  kind: z.string(),
+  payload: z.string(),
+  status: z.enum(["pending", "delivered", "dead"]),
+  attempts: z.int(),
+  next_attempt_at: maybe(z.string()),
+  last_error: maybe(z.string()),
+  created_at: z.string(),
+});
+export const VolumeCreated = z.object({
+  id: z.string(),
+  created_at: z.string(),
+  namespace: z.string(),
+  name: z.string(),
+  backend_type: z.string(),
+});
+export const Volume = VolumeCreated.extend({
+  updated_at: maybe(z.string()),
+  size: maybe(z.string()),
+  host_path: maybe(z.string()),
+  labels: maybe(map),
+});
+export const AuditEntry = z.object({
+  id: z.string(),
+  timestamp: z.iso.datetime(),
+  user_id: z.string(),
+  action: z.string(),
+  target_type: z.enum(["deployment", "secret", "config", "volume", "namespace", "token", "webhook"]),
+  target_name: z.string(),
+  namespace: maybe(z.string()),
+});
+/** What the command line prints of an error: the title and the status, then each violation, or else the detail. */
+export const Problem = z.object({
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  violations: z.array(z.object({ property_path: z.string(), message: z.string(), code: z.string() })),
+});
 export const Node = z.object({
   hostname: z.string(),
   os: z.string(),

@@ -1,0 +1,173 @@
+// Two writers of one database: whatever becomes of the older one, it acknowledges nothing and serves nobody after its lease.
+import { rmSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
+import { thisMoment } from "../../agent/postgres/lease.ts";
+import { processesOf } from "../../agent/postgres/postmaster.ts";
+import { watchdogOf } from "../../agent/postgres/watchdog.ts";
+import { signal } from "../../agent/process/pid.ts";
+import { type Keeper, runKeeper } from "../../keeper/main.ts";
+import { Commits, makeTable, missingRows } from "./commits.ts";
+import { client, orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
+
+const dataDir = scratch("keeper");
+let keeper: Keeper;
+let a: PostgresHost;
+let b: PostgresHost;
+
+beforeAll(async () => {
+  [a, b] = await Promise.all([PostgresHost.make(), PostgresHost.make()]);
+  keeper = await runKeeper({ dataDir, listen: { host: "127.0.0.1", port: 0 } });
+});
+afterAll(async () => {
+  await a?.close();
+  await b?.close();
+  await keeper?.close();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+/** Of what is granted, two seconds are for ending the writer. */
+const TTL_MS = 3_000;
+const CLIENTS = 3;
+
+const processesAt = (host: PostgresHost, database: string) => processesOf(host.writers.cluster(database).pgdata);
+
+function signalAll(pids: readonly number[], name: NodeJS.Signals): void {
+  for (const pid of pids) signal(pid, name);
+}
+
+describe("a host that was paused while another took over", () => {
+  test("a paused writer is let go on: it takes no commit any more, and the watchdog ends it", async () => {
+    const first = await orderFor("db_paused", 1, [keeper]);
+    await a.writers.renew("db_paused", 1, { sent: thisMoment(), ttlMs: 20_000 });
+    await a.start(first);
+    await makeTable(first);
+    const commits = new Commits();
+    await commits.begin(first, CLIENTS);
+    await until("commits are acknowledged", async () => commits.acknowledged.size > 20);
+
+    await a.writers.renew("db_paused", 1, { sent: thisMoment(), ttlMs: TTL_MS });
+    const watchdog = await watchdogOf(a.root);
+    const paused = [watchdog?.pid ?? 0, ...processesAt(a, "db_paused")];
+    expect(paused.length).toBeGreaterThan(6);
+    signalAll(paused, "SIGSTOP");
+    onTestFinished(() => {
+      signalAll(processesAt(a, "db_paused"), "SIGKILL");
+      signalAll(paused.slice(0, 1), "SIGCONT");
+    });
+    // What was on its way from before is there.
+    await sleep(100);
+    const before = new Set(commits.acknowledged);
+
+    const second = await orderFor("db_paused", 2, [keeper]);
+    const started = await b.start(second);
+    expect(started.rung).toBe(7);
+    expect(await missingRows(second, before)).toEqual([]);
+    await sleep(TTL_MS);
+
+    // PostgreSQL first, so that it has some time before the watchdog sees that the lease is over.
+    signalAll(paused.slice(1), "SIGCONT");
+    await sleep(400);
+    signalAll(paused.slice(0, 1), "SIGCONT");
+    await until("the old writer is gone", async () => processesAt(a, "db_paused").length === 0);
+    await commits.end();
+    // The answer to a commit that the keeper had before it promised may have been cut off by the pause: one for each client.
+    expect(commits.acknowledged.size - before.size).toBeLessThanOrEqual(CLIENTS);
+    expect(await missingRows(second, commits.acknowledged)).toEqual([]);
+
+    // The copy that was left behind is known to be old, also by its own host.
+    const { clean } = await b.writers.stop(second);
+    expect(clean).toBe(true);
+    const third = await orderFor("db_paused", 3, [keeper]);
+    const again = await a.start(third);
+    expect(again).toMatchObject({ rung: 7 });
+    expect(again.why).toContain("it was last written under term 1");
+    expect(await missingRows(third, before)).toEqual([]);
+  });
+
+  test("only PostgreSQL is paused: it is ended while it is, before its lease is over", async () => {
+    const order = await orderFor("db_stopped", 1, [keeper]);
+    await a.start(order);
+    const sent = thisMoment();
+    await a.writers.renew("db_stopped", 1, { sent, ttlMs: TTL_MS });
+    signalAll(processesAt(a, "db_stopped"), "SIGSTOP");
+    await until("it is gone", async () => processesAt(a, "db_stopped").length === 0);
+    expect(thisMoment().monotonic - sent.monotonic).toBeLessThan(TTL_MS);
+    expect(thisMoment().monotonic - sent.monotonic).toBeGreaterThan(TTL_MS - 2_001);
+  });
+
+  test("a start where a paused writer of an older term is left does not wait for it", async () => {
+    const order = await orderFor("db_left", 1, [keeper]);
+    await a.start(order);
+    signalAll(processesAt(a, "db_left"), "SIGSTOP");
+    const at = performance.now();
+    const next = await orderFor("db_left", 2, [keeper]);
+    expect(await a.start(next)).toMatchObject({ rung: 5 });
+    expect(performance.now() - at).toBeLessThan(5_000);
+  });
+});
+
+describe("the writer's lease", () => {
+  test("renewed, it runs; not renewed, it has ended when the lease has, and says so", async () => {
+    const order = await orderFor("db_lease", 1, [keeper]);
+    await a.writers.renew("db_lease", 1, { sent: thisMoment(), ttlMs: 20_000 });
+    const { ended } = await a.start(order);
+    const until2 = thisMoment().monotonic + 3_000;
+    let sent = thisMoment();
+    while (thisMoment().monotonic < until2) {
+      sent = thisMoment();
+      await a.writers.renew("db_lease", 1, { sent, ttlMs: TTL_MS });
+      await sleep(300);
+    }
+    const sql = await client(order);
+    expect(await sql.query("SELECT 1 AS one")).toEqual([{ one: "1" }]);
+    // A lower term's renewal, late, changes nothing; neither does one of a term that does not run.
+    await a.writers.renew("db_lease", 2, { sent: thisMoment(), ttlMs: 60_000 });
+    await ended;
+    expect(thisMoment().monotonic - sent.monotonic).toBeLessThan(TTL_MS);
+    await expect(sql.query("SELECT 1")).rejects.toThrow();
+    expect(processesAt(a, "db_lease")).toEqual([]);
+  });
+
+  test("nothing is opened once it is over", async () => {
+    const order = await orderFor("db_late", 1, [keeper]);
+    const { monotonic, wall } = thisMoment();
+    await a.writers.renew("db_late", 1, {
+      sent: { monotonic: monotonic - 10_000, wall: wall - 10_000 },
+      ttlMs: TTL_MS,
+    });
+    await expect(a.start(order)).rejects.toMatchObject({ code: "lease_over" });
+    expect(processesAt(a, "db_late")).toEqual([]);
+  });
+});
+
+describe("lower terms", () => {
+  test("are refused by the keeper, on disk: also after it was started again", async () => {
+    const kept = new KeeperClient(keeper, "db_low");
+    await kept.promise(5);
+    await keeper.close();
+    keeper = await runKeeper({ dataDir, listen: { host: "127.0.0.1", port: Number(new URL(keeper.url).port) } });
+    const writer = { host: "127.0.0.1", port: 1, user: "u", password: "p", tls: "off", anew: false } as const;
+    for (const ask of [
+      () => kept.promise(4),
+      () => kept.follow({ ...writer, term: 4 }),
+      () => kept.release(4),
+      () => kept.forget(4),
+    ])
+      await expect(ask()).rejects.toMatchObject({ code: "stale_term" });
+    expect(await kept.status()).toMatchObject({ promised_term: 5, following: { state: "off" } });
+  });
+
+  test("are refused by the agent, whose fence outlives it; and by it for a keeper that has promised more", async () => {
+    const order = await orderFor("db_fence", 3, [keeper], { served_term: 0 });
+    await a.start(order);
+    const old = { ...order, term: 2 };
+    await expect(a.start(old)).rejects.toMatchObject({ code: "stale_term" });
+    await expect(a.writers.stop(old)).rejects.toMatchObject({ code: "stale_term" });
+    expect(processesAt(a, "db_fence").length).toBeGreaterThan(0);
+    // Another host that has never heard of it learns it from the keeper.
+    await expect(b.start(old)).rejects.toMatchObject({ code: "stale_term" });
+    expect(processesAt(b, "db_fence")).toEqual([]);
+  });
+});

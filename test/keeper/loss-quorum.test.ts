@@ -1,0 +1,18 @@
+import { afterAll, beforeAll, test } from "vitest";
+import { LossRounds, ROUNDS } from "./loss-rounds.ts";
+
+const COUNT = Math.ceil(ROUNDS * 0.4);
+let rounds: LossRounds;
+
+beforeAll(async () => {
+  rounds = await LossRounds.make(3, 2);
+});
+afterAll(() => rounds?.close());
+
+test(
+  `${COUNT} rounds of a fault under concurrent commits, three keepers of whom two acknowledge: every acknowledged commit is there`,
+  {
+    timeout: 60_000 + COUNT * 20_000,
+  },
+  () => rounds.run(COUNT),
+);
