@@ -57,5 +57,7 @@ const BY_CODE: Record<string, SourceErrorCode> = {
 export function sourceFailure(error: unknown, otherwise: SourceErrorCode): SourceFailure {
   if (error instanceof SourceFailure) return error;
   const { code, message } = error as { code?: string; message?: string };
+  // pg has no code for it.
+  if (message?.includes("does not support SSL")) return new SourceFailure("tls_failed", message, error);
   return new SourceFailure(BY_CODE[code ?? ""] ?? otherwise, message ?? String(error), error);
 }

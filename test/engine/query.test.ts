@@ -29,7 +29,7 @@ const key = (column: string, target: string) => ({
   cascades: false,
 });
 
-export const SCHEMA: SourceSchema = {
+const SCHEMA: SourceSchema = {
   ...{ kind: "mysql", version: "test", name: "blog", findings: [] },
   tables: [
     table("comments", [column("id", whole), column("post_id", whole), column("approved", { kind: "boolean" }, true)], {

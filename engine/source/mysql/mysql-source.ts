@@ -81,7 +81,7 @@ export class MysqlSource implements Source {
           else {
             if (step.redefined) transactions.layouts = await layoutsOf(aside, this.#shape);
             const held = sink.apply(step.transaction);
-            if (held) await held;
+            if (held !== undefined) await held;
             if (step.redefined) await sink.redefined();
           }
         }
@@ -146,7 +146,7 @@ export class MysqlSource implements Source {
 }
 
 /** What a binary log must be for its rows to be followed, and the statement that makes it so. */
-async function whyNotFollowed(connection: Connection): Promise<SourceFailure | null> {
+export async function whyNotFollowed(connection: Connection): Promise<SourceFailure | null> {
   const [rows] = await connection.query<RowDataPacket[]>(
     "SHOW VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image')",
   );

@@ -154,7 +154,7 @@ export class PostgresSource implements Source {
           if (transaction === null) continue;
           last = (transaction.position as PostgresPosition).lsn;
           const held = sink.apply(transaction);
-          if (held) await held;
+          if (held !== undefined) await held;
         }
       }
     } catch (error) {
@@ -228,12 +228,8 @@ function namesOf({ sync, instance }: PostgresOptions): { slot: string; publicati
   return { slot: sync.slot ?? name, publication: sync.publication ?? name };
 }
 
-/** What logical replication needs, and the statement that makes it so. The publication is made here, where the user may. */
-async function whyNotFollowed(
-  client: pg.Client,
-  { shape, source }: PostgresOptions,
-  publication: string,
-): Promise<SourceFailure | null> {
+/** What logical replication needs of a server and a user, and the statement that makes it so; null: all is there. */
+export async function readiness(client: pg.Client, user: string): Promise<SourceFailure | null> {
   const { rows } = await client.query(
     "SELECT current_setting('wal_level') AS level, current_setting('max_replication_slots')::int AS slots, (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may",
   );
@@ -248,7 +244,17 @@ async function whyNotFollowed(
       "slot_limit",
       "max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, then restart",
     );
-  if (!may) return new SourceFailure("repl_grant_missing", `ALTER ROLE ${identifier(source.user)} REPLICATION`);
+  return may ? null : new SourceFailure("repl_grant_missing", `ALTER ROLE ${identifier(user)} REPLICATION`);
+}
+
+/** The publication is made here, where the user may; else the statement is in what is answered. */
+async function whyNotFollowed(
+  client: pg.Client,
+  { shape, source }: PostgresOptions,
+  publication: string,
+): Promise<SourceFailure | null> {
+  const unready = await readiness(client, source.user);
+  if (unready !== null) return unready;
   // A table without an identity would refuse updates of its own users once it is published: such are read as a whole.
   const wanted = shape.tables.filter(({ wholeTable }) => wholeTable === null).map((table) => table.source);
   const named = (table: string) => `${identifier(shape.schema)}.${identifier(table)}`;
