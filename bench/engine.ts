@@ -131,7 +131,7 @@ async function loading(
     source: SourceConnection.parse(connection),
     shape,
     sync: SyncSettings.parse({ mode: "poll" }),
-    instance: "bench",
+    ...{ instance: "bench", generation: 0, keepsSlot: false },
     createStore,
   };
   const source = await openSource(options, () => {});

@@ -50,11 +50,6 @@ export const SyncSettings = z.object({
     .regex(/^[a-z_][a-z0-9_]{0,62}$/)
     .nullable()
     .default(null),
-  slot: z
-    .string()
-    .regex(/^[a-z0-9_]{1,63}$/)
-    .nullable()
-    .default(null),
 });
 export type SyncSettings = z.infer<typeof SyncSettings>;
 
@@ -89,6 +84,8 @@ export type EngineSize = z.infer<typeof EngineSize>;
 
 export const EngineSettings = z.object({
   instance: z.string().regex(/^[a-z0-9_-]{1,40}$/),
+  /** Of the workload. Two engines of one instance, as during a rollout, differ in it. */
+  generation: z.int().nonnegative().default(0),
   source: SourceConnection,
   sync: SyncSettings.prefault({}),
   listen: z.object({ host: z.string().default("127.0.0.1"), port: z.int().min(0).max(65_535) }),

@@ -65,7 +65,10 @@ export async function startEngine(engine: Engine, settings: EngineSettings, buil
     safetyNet: shape.sync.safetyNet ?? settings.sync.safetyNet,
   };
   const source = await openSource(
-    { source: settings.source, shape, sync, instance: settings.instance, createStore: engine.createStore },
+    {
+      ...{ source: settings.source, shape, sync, instance: settings.instance, generation: settings.generation },
+      ...{ keepsSlot: settings.checkpoint !== null, createStore: engine.createStore },
+    },
     log,
   );
   if (settings.checkpoint !== null) await mkdir(settings.checkpoint.folder, { recursive: true, mode: 0o700 });

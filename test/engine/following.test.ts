@@ -157,6 +157,68 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       expect(((await own.ask("users(age = 9) { id }")).body as unknown[]).length).toBe(2);
     });
 
+    test("never shows half of a transaction", async () => {
+      await users();
+      await source.run(
+        "CREATE TABLE posts (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, amount INTEGER NOT NULL, FOREIGN KEY (user_id) REFERENCES users (id))",
+        "INSERT INTO posts VALUES (1, 1, 100), (2, 2, 0)",
+      );
+      const own = await start();
+      await own.serving();
+      const asked = (async () => {
+        const sums = new Set<number>();
+        for (let i = 0; i < 400; i++) {
+          const { body } = await own.ask("users { age posts { amount } }");
+          for (const each of [(body as { posts: { amount: number }[] }[]).flatMap(({ posts }) => posts)])
+            sums.add(each.reduce((sum, { amount }) => sum + amount, 0));
+        }
+        return [...sums];
+      })();
+      for (let i = 0; i < 150; i++)
+        await source.run(
+          "BEGIN",
+          "UPDATE posts SET amount = amount - 1 WHERE id = 1",
+          `UPDATE users SET age = ${i} WHERE id = 1`,
+          "UPDATE posts SET amount = amount + 1 WHERE id = 2",
+          "COMMIT",
+        );
+      expect(await asked).toEqual([100]);
+      expect(await all(own)).toEqual(await rows());
+    });
+
+    test("reads everything again when it is asked to, while rows go on changing", async () => {
+      await users();
+      const own = await start();
+      await own.serving();
+      for (let i = 0; i < 60; i++) {
+        if (i % 15 === 0) expect((await own.act("/reload")).status).toBe(202);
+        await source.run(
+          `INSERT INTO users VALUES (${10 + i}, 'n${i}', ${i})`,
+          `UPDATE users SET age = ${i} WHERE id = 1`,
+          ...(i % 7 === 0 ? [`DELETE FROM users WHERE id = ${10 + i}`] : []),
+        );
+      }
+      expect(await all(own)).toEqual(await rows());
+    });
+
+    test.runIf(dialect === "postgres")(
+      "leaves no slot at its source, except beside a checkpoint or when it is killed; then the next one takes it away",
+      async () => {
+        await users();
+        const slots = async () => Number((await source.ask("SELECT count(*) AS n FROM pg_replication_slots"))[0]?.n);
+        const before = await slots();
+        const own = await start();
+        await own.serving();
+        expect(await slots()).toBe(before + 1);
+        await own.stop("SIGKILL");
+        own.start();
+        await own.serving();
+        expect(await slots()).toBe(before + 1);
+        await own.stop();
+        expect(await slots()).toBe(before);
+      },
+    );
+
     test("may be polled", async () => {
       await users();
       const own = await start({ sync: { mode: "poll", interval: 0.2 } });

@@ -295,6 +295,43 @@ describe("queries", () => {
   });
 });
 
+test("a table with a filter keeps the rows that meet it, as they come, change and go", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lamplighter-query-"));
+  try {
+    const composed = composeShape(
+      SCHEMA,
+      "version: 1\ntables:\n  - name: users\n    columns: [id, name]\n    where: age >= 18 AND name NOT LIKE '%!' OR age IN (5, 6)",
+    );
+    if ("problems" in composed) throw new Error(JSON.stringify(composed.problems));
+    const engine = (await import((await buildEngine(composed.shape, folder)).path)) as Engine;
+    const store = engine.createStore();
+    const [users] = store.tables as [Store["tables"][number]];
+    // id, name, age
+    for (const row of [
+      ["1", "a", "18"],
+      ["2", "b", "17"],
+      ["3", "c!", "20"],
+      ["4", "d", null],
+      ["5", "e!", "5"],
+    ])
+      users.append(users.read(row));
+    users.finish();
+    const queries = new Queries(engine.shape);
+    const ids = () =>
+      (JSON.parse(queries.run(store, "users { id }", EVERYTHING, "").json) as { id: number }[]).map(({ id }) => id);
+    expect(ids()).toEqual([1, 5]);
+    users.put([2, "b", 18]);
+    users.put([1, "a", 17]);
+    users.put([6, "f", 1]);
+    users.put([7, "g", 6]);
+    expect(users.remove([4, "d", null])).toBe(false);
+    expect([ids(), users.live]).toEqual([[2, 5, 7], 3]);
+    expect(() => queries.run(store, "users(age = 5) { id }", EVERYTHING, "")).toThrow(/no field 'age'/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test.each([
   ["a%b%c", "aXbYbZc", true],
   ["a%b%c", "aXbYbZ", false],

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type pg from "pg";
 import type { SourceConnection, SyncMode, SyncSettings } from "../../../contract/engine.ts";
 import type { SourceSchema } from "../../../contract/source-schema.ts";
@@ -18,6 +19,9 @@ export type PostgresOptions = {
   shape: Shape;
   sync: SyncSettings;
   instance: string;
+  generation: number;
+  /** The slot outlives the engine, which goes on from it. */
+  keepsSlot: boolean;
   createStore: () => Store;
 };
 
@@ -89,8 +93,8 @@ export class PostgresSource implements Source {
     replication: pg.Client,
     lasting: boolean,
   ): Promise<{ snapshot: string; position: PostgresPosition }> {
-    const name = lasting ? this.#slot : `${this.#slot.slice(0, 40)}_reload_${process.pid}_${Date.now() % 1e6}`;
-    if (lasting) await this.#dropSlot();
+    const name = lasting ? this.#slot : `${this.#slot.slice(0, 40)}_reload_${randomInt(1e9)}`;
+    if (lasting) await this.#dropOldSlots();
     const { rows } = await replication.query(
       `CREATE_REPLICATION_SLOT ${identifier(name)} ${lasting ? "" : "TEMPORARY"} LOGICAL pgoutput EXPORT_SNAPSHOT`,
     );
@@ -100,6 +104,12 @@ export class PostgresSource implements Source {
       throw new SourceFailure("initial_load_failed", "the source does not say where its snapshot is");
     if (lasting) this.#forgotten = position.lsn;
     return { snapshot: row.snapshot_name, position };
+  }
+
+  /** Its own of before, and those of engines of this instance that are gone. */
+  async #dropOldSlots(): Promise<void> {
+    await this.#dropSlot();
+    await this.#ask((client) => dropSlots(client, nameOf(this.#options.instance))).catch(() => {});
   }
 
   async #dropSlot(): Promise<void> {
@@ -204,7 +214,9 @@ export class PostgresSource implements Source {
     });
   }
 
+  /** What nobody will read makes the source keep its log for ever: the slot goes with the engine, unless there is a checkpoint to go on from. */
   async close(): Promise<void> {
+    if (this.mode === "logical" && !this.#options.keepsSlot) await this.#dropSlot().catch(() => {});
     const aside = this.#aside;
     this.#aside = null;
     if (aside !== null) await aside.then((client) => client.end()).catch(() => {});
@@ -223,9 +235,33 @@ export class PostgresSource implements Source {
   }
 }
 
-function namesOf({ sync, instance }: PostgresOptions): { slot: string; publication: string } {
-  const name = `lamplighter_${instance.replace(/[^a-z0-9_]/g, "_")}`.slice(0, 63);
-  return { slot: sync.slot ?? name, publication: sync.publication ?? name };
+/** Those that nobody reads from. */
+function dropSlots(client: pg.Client, name: string): Promise<unknown> {
+  return client.query(
+    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name ~ ('^' || $1 || '_g[0-9]+$') AND NOT active",
+    [name],
+  );
+}
+
+/** Takes away what engines of an instance have left at a source. */
+export async function releasePostgres(source: SourceConnection, instance: string): Promise<void> {
+  const client = await connectPostgres(source);
+  try {
+    await dropSlots(client, nameOf(instance));
+    await client.query(`DROP PUBLICATION IF EXISTS ${identifier(nameOf(instance))}`);
+  } catch (error) {
+    throw sourceFailure(error, "stream_disconnected");
+  } finally {
+    client.end().catch(() => {});
+  }
+}
+
+/** Of an instance: its publication, and what the slots of its engines begin with. */
+export const nameOf = (instance: string): string => `lamplighter_${instance.replace(/[^a-z0-9_]/g, "_")}`.slice(0, 50);
+
+function namesOf({ sync, instance, generation }: PostgresOptions): { slot: string; publication: string } {
+  const name = nameOf(instance);
+  return { slot: `${name}_g${generation}`, publication: sync.publication ?? name };
 }
 
 /** What logical replication needs of a server and a user, and the statement that makes it so; null: all is there. */
