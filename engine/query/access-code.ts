@@ -9,6 +9,8 @@ export type Access = {
   code: string;
   /** Rows come in the order that is asked for. */
   inOrder: boolean;
+  /** Once they are gone through from the last to the first. */
+  backwards: boolean;
 };
 
 /** By an index whose values the query says; else by one that has the range or the order that it wants; else all rows, in the order of the key. */
@@ -32,13 +34,16 @@ export function rootAccess(shape: ShapeCode, conditions: ConditionCode, list: Li
     const rest = columns.filter((place) => !shape.shape.tables[table]?.key.includes(place));
     const copies = goesOn ? rest.map((place) => column(place).copy(t, "1", t, "0", column(place))) : [];
     const code = `${probes.join(" ")} ${conditions.range(table, found)} ${copies.join(" ")} ${goesOn ? GO_ON : ""}`;
-    return { code, inOrder: isByKey };
+    return { code, inOrder: isByKey, backwards: false };
   }
+  const picked = after === null ? pickedByKey(shape, list) : null;
+  if (picked !== null) return { code: picked, inOrder: isByKey, backwards: false };
   const [first, second] = order;
   const isSingle = (at: number) =>
     plans[at]?.columns.length === 1 && !hasOwnOrder(column(plans[at]?.columns[0] as number));
   const wanted = (place: number) => plans.findIndex(({ columns }, at) => isSingle(at) && columns[0] === place);
-  const byOrder = first !== undefined && second === undefined && !first.descending ? wanted(first.column) : -1;
+  const byOrder = first !== undefined && second === undefined ? wanted(first.column) : -1;
+  const backwards = byOrder >= 0 && first?.descending === true;
   const bounded = isByKey ? (isSingle(0) ? 0 : -1) : bounds.map((each) => wanted(each.column)).find((at) => at >= 0);
   const chosen = byOrder >= 0 ? byOrder : (bounded ?? -1);
   const inOrder = isByKey || byOrder >= 0;
@@ -51,12 +56,27 @@ export function rootAccess(shape: ShapeCode, conditions: ConditionCode, list: Li
   const code = `const index = ${t}.i${index}; let b = 0, i = 0, lastBlock = index.blocks.length, lastOffset = 0;
   ${low === undefined ? "" : `{ ${seek(low.value, false)} b = index.block; i = index.offset; }`}
   ${high === undefined ? "" : `{ ${seek(high.value, true)} lastBlock = index.block; lastOffset = index.offset; }`}
-  ${inOrder && after !== null ? GO_ON : ""}`;
-  return { code, inOrder };
+  ${inOrder && after !== null ? (backwards ? GO_BACK : GO_ON) : ""}`;
+  return { code, inOrder, backwards };
 }
 
 const GO_ON = `index.seek(1, index.compare, true);
   if (index.block > b || (index.block === b && index.offset > i)) { b = index.block; i = index.offset; }`;
+
+const GO_BACK = `index.seek(1, index.compare, false);
+  if (index.block < lastBlock || (index.block === lastBlock && index.offset < lastOffset)) { lastBlock = index.block; lastOffset = index.offset; }`;
+
+/** Statements for `key IN (…)`: an index of those rows alone, in the order of the key; null where the query does not say that. */
+function pickedByKey(shape: ShapeCode, { table, where }: List): string | null {
+  const [place, further] = shape.shape.tables[table]?.key ?? [];
+  const check = partsOf(where).find((each) => each.kind === "in" && each.column === place);
+  if (place === undefined || further !== undefined || check?.kind !== "in") return null;
+  const t = `t${table}`;
+  return `const picked = new Set();
+  for (const each of P[${check.values}]) { ${probe(t, shape.column(table, place), "each")} const r = ${t}.i0.find(0, ${t}.q0); if (r >= 0) picked.add(r); }
+  const index = { blocks: [Int32Array.from(picked).sort(${t}.i0.compare)], counts: [picked.size] };
+  let b = 0, i = 0; const lastBlock = 1, lastOffset = 0;`;
+}
 
 /** Enumerations are ordered by their text here; decimals as text, JSON and bytes are not looked for by range. */
 const hasOwnOrder = ({ type, isScaled }: ColumnCode): boolean =>
@@ -71,9 +91,11 @@ function probe(t: string, column: ColumnCode, value: string, clamped = false): s
 
 type Bound = { column: number; operator: Operator; value: number };
 
-/** Conditions that all rows must meet, of one column each. */
-function boundsOf(check: Check | null): Bound[] {
+/** Conditions that all rows must meet. */
+function partsOf(check: Check | null): Check[] {
   if (check === null) return [];
-  if (check.kind === "and") return check.parts.flatMap(boundsOf);
-  return check.kind === "compare" && check.operator !== "!=" ? [check] : [];
+  return check.kind === "and" ? check.parts.flatMap(partsOf) : [check];
 }
+
+const boundsOf = (check: Check | null): Bound[] =>
+  partsOf(check).filter((each) => each.kind === "compare" && each.operator !== "!=") as Bound[];

@@ -148,6 +148,20 @@ export const loop = (body: string): string => `const { blocks, counts } = index;
     }
   }`;
 
+/** The same from the last row to the first. */
+export const loopBack = (body: string): string => `const { blocks, counts } = index;
+  scan: for (let z = Math.min(lastBlock, blocks.length), k = z === blocks.length ? 0 : lastOffset; ; ) {
+    if (k === 0) {
+      if (z <= b) break;
+      k = counts[--z];
+      continue;
+    }
+    if (z < b || (z === b && k <= i)) break;
+    const r = blocks[z][--k];
+    if (--X.fuel === 0) X.refuel();
+    ${body}
+  }`;
+
 /** An expression for a constant. */
 export function constantCode(value: unknown): string {
   if (typeof value === "bigint") return `${value}n`;

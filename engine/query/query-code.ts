@@ -1,6 +1,6 @@
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
 import { rootAccess } from "./access-code.ts";
-import { ConditionCode, loop, type ShapeCode } from "./condition-code.ts";
+import { ConditionCode, loop, loopBack, type ShapeCode } from "./condition-code.ts";
 import type { Field, List, Plan } from "./plan.ts";
 
 /**
@@ -89,7 +89,8 @@ return (store, parameters, spent) => {
   ${list.after === null ? "" : this.#cursor(list, list.after)}
   let out = "", left = ${limit}, skip = ${list.offset === null ? 0 : `P[${list.offset}]`};
   ${via === null ? access?.code : `${this.#conditions.probe(via, "row", 'return "[]";')} ${this.#conditions.range(table, this.#conditions.index(via))}`}`;
-    if (!isOrdered) return `${start}\n  ${loop(body)}\n  return "[" + out + "]";\n`;
+    if (!isOrdered)
+      return `${start}\n  ${access?.backwards ? loopBack(body) : loop(body)}\n  return "[" + out + "]";\n`;
     return `${start}
   const order = (a, b) => ${this.#order(list)};
   const found = [], wanted = skip + left + 1, most = Math.max(4096, 2 * wanted);
@@ -121,7 +122,8 @@ return (store, parameters, spent) => {
       const code = this.#shape.column(table, column).compare(t, "a", "b");
       return descending ? `-${code}` : code;
     });
-    return `${parts.join(" || ")} || ${t}.i0.compare(a, b)`;
+    // Rows that are the same in this go the way of its last field, so that an index can be gone through backwards.
+    return `${parts.join(" || ")} || ${order.at(-1)?.descending ? "-" : ""}${t}.i0.compare(a, b)`;
   }
 
   #where({ table, where }: List): string {

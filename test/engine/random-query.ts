@@ -88,7 +88,7 @@ export async function answerOf(
   const nulls = (descending: boolean) => (dialect === "mysql" ? "" : descending ? " NULLS LAST" : " NULLS FIRST");
   const order = [
     ...list.order.map(({ column, descending }) => `t.${column.name}${descending ? " DESC" : ""}${nulls(descending)}`),
-    ...table.key.map((key) => `t.${key}`),
+    ...table.key.map((key) => `t.${key}${list.order.at(-1)?.descending ? " DESC" : ""}`),
   ];
   const most = list.limit ?? (via === null ? 100 : 1_000_000);
   const rows = await ask(
