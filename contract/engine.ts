@@ -6,9 +6,9 @@ import { SourceKind } from "./source-schema.ts";
  * `node <id>.mjs --settings <file>`; secrets in the settings are read from that file only, never from arguments.
  *
  *   POST /query                    docs/design/engine.md has the language
- *   GET  /health                   EngineHealth; 503 until it serves
- *   GET  /metrics                  Prometheus' text
- *   GET  /openapi.json, /schema
+ *   GET  /health                   EngineHealth with the admin token, its states alone without; 503 until it serves
+ *   GET  /metrics                  Prometheus' text, with the admin token or a key
+ *   GET  /openapi.json, /schema    with a key
  *   POST /pause-replication, /resume-replication, /reload      with the admin token
  *   PUT  /keys                     EngineKeys, with the admin token
  */

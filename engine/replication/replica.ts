@@ -274,11 +274,14 @@ export class Replica {
         this.#apply(transaction);
         return undefined;
       },
-      caughtUp: (position) => {
+      caughtUp: (position, asOf) => {
         if (signal.aborted || this.#held !== null) return;
+        // An answer to what a stream of before asked may come late.
+        if (this.position !== null && this.#options.source.compare(position, this.position) < 0) return;
         this.#install(this.#reloads.due(position, false));
-        this.#syncedAt = Date.now();
         this.#moveTo(position);
+        if (asOf === null) return;
+        this.#syncedAt = Math.max(this.#syncedAt ?? 0, asOf);
         this.#backoff.reset();
         if (this.replication !== "live") this.#become("live");
       },
@@ -289,7 +292,7 @@ export class Replica {
   /** At once, so that no query sees half of it. */
   #apply(transaction: Transaction): void {
     const { shape, createStore } = this.#options;
-    const { position, changes, reload, truncated, at } = transaction;
+    const { position, changes, reload, truncated } = transaction;
     this.#install(this.#reloads.due(position, true));
     this.#reloads.note(transaction);
     if (truncated.length > 0) this.#install(new Map(truncated.map((place) => [place, emptyTable(createStore, place)])));
@@ -303,7 +306,6 @@ export class Replica {
     if (changes.length > 0) this.snapshot++;
     this.transactions++;
     this.#install(this.#reloads.due(position, false));
-    if (at !== null) this.#syncedAt = Math.max(this.#syncedAt ?? 0, Math.min(at, Date.now()));
     this.#moveTo(position);
     if (reload.size > 0) {
       const places = [...reload.keys()];

@@ -66,6 +66,12 @@ export class EngineServer {
     };
   }
 
+  /** For whoever has no key: nothing of tables, nor of the source. */
+  get #publicHealth(): unknown {
+    const { replica } = this.#serving;
+    return { state: replica.state, replication: { state: replica.replication, age_ms: replica.ageMs } };
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url?.split("?")[0] ?? "";
     const route = `${request.method} ${path}`;
@@ -74,8 +80,13 @@ export class EngineServer {
       case "POST /query":
         return this.#query(request, response);
       case "GET /health":
-        return send(response, replica.state === "serving" ? 200 : 503, this.health);
+        return send(
+          response,
+          replica.state === "serving" ? 200 : 503,
+          this.#isKnown(request) ? this.health : this.#publicHealth,
+        );
       case "GET /metrics":
+        if (!this.#isKnown(request)) keys.check(request.headers.authorization);
         this.#counts.plans = this.#queries.compiled;
         response
           .writeHead(200, { "content-type": "text/plain; version=0.0.4" })
@@ -201,11 +212,15 @@ export class EngineServer {
     );
   }
 
-  #admit({ headers }: IncomingMessage): void {
+  /** Shows the admin token. */
+  #isKnown({ headers }: IncomingMessage): boolean {
     const wanted = Buffer.from(`Bearer ${this.#serving.adminToken}`);
     const given = Buffer.from(headers.authorization ?? "");
-    if (given.length !== wanted.length || !timingSafeEqual(given, wanted))
-      throw new QueryProblem("unauthenticated", "this wants the engine's admin token");
+    return given.length === wanted.length && timingSafeEqual(given, wanted);
+  }
+
+  #admit(request: IncomingMessage): void {
+    if (!this.#isKnown(request)) throw new QueryProblem("unauthenticated", "this wants the engine's admin token");
   }
 
   #fail(response: ServerResponse, error: unknown, text: string): void {

@@ -16,16 +16,14 @@ export type Transaction = {
   /** Tables whose rows must be read again, as the log does not have what happened to them, and why; `truncated` ones are empty. */
   reload: ReadonlyMap<number, string>;
   truncated: readonly number[];
-  /** When the source committed it, ms since 1970. */
-  at: number | null;
 };
 
 /** Who follows a source. */
 export type Sink = {
   /** A promise: nothing more until then. */
   apply(transaction: Transaction): Promise<void> | undefined;
-  /** All that the source had up to here has been handed over. */
-  caughtUp(position: Position): void;
+  /** All up to here has been handed over. `asOf`: the source had no more then, ms since 1970; null: it may have had. */
+  caughtUp(position: Position, asOf: number | null): void;
   /** The source changed the definition of a table. Fails when that cannot be gone along with. */
   redefined(): Promise<void>;
 };

@@ -80,7 +80,7 @@ export class EngineProcess {
   }
 
   async health(): Promise<EngineHealth | null> {
-    return fetch(`${this.url}/health`).then(
+    return fetch(`${this.url}/health`, { headers: { authorization: `Bearer ${ADMIN}` } }).then(
       (response) => response.json() as Promise<EngineHealth>,
       () => null,
     );

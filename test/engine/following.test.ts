@@ -186,6 +186,44 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       expect(await all(own)).toEqual(await rows());
     });
 
+    test("is loaded at one position while rows change", async () => {
+      await users();
+      await source.run(
+        `INSERT INTO users ${dialect === "mysql" ? "SELECT seq, 'many', 0 FROM seq_1000_to_30000" : "SELECT i, 'many', 0 FROM generate_series(1000, 30000) i"}`,
+      );
+      const own = await start();
+      const served = own.serving();
+      let isServed = false;
+      void served.then(() => {
+        isServed = true;
+      });
+      for (let i = 0; !isServed || i < 50; i++) {
+        await source.run(
+          `UPDATE users SET age = ${i} WHERE id >= 1000 AND id < 1050`,
+          `DELETE FROM users WHERE id = ${29_000 - i}`,
+          `INSERT INTO users VALUES (${40_000 + i}, 'new', ${i})`,
+        );
+      }
+      await served;
+      const where = "id < 1060 OR id > 28000";
+      const [{ n }] = (await source.ask(`SELECT count(*) AS n FROM users WHERE ${where}`)) as [{ n: string }];
+      const found: unknown[] = [];
+      const headers = { "min-position": await source.position() };
+      for (let cursor: string | null = ""; cursor !== null; ) {
+        const page = await own.ask(
+          `users(${where}, limit: 1000${cursor === "" ? "" : `, after: "${cursor}"`}) { id name age }`,
+          headers,
+        );
+        found.push(...(page.body as unknown[]));
+        cursor = page.headers.get("x-next-cursor");
+      }
+      expect(found.length).toBe(Number(n));
+      const wanted = await source.ask(`SELECT id, name, age FROM users WHERE ${where} ORDER BY id`);
+      expect(found).toEqual(
+        wanted.map(({ id, name, age }) => ({ id: Number(id), name, age: age === null ? null : Number(age) })),
+      );
+    });
+
     test("reads everything again when it is asked to, while rows go on changing", async () => {
       await users();
       const own = await start();
@@ -265,7 +303,19 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       expect([slow.status, slow.headers.get("retry-after")]).toEqual([429, "1"]);
       expect((await own.ask("x".repeat(70_000), {}, "rows")).status).toBe(413);
       expect((await fetch(`${own.url}/pause-replication`, { method: "POST" })).status).toBe(401);
-      expect(await (await fetch(`${own.url}/metrics`)).text()).toContain('lamplighter_engine_rows{table="users"} 2');
+      const authorization = `Bearer ${keyText(SECRET, "rows")}`;
+      expect(await (await fetch(`${own.url}/metrics`, { headers: { authorization } })).text()).toContain(
+        'lamplighter_engine_rows{table="users"} 2',
+      );
+      expect((await fetch(`${own.url}/metrics`)).status).toBe(401);
+      expect(await (await fetch(`${own.url}/health`)).json()).toEqual({
+        state: "serving",
+        replication: { state: "live", age_ms: expect.any(Number) },
+      });
+      for (const path of ["/schema", "/openapi.json"]) {
+        expect((await fetch(`${own.url}${path}`)).status).toBe(401);
+        expect((await fetch(`${own.url}${path}`, { headers: { authorization } })).status).toBe(200);
+      }
       expect((await fetch(`${own.url}/nothing`)).status).toBe(404);
     });
   });

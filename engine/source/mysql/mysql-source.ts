@@ -7,6 +7,7 @@ import type { Shape } from "../../shape/shape.ts";
 import type { Table } from "../../store/table.ts";
 import { connectMysql } from "../connect.ts";
 import { SourceFailure, sourceFailure } from "../failure.ts";
+import { Probe } from "../probe.ts";
 import type { LoadProgress, Position, Sink, Source } from "../source.ts";
 import { BinlogStream } from "./binlog-stream.ts";
 import { layoutsOf } from "./layout.ts";
@@ -72,17 +73,28 @@ export class MysqlSource implements Source {
       const transactions = new Transactions(this.#shape, from as MysqlPosition, await layoutsOf(aside, this.#shape));
       stream = await BinlogStream.open(connection, from as MysqlPosition, this.#serverId);
       signal.addEventListener("abort", stop);
+      let last = from;
+      const probe = new Probe(
+        () => logPosition(aside),
+        (a, b) => this.compare(a, b),
+        (asOf) => sink.caughtUp(last, asOf),
+      );
       while (!signal.aborted) {
         for (const event of await stream.receive()) {
           const step = transactions.take(event);
           if (step === null) continue;
           if (signal.aborted) return;
-          if (step.kind === "caught up") sink.caughtUp(step.position);
-          else {
+          if (step.kind === "caught up") {
+            // Heartbeats come only where there is nothing else to send.
+            last = step.position;
+            sink.caughtUp(last, Date.now());
+          } else {
             if (step.redefined) transactions.layouts = await layoutsOf(aside, this.#shape);
             const held = sink.apply(step.transaction);
             if (held !== undefined) await held;
             if (step.redefined) await sink.redefined();
+            last = step.transaction.position;
+            probe.isAt(last);
           }
         }
       }

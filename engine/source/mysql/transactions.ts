@@ -220,7 +220,6 @@ export class Transactions {
     }
     const transaction: Transaction = {
       ...{ position: this.#position(), changes: this.#changes, reload: this.#reload, truncated: [...this.#truncated] },
-      at: event.seconds * 1000,
     };
     this.#changes = [];
     this.#reload = new Map();

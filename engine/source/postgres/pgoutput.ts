@@ -2,8 +2,8 @@
 export type Tuple = (string | null | undefined)[];
 
 export type Message =
-  | { kind: "begin"; at: number }
-  | { kind: "commit"; end: bigint; at: number }
+  | { kind: "begin" }
+  | { kind: "commit"; end: bigint }
   | { kind: "relation"; id: number; schema: string; table: string; columns: { name: string; isKey: boolean }[] }
   | { kind: "insert"; relation: number; after: Tuple }
   /** `before`: only its key, or everything, or null where the key is as it was. */
@@ -12,16 +12,13 @@ export type Message =
   | { kind: "truncate"; relations: number[] }
   | { kind: "other" };
 
-const EPOCH_MS = 946_684_800_000;
-const moment = (micros: bigint): number => Number(micros / 1000n) + EPOCH_MS;
-
 export function readMessage(data: Buffer): Message {
   const type = String.fromCharCode(data[0] as number);
   switch (type) {
     case "B":
-      return { kind: "begin", at: moment(data.readBigInt64BE(9)) };
+      return { kind: "begin" };
     case "C":
-      return { kind: "commit", end: data.readBigUInt64BE(10), at: moment(data.readBigInt64BE(18)) };
+      return { kind: "commit", end: data.readBigUInt64BE(10) };
     case "R":
       return relation(data);
     case "I":

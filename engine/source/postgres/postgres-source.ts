@@ -7,6 +7,7 @@ import type { Shape } from "../../shape/shape.ts";
 import type { Store, Table } from "../../store/table.ts";
 import { connectPostgres } from "../connect.ts";
 import { SourceFailure, sourceFailure } from "../failure.ts";
+import { Probe } from "../probe.ts";
 import type { LoadProgress, Position, Sink, Source } from "../source.ts";
 import { identifier, loadTables } from "./load.ts";
 import { readMessage } from "./pgoutput.ts";
@@ -145,6 +146,12 @@ export class PostgresSource implements Source {
       signal.addEventListener("abort", stop);
       const transactions = new Transactions(shape, createStore());
       let last = (from as PostgresPosition).lsn;
+      // What the server says by itself is how far it has sent, not how far it is.
+      const probe = new Probe(
+        () => this.now(),
+        (a, b) => this.compare(a, b),
+        (asOf) => sink.caughtUp(new PostgresPosition(last), asOf),
+      );
       while (!signal.aborted) {
         for (const arrival of await stream.receive()) {
           if (signal.aborted) return;
@@ -153,7 +160,8 @@ export class PostgresSource implements Source {
           if (arrival.kind === "keepalive") {
             if (transactions.isOpen) continue;
             if (arrival.end > last) last = arrival.end;
-            sink.caughtUp(new PostgresPosition(last));
+            sink.caughtUp(new PostgresPosition(last), null);
+            probe.isAt(new PostgresPosition(last));
             continue;
           }
           const transaction = transactions.take(readMessage(arrival.data));
@@ -165,6 +173,7 @@ export class PostgresSource implements Source {
           last = (transaction.position as PostgresPosition).lsn;
           const held = sink.apply(transaction);
           if (held !== undefined) await held;
+          probe.isAt(transaction.position);
         }
       }
     } catch (error) {

@@ -34,7 +34,7 @@ export class Transactions {
         this.isOpen = true;
         return null;
       case "commit":
-        return this.#commit(message.end, message.at);
+        return this.#commit(message.end);
       case "relation":
         this.redefined ||= this.#relations.has(message.id);
         this.#relations.set(message.id, this.#mapped(message));
@@ -96,10 +96,10 @@ export class Transactions {
     else this.#changes.push({ table: mapped.place, ...cells });
   }
 
-  #commit(end: bigint, at: number): Transaction {
+  #commit(end: bigint): Transaction {
     this.isOpen = false;
     const transaction: Transaction = {
-      ...{ position: new PostgresPosition(end), changes: this.#changes, at },
+      ...{ position: new PostgresPosition(end), changes: this.#changes },
       ...{ reload: this.#reload, truncated: [...this.#truncated] },
     };
     this.#changes = [];
