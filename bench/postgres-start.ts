@@ -7,14 +7,7 @@ import { Postmaster } from "../agent/postgres/postmaster.ts";
 import type { StartOrder } from "../agent/postgres/writer.ts";
 import { type Keeper, runKeeper } from "../keeper/main.ts";
 import type { Connection } from "../postgres/connection.ts";
-import {
-  client,
-  installations,
-  orderFor,
-  PostgresHost,
-  scratch,
-  workshopFolder,
-} from "../test/keeper/postgres-host.ts";
+import { client, installationForTests, orderFor, PostgresHost, scratch } from "../test/keeper/postgres-host.ts";
 import { distribution } from "./distribution.ts";
 import { compared, type Figure, type Setting } from "./figure.ts";
 
@@ -22,8 +15,8 @@ export const postgresStart: Figure = {
   name: "postgres-start",
   about: "a sleeping database's start, its commits and its restore, beside PostgreSQL without a keeper",
   measure: async (setting) => {
-    const [installation] = await installations(workshopFolder()).catch(() => []);
-    if (installation === undefined) return { leftOut: "there is no PostgreSQL on this machine" };
+    const installation = await installationForTests().catch(() => null);
+    if (installation === null) return { leftOut: "there is no PostgreSQL on this machine" };
     const site = await Site.make(setting);
     setting.say(`PostgreSQL ${installation.version}`);
     return [...(await starts(site, setting)), await commits(site, setting), await restores(site, setting)];
@@ -70,11 +63,11 @@ class Site {
   /** The same programs, data folder and settings, with no synchronous standby: from the spawn to the first row. */
   async bare(order: StartOrder): Promise<{ ms: number; postmaster: Postmaster }> {
     const { pgdata, configFile, logFile, folder } = this.host.writers.cluster(DATABASE);
-    const [installation] = await installations(workshopFolder());
+    const installation = await installationForTests();
     const place = { pgdata, port: order.listen.port, socketFolder: join(folder, "run") };
     const account = await databaseAccount();
     const from = performance.now();
-    const postmaster = await Postmaster.start(installation?.folder ?? "", place, {
+    const postmaster = await Postmaster.start(installation.folder, place, {
       ...{ configFile, logFile, account, settings: { synchronous_standby_names: "" } },
     });
     (await postmaster.ready(30_000)).end();

@@ -33,6 +33,7 @@ export function readInPlace(
   handle.readStop();
   (stream as Moving)._handle = null;
   let buffer = Buffer.allocUnsafeSlow(BUFFER_LEAST);
+  let chunk: Buffer = buffer;
   let filled = -1;
   let small = 0;
   const next = (): Buffer | false => {
@@ -53,7 +54,9 @@ export function readInPlace(
       buffer: next,
       callback: (size: number, bytes: Buffer) => {
         filled = size;
-        take(size === bytes.length ? bytes : bytes.subarray(0, size));
+        // The same question or answer is often as long as the one before.
+        if (chunk.length !== size || chunk.buffer !== bytes.buffer) chunk = bytes.subarray(0, size);
+        take(chunk);
         return true;
       },
     },

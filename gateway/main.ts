@@ -1,17 +1,19 @@
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server } from "node:net";
 import { hostname } from "node:os";
 import { HOLD_MOST_MS } from "../contract/gateway.ts";
 import { ulid } from "../contract/id.ts";
 import { CancelKeys, GATEWAY_NUMBER_MOST, type Peer } from "./cancel.ts";
 import { Certificate, type CertificateFiles } from "./certificate.ts";
-import { Client } from "./client.ts";
+import type { Client } from "./client.ts";
 import { ControlPlaneDirectory, TokenRefused } from "./control-plane.ts";
-import { type Counters, countRefusal, noCounts } from "./counters.ts";
+import { type Counters, noCounts } from "./counters.ts";
 import { Databases } from "./databases.ts";
 import type { DatabaseDirectory } from "./directory.ts";
+import { Door } from "./door.ts";
 import type { House } from "./house.ts";
 import { Lookups } from "./lookups.ts";
 import { serveMetrics } from "./metrics.ts";
+import { connectionsByOpenFiles } from "./open-files.ts";
 import { refusal } from "./refusal.ts";
 import { Throttle } from "./throttle.ts";
 
@@ -25,6 +27,7 @@ const CONNECTIONS_MOST = 15_000;
 const LOGINS_PER_ADDRESS = 2_000;
 const KEEPALIVE_MS = 60_000;
 const BACKLOG = 4096;
+const ACCEPT_TOLD_EVERY_MS = 10_000;
 /** After the last word to the clients. */
 const CLOSE_MS = 2_000;
 
@@ -98,8 +101,12 @@ export async function runGateway(options: GatewayOptions): Promise<Gateway> {
     log,
   };
   const clients = new Set<Client>();
+  const connections = options.connectionsMost ?? CONNECTIONS_MOST;
+  const sockets = connectionsByOpenFiles();
+  if (sockets < 2 * connections) log(`may open files for ${Math.floor(sockets / 2)} sessions only`);
   const door = new Door({
-    connections: options.connectionsMost ?? CONNECTIONS_MOST,
+    connections,
+    sockets,
     logins: options.loginsPerAddress ?? LOGINS_PER_ADDRESS,
     house,
     clients,
@@ -114,6 +121,7 @@ export async function runGateway(options: GatewayOptions): Promise<Gateway> {
     const now = () => ({ health: door.closed ? "closing" : "ok", leases: databases.size }) as const;
     const served = metrics === undefined ? null : await serveMetrics(metrics, counters, now);
     const port = await listening(server, options.listen);
+    tellOfLost(server, log);
     let closing: Promise<void> | null = null;
     const close = async (drainMs: number): Promise<void> => {
       door.closed = true;
@@ -145,53 +153,14 @@ export async function runGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-type DoorOptions = { connections: number; logins: number; house: House; clients: Set<Client> };
-
-/** Lets connections in, as many as there may be. */
-class Door {
-  closed = false;
-  readonly #options: DoorOptions;
-  readonly #sockets = new Set<Socket>();
-  readonly #logins = new Map<string, number>();
-
-  constructor(options: DoorOptions) {
-    this.#options = options;
-  }
-
-  enter(socket: Socket): void {
-    const { connections, logins, house, clients } = this.#options;
-    const { counters } = house;
-    socket.on("error", () => {});
-    const address = socket.remoteAddress ?? "";
-    const here = this.#logins.get(address) ?? 0;
-    if (this.closed || this.#sockets.size >= connections || here >= logins) {
-      const why = refusal(this.closed ? "shutdown" : "too_many_clients");
-      countRefusal(counters, why.report.code);
-      // Whatever its first bytes say: an error is understood in their place.
-      socket.end(why.packet, () => socket.destroy());
-      return;
-    }
-    this.#sockets.add(socket);
-    this.#logins.set(address, here + 1);
-    counters.connections++;
-    counters.connections_total++;
-    const client = new Client(socket, house);
-    clients.add(client);
-    socket.once("close", () => {
-      counters.connections--;
-      this.#sockets.delete(socket);
-      clients.delete(client);
-    });
-    void client.serve().then(() => {
-      const left = (this.#logins.get(address) ?? 1) - 1;
-      if (left === 0) this.#logins.delete(address);
-      else this.#logins.set(address, left);
-    });
-  }
-
-  cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
-  }
+/** Out of file descriptors, mostly. Who could not be taken was closed; all others go on. */
+function tellOfLost(server: Server, log: (line: string) => void): void {
+  let told = Number.NEGATIVE_INFINITY;
+  server.on("error", (error) => {
+    if (performance.now() - told < ACCEPT_TOLD_EVERY_MS) return;
+    told = performance.now();
+    log(`a connection could not be taken: ${error.message}`);
+  });
 }
 
 async function empty(clients: ReadonlySet<Client>, ms: number): Promise<void> {
@@ -201,10 +170,11 @@ async function empty(clients: ReadonlySet<Client>, ms: number): Promise<void> {
 
 function listening(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
   return new Promise((done, fail) => {
-    server.once("error", (error: NodeJS.ErrnoException) =>
-      fail(new Error(error.code === "EADDRINUSE" ? `port ${port} of ${host} is taken` : error.message)),
-    );
+    const failed = (error: NodeJS.ErrnoException) =>
+      fail(new Error(error.code === "EADDRINUSE" ? `port ${port} of ${host} is taken` : error.message));
+    server.once("error", failed);
     server.listen({ host, port, backlog: BACKLOG }, () => {
+      server.off("error", failed);
       const address = server.address();
       done(typeof address === "object" && address !== null ? address.port : port);
     });

@@ -54,6 +54,8 @@ export async function serveMetrics(
     );
     server.listen(listen.port, listen.host, done);
   });
+  // It can be out of file descriptors later on, too.
+  server.on("error", () => {});
   const close = async (): Promise<void> => {
     server.closeAllConnections();
     await new Promise<void>((done) => server.close(() => done()));

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type KeptDatabase, standbyName, type WriterAddress } from "../../contract/keeper.ts";
+import { type KeptDatabase, slotName, standbyName, type WriterAddress } from "../../contract/keeper.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
 import { parseLsn } from "../../postgres/lsn.ts";
@@ -90,7 +90,12 @@ export class KeeperGroup {
   async tend(connection: Connection, address: { host: string; port: number }): Promise<void> {
     const { keepers, quorum, term } = this.#order;
     if (keepers.length === 0) return;
-    const following = new Set((await this.#followers(connection)).map(({ name }) => name));
+    await this.#dropSlots(connection);
+    // One that catches up confirms nothing yet.
+    const confirming = (await this.#followers(connection)).filter(
+      ({ flushed }) => flushed !== null && flushed !== "0/0",
+    );
+    const following = new Set(confirming.map(({ name }) => name));
     const writer = this.#addressOf(address);
     const away = this.#clients.filter(({ name }) => !following.has(standbyName(name, term)));
     for (const { client, status } of await this.#statuses(away)) {
@@ -118,6 +123,15 @@ export class KeeperGroup {
     const { database, replication_password: password } = this.#order;
     const salt = createHash("sha256").update(`${database}:${password}`).digest().subarray(0, 16);
     return scramVerifier(password, salt);
+  }
+
+  /** Those of keepers that are not this database's any more would hold the log for nobody. */
+  async #dropSlots(connection: Connection): Promise<void> {
+    const ours = this.#order.keepers.map(({ name }) => literal(slotName(name))).join(", ");
+    await connection.query(
+      `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+       WHERE NOT active AND starts_with(slot_name, ${literal(slotName(""))}) AND slot_name NOT IN (${ours})`,
+    );
   }
 
   async #followers(connection: Connection): Promise<{ name: string; flushed: string | null }[]> {

@@ -47,7 +47,10 @@ export type Started = {
 export type WritersOptions = {
   root: string;
   account: Account;
+  /** What new databases are made with. */
   installation: Installation;
+  /** All of this host: a data folder can only be opened by the version that made it. */
+  installations?: readonly Installation[] | undefined;
   template: Template;
   log: (line: string) => void;
   /** How long the replay of the log, and the keepers after it, may take. */
@@ -78,12 +81,12 @@ export class Writers {
     const cluster = new Cluster(root, order.database, account);
     await cluster.make();
     const { fence } = cluster.mark();
-    if (order.term > fence) await cluster.setMark({ fence: order.term });
+    const fenced = order.term > fence ? cluster.setMark({ fence: order.term }) : cluster.mark();
     this.#leave(order.database);
     const group = new KeeperGroup(order);
     let localDiverged = false;
     for (let attempt = 0; attempt < 4; attempt++) {
-      const promised = order.term < fence ? unasked : await group.promises();
+      const [promised] = await Promise.all([order.term < fence ? unasked : group.promises(), fenced]);
       const running = await this.running(order);
       const { served_term: servedTerm, accept_loss: acceptLoss = false } = order;
       const runningTerm = running === null ? null : cluster.mark().opened;
@@ -134,7 +137,9 @@ export class Writers {
    */
   async renew(database: string, term: number, renewal: Renewal): Promise<void> {
     const { fence, opened } = this.cluster(database).mark();
-    if (term < fence) return;
+    const known = this.#renewals.get(database);
+    // Answers may overtake each other.
+    if (term < fence || (known?.term === term && endOf(known) >= endOf(renewal))) return;
     this.#renewals.set(database, { ...renewal, term });
     const { pgdata } = this.cluster(database);
     const postmaster = opened === term ? await runningOn(pgdata) : null;
@@ -178,11 +183,11 @@ export class Writers {
     const postmaster = running ?? (await this.#launch(order, cluster, recovery));
     clock.lap("spawn");
     const address = { host: order.listen.host, port: postmaster.place.port };
-    const told = group.tell(address);
+    const [told, verifier] = [group.tell(address), group.verifier()];
     try {
       const connection = await this.#untilReady(order, cluster, postmaster, recovery);
       clock.lap("recovery");
-      await setReplicationVerifier(connection, await group.verifier());
+      await setReplicationVerifier(connection, await verifier);
       await told;
       const isFollowed = await group.untilFollowed(connection, this.#startTimeoutMs);
       clock.lap("follow");
@@ -234,7 +239,8 @@ export class Writers {
   }
 
   async #launch(order: StartOrder, cluster: Cluster, recovery: Recovery | null): Promise<Postmaster> {
-    const { account, installation } = this.#options;
+    const { account } = this.#options;
+    const installation = await this.#installationFor(cluster);
     const place = await this.#place(cluster, order);
     await cluster.setMark({ opened: order.term, port: place.port });
     await cluster.write(
@@ -255,6 +261,15 @@ export class Writers {
     const postmaster = await Postmaster.start(installation.folder, place, { configFile, logFile, account });
     await this.#grant(order.database, postmaster.pid);
     return postmaster;
+  }
+
+  async #installationFor({ pgdata }: Cluster): Promise<Installation> {
+    const { installation, installations = [] } = this.#options;
+    const major = Number((await readFile(join(pgdata, "PG_VERSION"), "utf8").catch(() => "")).trim());
+    const fitting = [installation, ...installations].find((each) => each.major === major);
+    if (fitting) return fitting;
+    const there = [...new Set([installation, ...installations].map((each) => each.major))].join(", ");
+    throw new NotStarted("failed", `it was made by PostgreSQL ${major}, and this host has ${there} only`);
   }
 
   async #untilReady(
@@ -327,6 +342,8 @@ export class Writers {
     return this.#options.startTimeoutMs ?? START_TIMEOUT_MS;
   }
 }
+
+const endOf = ({ sent, ttlMs }: Renewal): number => sent.monotonic + ttlMs;
 
 /** What one start has to do with. */
 type Start = {

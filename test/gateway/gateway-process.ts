@@ -13,14 +13,29 @@ export type GatewayProcess = {
   exited: Promise<number | null>;
 };
 
-/** Resolves once it takes connections. @param folder where its certificate is */
+/** Resolves once it takes connections. @param folder where its certificate is; `--open-files N` limits those */
 export async function startGateway(
   { url, token }: Pick<ServedDirectory, "url" | "token">,
   folder: string,
   ...more: string[]
 ): Promise<GatewayProcess> {
-  const given = ["--url", url, "--token", token, "--data", folder, "--metrics", "127.0.0.1:0"];
-  const child = spawn(process.execPath, [PROGRAM, "gateway", "--listen", "127.0.0.1:0", ...given, ...more], {
+  const at = more.indexOf("--open-files");
+  const [, files] = at < 0 ? [] : more.splice(at, 2);
+  // `exec` keeps the process id.
+  const limited = `${files === undefined ? "" : `ulimit -n ${files}; `}exec "$0" "$@"`;
+  const given = [
+    "--listen",
+    "127.0.0.1:0",
+    "--url",
+    url,
+    "--token",
+    token,
+    "--data",
+    folder,
+    "--metrics",
+    "127.0.0.1:0",
+  ];
+  const child = spawn("/bin/sh", ["-c", limited, process.execPath, PROGRAM, "gateway", ...given, ...more], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { PATH: process.env.PATH, XDG_CONFIG_HOME: folder },
   });

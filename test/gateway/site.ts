@@ -96,9 +96,9 @@ export class Site {
   }
 }
 
-export async function eventually(holds: () => boolean, ms = 5_000): Promise<void> {
+export async function eventually(holds: () => boolean | Promise<boolean>, ms = 5_000): Promise<void> {
   const until = Date.now() + ms;
-  while (!holds()) {
+  while (!(await holds())) {
     if (Date.now() > until) throw new Error(`not within ${ms} ms: ${holds}`);
     await sleep(2);
   }

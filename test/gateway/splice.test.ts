@@ -1,7 +1,9 @@
 // The two directions of a session under every way that bytes can be cut and either side can hold back: real sockets, PostgreSQL's side played.
 import { connect, createServer, type Socket } from "node:net";
+import { connect as connectTls, TLSSocket } from "node:tls";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { selfSigned } from "../../gateway/certificate.ts";
 import { noCounts } from "../../gateway/counters.ts";
 import { refusal } from "../../gateway/refusal.ts";
 import { Session } from "../../gateway/session.ts";
@@ -19,18 +21,25 @@ const server = createServer({ allowHalfOpen: true, noDelay: true });
 beforeAll(() => new Promise<void>((done) => server.listen(0, "127.0.0.1", done)));
 afterAll(() => void server.close());
 
+const { key, certificate: cert } = selfSigned(["localhost"], Date.now());
+
 /** Both ends of one connection. */
-async function pair(): Promise<[here: Socket, there: Socket]> {
+async function pair(secure = false): Promise<[here: Socket, there: Socket]> {
   const { port } = server.address() as { port: number };
   const accepted = new Promise<Socket>((done) => server.once("connection", done));
   const there = connect({ port, host: "127.0.0.1", noDelay: true, allowHalfOpen: true });
   const here = await accepted;
   for (const socket of [here, there]) socket.on("error", () => {});
-  return [here, there];
+  if (!secure) return [here, there];
+  const tls = new TLSSocket(here, { isServer: true, key, cert, ALPNProtocols: ["postgresql"] });
+  const tlsThere = connectTls({ socket: there, rejectUnauthorized: false, ALPNProtocols: ["postgresql"] });
+  for (const socket of [tls, tlsThere]) socket.on("error", () => {});
+  await new Promise((done) => tlsThere.once("secureConnect", done));
+  return [tls, tlsThere];
 }
 
-async function spliced() {
-  const [clientHere, client] = await pair();
+async function spliced(secure = false) {
+  const [clientHere, client] = await pair(secure);
   const [backendHere, backend] = await pair();
   const seen = { cancels: 0, ended: 0 };
   const counters = noCounts();
@@ -99,42 +108,49 @@ const whole = (shapes: readonly Shape[]): Buffer =>
   );
 const ready = message(TYPE.readyForQuery, "I");
 
-test("both directions carry every byte in order, however it is cut and whoever holds back", async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(asked, { maxLength: 12 }),
-      fc.array(answered, { maxLength: 12 }),
-      sizes,
-      sizes,
-      fc.nat(4),
-      fc.nat(4),
-      async (questions, answers, cutsThere, cutsBack, restThere, restBack) => {
-        const { session, client, backend, counters, seen, close } = await spliced();
-        const [there, back] = [whole(questions), whole(answers)];
-        const owed = questions.filter(([type]) => type === TYPE.query || type === TYPE.sync).length;
-        const atBackend = collect(backend, restThere);
-        const atClient = collect(client, restBack);
-        await Promise.all([send(client, there, cutsThere), send(backend, back, cutsBack)]);
-        await eventually(() => atBackend.length >= there.length && atClient.length >= back.length);
-        expect(session.phase).toBe(owed > 0 ? "active" : "idle");
-        await send(backend, Buffer.concat(Array.from({ length: owed }, () => ready)), cutsBack);
-        await eventually(() => session.phase === "idle");
-        client.end(message(TYPE.terminate));
-        await eventually(() => atBackend.ended);
-        expect(atBackend.bytes().equals(Buffer.concat([there, message(TYPE.terminate)]))).toBe(true);
-        backend.end();
-        await eventually(() => atClient.ended && seen.ended === 1);
-        expect(atClient.bytes().subarray(0, back.length).equals(back)).toBe(true);
-        expect(atClient.length).toBe(back.length + owed * ready.length);
-        expect(seen.cancels).toBe(0);
-        expect(counters.bytes_from_clients_total).toBe(atBackend.length);
-        expect(counters.bytes_to_clients_total).toBe(atClient.length);
-        close();
-      },
-    ),
-    { numRuns: 40, seed: 20261121 },
-  );
-}, 60_000);
+test.each([
+  ["in plaintext", false],
+  ["through TLS", true],
+])(
+  "both directions carry every byte in order, however it is cut and whoever holds back, %s",
+  async (_how, secure) => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(asked, { maxLength: 12 }),
+        fc.array(answered, { maxLength: 12 }),
+        sizes,
+        sizes,
+        fc.nat(4),
+        fc.nat(4),
+        async (questions, answers, cutsThere, cutsBack, restThere, restBack) => {
+          const { session, client, backend, counters, seen, close } = await spliced(secure);
+          const [there, back] = [whole(questions), whole(answers)];
+          const owed = questions.filter(([type]) => type === TYPE.query || type === TYPE.sync).length;
+          const atBackend = collect(backend, restThere);
+          const atClient = collect(client, restBack);
+          await Promise.all([send(client, there, cutsThere), send(backend, back, cutsBack)]);
+          await eventually(() => atBackend.length >= there.length && atClient.length >= back.length);
+          expect(session.phase).toBe(owed > 0 ? "active" : "idle");
+          await send(backend, Buffer.concat(Array.from({ length: owed }, () => ready)), cutsBack);
+          await eventually(() => session.phase === "idle");
+          client.end(message(TYPE.terminate));
+          await eventually(() => atBackend.ended);
+          expect(atBackend.bytes().equals(Buffer.concat([there, message(TYPE.terminate)]))).toBe(true);
+          backend.end();
+          await eventually(() => atClient.ended && seen.ended === 1);
+          expect(atClient.bytes().subarray(0, back.length).equals(back)).toBe(true);
+          expect(atClient.length).toBe(back.length + owed * ready.length);
+          expect(seen.cancels).toBe(0);
+          expect(counters.bytes_from_clients_total).toBe(atBackend.length);
+          expect(counters.bytes_to_clients_total).toBe(atClient.length);
+          close();
+        },
+      ),
+      { numRuns: 40, seed: 20261121 },
+    );
+  },
+  60_000,
+);
 
 test("an end that is ordered at any moment comes between two messages, and nothing after it", async () => {
   await fc.assert(

@@ -4,10 +4,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { parseLsn } from "../../postgres/lsn.ts";
-import { client, installations, orderFor, PostgresHost, scratch, until, workshopFolder } from "./postgres-host.ts";
+import { client, installations, orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
 
 const dataDir = scratch("keeper");
-const found = await installations(workshopFolder());
+const found = await installations();
 let keeper: Keeper;
 
 beforeAll(async () => {

@@ -21,13 +21,20 @@ export function scratch(name: string): string {
   return folder;
 }
 
+const ownInstallations = (): Promise<Installation[]> =>
+  process.env.LAMPLIGHTER_POSTGRES === "package" ? Promise.resolve([]) : findInstallations();
+
 /** The host's own versions of PostgreSQL, and the package's. LAMPLIGHTER_POSTGRES=package leaves out the host's. */
-export async function installations(root: string): Promise<Installation[]> {
-  const own = process.env.LAMPLIGHTER_POSTGRES === "package" ? [] : await findInstallations();
-  const packaged = await embeddedInstallation(root);
-  const all = packaged === null ? own : [...own, packaged];
-  if (all.length === 0) throw new Error("there is no PostgreSQL: apt-get install postgresql, or npm ci");
-  return all;
+export async function installations(): Promise<Installation[]> {
+  const packaged = await embeddedInstallation(workshopFolder());
+  return [...(await ownInstallations()), ...(packaged === null ? [] : [packaged])];
+}
+
+/** What is used when nothing else is asked for. */
+export async function installationForTests(): Promise<Installation> {
+  const found = (await ownInstallations())[0] ?? (await embeddedInstallation(workshopFolder()));
+  if (found === null) throw new Error("there is no PostgreSQL: apt-get install postgresql, or npm ci");
+  return found;
 }
 
 let workshop: string | null = null;
@@ -52,10 +59,9 @@ export class PostgresHost {
   static async make(
     options: { startTimeoutMs?: number; log?: (line: string) => void; installation?: Installation } = {},
   ): Promise<PostgresHost> {
+    const installation = options.installation ?? (await installationForTests());
     const account = await databaseAccount();
     template ??= new Template(workshopFolder(), account);
-    const [first] = options.installation ? [options.installation] : await installations(workshopFolder());
-    const installation = first as Installation;
     await template.prepare(installation);
     const root = scratch("host");
     const { startTimeoutMs = 20_000, log = () => {} } = options;

@@ -151,3 +151,17 @@ test("a keeper whose log is another one gives it up once two others follow, and 
   expect(await serve(last, host)).toMatchObject({ rung: 7 });
   expect(await missingRows(last, commits.acknowledged)).toEqual([]);
 });
+
+test("a keeper that is not among a database's any more holds no log at the writer", async () => {
+  await a.start();
+  const order = await nextOrder([a, b]);
+  await serve(order, host);
+  await Promise.all([streams(a), streams(b)]);
+  const slots = async () => {
+    const connection = await (await host.writers.running(order))?.connect("postgres");
+    const rows = await connection?.query("SELECT slot_name FROM pg_replication_slots ORDER BY 1");
+    connection?.end();
+    return rows?.map(({ slot_name }) => slot_name);
+  };
+  await until("its slot is gone", async () => (await slots())?.join() === "lamplighter_keeper_a,lamplighter_keeper_b");
+});
