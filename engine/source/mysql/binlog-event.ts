@@ -26,9 +26,8 @@ export const EVENT = {
 
 export type BinlogEvent = {
   type: number;
-  seconds: number /** Where the next one begins; 0 for those that are in no file. */;
+  /** Where the next one begins; 0 for those that are in no file. */
   end: number;
-  flags: number;
   serverId: number;
   body: Buffer;
 };
@@ -62,8 +61,8 @@ export class Checksums {
 
 export function readEvent(data: Buffer): BinlogEvent {
   return {
-    ...{ seconds: data.readUInt32LE(0), type: data[4] as number, serverId: data.readUInt32LE(5) },
-    ...{ end: data.readUInt32LE(13), flags: data.readUInt16LE(17), body: data.subarray(HEADER) },
+    ...{ type: data[4] as number, serverId: data.readUInt32LE(5) },
+    ...{ end: data.readUInt32LE(13), body: data.subarray(HEADER) },
   };
 }
 
