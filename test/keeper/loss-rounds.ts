@@ -12,7 +12,7 @@ import { KeeperProcess } from "./keeper-process.ts";
 import { orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
 
 /** All of them; some are done with one keeper, and some with three. */
-export const ROUNDS = Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 50);
+export const ROUNDS = Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 10);
 const SEED = Number(process.env.LAMPLIGHTER_SEED ?? Math.floor(Math.random() * 1e9));
 const DATABASE = "db_loss";
 const CLIENTS = 4;
