@@ -158,6 +158,8 @@ export const EngineHealth = z.object({
   }),
   rows: z.record(z.string(), z.int()),
   drift: z.array(SchemaDrift),
+  /** When a query was last answered, ms since 1970. */
+  last_query_at: z.int().nullable().default(null),
   memory: z.object({ used_mb: z.number(), limit_mb: z.number() }),
   failure: z.object({ code: z.string(), message: z.string() }).nullable(),
 });

@@ -31,6 +31,7 @@ export class EngineServer {
   readonly http: Server;
   readonly #serving: Serving;
   readonly #queries: Queries;
+  #lastQueryAt: number | null = null;
   readonly #counts: Counts = { queries: 0, problems: new Map(), seconds: 0, plans: 0 };
 
   constructor(serving: Serving) {
@@ -62,6 +63,7 @@ export class EngineServer {
         ...{ reason: replica.reason, resyncs: replica.resyncs, transactions: replica.transactions },
       },
       rows: Object.fromEntries(shape.tables.map(({ name }, place) => [name, replica.store.tables[place]?.live ?? 0])),
+      last_query_at: this.#lastQueryAt,
       memory: { used_mb: Math.round(memory.usedMb * 10) / 10, limit_mb: memory.limitMb },
     };
   }
@@ -144,6 +146,7 @@ export class EngineServer {
       const started = performance.now();
       const { json, more, cursor } = this.#queries.run(replica.store, text, scope, scopeKey);
       this.#counts.queries++;
+      this.#lastQueryAt = Date.now();
       this.#counts.seconds += (performance.now() - started) / 1000;
       const body = Buffer.from(json);
       response.writeHead(200, {

@@ -265,6 +265,21 @@ export async function releasePostgres(source: SourceConnection, instance: string
   }
 }
 
+/** Takes away the publication of an instance of which no engine has a slot any more. */
+export async function releaseUnused(source: SourceConnection, instance: string): Promise<void> {
+  const client = await connectPostgres(source);
+  try {
+    const name = nameOf(instance);
+    const { rows } = await client.query(
+      "SELECT 1 FROM pg_replication_slots WHERE slot_name ~ ('^' || $1 || '_g[0-9]+$') LIMIT 1",
+      [name],
+    );
+    if (rows.length === 0) await client.query(`DROP PUBLICATION IF EXISTS ${identifier(name)}`);
+  } finally {
+    client.end().catch(() => {});
+  }
+}
+
 /** Of an instance: its publication, and what the slots of its engines begin with. */
 export const nameOf = (instance: string): string => `lamplighter_${instance.replace(/[^a-z0-9_]/g, "_")}`.slice(0, 50);
 
