@@ -36,7 +36,12 @@ export async function runAsProgram(engine: Engine, meta: ImportMeta): Promise<vo
   }
   const build = basename(fileURLToPath(meta.url), ".mjs");
   const running = await startEngine(engine, parsed.data, build);
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void running.close());
+  // Told twice, by its group and by the program beside it, it still ends in good order.
+  let closing: Promise<void> | null = null;
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.on(signal, () => {
+      closing ??= running.close();
+    });
   const failure = await running.ended;
   if (failure === null) return;
   console.error(JSON.stringify({ level: "error", text: failure.message, code: failure.code }));
