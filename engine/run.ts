@@ -37,10 +37,11 @@ export async function runAsProgram(engine: Engine, meta: ImportMeta): Promise<vo
   const build = basename(fileURLToPath(meta.url), ".mjs");
   const running = await startEngine(engine, parsed.data, build);
   // Told twice, by its group and by the program beside it, it still ends in good order.
-  let closing: Promise<void> | null = null;
+  let isClosing = false;
   for (const signal of ["SIGTERM", "SIGINT"] as const)
     process.on(signal, () => {
-      closing ??= running.close();
+      if (!isClosing) void running.close();
+      isClosing = true;
     });
   const failure = await running.ended;
   if (failure === null) return;

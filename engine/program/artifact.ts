@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { ARTIFACT_PART, type ReportBody } from "../../contract/instance-report.ts";
 import { Backoff } from "../replication/backoff.ts";
 import type { Given } from "./environment.ts";
@@ -44,6 +44,9 @@ export async function artifactHere({ workload, reports }: Given, { hash, kept }:
     if (program !== null && hashOf(program) === hash) {
       await writeFile(`${path}.new`, program, { mode: 0o600 });
       await rename(`${path}.new`, path);
+      // What ran here before is in memory, if it runs still.
+      for (const other of await readdir("."))
+        if (/^[0-9a-f]{64}\.mjs$/.test(other) && !path.endsWith(other)) await rm(other, { force: true });
       return path;
     }
     console.error(`the artifact is asked for again: ${response?.status ?? "no answer"}`);

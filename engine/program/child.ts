@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { rm, writeFile } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { z } from "zod";
 import { EngineHealth, type EngineSettings } from "../../contract/engine.ts";
@@ -25,6 +25,8 @@ export class EngineChild {
   #settingsFile: string | null;
 
   static async start(artifact: string, settings: z.input<typeof EngineSettings>): Promise<EngineChild> {
+    // One that was killed before it had read them has left them.
+    for (const left of await readdir(".")) if (/^settings-\d+\.json$/.test(left)) await rm(left, { force: true });
     const file = `${process.cwd()}/settings-${settings.generation}.json`;
     await writeFile(file, JSON.stringify(settings), { mode: 0o600 });
     return new EngineChild(artifact, file, settings);

@@ -6,10 +6,8 @@ import { NotAwaited, Reports } from "./reports.ts";
 // What only one of them needs is loaded there: an engine's memory is for its rows.
 const PROGRAMS = {
   test: async (given: Given, task: TaskOf<"test">, reports: Reports): Promise<void> => {
-    const { runBuilder } = await import("../main.ts");
-    const { sourceTestOf } = await import("./source-test.ts");
-    const answer = await runBuilder("test", { source: sourceOf(given, task.schema), config: null }, console.log);
-    await reports.send({ kind: "tested", test: sourceTestOf(answer, task.source.kind, task.schema !== null) });
+    const { testSource } = await import("./source-test.ts");
+    await reports.send({ kind: "tested", test: await testSource(sourceOf(given, task.schema), task) });
   },
   build: async (given: Given, task: TaskOf<"build">, reports: Reports): Promise<void> => {
     const { build } = await import("./build-task.ts");

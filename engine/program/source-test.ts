@@ -1,10 +1,29 @@
+import type { SourceConnection } from "../../contract/engine.ts";
 import type { BuilderAnswer, ConnectionTest } from "../../contract/engine-build.ts";
 import type { Finding, SourceTest } from "../../contract/instance-report.ts";
 import type { SourceKind } from "../../contract/source-schema.ts";
+import { runBuilder } from "../main.ts";
+import type { TaskOf } from "./environment.ts";
 
 const STREAM = { mysql: "binlog", postgres: "logical" } as const;
 /** Longer ones are not taken in reports. */
 const LONGEST = 4000;
+
+/** Whether a source can be read, and whether `reflexdb.yaml` fits it: a build that would fail takes nobody's turn. */
+export async function testSource(
+  source: SourceConnection,
+  { schema, config }: Pick<TaskOf<"test">, "schema" | "config">,
+): Promise<SourceTest> {
+  const test = sourceTestOf(
+    await runBuilder("test", { source, config: null }, console.log),
+    source.kind,
+    schema !== null,
+  );
+  if (!test.ok || config === null) return test;
+  const checked = await runBuilder("check", { source, config }, console.log);
+  if (checked.ok) return test;
+  return { ...test, ok: false, error: { code: checked.code, message: checked.message.slice(0, LONGEST) } };
+}
 
 /**
  * What a test found, as it is reported.

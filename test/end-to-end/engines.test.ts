@@ -1,4 +1,5 @@
 // Instances with their real engine on real sources: control plane, agent, engine and database are processes of their own.
+import { existsSync, readFileSync } from "node:fs";
 import { expect, onTestFinished, test } from "vitest";
 import type { ConnectionView } from "../../contract/connection.ts";
 import type { InstanceView } from "../../contract/instance.ts";
@@ -9,6 +10,7 @@ import type { Dialect } from "../engine/shop.ts";
 import { parts, type TestSource, testSource } from "../engine/sources.ts";
 import { until } from "./client.ts";
 import { Cluster } from "./cluster.ts";
+import type { Live } from "./world.ts";
 
 const PASSWORD = "a passing secret of the source";
 
@@ -79,6 +81,13 @@ const traces = async (source: TestSource): Promise<unknown[]> =>
   source.dialect === "mysql"
     ? []
     : source.ask("SELECT slot_name::text FROM pg_replication_slots UNION ALL SELECT pubname::text FROM pg_publication");
+
+/** Which of an engine's processes answers queries; the other is the program beside it. */
+function answering({ pids }: Live): number {
+  const pid = pids.find((each) => readFileSync(`/proc/${each}/cmdline`, "latin1").includes(".mjs"));
+  if (pid === undefined) throw new Error("no engine runs there");
+  return pid;
+}
 
 for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
   test.skipIf(!parts[dialect].available)(`an instance of ${dialect}, from its registration to its end`, async () => {
@@ -161,5 +170,89 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
     expect([await cluster.liveOf(id), await traces(source)]).toEqual([[], []]);
     await send("DELETE", `/instances/${id}`);
     expect((await cluster.client.send("GET", `/instances/${id}`)).status).toBe(404);
+  });
+  test.skipIf(!parts[dialect].available)(`what is killed with an engine of ${dialect} comes back`, async () => {
+    const { cluster, source, id, send, when, act } = await start(dialect);
+    const running = await act("provision");
+    const { key } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web" });
+    const names = async (of: InstanceView) =>
+      until(
+        () => "it does not answer",
+        async () => {
+          const at = { "min-position": await source.position() };
+          const { status, body } = await ask(of, "users { name }", key, at).catch(() => ({ status: 0, body: null }));
+          return status === 200 && (body as { name: string }[]).map(({ name }) => name);
+        },
+      );
+    expect(await names(running)).toEqual(["ann", "bob"]);
+
+    await cluster.killPlane();
+    await source.run("INSERT INTO users VALUES (3, 'cy')");
+    expect(await names(running)).toEqual(["ann", "bob", "cy"]);
+    await cluster.startPlane();
+    await when("it is not heard again", ({ vitals }) => vitals?.row_counts.users === 3);
+
+    await cluster.killAgent("one");
+    await source.run("INSERT INTO users VALUES (4, 'dee')");
+    expect(await names(running)).toHaveLength(4);
+    cluster.startAgent("one");
+    await cluster.ready("one");
+
+    for (const which of ["the engine", "the program beside it"] as const) {
+      const [live] = (await cluster.liveOf(id)) as [Live];
+      process.kill(which === "the engine" ? answering(live) : (live.pids[0] as number), "SIGKILL");
+      await until(
+        () => `nothing came in the place of ${which}`,
+        async () => {
+          const [now, ...others] = await cluster.liveOf(id);
+          return now !== undefined && others.length === 0 && now.generation > live.generation;
+        },
+      );
+      const back = await when("it does not serve again", ({ health }) => health === "ok");
+      expect(await names(back)).toHaveLength(4);
+      expect(live.pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+    }
+    await act("terminate");
+    expect([await cluster.liveOf(id), await traces(source)]).toEqual([[], []]);
+  });
+
+  test.skipIf(!parts[dialect].available)(`what does not fit an instance of ${dialect} is said`, async () => {
+    const { cluster, source, id, send, view, when, act } = await start(dialect);
+    const config = "version: 1\ntables:\n  - name: users\n    columns: [id, nme]\n";
+    await send("PATCH", `/instances/${id}`, { config });
+    await send("POST", `/instances/${id}/provision`);
+    const unfit = await when("it does not fail", ({ status }) => status === "failed");
+    expect(unfit.last_error).toMatchObject({ code: "config_invalid", category: "build" });
+    expect(unfit.last_error?.message).toMatch(/^4:19 /);
+    expect(unfit.latest_build).toBe(null);
+
+    await send("PATCH", `/instances/${id}`, { config: config.replace("nme", "name") });
+    expect(await act("provision")).toMatchObject({ status: "running", latest_build: { tables: 1 } });
+    const [before] = await cluster.liveOf(id);
+
+    // Nothing is found by itself faster than with what is said in the stream.
+    await source.run("ALTER TABLE users ADD COLUMN age INTEGER", "INSERT INTO users VALUES (3, 'cy', 30)");
+    const drifted = await when("no drift is seen", ({ drift }) => drift !== null);
+    expect(drifted.drift?.changes.join()).toContain("age");
+    await send("PATCH", `/instances/${id}`, { config: null });
+    expect(await act("rebuild")).toMatchObject({ status: "running", drift: null, latest_build: { tables: 2 } });
+    const { key } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web", tables: ["users"] });
+    const asked = async (query: string) => ask(await view(), query, key);
+    await until(
+      () => "the key is not known to the engine",
+      async () => (await asked("users { id }")).status === 200,
+    );
+    expect((await asked("users(id = 3) { age }")).body).toEqual([{ age: 30 }]);
+    expect((await asked("posts { id }")).status).toBeGreaterThanOrEqual(400);
+    await until(
+      () => "the former engine runs still",
+      async () => (await cluster.liveOf(id)).every(({ key }) => key !== before?.key),
+    );
+
+    await source.close();
+    await send("POST", `/instances/${id}/rebuild`);
+    const refused = await when("the test does not end", ({ status }) => isStable(status));
+    expect(refused).toMatchObject({ status: "running", last_error: { code: "connect_refused", category: "network" } });
+    expect((await asked("users(id = 3) { age }")).body).toEqual([{ age: 30 }]);
   });
 }
