@@ -17,6 +17,7 @@ const USERS = 10_000;
 const POSTS = 5 * USERS;
 const COMMENTS = 3 * POSTS;
 const DIFFERENT = 200;
+const WARM_MS = 1500;
 
 type Question = { what: string; query: (i: number) => string; sql: (i: number) => string; atLeast?: number };
 
@@ -71,13 +72,16 @@ async function measured(kind: "mysql" | "postgres", { quick, say, after }: Setti
   await program.serving();
   say(`${name}: ${USERS} users, ${POSTS} posts, ${COMMENTS} comments; ${CONNECTIONS} connections`);
   const port = Number(new URL(program.url).port);
-  const ms = quick ? 300 : 2000;
+  const ms = quick ? 1000 : 2000;
   const { host, port: sqlPort, user, password, database, schema } = source.connection;
   for (const question of QUESTIONS) {
     const [ours, bare]: [Loaded[], Loaded[]] = [[], []];
     const requests = Array.from({ length: DIFFERENT }, (_, i) => requestOf(question.query(i), port));
     const statements = Array.from({ length: DIFFERENT }, (_, i) => question.sql(i));
     const connection = { host, port: sqlPort, user, password, database: database ?? schema };
+    // A new process is slow at first, on either side.
+    await sqlLoad({ kind, connection, connections: CONNECTIONS, ms: WARM_MS, statements });
+    await load({ port, connections: CONNECTIONS, ms: WARM_MS, most: 1e6, requests });
     for (let round = 0; round < (quick ? 1 : 3); round++) {
       bare.push(await sqlLoad({ kind, connection, connections: CONNECTIONS, ms, statements }));
       const loaded = await load({ port, connections: CONNECTIONS, ms, most: 1e6, requests });

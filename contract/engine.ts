@@ -3,7 +3,7 @@ import { SourceKind } from "./source-schema.ts";
 
 /**
  * The program that answers queries from memory: what it is started with, and what it says of itself. An artifact is started with
- * `node <id>.mjs --settings <file>`; secrets in the settings are read from that file only, never from arguments.
+ * `node <nodeArguments> <id>.mjs --settings <file>`; secrets in the settings are read from that file only, never from arguments.
  *
  *   POST /query                    docs/design/engine.md has the language
  *   GET  /health                   EngineHealth with the admin token, its states alone without; 503 until it serves
@@ -81,6 +81,9 @@ export const ENGINE_SIZES = {
 } as const;
 export const EngineSize = z.enum(["nano", "small", "medium", "large", "xlarge", "2xlarge"]);
 export type EngineSize = z.infer<typeof EngineSize>;
+
+/** What Node is started with: V8's own limit only ends the process, so it is beyond ours, which ends it with a reason. */
+export const nodeArguments = (memoryMb: number): string[] => [`--max-old-space-size=${memoryMb + 512}`];
 
 export const EngineSettings = z.object({
   instance: z.string().regex(/^[a-z0-9_-]{1,40}$/),

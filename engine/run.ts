@@ -3,8 +3,8 @@ import { mkdir } from "node:fs/promises";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { setFlagsFromString } from "node:v8";
-import { ENGINE_SIZES, EngineSettings, EXIT_OUT_OF_MEMORY } from "../contract/engine.ts";
+import { getHeapStatistics } from "node:v8";
+import { ENGINE_SIZES, EngineSettings, EXIT_OUT_OF_MEMORY, nodeArguments } from "../contract/engine.ts";
 import { Checkpoint } from "./replication/checkpoint.ts";
 import { MemoryLimit } from "./replication/memory.ts";
 import { Replica } from "./replication/replica.ts";
@@ -34,6 +34,12 @@ export async function runAsProgram(engine: Engine, meta: ImportMeta): Promise<vo
     process.exitCode = 2;
     return;
   }
+  const wanted = parsed.data.memoryMb ?? ENGINE_SIZES[parsed.data.size];
+  if (getHeapStatistics().heap_size_limit / 2 ** 20 < wanted) {
+    console.error(`settings: this size wants node ${nodeArguments(wanted).join(" ")}`);
+    process.exitCode = 2;
+    return;
+  }
   const build = basename(fileURLToPath(meta.url), ".mjs");
   const running = await startEngine(engine, parsed.data, build);
   // Told twice, by its group and by the program beside it, it still ends in good order.
@@ -58,8 +64,6 @@ export type Running = {
 
 export async function startEngine(engine: Engine, settings: EngineSettings, build: string): Promise<Running> {
   const memory = new MemoryLimit(settings.memoryMb ?? ENGINE_SIZES[settings.size]);
-  // Ours is told with a reason; V8's own limit only ends the process.
-  setFlagsFromString(`--max-old-space-size=${memory.limitMb * 2}`);
   const log = (level: (typeof LEVELS)[number], text: string) => {
     if (LEVELS.indexOf(level) >= LEVELS.indexOf(settings.logLevel))
       console.error(JSON.stringify({ level, at: new Date().toISOString(), text }));

@@ -11,10 +11,11 @@ import { parts, type TestSource, testSource } from "./sources.ts";
 
 describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
   describe.skipIf(!parts[dialect].available)("the builder", () => {
-    const out = mkdtempSync(join(tmpdir(), "lamplighter-builder-"));
+    let out: string;
     let source: TestSource;
 
     beforeAll(async () => {
+      out = mkdtempSync(join(tmpdir(), "lamplighter-builder-"));
       source = await testSource(dialect);
       await source.run(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, other INTEGER)",

@@ -5,7 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { z } from "zod";
-import type { EngineHealth, EngineSettings, SourceConnection } from "../../contract/engine.ts";
+import {
+  ENGINE_SIZES,
+  type EngineHealth,
+  type EngineSettings,
+  nodeArguments,
+  type SourceConnection,
+} from "../../contract/engine.ts";
 import { type Built, buildFromSource } from "../../engine/build/build.ts";
 import { keyText } from "../../engine/serve/keys.ts";
 import { freePort } from "../gateway/cluster.ts";
@@ -18,6 +24,7 @@ export class EngineProcess {
   readonly folder: string;
   readonly url: string;
   readonly #settings: string;
+  readonly #arguments: readonly string[];
   #child: ChildProcess | null = null;
   said = "";
 
@@ -25,6 +32,7 @@ export class EngineProcess {
     this.built = built;
     this.folder = folder;
     this.#settings = join(folder, "settings.json");
+    this.#arguments = nodeArguments(settings.memoryMb ?? ENGINE_SIZES[settings.size ?? "nano"]);
     this.url = `http://127.0.0.1:${settings.listen.port}`;
     writeFileSync(this.#settings, JSON.stringify(settings));
   }
@@ -55,7 +63,7 @@ export class EngineProcess {
   }
 
   start(): void {
-    const child = spawn(process.execPath, [this.built.path, "--settings", this.#settings], {
+    const child = spawn(process.execPath, [...this.#arguments, this.built.path, "--settings", this.#settings], {
       stdio: ["ignore", "inherit", "pipe"],
     });
     this.#child = child;

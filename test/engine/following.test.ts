@@ -1,4 +1,7 @@
 // An engine as a process beside a real source: what it does when one of the two is killed, paused, altered, or has forgotten its log.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { EXIT_OUT_OF_MEMORY } from "../../contract/engine.ts";
@@ -11,15 +14,20 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
   describe.skipIf(!parts[dialect].available)("an engine", () => {
     let source: TestSource;
     let engine: EngineProcess | null = null;
+    let kept: string;
 
     beforeAll(async () => {
+      kept = mkdtempSync(join(tmpdir(), "lamplighter-checkpoint-"));
       source = await testSource(dialect, [
         "--max-binlog-size=4096",
         "--log-bin-compress",
         "--log-bin-compress-min-len=10",
       ]);
     });
-    afterAll(() => source?.close());
+    afterAll(async () => {
+      await source?.close();
+      rmSync(kept, { recursive: true, force: true });
+    });
     afterEach(async () => {
       await engine?.remove();
       engine = null;
@@ -51,7 +59,7 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
     test("that was killed goes on from its checkpoint", async () => {
       await users();
       const own = await start({
-        checkpoint: { folder: `/tmp/lamplighter-checkpoint-${process.pid}-${dialect}`, everySeconds: 0.3 },
+        checkpoint: { folder: kept, everySeconds: 0.3 },
       });
       await own.serving();
       await source.run("UPDATE users SET name = 'before' WHERE id = 1");

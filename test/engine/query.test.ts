@@ -85,11 +85,12 @@ const ROWS: Record<string, (string | null)[][]> = {
 };
 
 describe("queries", () => {
-  const folder = mkdtempSync(join(tmpdir(), "lamplighter-query-"));
+  let folder: string;
   let store: Store;
   let queries: Queries;
 
   beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "lamplighter-query-"));
     const composed = composeShape(SCHEMA, YAML);
     if ("problems" in composed) throw new Error(JSON.stringify(composed.problems));
     const { path, id } = await buildEngine(composed.shape, folder);

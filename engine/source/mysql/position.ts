@@ -7,6 +7,9 @@ export class MysqlPosition implements Position {
   /** By domain: server and number. Null: this server has none. */
   readonly gtids: ReadonlyMap<number, { server: number; number: bigint }> | null;
 
+  /** Every answer has it. */
+  #text: string | null = null;
+
   constructor(file: string | null, offset: number, gtids: MysqlPosition["gtids"]) {
     this.file = file;
     this.offset = offset;
@@ -22,6 +25,11 @@ export class MysqlPosition implements Position {
   }
 
   get text(): string {
+    this.#text ??= this.#written();
+    return this.#text;
+  }
+
+  #written(): string {
     const place = this.file === null ? "" : `${this.file}:${this.offset}`;
     return this.gtids === null || this.gtids.size === 0 ? place : `${place}/${this.gtidText}`;
   }
