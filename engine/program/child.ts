@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { z } from "zod";
-import { EngineHealth, type EngineSettings } from "../../contract/engine.ts";
+import { EngineHealth, type EngineSettings, nodeArguments } from "../../contract/engine.ts";
 import { REPORT_ENV } from "../../contract/instance-report.ts";
 
 export type End = { code: number | null; signal: NodeJS.Signals | null };
@@ -32,12 +32,16 @@ export class EngineChild {
     return new EngineChild(artifact, file, settings);
   }
 
-  private constructor(artifact: string, file: string, { listen, adminToken }: z.input<typeof EngineSettings>) {
+  private constructor(
+    artifact: string,
+    file: string,
+    { listen, adminToken, memoryMb = 0 }: z.input<typeof EngineSettings>,
+  ) {
     this.#settingsFile = file;
     this.#url = `http://127.0.0.1:${listen.port}`;
     this.#adminToken = adminToken;
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SECRETS.includes(name)));
-    const child = spawn(process.execPath, [artifact, "--settings", file], {
+    const child = spawn(process.execPath, [...nodeArguments(memoryMb), artifact, "--settings", file], {
       env,
       stdio: ["ignore", "inherit", "pipe"],
     });

@@ -24,7 +24,6 @@ export function settingsOf(given: Given, task: TaskOf<"serve">, keySecret: strin
     },
     // Its address is its host's, whichever that is under: all but whether it serves wants a key.
     listen: { host: "0.0.0.0", port: given.port ?? 0 },
-    size: settings.size,
     memoryMb: rowsMb(settings.size),
     logLevel: settings.log_level,
     keys: { secret: keySecret, keys: usableKeys(orders.keys) },

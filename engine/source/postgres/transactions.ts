@@ -35,10 +35,14 @@ export class Transactions {
         return null;
       case "commit":
         return this.#commit(message.end);
-      case "relation":
-        this.redefined ||= this.#relations.has(message.id);
-        this.#relations.set(message.id, this.#mapped(message));
+      case "relation": {
+        const mapped = this.#mapped(message);
+        // The first time in a stream, a column that is not known here may be a new one.
+        const hasMore = mapped !== null && message.columns.length > mapped.columns.length;
+        this.redefined ||= hasMore || this.#relations.has(message.id);
+        this.#relations.set(message.id, mapped);
         return null;
+      }
       case "insert":
         this.#change(message.relation, null, message.after);
         return null;
