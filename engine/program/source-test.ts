@@ -59,7 +59,7 @@ export function sourceTestOf(answer: BuilderAnswer, kind: SourceKind, isOfSchema
 function replicationFindings({ finding }: ConnectionTest["replication"]): Finding[] {
   if (finding === null) return [];
   const { code, message } = finding;
-  const [fix = null] = /\b(GRANT|ALTER|CREATE|SET) [\s\S]*$/.exec(message) ?? [];
+  const [fix = null] = /\b(GRANT|ALTER|CREATE|SET) [\s\S]*?(?=, then |$)/.exec(message) ?? [];
   const why = fix === message ? "the user may not read the changes of the source" : message;
   return [{ code, severity: "error", message: `${why}; until then every table is read again each interval`, fix }];
 }
