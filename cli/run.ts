@@ -9,6 +9,7 @@ import { configCommands } from "./config/commands.ts";
 import { connectionCommands } from "./connection/commands.ts";
 import { contextCommands } from "./context/commands.ts";
 import { CONTEXT_FILE } from "./contexts.ts";
+import { databaseCommands } from "./database/commands.ts";
 import { demoCommand } from "./demo/command.ts";
 import { deploymentCommands } from "./deployment/commands.ts";
 import { ExecEnded } from "./deployment/exec.ts";
@@ -98,6 +99,7 @@ export function program(around: Surroundings): Command {
   deploymentCommands(root, around);
   explainCommand(root, around);
   scheduleCommands(root, around);
+  databaseCommands(root, around);
   connectionCommands(root, around);
   instanceCommands(root, around);
   configCommands(root, around);

@@ -1,4 +1,5 @@
 import type { ConnectionStatus } from "../contract/connection.ts";
+import type { DatabaseStatus } from "../contract/database.ts";
 import type { DeploymentStatus } from "../contract/deployment.ts";
 import type { Level } from "../contract/event.ts";
 import type { HostStatus } from "../contract/host.ts";
@@ -8,6 +9,7 @@ import type { DELIVERY_STATUSES, WebhookStatus } from "../contract/webhook-endpo
 import type { Colors } from "./terminal.ts";
 
 type Status =
+  | DatabaseStatus
   | DeploymentStatus
   | HostStatus
   | ScheduleStatus
@@ -15,19 +17,16 @@ type Status =
   | (typeof DELIVERY_STATUSES)[number]
   | InstanceStatus
   | ConnectionStatus;
-const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "active", "delivered", "ok"];
+const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "stopped", "active", "delivered", "ok"];
 const PASSING: readonly Status[] = [
-  "pending",
-  "creating",
-  "joining",
-  "syncing",
-  "unreachable",
-  "suspended",
-  "testing",
-  "paused",
+  ...(["pending", "creating", "joining", "syncing", "unreachable", "suspended"] as const),
+  ...(["booting", "stopping", "testing", "paused"] as const),
   ...PASSING_STATUSES,
 ];
-const GONE: readonly Status[] = ["deleted", "removed", "revoked", "registered", "stopped", "terminated", "untested"];
+const GONE: readonly Status[] = [
+  ...(["deleted", "removed", "deleting", "revoked"] as const),
+  ...(["registered", "terminated", "untested"] as const),
+];
 
 /** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */
 export function paintStatus(text: string, status: string, color: Colors): string {

@@ -35,6 +35,7 @@ export type Entry = {
     | "health_checker"
     | "autoscaler"
     | "webhook"
+    | "gateway"
     | "builder"
     | "engine";
   reason: string;

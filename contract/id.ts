@@ -8,6 +8,8 @@ export const ID_PREFIX = {
   config: "cfg",
   secret: "sec",
   volume: "vol",
+  database: "db",
+  credential: "cred",
   webhook: "whk",
   hook: "hook",
   instance: "inst",
@@ -68,6 +70,7 @@ export const NamespaceId = idOf("namespace");
 export const ConfigId = idOf("config");
 export const SecretId = idOf("secret");
 export const VolumeId = idOf("volume");
+export const DatabaseId = idOf("database");
 export const WebhookId = idOf("webhook");
 export const HookId = idOf("hook");
 export const InstanceId = idOf("instance");
@@ -83,10 +86,12 @@ export const TokenId = idOf("token");
  */
 export const workloadId = (deploymentId: string, slot: number): string => `${deploymentId}-${slot}`;
 
+export const isDatabaseId = (id: string): boolean => id.startsWith(`${ID_PREFIX.database}_`);
+
 /** The id of one instance: one generation of one workload. */
 export const instanceId = (workload: string, generation: number): string => `${workload}-g${generation}`;
 
-/** Whose a workload is, and its slot there; null when the id names none. */
+/** Whose a workload is, and its slot there; null when the id names none. A database has one slot, for its writer. */
 export function parseWorkloadId(id: string): { owner: string; slot: number } | null {
   const match = /^([a-z]+_[0-9a-z]{26})-(\d+)$/.exec(id);
   return match ? { owner: match[1] as string, slot: Number(match[2]) } : null;

@@ -99,7 +99,7 @@ async function route(request: IncomingMessage, url: URL, api: Api): Promise<Answ
     case "GET restore-points":
       return { json: restorePoints(database) };
     case "GET restore-plan":
-      return { json: planOf(database, url) };
+      return { json: await planOf(database, url) };
     case "GET bases/:item": {
       const stream = await readBase(around, database, item ?? "");
       if (stream === null) throw notFound(url);
@@ -121,12 +121,12 @@ async function route(request: IncomingMessage, url: URL, api: Api): Promise<Answ
   }
 }
 
-function planOf(database: Database, url: URL) {
+async function planOf(database: Database, url: URL) {
   const lsn = url.searchParams.get("lsn");
   const time = url.searchParams.get("time");
   if (lsn !== null) parseLsn(lsn);
   const target = lsn !== null ? { lsn } : time !== null ? { time: z.coerce.number().int().parse(time) } : null;
-  const plan = database.plan(target);
+  const plan = await database.plan(target);
   if (typeof plan === "string") throw new Refused("not_restorable", plan);
   return plan;
 }

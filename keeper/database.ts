@@ -32,6 +32,8 @@ export type Shipping = {
   filled(timeline: number, segments: readonly number[]): void;
   status(): KeptDatabase["store"];
   has(timeline: number, segment: number): boolean;
+  /** Looks anew what is here. */
+  readLocal(): Promise<void>;
 };
 
 type Following = { state: FollowState; since: number; reason: string | null };
@@ -41,7 +43,7 @@ export class Database {
   readonly id: string;
   readonly folder: string;
   readonly walFolder: string;
-  shipping: Shipping = { kick() {}, filled() {}, status: () => unshipped, has: () => false };
+  shipping: Shipping = { kick() {}, filled() {}, status: () => unshipped, has: () => false, readLocal: async () => {} };
   #state: DatabaseState;
   #log: TimelineLog | null = null;
   #lineage: Lineage = [];
@@ -87,6 +89,7 @@ export class Database {
       keeper: this.#around.name,
       promised_term: state.promised_term,
       writer_term: state.writer_term,
+      remembers_since: state.remembers_since,
       system_identifier: state.system_identifier,
       timeline: state.timeline,
       flush_lsn: this.#log === null ? null : formatLsn(this.#log.position),
@@ -104,7 +107,7 @@ export class Database {
       refuseOlder(term, this.#state.promised_term);
       if (term > this.#state.promised_term) {
         await this.#stopFollowing();
-        await this.#commit(() => ({ promised_term: term, writer: null }));
+        await this.#commit(() => ({ ...this.#promised(term), writer: null }));
       }
       return this.status();
     });
@@ -117,7 +120,7 @@ export class Database {
       if (isSame && this.#follower && this.#following.state !== "diverged" && this.#following.state !== "waiting")
         return this.status();
       await this.#stopFollowing();
-      await this.#commit(() => ({ promised_term: writer.term, writer }));
+      await this.#commit(() => ({ ...this.#promised(writer.term), writer }));
       this.#startFollowing(writer);
       return this.status();
     });
@@ -128,7 +131,7 @@ export class Database {
     return this.#inTurn(async () => {
       refuseOlder(term, this.#state.promised_term);
       await this.#stopFollowing();
-      await this.#commit(() => ({ promised_term: term, writer: null, heard_at: this.#heardAt }));
+      await this.#commit(() => ({ ...this.#promised(term), writer: null, heard_at: this.#heardAt }));
       this.shipping.kick();
       return this.status();
     });
@@ -149,7 +152,7 @@ export class Database {
       await this.#log?.close();
       this.#log = await TimelineLog.begin(this.walFolder, timeline, parseLsn(start_lsn));
       await this.#commit(() => ({
-        ...{ promised_term: query.term, system_identifier, timeline, bases: [base] },
+        ...{ ...this.#promised(query.term), system_identifier, timeline, bases: [base] },
         begin: { timeline, lsn: formatLsn(startOfSegmentAt(parseLsn(start_lsn))) },
       }));
       await this.#readLineage();
@@ -166,7 +169,9 @@ export class Database {
     return this.#backup;
   }
 
-  plan(target: RestoreTarget): RestorePlan | string {
+  async plan(target: RestoreTarget): Promise<RestorePlan | string> {
+    // A segment may have become full as the follower was stopped.
+    await this.shipping.readLocal();
     const holdings = this.holdings();
     return holdings === null ? "there is no log of it" : planRestore(holdings, target);
   }
@@ -202,6 +207,10 @@ export class Database {
   async remove(): Promise<void> {
     await this.close();
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  #promised(term: number): Pick<DatabaseState, "promised_term" | "remembers_since"> {
+    return { promised_term: term, remembers_since: this.#state.remembers_since ?? term };
   }
 
   #startFollowing(writer: WriterAddress): void {

@@ -3,6 +3,7 @@ import { AllowedActions } from "../contract/action.ts";
 import { BuildView } from "../contract/build.ts";
 import { ConfigView } from "../contract/config.ts";
 import { ConnectionCreate, ConnectionPatch, ConnectionView } from "../contract/connection.ts";
+import { CredentialView, DatabaseView, LeaseView, StartView } from "../contract/database.ts";
 import { DeploymentView, InstanceView } from "../contract/deployment.ts";
 import { AuditEntry, JournalEvent } from "../contract/event.ts";
 import { Explanation } from "../contract/explanation.ts";
@@ -46,6 +47,10 @@ const ANSWERED: Record<string, z.ZodType> = {
   ManifestAsStored: ManifestView,
   HealthResult: HealthResultView,
   Schedule: ScheduleView,
+  Database: DatabaseView,
+  DatabaseLease: LeaseView,
+  DatabaseStart: StartView,
+  DatabaseCredential: CredentialView,
   Host: HostView,
   Node: HostNode,
   Namespace: NamespaceView,

@@ -2,6 +2,7 @@ import { app } from "./app.ts";
 
 export { BuildQueueObject } from "../objects/build-queue/object.ts";
 export { ConnectionObject } from "../objects/connection/object.ts";
+export { DatabaseObject } from "../objects/database/object.ts";
 export { DeploymentObject } from "../objects/deployment/object.ts";
 export { HookObject } from "../objects/hook/object.ts";
 export { HostObject } from "../objects/host/object.ts";

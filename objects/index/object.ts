@@ -186,6 +186,8 @@ export class IndexObject extends DurableObject<Env> {
         return remote(this.env.HOST, id).poke();
       case "schedule":
         return remote(this.env.SCHEDULE, id).poke();
+      case "database":
+        return remote(this.env.DATABASE, id).poke();
       case "instance":
         return remote(this.env.INSTANCE, id).poke();
       case "connection":

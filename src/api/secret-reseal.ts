@@ -16,7 +16,10 @@ const PART = 200;
 const AT_ONCE = 5;
 
 /** What may hold something sealed: secrets are in namespaces, copies of them with the hosts' workloads, passwords in deployments and schedules, what webhooks sign with, passwords of connections, what keys of instances are made with. */
-const KINDS = ["namespace", "host", "deployment", "schedule", "webhook", "hook", "connection", "instance"] as const;
+const KINDS = [
+  ...(["namespace", "host", "deployment", "database", "schedule"] as const),
+  ...(["webhook", "hook", "connection", "instance"] as const),
+] as const;
 type Kind = (typeof KINDS)[number];
 
 export const SECRET_RESEAL = [
@@ -32,7 +35,7 @@ export const SECRET_RESEAL = [
       cursor: z
         .string()
         .regex(
-          /^(namespace|host|deployment|schedule|webhook|hook|connection|instance)~[a-z0-9_]{0,40}$/,
+          /^(namespace|host|deployment|database|schedule|webhook|hook|connection|instance)~[a-z0-9_]{0,40}$/,
           "expected `next` of the part before",
         )
         .optional()
@@ -96,6 +99,8 @@ async function resealOne({ env }: Ask, kind: Kind, name: string): Promise<Reseal
         return remote(env.HOST, name);
       case "deployment":
         return remote(env.DEPLOYMENT, name);
+      case "database":
+        return remote(env.DATABASE, name);
       case "schedule":
         return remote(env.SCHEDULE, name);
       case "webhook":

@@ -103,9 +103,9 @@ export class Harness {
     };
   }
 
-  /** The containers of this host, whatever their state. */
+  /** The containers of a workload, or of this host, whatever their state. */
   async containers(workload?: Workload): Promise<Docker.ContainerInfo[]> {
-    const label = [`${LABEL.host}=${this.hostId}`, ...(workload ? [`${LABEL.workload}=${workload.id}`] : [])];
+    const label = [workload ? `${LABEL.workload}=${workload.id}` : `${LABEL.host}=${this.hostId}`];
     return this.engine.listContainers({ all: true, filters: { label } });
   }
 

@@ -48,21 +48,23 @@ describe.each(engineNames)("%s", (name: EngineName) => {
 
     test("counts from its own start, whichever agent looks; also when it was over while there was none", async () => {
       const stateDir = mkdtempSync(join(tmpdir(), "lamplighter-timeout-"));
-      const first = await harness.start({ stateDir });
+      // Of a host of its own: the agents of the other tests look after every container of theirs.
+      const hostId = `${harness.hostId}-alone`;
+      const first = await harness.start({ stateDir, hostId });
       const job = harness.workload({ kind: "job", command: trapping, run_timeout_ms: 1_500, stop_timeout_ms: 5_000 });
       const at = Date.now();
       await first.driver.apply(job, never);
       await first.driver.close();
       await new Promise((resolve) => setTimeout(resolve, 1_800));
       expect((await harness.inspect(job)).State.Running).toBe(true);
-      const second = await harness.start({ stateDir });
+      const second = await harness.start({ stateDir, hostId });
       await until("its end", () => exits(second.seen, job)[0]);
       expect(Date.now() - at).toBeLessThan(15_000);
       expect(exits(second.seen, job)).toMatchObject([{ exit: { code: 7, timed_out: true } }]);
       await second.driver.close();
 
       // An agent that died after the kill and before it saw the end finds what it was.
-      const third = await harness.start({ stateDir });
+      const third = await harness.start({ stateDir, hostId });
       expect(third.found.find(({ id }) => id === job.id)?.observation).toMatchObject({
         exit: { code: 7, timed_out: true },
       });

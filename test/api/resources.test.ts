@@ -254,7 +254,7 @@ describe("sealing everything anew", () => {
       if (cursor !== null) seen.push(cursor.split("~")[0] as string);
     }
     expect(new Set(seen)).toEqual(
-      new Set(["host", "deployment", "schedule", "webhook", "hook", "connection", "instance"]),
+      new Set(["host", "deployment", "database", "schedule", "webhook", "hook", "connection", "instance"]),
     );
     expect((await request("POST", "/secrets/reseal?cursor=token~")).status).toBe(400);
     const { token } = await makeToken(["secrets:write", "secrets:read"]);

@@ -7,7 +7,7 @@ import {
   seal,
   toBase64Url,
 } from "../../contract/envelope.ts";
-import { type AgentBody, ControlFrame, enrolProofText, type Question } from "../../contract/frame.ts";
+import { type AgentBody, type ControlBody, ControlFrame, enrolProofText, type Question } from "../../contract/frame.ts";
 import { newId } from "../../contract/id.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
 import type { HostObject } from "../../objects/host/object.ts";
@@ -22,7 +22,7 @@ export class SimulatedAgent {
   /** What runs here by workload id: the newest generation that was applied. */
   readonly workloads = new Map<string, { workload: Workload; observation: Observation }>();
   /** Instances are processes; whoever has one of those takes the host out again when it is done. */
-  runtime: "podman" | "process" = "podman";
+  runtime: "podman" | "process" | "postgres" = "podman";
   capacity = { memory_bytes: 8 * 1024 ** 3, cpu_millis: 4000 };
   /** What to see of a workload that was applied; null keeps silent. */
   behaviour: (workload: Workload) => Observation | null = (workload) => running(workload);
@@ -30,6 +30,8 @@ export class SimulatedAgent {
   answers: (question: Question) => unknown = () => undefined;
   /** Hears each workload as the HostObject says it. */
   heard: (workload: Workload) => void = () => {};
+  /** Hears what was granted of the leases of writers. */
+  renewed: (body: Extract<ControlBody, { kind: "renewed" }>) => void = () => {};
   received: string[] = [];
   #sign: CryptoKey;
   #verify: CryptoKey;
@@ -166,6 +168,7 @@ export class SimulatedAgent {
     const { body, session } = ControlFrame.parse(await open(this.#verify, text));
     this.received.push(body.kind);
     if (body.kind === "challenge") this.#session = session;
+    if (body.kind === "renewed") this.renewed(body);
     if (body.kind === "ask") await this.#answer(body.op, body.question);
     if (body.kind !== "desired" && body.kind !== "apply") return;
     for (const workload of body.workloads) this.heard(workload);
