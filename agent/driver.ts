@@ -53,6 +53,12 @@ export interface Driver {
    */
   exec(id: string, generation: number, command: string[], timeoutMs: number): Promise<ExecResult>;
 
+  /** Of writers of databases: how many clients are connected, and whatever else should not be cut off. */
+  clients?(id: string, generation: number): Promise<number>;
+
+  /** Of writers of databases: gives the running one another verifier for its owner. */
+  install?(id: string, generation: number, credential: string, verifier: string): Promise<void>;
+
   /** Left out: instances are reached at their own addresses. */
   reach?(): Promise<Reach>;
 

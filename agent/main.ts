@@ -21,6 +21,8 @@ import { Outbox } from "./link/outbox.ts";
 import type { Link, Peer } from "./link/peer.ts";
 import { Tunnel } from "./link/tunnel.ts";
 import { type PolicyFile, permit, readPolicy } from "./policy.ts";
+import { PostgresDriver } from "./postgres/driver.ts";
+import { Renewals } from "./postgres/renewals.ts";
 import { ProcessDriver } from "./process/driver.ts";
 import type { PortRange } from "./process/port.ts";
 import { Reconciler } from "./reconciler.ts";
@@ -156,8 +158,9 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
   const capacity = { ...ownCapacity(), ...withoutUndefined(options.capacity ?? {}) };
   const facts = () => ({ runtimes: runtimes.list(), capacity, policy });
 
+  const renewals = new Renewals(() => outbox.renew(), log);
   const runtimes = new Runtimes({
-    drivers: await makeDrivers(options, dataDir, identity.host_id, log),
+    drivers: await makeDrivers(options, dataDir, identity.host_id, renewals, log),
     observe: (observation) => reconciler.observe(observation),
     cameUp: (runtime, found) => {
       reconciler.adopt(runtime, found);
@@ -203,6 +206,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     inventory: () => reconciler.inventory(),
     observation: (id) => reconciler.observation(id),
     health: () => prober.all(),
+    renewal: () => renewals.question(),
   });
   const dismissal = Promise.withResolvers<void>();
   const conversation = new Conversation({
@@ -213,6 +217,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
         runtimeOf: (id) => reconciler.runtimeOf(id),
         driver: (runtime) => runtimes.get(runtime),
       }),
+    renewed: (body) => void renewals.answered(body),
     // Its answer goes out first.
     dismissed: () => setTimeout(dismissal.resolve, 50),
   });
@@ -232,6 +237,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     await link.close();
     prober.close();
     sampler.close();
+    renewals.close();
     reconciler.close();
     await runtimes.close();
     ledger.close();
@@ -261,6 +267,7 @@ async function makeDrivers(
   options: AgentOptions,
   dataDir: string,
   hostId: string,
+  renewals: Renewals,
   log: (line: string) => void,
 ): Promise<Driver[]> {
   const drivers: Driver[] = [];
@@ -271,6 +278,11 @@ async function makeDrivers(
       drivers.push(
         new ProcessDriver({ dataDir, log, ...ports, ...(advertiseAddress === undefined ? {} : { advertiseAddress }) }),
       );
+      continue;
+    }
+    if (runtime === "postgres") {
+      const advertiseAddress = options.advertiseAddress ?? "127.0.0.1";
+      drivers.push(new PostgresDriver({ dataDir, log, advertiseAddress, renewals }));
       continue;
     }
     // Only here because its client takes longer to load than all the rest, and most agents that a test or a demo starts do not need it.

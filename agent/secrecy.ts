@@ -17,6 +17,9 @@ export function withoutSecrets(text: string, spec: WorkloadSpec): string {
     ...Object.values(spec.environment),
     ...(spec.files ?? []).map(({ content }) => content.trim()),
     ...(spec.registry ? [spec.registry.password] : []),
+    ...(spec.writer?.keeper_addresses ?? []).map(({ token }) => token),
+    ...(spec.writer?.replication_password === undefined ? [] : [spec.writer.replication_password]),
+    ...(spec.writer === undefined ? [] : [spec.writer.naming.owner.verifier]),
     ...(spec.registry_config === undefined ? [] : textsIn(spec.registry_config)),
   ];
   let clean = text.slice(0, LONGEST_TEXT);

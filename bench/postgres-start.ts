@@ -67,8 +67,8 @@ class Site {
     const place = { pgdata, port: order.listen.port, socketFolder: join(folder, "run") };
     const account = await databaseAccount();
     const from = performance.now();
-    const postmaster = await Postmaster.start(installation.folder, place, {
-      ...{ configFile, logFile, account, settings: { synchronous_standby_names: "" } },
+    const postmaster = await Postmaster.start(installation, place, {
+      ...{ configFile, logFile, account, folders: [folder], settings: { synchronous_standby_names: "" } },
     });
     (await postmaster.ready(30_000)).end();
     const sql = await client(order);

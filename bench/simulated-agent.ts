@@ -39,6 +39,7 @@ export class SimulatedAgent {
       facts: () => ({ kind: "facts", ...profile }),
       inventory: () => [...this.#seen.values()],
       health: () => [],
+      renewal: () => null,
       observation: (id) => this.#seen.get(id) ?? null,
     });
     const conversation = new Conversation({
@@ -52,6 +53,7 @@ export class SimulatedAgent {
       answer: async (op, _question, emit) => {
         await emit({ kind: "end", op, error: { code: "unsupported", message: "a simulated agent" } });
       },
+      renewed: () => {},
       dismissed: () => {},
     });
     const tunnel = new Tunnel({ peer, outbox: this.#outbox, conversation, log: () => {} });

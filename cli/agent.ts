@@ -43,7 +43,10 @@ export function agentCommand(program: Command, around: Surroundings): void {
     .option("--data <folder>", "where the agent keeps its key and its workloads", defaultFolder(around))
     .option("--name <name>", "how the host is called; otherwise this machine's name")
     .option("-l, --label <key=value>", "a label for this host (repeat for several)", collect)
-    .option("--runtime <list>", "process,docker,podman; otherwise process and the engines that answer now")
+    .option(
+      "--runtime <list>",
+      "process,docker,podman,postgres; otherwise process, postgres and the engines that answer now",
+    )
     .option("--transport <kind>", "tunnel: the agent dials out. call: the control plane calls the agent", "tunnel")
     .option("--listen <host:port>", "with call: where the agent listens")
     .option("--endpoint <url>", "with call: how the control plane reaches that")

@@ -18,6 +18,7 @@ type Kind = { word: string; path: string; prefix: string };
 
 const DEPLOYMENT: Kind = { word: "deployment", path: "/deployments", prefix: "dep_" };
 const SCHEDULE: Kind = { word: "schedule", path: "/schedules", prefix: "sched_" };
+const DATABASE: Kind = { word: "database", path: "/databases", prefix: "db_" };
 const HOST: Kind = { word: "host", path: "/hosts", prefix: "host_" };
 const TOKEN: Kind = { word: "token", path: "/tokens", prefix: "tok_" };
 const USER: Kind = { word: "user", path: "/users", prefix: "usr_" };
@@ -30,10 +31,11 @@ const CONFIG: Kind = { word: "config", path: "/configs", prefix: "cfg_" };
 const SECRET: Kind = { word: "secret", path: "/secrets", prefix: "sec_" };
 const VOLUME: Kind = { word: "volume", path: "/volumes", prefix: "vol_" };
 /** Those that live in namespaces, where the server can look a name up. */
-const NAMESPACED: readonly Kind[] = [DEPLOYMENT, SCHEDULE, CONFIG, SECRET, VOLUME];
+const NAMESPACED: readonly Kind[] = [DEPLOYMENT, SCHEDULE, DATABASE, CONFIG, SECRET, VOLUME];
 
 export const deploymentId = (api: Api, reference: string): Promise<string> => resolve(api, DEPLOYMENT, reference);
 export const scheduleId = (api: Api, reference: string): Promise<string> => resolve(api, SCHEDULE, reference);
+export const databaseId = (api: Api, reference: string): Promise<string> => resolve(api, DATABASE, reference);
 /** @param namespace where to look when the reference does not say it */
 export const configId = (api: Api, reference: string, namespace?: string): Promise<string> =>
   resolve(api, CONFIG, reference, namespace);

@@ -8,6 +8,7 @@ import { completionsCommand } from "./completions.ts";
 import { configCommands } from "./config/commands.ts";
 import { contextCommands } from "./context/commands.ts";
 import { CONTEXT_FILE } from "./contexts.ts";
+import { databaseCommands } from "./database/commands.ts";
 import { demoCommand } from "./demo/command.ts";
 import { deploymentCommands } from "./deployment/commands.ts";
 import { ExecEnded } from "./deployment/exec.ts";
@@ -96,6 +97,7 @@ export function program(around: Surroundings): Command {
   deploymentCommands(root, around);
   explainCommand(root, around);
   scheduleCommands(root, around);
+  databaseCommands(root, around);
   configCommands(root, around);
   secretCommands(root, around);
   volumeCommands(root, around);

@@ -1,3 +1,4 @@
+import type { DatabaseStatus } from "../contract/database.ts";
 import type { DeploymentStatus } from "../contract/deployment.ts";
 import type { Level } from "../contract/event.ts";
 import type { HostStatus } from "../contract/host.ts";
@@ -5,10 +6,19 @@ import type { ScheduleStatus } from "../contract/schedule.ts";
 import type { DELIVERY_STATUSES, WebhookStatus } from "../contract/webhook-endpoint.ts";
 import type { Colors } from "./terminal.ts";
 
-type Status = DeploymentStatus | HostStatus | ScheduleStatus | WebhookStatus | (typeof DELIVERY_STATUSES)[number];
-const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "active", "delivered"];
-const PASSING: readonly Status[] = ["pending", "creating", "joining", "syncing", "unreachable", "suspended"];
-const GONE: readonly Status[] = ["deleted", "removed", "revoked"];
+type Status =
+  | DatabaseStatus
+  | DeploymentStatus
+  | HostStatus
+  | ScheduleStatus
+  | WebhookStatus
+  | (typeof DELIVERY_STATUSES)[number];
+const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "stopped", "active", "delivered"];
+const PASSING: readonly Status[] = [
+  ...(["pending", "creating", "joining", "syncing", "unreachable", "suspended"] as const),
+  ...(["booting", "stopping"] as const),
+];
+const GONE: readonly Status[] = ["deleted", "removed", "deleting", "revoked"];
 
 /** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */
 export function paintStatus(text: string, status: string, color: Colors): string {

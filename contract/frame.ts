@@ -2,6 +2,7 @@ import { z } from "zod";
 import { HealthResult, Usage } from "./health.ts";
 import { HostCapacity, HostPolicy, HostRuntime } from "./host.ts";
 import { Observation, Workload } from "./workload.ts";
+import { WriterRenewal } from "./writer-task.ts";
 
 /**
  * The frames that a HostObject and its agent exchange, the same over both transports.
@@ -67,6 +68,16 @@ export const Question = z.discriminatedUnion("verb", [
     command: z.array(z.string()).min(1),
     timeout_ms: z.int().positive(),
   }),
+  /** How many clients are connected to the writer of this term: `{clients}`. */
+  z.object({ verb: z.literal("clients"), workload_id: z.string(), generation: z.int().positive() }),
+  /** Gives the running writer of this term another verifier for its owner; answers when it is durable. */
+  z.object({
+    verb: z.literal("install_verifier"),
+    workload_id: z.string(),
+    generation: z.int().positive(),
+    credential: z.string(),
+    verifier: z.string(),
+  }),
 ]);
 export type Question = z.infer<typeof Question>;
 
@@ -91,6 +102,8 @@ export const AgentBody = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("health"), results: z.array(HealthResult) }),
   /** What measured workloads use; only the newest counts, and one that is lost is not sent again. */
   z.object({ kind: z.literal("usage"), usages: z.array(Usage) }),
+  /** Asks for the leases of the writers that run here; answered by `renewed`. */
+  z.object({ kind: z.literal("renew"), ...WriterRenewal.shape }),
   z.object({ kind: z.literal("heartbeat") }),
   /** Runtimes or capacity changed, e.g. a Docker Engine came up. */
   z.object({ kind: z.literal("facts"), runtimes: z.array(HostRuntime), capacity: HostCapacity, policy: HostPolicy }),
@@ -115,6 +128,8 @@ export const ControlBody = z.discriminatedUnion("kind", [
   }),
   /** What changed since. */
   z.object({ kind: z.literal("apply"), revision: z.int().nonnegative(), workloads: z.array(Workload) }),
+  /** These writers, and no others, may go on until `ttl_ms` after `renew` was sent. */
+  z.object({ kind: z.literal("renewed"), ...WriterRenewal.shape, ttl_ms: z.int().positive() }),
   z.object({ kind: z.literal("ask"), op: z.string(), question: Question }),
   z.object({ kind: z.literal("cancel"), op: z.string() }),
   /** The host was removed: stop everything, forget the enrolment. */

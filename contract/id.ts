@@ -8,6 +8,8 @@ export const ID_PREFIX = {
   config: "cfg",
   secret: "sec",
   volume: "vol",
+  database: "db",
+  credential: "cred",
   webhook: "whk",
   hook: "hook",
   user: "usr",
@@ -63,6 +65,7 @@ export const NamespaceId = idOf("namespace");
 export const ConfigId = idOf("config");
 export const SecretId = idOf("secret");
 export const VolumeId = idOf("volume");
+export const DatabaseId = idOf("database");
 export const WebhookId = idOf("webhook");
 export const HookId = idOf("hook");
 export const UserId = idOf("user");
@@ -74,11 +77,13 @@ export const TokenId = idOf("token");
  */
 export const workloadId = (deploymentId: string, slot: number): string => `${deploymentId}-${slot}`;
 
+export const isDatabaseId = (id: string): boolean => id.startsWith(`${ID_PREFIX.database}_`);
+
 /** The id of one instance: one generation of one workload. */
 export const instanceId = (workload: string, generation: number): string => `${workload}-g${generation}`;
 
-/** The deployment and slot that a workload id names, or null when it names none. */
+/** The deployment or database, and the slot, that a workload id names; null when it names none. A database has one slot, for its writer. */
 export function parseWorkloadId(id: string): { owner: string; slot: number } | null {
-  const match = /^(dep_[0-9a-z]{26})-(\d+)$/.exec(id);
+  const match = /^((?:dep|db)_[0-9a-z]{26})-(\d+)$/.exec(id);
   return match ? { owner: match[1] as string, slot: Number(match[2]) } : null;
 }

@@ -102,6 +102,8 @@ export const KeptDatabase = z.object({
   promised_term: z.int().nonnegative(),
   /** Of the last writer whose log was taken in. 0: none ever. */
   writer_term: z.int().nonnegative(),
+  /** The first term that it promised on this disk. Of what it confirmed under earlier ones it may know nothing. Null: it has promised none. */
+  remembers_since: term.nullable(),
   system_identifier: z.string().nullable(),
   timeline: z.int().nonnegative(),
   /** How far the log is on disk. Null while there is none. */

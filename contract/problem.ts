@@ -61,6 +61,11 @@ export const PROBLEMS = {
     title: "Not allowed in the current status",
     help: "`resource_status` and `allowedActions` in the answer say what the resource is and what it would accept now.",
   },
+  operation_disabled: {
+    status: 409,
+    title: "This is not done by hand",
+    help: "Connect to the database: the first connection starts it, and after `idle_timeout` without any it is stopped.",
+  },
   name_taken: {
     status: 409,
     title: "The name is taken",

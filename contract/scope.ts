@@ -8,6 +8,7 @@ export const SCOPED_NOUNS = [
   "configs",
   "secrets",
   "volumes",
+  "databases",
   "webhooks",
   "hooks",
   "users",
@@ -19,12 +20,20 @@ export const SCOPED_NOUNS = [
 export const SCOPES = [
   ...SCOPED_NOUNS.flatMap((noun) => [`${noun}:read`, `${noun}:write`] as const),
   "hosts:join",
+  "databases:connect",
   "admin",
 ] as const;
 
-/** `admin` holds every scope (but does not widen a namespace list); `hosts:join` enrols one host and does nothing else. */
+/**
+ * `admin` holds every scope (but does not widen a namespace list); `hosts:join` enrols one host and does nothing else; `databases:connect` is
+ * for gateways: it learns who may log in to which database, of all namespaces, and wakes them.
+ */
 export const Scope = z.enum(SCOPES as unknown as readonly [ScopeName, ...ScopeName[]]);
-export type ScopeName = `${(typeof SCOPED_NOUNS)[number]}:${"read" | "write"}` | "hosts:join" | "admin";
+export type ScopeName =
+  | `${(typeof SCOPED_NOUNS)[number]}:${"read" | "write"}`
+  | "hosts:join"
+  | "databases:connect"
+  | "admin";
 
 /** Who is asking: what a verified token says. An empty namespace list means all namespaces. */
 export const Principal = z.object({

@@ -12,6 +12,7 @@ const VIEWER = [
   "configs:read",
   "secrets:read",
   "volumes:read",
+  "databases:read",
   "webhooks:read",
   "hooks:read",
   "users:read",
@@ -27,6 +28,7 @@ const OPERATOR = [
   "configs:write",
   "secrets:write",
   "volumes:write",
+  "databases:write",
   "webhooks:write",
   "hooks:write",
 ] as const satisfies readonly ScopeName[];

@@ -5,6 +5,7 @@ import type { FailureKind } from "./workload.ts";
 export const WEBHOOK_EVENTS = {
   deployment: ["status_changed", "health_check_failed", "rolling_update", "scaled", "error"],
   host: ["status_changed"],
+  database: ["status_changed"],
   webhook: ["status_changed", "ping"],
 } as const;
 

@@ -1,13 +1,17 @@
 import { z } from "zod";
 import { Probe, Probing } from "./health.ts";
+import { WriterStart, WriterTask } from "./writer-task.ts";
 
 /**
  * A workload is the one thing an agent runs. This file is what control plane and agent agree on: what should run (`Workload`), and
  * what was seen (`Observation`). Commands are level-shaped: "W at generation G should be running", never "start W".
  */
 
+/** What deployments run on. */
 export const RUNTIMES = ["process", "docker", "podman"] as const;
-export const Runtime = z.enum(RUNTIMES);
+/** And `postgres`, on which only the writers of databases do. */
+export const WORKLOAD_RUNTIMES = [...RUNTIMES, "postgres"] as const;
+export const Runtime = z.enum(WORKLOAD_RUNTIMES);
 export type Runtime = z.infer<typeof Runtime>;
 
 export const PortMapping = z.strictObject({
@@ -81,8 +85,11 @@ export const WorkloadSpec = z.object({
       files: z.array(z.object({ destination: z.string(), content: z.string() })).optional(),
       registry_password: z.string().optional(),
       registry_config: z.string().optional(),
+      replication_password: z.string().optional(),
     })
     .optional(),
+  /** Of the runtime `postgres`: what its writer is to do. */
+  writer: WriterTask.optional(),
   /** Why the sealed part could not be opened, without which it must not be started. */
   unreadable: z.string().optional(),
 });
@@ -154,6 +161,8 @@ export const Observation = z.discriminatedUnion("phase", [
     image_digest: z.string().nullable(),
     notes: z.array(Note),
     ports: z.array(BoundPort).optional(),
+    /** Of a writer: how it came up. */
+    start: WriterStart.optional(),
   }),
   /** It ran and ended by itself; an intended stop is never seen as this. */
   z.object({ ...seen, phase: z.literal("exited"), exit: Exit }),

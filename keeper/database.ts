@@ -87,6 +87,7 @@ export class Database {
       keeper: this.#around.name,
       promised_term: state.promised_term,
       writer_term: state.writer_term,
+      remembers_since: state.remembers_since,
       system_identifier: state.system_identifier,
       timeline: state.timeline,
       flush_lsn: this.#log === null ? null : formatLsn(this.#log.position),
@@ -104,7 +105,7 @@ export class Database {
       refuseOlder(term, this.#state.promised_term);
       if (term > this.#state.promised_term) {
         await this.#stopFollowing();
-        await this.#commit(() => ({ promised_term: term, writer: null }));
+        await this.#commit(() => ({ ...this.#promised(term), writer: null }));
       }
       return this.status();
     });
@@ -117,7 +118,7 @@ export class Database {
       if (isSame && this.#follower && this.#following.state !== "diverged" && this.#following.state !== "waiting")
         return this.status();
       await this.#stopFollowing();
-      await this.#commit(() => ({ promised_term: writer.term, writer }));
+      await this.#commit(() => ({ ...this.#promised(writer.term), writer }));
       this.#startFollowing(writer);
       return this.status();
     });
@@ -128,7 +129,7 @@ export class Database {
     return this.#inTurn(async () => {
       refuseOlder(term, this.#state.promised_term);
       await this.#stopFollowing();
-      await this.#commit(() => ({ promised_term: term, writer: null, heard_at: this.#heardAt }));
+      await this.#commit(() => ({ ...this.#promised(term), writer: null, heard_at: this.#heardAt }));
       this.shipping.kick();
       return this.status();
     });
@@ -149,7 +150,7 @@ export class Database {
       await this.#log?.close();
       this.#log = await TimelineLog.begin(this.walFolder, timeline, parseLsn(start_lsn));
       await this.#commit(() => ({
-        ...{ promised_term: query.term, system_identifier, timeline, bases: [base] },
+        ...{ ...this.#promised(query.term), system_identifier, timeline, bases: [base] },
         begin: { timeline, lsn: formatLsn(startOfSegmentAt(parseLsn(start_lsn))) },
       }));
       await this.#readLineage();
@@ -202,6 +203,10 @@ export class Database {
   async remove(): Promise<void> {
     await this.close();
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  #promised(term: number): Pick<DatabaseState, "promised_term" | "remembers_since"> {
+    return { promised_term: term, remembers_since: this.#state.remembers_since ?? term };
   }
 
   #startFollowing(writer: WriterAddress): void {

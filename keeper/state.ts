@@ -10,6 +10,7 @@ export const DatabaseState = z.object({
   id: KeptDatabaseId,
   promised_term: z.int().nonnegative(),
   writer_term: z.int().nonnegative(),
+  remembers_since: z.int().positive().nullable(),
   system_identifier: z.string().nullable(),
   /** The timeline that the log is followed on; 0 while there is no log. */
   timeline: z.int().nonnegative(),
@@ -42,6 +43,7 @@ export const unknownDatabase = (id: string): DatabaseState => ({
   id,
   promised_term: 0,
   writer_term: 0,
+  remembers_since: null,
   system_identifier: null,
   timeline: 0,
   begin: null,

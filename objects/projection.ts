@@ -14,6 +14,7 @@ export type IndexRow = {
     | "config"
     | "secret"
     | "volume"
+    | "database"
     | "webhook"
     | "hook"
     | "user"

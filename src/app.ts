@@ -77,7 +77,7 @@ async function serve(
     const ask: Ask = { env, ctx, request, requestId, prefix, principal, params, query, body, mutation };
     const answer = await route.handle(ask);
     // What an object answered to a signed request goes out as it is; a WebSocket's answer could not be changed anyway.
-    if (route.access !== "signed") answer.headers.set("x-request-id", requestId);
+    if (route.access !== "signed" && answer.status !== 101) answer.headers.set("x-request-id", requestId);
     return answer;
   } catch (error) {
     return errorAnswer(error, request, requestId);

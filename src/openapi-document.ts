@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { AllowedActions } from "../contract/action.ts";
 import { ConfigView } from "../contract/config.ts";
+import { CredentialView, DatabaseView, LeaseView, StartView } from "../contract/database.ts";
 import { DeploymentView, InstanceView } from "../contract/deployment.ts";
 import { AuditEntry, JournalEvent } from "../contract/event.ts";
 import { Explanation } from "../contract/explanation.ts";
@@ -40,6 +41,10 @@ const ANSWERED: Record<string, z.ZodType> = {
   ManifestAsStored: ManifestView,
   HealthResult: HealthResultView,
   Schedule: ScheduleView,
+  Database: DatabaseView,
+  DatabaseLease: LeaseView,
+  DatabaseStart: StartView,
+  DatabaseCredential: CredentialView,
   Host: HostView,
   Node: HostNode,
   Namespace: NamespaceView,

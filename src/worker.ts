@@ -1,5 +1,6 @@
 import { app } from "./app.ts";
 
+export { DatabaseObject } from "../objects/database/object.ts";
 export { DeploymentObject } from "../objects/deployment/object.ts";
 export { HookObject } from "../objects/hook/object.ts";
 export { HostObject } from "../objects/host/object.ts";

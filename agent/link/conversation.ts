@@ -8,6 +8,7 @@ export type Hearing = {
   accept: (workloads: readonly Workload[]) => void;
   acceptAll: (revision: number, workloads: readonly Workload[]) => void;
   answer: (op: string, question: Question, emit: Emit, abort: AbortSignal) => Promise<void>;
+  renewed: (renewed: Extract<ControlBody, { kind: "renewed" }>) => void;
   dismissed: () => void;
 };
 
@@ -42,6 +43,9 @@ export class Conversation {
         if (this.#gathering)
           for (const workload of body.workloads) this.#gathering.workloads.set(workload.id, workload);
         this.#hearing.accept(body.workloads);
+        return;
+      case "renewed":
+        this.#hearing.renewed(body);
         return;
       case "ask":
         return this.#answer(body.op, body.question, emit);

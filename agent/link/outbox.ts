@@ -9,6 +9,8 @@ export type Source = {
   observation: (id: string) => Observation | null;
   /** The newest result of each health check that says something new. */
   health: () => HealthResult[];
+  /** The question for the leases of writers, as it is when it is sent; null when there is none to ask. */
+  renewal: () => AgentBody | null;
 };
 
 /**
@@ -22,6 +24,7 @@ export class Outbox {
   readonly #used = new Map<string, Usage>();
   #settled: number | null = null;
   #facts = false;
+  #renewal = false;
   #news: () => void = () => {};
 
   constructor(source: Source) {
@@ -49,6 +52,12 @@ export class Outbox {
     this.#news();
   }
 
+  /** The leases of writers are to be asked for. */
+  renew(): void {
+    this.#renewal = true;
+    this.#news();
+  }
+
   factsChanged(): void {
     this.#facts = true;
     this.#news();
@@ -61,7 +70,7 @@ export class Outbox {
 
   get isEmpty(): boolean {
     const isQuiet = this.#checked.size === 0 && this.#used.size === 0;
-    return isQuiet && this.#dirty.size === 0 && this.#settled === null && !this.#facts;
+    return isQuiet && this.#dirty.size === 0 && this.#settled === null && !this.#facts && !this.#renewal;
   }
 
   /** How a connection begins: who this is, then all that is known. What was waiting is part of it. */
@@ -79,12 +88,17 @@ export class Outbox {
         last: at + FULL_PART >= all.length,
       });
     }
-    return [...bodies, ...healthIn(this.#source.health())];
+    this.#renewal = false;
+    const renewal = this.#source.renewal();
+    return [...bodies, ...(renewal === null ? [] : [renewal]), ...healthIn(this.#source.health())];
   }
 
   /** What is waiting, in the order in which it must be told: what became of workloads before that all is settled. */
   take(): AgentBody[] {
     const bodies: AgentBody[] = [];
+    const renewal = this.#renewal ? this.#source.renewal() : null;
+    this.#renewal = false;
+    if (renewal !== null) bodies.push(renewal);
     if (this.#facts) bodies.push(this.#source.facts());
     const seen = [...this.#dirty]
       .map((id) => this.#source.observation(id))

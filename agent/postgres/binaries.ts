@@ -9,7 +9,13 @@ export const OLDEST_MAJOR = 15;
 export const NEWEST_MAJOR = 18;
 
 /** PostgreSQL's programs in one folder of this host. */
-export type Installation = { folder: string; major: number; version: string };
+export type Installation = {
+  folder: string;
+  major: number;
+  version: string;
+  /** They are in a container image instead. */
+  image?: string;
+};
 
 /** Where the packages of Debian and Ubuntu, of PostgreSQL's own repository for Red Hat's, and of Homebrew put each version. */
 const PLACES: [folder: string, within: string][] = [
@@ -38,11 +44,15 @@ const isWhole = (folder: string): boolean => existsSync(join(folder, "postgres")
 export async function describeInstallation(folder: string): Promise<Installation | null> {
   try {
     const { stdout } = await run(join(folder, "postgres"), ["--version"], { timeout: 10_000 });
-    const version = /\(PostgreSQL\) (\d+)(\S*)/.exec(stdout);
-    return version ? { folder, major: Number(version[1]), version: `${version[1]}${version[2]}` } : null;
+    return installationOf(folder, stdout);
   } catch {
     return null;
   }
+}
+
+export function installationOf(folder: string, said: string): Installation | null {
+  const version = /\(PostgreSQL\) (\d+)(\S*)/.exec(said);
+  return version ? { folder, major: Number(version[1]), version: `${version[1]}${version[2]}` } : null;
 }
 
 function list(folder: string): string[] {

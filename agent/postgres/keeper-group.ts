@@ -31,7 +31,7 @@ export class KeeperGroup {
   }
 
   async promises(): Promise<Promised> {
-    const { term, keepers, quorum } = this.#order;
+    const { term, keepers, quorum, served_term: servedTerm } = this.#order;
     if (keepers.length === 0) return { answers: [], source: null, kept: unkept };
     const asked = this.#clients.map(async (client) => ({ client, status: await client.promise(term) }));
     const outcomes = await Promise.allSettled(asked);
@@ -41,7 +41,7 @@ export class KeeperGroup {
     const answers = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
     const source = mostComplete(answers, keepers.length, quorum);
     const statuses = answers.map(({ status }) => status);
-    const kept = source && keptOf(statuses, source.status, { keepers: keepers.length, quorum });
+    const kept = source && keptOf(statuses, source.status, { keepers: keepers.length, quorum, servedTerm });
     return { answers, source: source?.client ?? null, kept };
   }
 

@@ -23,7 +23,7 @@ export type Kept = {
   /** Of the newest base backup, uncompressed. */
   baseBytes: number;
   /**
-   * Too few of those that answered have any memory of the database: one that lost its disk cannot tell what was acknowledged through it.
+   * Too few of those that answered remember the served term: one that lost its disk since cannot tell what was acknowledged through it.
    * `by some`: others that did not answer may have it.
    */
   forgotten: "no" | "by some" | "by all";
@@ -108,7 +108,7 @@ function whyLost({ servedTerm, acceptLoss }: StartFacts, kept: Kept, local: Loca
   if (kept.flush === null && local === null) return `${here}, and no keeper has anything of it any more`;
   if (acceptLoss) return null;
   if (kept.forgotten !== "no")
-    return `${here}, and too many of the keepers that answer have nothing for the others to know all of it`;
+    return `${here}, and too many of the keepers that answer lost their disk since for the others to know all of it`;
   if (kept.writerTerm < servedTerm)
     return `${here}, and the keepers have the log of term ${kept.writerTerm}: that of term ${servedTerm} is lost`;
   return null;

@@ -4,15 +4,19 @@ import { open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Connection } from "../../postgres/connection.ts";
-import type { Account } from "../process/account.ts";
 import { isAlive, isStopped, type Pid, signal, startOf } from "../process/pid.ts";
-import { asUser } from "./account.ts";
+import type { Installation } from "./binaries.ts";
 import { SUPERUSER } from "./parameters.ts";
+import { programOf, type Surroundings } from "./program.ts";
 
 export type Place = { pgdata: string; socketFolder: string; port: number };
 
-/** `settings` go before what the file says. */
-export type Launch = { configFile: string; logFile: string; account: Account; settings?: Record<string, string> };
+export type Launch = Surroundings & {
+  configFile: string;
+  logFile: string;
+  /** These go before what the file says. */
+  settings?: Record<string, string>;
+};
 
 /** How often a starting PostgreSQL is tried. Its start takes some tens of milliseconds. */
 const PROBE_EVERY_MS = 3;
@@ -28,9 +32,9 @@ export class Postmaster {
 
   /** Resolves once it is started, which is long before it can be used; see `ready`. It outlives the agent. */
   static async start(
-    binaries: string,
+    installation: Installation,
     place: Place,
-    { configFile, logFile, account, settings = {} }: Launch,
+    { configFile, logFile, account, folders, limits, settings = {} }: Launch,
   ): Promise<Postmaster> {
     const options = Object.entries({ config_file: configFile, ...settings }).flatMap(([name, value]) => [
       "-c",
@@ -38,20 +42,24 @@ export class Postmaster {
     ]);
     const log = await open(logFile, "a", 0o640);
     try {
-      const child = spawn(join(binaries, "postgres"), ["-D", place.pgdata, ...options], {
-        ...asUser(account),
-        cwd: "/",
+      const program = programOf(installation, "postgres", ["-D", place.pgdata, ...options], {
+        account,
+        folders,
+        limits,
+      });
+      const child = spawn(program.file, program.args, {
+        ...program.options,
         detached: true,
         stdio: ["ignore", log.fd, log.fd],
-        env: { PATH: process.env.PATH, LANG: "C", PGTZ: "UTC", TZ: "UTC" },
       });
       await new Promise<void>((resolve, reject) => {
         child.once("spawn", resolve);
         child.once("error", (error) => reject(new Error(`PostgreSQL cannot be started: ${error.message}`)));
       });
       child.unref();
-      const pid = child.pid as number;
-      return new Postmaster(place, { pid, start: (await startOf(pid)) ?? "" }, child);
+      const own = { pid: child.pid as number, start: (await startOf(child.pid as number)) ?? "" };
+      const pid = installation.image === undefined ? own : await containedIn(child, place.pgdata);
+      return new Postmaster(place, pid ?? own, child);
     } finally {
       await log.close();
     }
@@ -127,6 +135,16 @@ export class Postmaster {
     }
     return true;
   }
+}
+
+/** The postmaster that an engine has started; null when that has ended instead. */
+async function containedIn(engine: ChildProcess, pgdata: string): Promise<Pid | null> {
+  while (engine.exitCode === null && engine.signalCode === null) {
+    const pid = await runningOn(pgdata);
+    if (pid !== null) return pid;
+    await sleep(PROBE_EVERY_MS);
+  }
+  return null;
 }
 
 /** The postmaster of a data folder. The number in its file may be another program's by now. */

@@ -25,9 +25,13 @@ export function mostComplete<T extends { status: KeptDatabase }>(
 export function keptOf(
   answers: readonly KeptDatabase[],
   source: KeptDatabase,
-  { keepers, quorum }: { keepers: number; quorum: number },
+  { keepers, quorum, servedTerm }: { keepers: number; quorum: number; servedTerm: number },
 ): Kept {
-  const remembering = answers.filter(({ writer_term }) => writer_term > 0).length;
+  // What it confirmed under the served term, or that it did not, is on the disk of one that has promised that term or an earlier one.
+  const remembering = answers.filter(
+    ({ writer_term, remembers_since }) =>
+      writer_term >= servedTerm || (remembers_since !== null && remembers_since <= servedTerm),
+  ).length;
   return {
     promisedTerm: Math.max(...answers.map(({ promised_term }) => promised_term)),
     writerTerm: source.writer_term,

@@ -12,6 +12,7 @@ import type { Installation } from "./binaries.ts";
 import { IDENTIFIER_IN_SEGMENT, withSystemIdentifier } from "./control-file.ts";
 import { hostRules, identityMap, REPLICATION_USER, SUPERUSER } from "./parameters.ts";
 import { Postmaster } from "./postmaster.ts";
+import { programOf } from "./program.ts";
 
 const run = promisify(execFile);
 
@@ -74,11 +75,9 @@ export class Template {
     const pgdata = join(work, "pgdata");
     const locale = installation.major >= 17 ? ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] : [];
     const options = ["--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync", "--auth=reject", ...locale];
-    await run(join(installation.folder, "initdb"), ["-D", pgdata, `--username=${SUPERUSER}`, ...options], {
-      ...asUser(this.#account),
-      cwd: "/",
-      env: { PATH: process.env.PATH, LANG: "C", TZ: "UTC" },
-    }).catch((error: Error & { stderr?: string }) => {
+    const args = ["-D", pgdata, `--username=${SUPERUSER}`, ...options];
+    const initdb = programOf(installation, "initdb", args, { account: this.#account, folders: [this.#root] });
+    await run(initdb.file, initdb.args, initdb.options).catch((error: Error & { stderr?: string }) => {
       throw new Error(`initdb fails: ${error.stderr?.trim() || error.message}`);
     });
     await this.#furnish(installation, work, pgdata);
@@ -110,10 +109,11 @@ export class Template {
       await giveTo(this.#account, join(work, name));
     }
     const place = { pgdata, socketFolder: work, port: 5432 };
-    const postmaster = await Postmaster.start(installation.folder, place, {
+    const postmaster = await Postmaster.start(installation, place, {
       configFile: join(work, "postgresql.conf"),
       logFile: join(work, "log"),
       account: this.#account,
+      folders: [this.#root],
     });
     try {
       const connection = await postmaster.ready(30_000);

@@ -4,6 +4,7 @@ import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { PROFILES } from "../../contract/database-profile.ts";
 import type { RestoreTarget } from "../../contract/keeper.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
@@ -92,7 +93,11 @@ export class Writers {
       const runningTerm = running === null ? null : cluster.mark().opened;
       const local = running === null ? await cluster.local() : null;
       const facts = { term: order.term, fence, servedTerm, acceptLoss, runningTerm, local, kept: promised.kept };
-      const decision = decide({ ...facts, localDiverged, driver: "process" });
+      const decision = decide({
+        ...facts,
+        localDiverged,
+        driver: this.#options.installation.image === undefined ? "process" : "container",
+      });
       clock.lap("keepers");
       this.#options.log(`${order.database}: term ${order.term}: ${decision.do}: ${decision.why}`);
       if (decision.do === "refuse") throw new NotStarted(decision.code, decision.why);
@@ -139,7 +144,7 @@ export class Writers {
     const { fence, opened } = this.cluster(database).mark();
     const known = this.#renewals.get(database);
     // Answers may overtake each other.
-    if (term < fence || (known?.term === term && endOf(known) >= endOf(renewal))) return;
+    if (term < fence || (known?.term === term && known.sent.monotonic >= renewal.sent.monotonic)) return;
     this.#renewals.set(database, { ...renewal, term });
     const { pgdata } = this.cluster(database);
     const postmaster = opened === term ? await runningOn(pgdata) : null;
@@ -258,7 +263,10 @@ export class Writers {
     if (this.#renewals.get(order.database)?.term !== order.term) this.#renewals.delete(order.database);
     // Before it is there, so that no agent that dies in between leaves a writer without an end.
     await this.#grant(order.database, null);
-    const postmaster = await Postmaster.start(installation.folder, place, { configFile, logFile, account });
+    const postmaster = await Postmaster.start(installation, place, {
+      ...{ configFile, logFile, account, limits: PROFILES[order.profile] },
+      folders: [cluster.folder, place.socketFolder],
+    });
     await this.#grant(order.database, postmaster.pid);
     return postmaster;
   }
@@ -342,8 +350,6 @@ export class Writers {
     return this.#options.startTimeoutMs ?? START_TIMEOUT_MS;
   }
 }
-
-const endOf = ({ sent, ttlMs }: Renewal): number => sent.monotonic + ttlMs;
 
 /** What one start has to do with. */
 type Start = {

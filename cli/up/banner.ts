@@ -10,6 +10,8 @@ export type BannerFacts = {
   tokenFile: string;
   dataDir: string;
   host: HostView | null;
+  /** Where databases are connected to; null without. */
+  gateway: string | null;
   /** What the CLI needs to be told to use this server: "" nothing, null everything. */
   context: string | null;
   tookMs: number;
@@ -31,6 +33,12 @@ export function banner(facts: BannerFacts, { color }: Terminal): string {
     [
       "Agent",
       host === null ? "none: `lamplighter host join-token` shows how to join one" : `${host.name}, with ${runtimes}`,
+    ],
+    [
+      "Databases",
+      facts.gateway === null
+        ? ""
+        : `${color.cyan(facts.gateway)}, made with \`${command} database create NAME${connection}\``,
     ],
     ["Try", `curl -s -H 'Authorization: Bearer ${token}' ${url}/deployments`],
     ["", `${command} deployment list${connection}`],

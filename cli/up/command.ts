@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { withExamples } from "../command.ts";
 import type { Surroundings } from "../session.ts";
+import { GATEWAY_PORT } from "./databases.ts";
 import type { UpOptions } from "./up.ts";
 
 export function upCommand(program: Command, around: Surroundings): void {
@@ -13,8 +14,17 @@ export function upCommand(program: Command, around: Surroundings): void {
     .option("--host <address>", "the address to listen on", "127.0.0.1")
     .option("--data <folder>", "where everything is kept", ".lamplighter")
     .option("--token <token>", "the root token; otherwise the one of the last time, or a new one")
-    .option("--runtime <list>", "process,docker,podman; otherwise process and the engines that answer now")
+    .option(
+      "--runtime <list>",
+      "process,docker,podman,postgres; otherwise process, postgres and the engines that answer now",
+    )
     .option("--allow-private-webhooks", "let webhooks go to this machine and its networks, by http too")
+    .option(
+      "--gateway-port <port>",
+      `where databases are connected to; otherwise ${GATEWAY_PORT}, or another when that is taken`,
+      port,
+    )
+    .option("--no-databases", "run no keeper and no gateway")
     .option("--no-agent", "run the control plane only; agents join from elsewhere")
     .action(async (options: UpOptions) => {
       const { up } = await import("./up.ts");

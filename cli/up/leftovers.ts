@@ -1,19 +1,23 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { configPath } from "./control-plane.ts";
+import { gatewayCommandLine, keeperCommandLine } from "./databases.ts";
 import { agentCommandLine } from "./local-agent.ts";
 import { processes, type Running } from "./process-table.ts";
 
 /**
- * Control planes and agents that an earlier run left behind when it was killed. They are known by their command lines, which name this data
+ * Control planes, agents, keepers and gateways that an earlier run left behind when it was killed. They are known by their command lines, which name this data
  * folder: a file with process ids could miss one that was started in the last moment, or name a number that is somebody else's by now.
  */
 export function leftovers(dataDir: string, agentDir: string): Running[] {
   const config = configPath(dataDir);
-  const agent = agentCommandLine(agentDir).slice(1).join(" ");
+  const programs = [agentCommandLine(agentDir), keeperCommandLine(dataDir), gatewayCommandLine(dataDir)].map((line) =>
+    line.slice(1).join(" "),
+  );
   return processes().filter(
     ({ pid, command }) =>
       pid !== process.pid &&
-      ((/(^|\/)workerd serve /.test(command) && command.endsWith(` ${config}`)) || command.includes(` ${agent} `)),
+      ((/(^|\/)workerd serve /.test(command) && command.endsWith(` ${config}`)) ||
+        programs.some((program) => command.includes(` ${program} `))),
   );
 }
 

@@ -1,21 +1,24 @@
 import { request } from "node:http";
 import { text } from "node:stream/consumers";
-import { RUNTIMES, type Runtime } from "../../contract/workload.ts";
+import { type Runtime, WORKLOAD_RUNTIMES } from "../../contract/workload.ts";
 import { Failure } from "../failure.ts";
 
 /** `process,docker` as a user writes it. */
 export function parseRuntimes(list: string): Runtime[] {
   return list.split(",").map((part) => {
-    const runtime = RUNTIMES.find((one) => one === part.trim());
-    if (runtime === undefined) throw new Failure(`unknown runtime '${part}': expected some of ${RUNTIMES.join(",")}`);
+    const runtime = WORKLOAD_RUNTIMES.find((one) => one === part.trim());
+    if (runtime === undefined)
+      throw new Failure(`unknown runtime '${part}': expected some of ${WORKLOAD_RUNTIMES.join(",")}`);
     return runtime;
   });
 }
 
-/** What this machine can run now: processes always, containers when an engine answers. */
+/** What this machine can run now: processes and PostgreSQL always, which the agent finds or brings; containers when an engine answers. */
 export async function presentRuntimes(): Promise<Runtime[]> {
   const engines = await Promise.all(engineAddresses().map(engineAt));
-  return RUNTIMES.filter((runtime) => runtime === "process" || engines.includes(runtime));
+  return WORKLOAD_RUNTIMES.filter(
+    (runtime) => runtime === "process" || runtime === "postgres" || engines.includes(runtime),
+  );
 }
 
 /** Where an engine usually listens, in the form of DOCKER_HOST. */

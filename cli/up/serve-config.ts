@@ -4,6 +4,7 @@ export const OBJECTS = {
   HOST: "HostObject",
   NAMESPACE: "NamespaceObject",
   INDEX: "IndexObject",
+  DATABASE: "DatabaseObject",
   SCHEDULE: "ScheduleObject",
   TOKEN: "TokenObject",
   USER: "UserDirectoryObject",
@@ -28,7 +29,13 @@ export type ServeSettings = {
 };
 
 /** What wrangler.toml says on Cloudflare, and on one machine the environment of `lamplighter up`. */
-export const OPERATOR_VARIABLES = ["METRICS_PUBLIC", "CLIENT_ADDRESS_HEADER"] as const;
+export const OPERATOR_VARIABLES = [
+  "METRICS_PUBLIC",
+  "CLIENT_ADDRESS_HEADER",
+  "KEEPERS",
+  "KEEPER_QUORUM",
+  "GATEWAY_ADDRESS",
+] as const;
 
 export const operatorVariables = (env: Record<string, string | undefined>): Record<string, string> =>
   Object.fromEntries(OPERATOR_VARIABLES.flatMap((name) => (env[name] ? [[name, env[name]] as const] : [])));

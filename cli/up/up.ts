@@ -12,6 +12,14 @@ import { banner } from "./banner.ts";
 import type { Child } from "./child.ts";
 import { CONTROL_PLANE_GRACE_MS, startControlPlane } from "./control-plane.ts";
 import { agentDir, holdDataFolder, makeDataFolder, tokenPath } from "./data-folder.ts";
+import {
+  databaseVariables,
+  GATEWAY_GRACE_MS,
+  KEEPER_GRACE_MS,
+  planDatabases,
+  startGateway,
+  startKeeper,
+} from "./databases.ts";
 import { watchHost } from "./host-watch.ts";
 import { joinTokenFor } from "./join.ts";
 import { stopLeftovers } from "./leftovers.ts";
@@ -31,6 +39,8 @@ export type UpOptions = {
   token?: string;
   runtime?: string;
   agent: boolean;
+  databases: boolean;
+  gatewayPort?: number;
   allowPrivateWebhooks?: boolean;
 };
 
@@ -57,11 +67,17 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     if (stopped > 0)
       say(`stopped ${stopped} ${stopped === 1 ? "process" : "processes"} that an earlier run had left behind`);
     const runtimes = options.runtime === undefined ? await presentRuntimes() : parseRuntimes(options.runtime);
+    // Without an agent of this machine nothing here would use a keeper that only this machine can reach.
+    const databases =
+      options.agent && options.databases && runtimes.includes("postgres")
+        ? await planDatabases(options.data, options.host, options.gatewayPort)
+        : null;
     const token = rootToken(options.data, options.token);
     await requireFreePort(options.host, options.port);
 
     progress.update("starting the control plane");
-    const variables = operatorVariables(around.env);
+    const own = databases === null ? {} : databaseVariables(databases);
+    const variables = { ...own, ...operatorVariables(around.env) };
     const settings = () => ({
       dataDir: options.data,
       host: options.host,
@@ -77,12 +93,24 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     stops.push(() => control.stop(CONTROL_PLANE_GRACE_MS));
     const api = new Api(url, token, signal);
 
+    if (databases !== null) {
+      progress.update("starting the keeper");
+      const start = () => startKeeper(databases);
+      const keeper = supervise({ name: "keeper", first: await start(), start, say });
+      stops.unshift(() => keeper.stop(KEEPER_GRACE_MS));
+    }
     let host: HostView | null = null;
     if (options.agent) {
       progress.update("starting the agent");
       const agent = await superviseAgent(options.data, api, runtimes, say);
       stops.unshift(() => agent.stop(AGENT_GRACE_MS));
       host = await Promise.race([hostReady(api, agent, progress), over.then(() => null)]);
+    }
+    if (databases !== null && !interrupt.signal.aborted) {
+      progress.update("starting the gateway");
+      const start = () => startGateway(databases, api, signal);
+      const gateway = supervise({ name: "gateway", first: await start(), start, say });
+      stops.unshift(() => gateway.stop(GATEWAY_GRACE_MS));
     }
     progress.clear();
     if (!interrupt.signal.aborted) {
@@ -95,6 +123,7 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
             tokenFile: tokenPath(options.data),
             dataDir: options.data,
             host,
+            gateway: databases?.gateway.address ?? null,
             context,
             tookMs: around.now() - started,
           },

@@ -1,5 +1,5 @@
 import type { ControlBody } from "../../contract/frame.ts";
-import { parseWorkloadId } from "../../contract/id.ts";
+import { isDatabaseId, parseWorkloadId } from "../../contract/id.ts";
 import { announce } from "../announce.ts";
 import type { SlotGeneration } from "../deployment/draft.ts";
 import type { Report } from "../deployment/observed.ts";
@@ -12,7 +12,7 @@ import { allOf, commandOf, put, unsent, untoldOf, type WorkloadRow } from "./wor
 
 /** What a letter of a host needs: its books, its owners, and its link. */
 export type Sender = {
-  env: Pick<Env, "DEPLOYMENT" | "INDEX" | "WEBHOOK">;
+  env: Pick<Env, "DATABASE" | "DEPLOYMENT" | "INDEX" | "WEBHOOK">;
   sql: SqlStorage;
   host: HostRecord;
   change: <T>(work: (now: number) => T) => T;
@@ -64,6 +64,11 @@ async function sendCommands(sender: Sender): Promise<void> {
 /** Tells an owner what was seen of its workloads since it was last told. */
 async function tellOwner(owner: string, sender: Sender): Promise<void> {
   const rows = untoldOf(sender.sql, owner);
+  if (isDatabaseId(owner)) {
+    const reports = rows.flatMap(({ generation: term, observation }) => (observation ? [{ term, observation }] : []));
+    if (reports.length > 0) await remote(sender.env.DATABASE, owner).observe(sender.host.identity.id, reports);
+    return sender.change((now) => told(sender.sql, rows, now));
+  }
   const reports = rows.flatMap((row): Report[] => {
     const slot = parseWorkloadId(row.id)?.slot;
     return slot === undefined || row.observation === null
@@ -99,10 +104,13 @@ async function evictOwner(owner: string, sender: Sender): Promise<void> {
   const rows = allOf(sender.sql, owner).filter(
     (row) => row.spec !== null && (why === "host_removed" || row.want === "running"),
   );
+  const terms = rows.map(({ generation }) => generation);
   const slots = rows.flatMap((row): SlotGeneration[] => {
     const slot = parseWorkloadId(row.id)?.slot;
     return slot === undefined ? [] : [{ slot, generation: row.generation }];
   });
-  if (slots.length > 0) await remote(sender.env.DEPLOYMENT, owner).evict(identity.id, why, slots);
+  if (isDatabaseId(owner)) {
+    if (terms.length > 0) await remote(sender.env.DATABASE, owner).evict(identity.id, why, terms);
+  } else if (slots.length > 0) await remote(sender.env.DEPLOYMENT, owner).evict(identity.id, why, slots);
   if (why === "host_removed") sender.change((now) => rows.forEach((row) => void put(sender.sql, row.id, null, now)));
 }

@@ -7,8 +7,6 @@ import { HOST_ACTION_TABLE, type HostAction, type HostView, LOST_AFTER_MS } from
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
-import host0001 from "../../migrations/host/0001_create.sql";
-import host0002 from "../../migrations/host/0002_health.sql";
 import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, append, cursor, newest } from "../journal.ts";
@@ -26,6 +24,7 @@ import { deliver, type LetterKey, type Sender } from "./deliver.ts";
 import { type Enrolment, enrolAnswer, enrolledEntry, identify, insert } from "./enrol.ts";
 import { note, setProbing } from "./health.ts";
 import { Link } from "./link.ts";
+import { MIGRATIONS } from "./migrations.ts";
 import { opened } from "./open.ts";
 import {
   type HostRecord,
@@ -43,11 +42,7 @@ import { noteSeen, seenAt } from "./seen.ts";
 import { refusal } from "./tunnel.ts";
 import { owned, UsageRelay } from "./usage.ts";
 import { one, owners, runningIds } from "./workloads.ts";
-
-const MIGRATIONS = [
-  { id: "host/0001", sql: host0001 },
-  { id: "host/0002", sql: host0002 },
-];
+import { leaseLeft, renewWriters } from "./writers.ts";
 
 /**
  * One host: what should run there, what it has room for, and the only link to its agent. Named by its id. Owners assign and withdraw
@@ -123,6 +118,11 @@ export class HostObject extends DurableObject<Env> {
       this.#desiredChanged(now);
       return answers;
     });
+  }
+
+  /** How long a writer of a database may still go on that was withdrawn just now, ms. */
+  writerLeaseLeft(): number {
+    return this.#born ? leaseLeft(this.#sql, Date.now()) : 0;
   }
 
   /** Which health checks of these generations are to run from now on; what runs goes on running. */
@@ -271,6 +271,8 @@ export class HostObject extends DurableObject<Env> {
         case "usage":
           this.ctx.waitUntil(this.#usage.pass(owned(this.#sql, body.usages)));
           return [];
+        case "renew":
+          return [renewWriters(this.#sql, body, now)];
         case "settled":
           this.#apply({ type: "settled" }, "agent", now);
           return [];

@@ -175,7 +175,8 @@ export class IndexObject extends DurableObject<Env> {
       this.#sql.exec("SELECT 1 FROM entry WHERE kind = ? AND id = ? AND poke_at IS NOT NULL", kind, id).toArray()
         .length > 0;
     if (!passing) return;
-    const objects = { host: this.env.HOST, schedule: this.env.SCHEDULE }[kind] ?? this.env.DEPLOYMENT;
+    const objects =
+      { host: this.env.HOST, schedule: this.env.SCHEDULE, database: this.env.DATABASE }[kind] ?? this.env.DEPLOYMENT;
     await objects.getByName(id).poke();
   }
 

@@ -5,10 +5,6 @@ import type { Manifest } from "../../contract/manifest.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { RevisionView, RolloutReport } from "../../contract/rollout.ts";
-import namespace0001 from "../../migrations/namespace/0001_create.sql";
-import namespace0002 from "../../migrations/namespace/0002_revision.sql";
-import namespace0003 from "../../migrations/namespace/0003_schedule_claim.sql";
-import namespace0004 from "../../migrations/namespace/0004_resources.sql";
 import { commit, isPostponed, rearm } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { initial } from "../deployment/decide.ts";
@@ -34,6 +30,7 @@ import {
 } from "./claim.ts";
 import { type Active, type Verdict, verdictOf } from "./decide.ts";
 import { ensure, mayNotCreate } from "./existence.ts";
+import { MIGRATIONS } from "./migrations.ts";
 import { forgetReferences, remember } from "./reference.ts";
 import { sealRegistryPassword } from "./registry-password.ts";
 import { rehearsal } from "./rehearsal.ts";
@@ -41,13 +38,6 @@ import type { Head } from "./resource.ts";
 import { deliverResource, NamespaceResources } from "./resources.ts";
 import { addRevision, revisionsOf, revisionToGoBackTo, revisionView, settleRevision } from "./revision.ts";
 import { claimSchedule, giveUpKey, releaseSchedule, scheduleOf } from "./schedule-claim.ts";
-
-const MIGRATIONS = [
-  { id: "namespace/0001", sql: namespace0001 },
-  { id: "namespace/0002", sql: namespace0002 },
-  { id: "namespace/0003", sql: namespace0003 },
-  { id: "namespace/0004", sql: namespace0004 },
-];
 
 /**
  * `cause` is what the revision says of why; `force` replaces at once; `holder`: only if this deployment holds the name.

@@ -1,5 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { ConfigCreate, ConfigUpdate } from "../../contract/config.ts";
+import { madeAt } from "../../contract/id.ts";
 import { DEFAULT_NAMESPACE } from "../../contract/namespace.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Reference } from "../../contract/reference.ts";
@@ -7,6 +8,7 @@ import type { Answer, Mutation } from "../../contract/request.ts";
 import type { SecretCreate } from "../../contract/secret.ts";
 import type { VolumeCreate } from "../../contract/volume.ts";
 import { commit } from "../alarm.ts";
+import type { DatabaseDraft } from "../database/creation.ts";
 import { namespacedId } from "../namespaced-id.ts";
 import { project } from "../projection.ts";
 import { remote } from "../remote.ts";
@@ -18,11 +20,13 @@ import {
   deleteNamespace,
   ensure,
   exists,
+  mayNotCreate,
   missingNamespace,
   namespaceIndexRow,
   namespaceView,
   unknownNamespace,
 } from "./existence.ts";
+import { claimedBy, claimNoun, releaseNoun } from "./noun-claim.ts";
 import { changedReferences, missing, type Resolution, resolve } from "./reference.ts";
 import {
   byId,
@@ -39,6 +43,9 @@ import {
 } from "./resource.ts";
 import { type Secret, sealSecretValue } from "./secret.ts";
 import type { Volume } from "./volume.ts";
+
+/** A database whose name was claimed is made within this time, ms, or never. */
+const MADE_WITHIN_MS = 60_000;
 
 /** The part of a NamespaceObject that keeps configs, secrets and volumes, and the namespace itself. */
 export abstract class NamespaceResources extends DurableObject<Env> {
@@ -65,6 +72,39 @@ export abstract class NamespaceResources extends DurableObject<Env> {
   async deleteNamespace(mutation: Mutation): Promise<Reply<Answer>> {
     if (!this.exists()) return unknownNamespace(this.name);
     return this.#mutate((now) => deleteNamespace(this.ctx.storage.sql, this.name, mutation, now));
+  }
+
+  /** Makes a database under a name that is free. The same request again answers the same. */
+  async createDatabase(draft: DatabaseDraft, mutation: Mutation, mayCreateNamespace: boolean): Promise<Reply<Answer>> {
+    if (!mayCreateNamespace && !this.exists()) return mayNotCreate(this.name);
+    this.bear();
+    const { sql } = this.ctx.storage;
+    const { id, name } = draft.identity;
+    for (;;) {
+      const holder = claimedBy(sql, "database", name);
+      if (holder !== null && holder !== id && !(await this.#isLeft(holder)))
+        return refuse("name_taken", `The name '${name}' is taken by ${holder}.`);
+      const isOurs = commit(this.ctx.storage, () => {
+        if (claimedBy(sql, "database", name) !== holder) return false;
+        ensure(sql, this.#head(mutation, Date.now()));
+        claimNoun(sql, "database", name, id);
+        return true;
+      });
+      if (!isOurs) continue;
+      const reply = await remote(this.env.DATABASE, id).create(draft, mutation);
+      await this.drain();
+      // A copy: what came over RPC, handed on as it is, would hold both objects until it is collected.
+      return reply.ok ? accept({ ...reply.value }) : { ok: false, refusal: { ...reply.refusal } };
+    }
+  }
+
+  releaseDatabase(name: string, id: string): void {
+    if (this.isBorn()) commit(this.ctx.storage, () => releaseNoun(this.ctx.storage.sql, "database", name, id));
+  }
+
+  /** Whether another may have the name of a database: it is deleted, or its making was cut short. */
+  async #isLeft(id: string): Promise<boolean> {
+    return (await remote(this.env.DATABASE, id).isDeleted()) ?? Date.now() - madeAt(id) > MADE_WITHIN_MS;
   }
 
   /** The namespace; the one that is always there is made by the first look at it. */

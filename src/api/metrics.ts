@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { DATABASE_STATES } from "../../contract/database.ts";
 import { EXPOSITION_TYPE, expose, type Series, sample } from "../../contract/exposition.ts";
 import { HOST_STATUSES } from "../../contract/host.ts";
 import { DELIVERY_STATUSES } from "../../contract/webhook-endpoint.ts";
@@ -171,6 +172,11 @@ function ownSeries({ hosts, of, silentHosts }: Figures): Series[] {
       "tokens",
       "Tokens by status, without sessions",
       ["active", "revoked"].map((status) => sample(of("token", status), { status })),
+    ),
+    own(
+      "databases",
+      "Databases by state",
+      DATABASE_STATES.map((state) => sample(of("database", state), { state })),
     ),
     own("schedules", "How many schedules there are", [sample(of("schedule"))]),
     own("hooks", "How many inbound webhooks there are", [sample(of("hook"))]),

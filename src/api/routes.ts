@@ -1,12 +1,15 @@
 import type { Route } from "../route.ts";
 import { AUDIT } from "./audit.ts";
 import { CONFIGS } from "./configs.ts";
+import { DATABASE_CREDENTIALS } from "./database-credentials.ts";
+import { DATABASES } from "./databases.ts";
 import { DEPLOYMENT_EVENTS } from "./deployment-events.ts";
 import { DEPLOYMENT_EXEC } from "./deployment-exec.ts";
 import { DEPLOYMENT_LOGS } from "./deployment-logs.ts";
 import { DEPLOYMENT_METRICS } from "./deployment-metrics.ts";
 import { DEPLOYMENTS } from "./deployments.ts";
 import { documentation } from "./documentation.ts";
+import { GATEWAY_LINK } from "./gateway-link.ts";
 import { HEALTH } from "./health.ts";
 import { HOOKS } from "./hooks.ts";
 import { HOST_LINK } from "./host-link.ts";
@@ -42,6 +45,8 @@ export const ROUTES: readonly Route[] = [
   ...SECRETS,
   ...SECRET_RESEAL,
   ...VOLUMES,
+  ...DATABASES,
+  ...DATABASE_CREDENTIALS,
   ...HOSTS,
   ...JOIN_TOKENS,
   ...LOGIN,
@@ -56,6 +61,7 @@ export const ROUTES: readonly Route[] = [
   ...METRICS,
   ...NODE,
   ...HOST_LINK,
+  ...GATEWAY_LINK,
   ...HEALTH,
   ...documentation(() => ROUTES),
 ];

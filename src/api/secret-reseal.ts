@@ -16,7 +16,7 @@ const PART = 200;
 const AT_ONCE = 5;
 
 /** What may hold something sealed: secrets are in namespaces, copies of them with the hosts' workloads, passwords in deployments and schedules, what webhooks sign with. */
-const KINDS = ["namespace", "host", "deployment", "schedule", "webhook", "hook"] as const;
+const KINDS = ["namespace", "host", "deployment", "database", "schedule", "webhook", "hook"] as const;
 type Kind = (typeof KINDS)[number];
 
 export const SECRET_RESEAL = [
@@ -32,7 +32,7 @@ export const SECRET_RESEAL = [
       cursor: z
         .string()
         .regex(
-          /^(namespace|host|deployment|schedule|webhook|hook)~[a-z0-9_]{0,40}$/,
+          /^(namespace|host|deployment|database|schedule|webhook|hook)~[a-z0-9_]{0,40}$/,
           "expected `next` of the part before",
         )
         .optional()
@@ -96,6 +96,8 @@ async function resealOne({ env }: Ask, kind: Kind, name: string): Promise<Reseal
         return remote(env.HOST, name);
       case "deployment":
         return remote(env.DEPLOYMENT, name);
+      case "database":
+        return remote(env.DATABASE, name);
       case "schedule":
         return remote(env.SCHEDULE, name);
       case "webhook":

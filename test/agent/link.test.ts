@@ -242,11 +242,12 @@ describe("over a tunnel", () => {
       inventory: () => [],
       observation: () => null,
       health: () => [],
+      renewal: () => null,
     });
     const never = () => {
       throw new Error("not in this test");
     };
-    const hearing = { accept: never, acceptAll: () => {}, answer: never, dismissed: never };
+    const hearing = { accept: never, acceptAll: () => {}, answer: never, renewed: never, dismissed: never };
     const lines: string[] = [];
     const conversation = new Conversation(hearing);
     const tunnel = new Tunnel({ peer, outbox, conversation, log: (line) => lines.push(line), heartbeatMs: 30 });

@@ -8,7 +8,14 @@ import type { random } from "../random.ts";
 
 type Line = { timeline: number; until: number }[];
 type Log = { cluster: number; timeline: number; line: Line; commits: string[] };
-type Keeper = { name: string; promised: number; writerTerm: number; log: Log | null; follows: number };
+type Keeper = {
+  name: string;
+  promised: number;
+  since: number | null;
+  writerTerm: number;
+  log: Log | null;
+  follows: number;
+};
 type Copy = Log & { opened: number; state: "clean" | "crashed" };
 type Host = { fence: number; copy: Copy | null; running: number | null; followers: Set<Keeper> };
 
@@ -120,9 +127,10 @@ export class WriterWorld {
     for (const keeper of reachable) {
       if (keeper.promised < this.#term) keeper.follows = 0;
       keeper.promised = Math.max(keeper.promised, this.#term);
+      keeper.since ??= this.#term;
     }
     const answers = reachable.map((keeper) => ({ status: statusOf(keeper) }));
-    const size = { keepers: this.keepers.length, quorum: this.quorum };
+    const size = { keepers: this.keepers.length, quorum: this.quorum, servedTerm: this.#served };
     const source = mostComplete(answers, size.keepers, size.quorum);
     const statuses = answers.map(({ status }) => status);
     return decide({
@@ -179,7 +187,7 @@ export class WriterWorld {
   }
 
   #blank(name: string): Keeper {
-    return { name, promised: 0, writerTerm: 0, log: null, follows: 0 };
+    return { name, promised: 0, since: null, writerTerm: 0, log: null, follows: 0 };
   }
 }
 
@@ -225,9 +233,9 @@ function localOf({ copy, running }: Host): LocalCluster | null {
   };
 }
 
-function statusOf({ name, promised, writerTerm, log }: Keeper): KeptDatabase {
+function statusOf({ name, promised, since, writerTerm, log }: Keeper): KeptDatabase {
   return {
-    ...{ id: "db", keeper: name, promised_term: promised, writer_term: writerTerm },
+    ...{ id: "db", keeper: name, promised_term: promised, writer_term: writerTerm, remembers_since: since },
     ...{ system_identifier: log && String(log.cluster), timeline: log?.timeline ?? 0 },
     flush_lsn: log && formatLsn(BigInt(log.commits.length)),
     restorable: log !== null,

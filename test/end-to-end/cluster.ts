@@ -40,6 +40,7 @@ export type ClusterOptions = {
   docker?: Part | null;
   keepAnswers?: boolean;
   webhookTargets?: "public" | "any";
+  variables?: Record<string, string>;
 };
 
 type Host = Site & { spec: HostSpec; port: number; agent: Child | null; bootBefore: string | null };
@@ -117,6 +118,7 @@ export class Cluster {
       secretKeys: secretKeys(this.folder),
       ...(this.#options.lostAfterMs === undefined ? {} : { lostAfterMs: this.#options.lostAfterMs }),
       ...(this.#options.webhookTargets === undefined ? {} : { webhookTargets: this.#options.webhookTargets }),
+      ...(this.#options.variables === undefined ? {} : { variables: this.#options.variables }),
       ...(this.#modulePath === undefined ? {} : { modulePath: this.#modulePath }),
     });
     this.#modulePath = this.#plane.modulePath;

@@ -1,5 +1,6 @@
 // Rounds of concurrent commits, each ended by a fault: after the next start every acknowledged commit is there.
 import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
 import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
@@ -11,7 +12,7 @@ import { Commits, makeTable, missingRows } from "./commits.ts";
 import { KeeperProcess } from "./keeper-process.ts";
 import { orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
 
-/** All of them; some are done with one keeper, and some with three. */
+/** Of all files together: with one keeper, with two, and with three. */
 export const ROUNDS = Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 10);
 const SEED = Number(process.env.LAMPLIGHTER_SEED ?? Math.floor(Math.random() * 1e9));
 const DATABASE = "db_loss";
@@ -120,7 +121,7 @@ export class LossRounds {
         await host.wipe(DATABASE);
         return keeper.start();
       case "the data folder goes from under postgres":
-        rmSync(pgdata, { recursive: true, force: true });
+        rmSync(join(pgdata, this.#rnd.chance(0.5) ? "pg_wal" : "base"), { recursive: true, force: true });
         await sleep(this.#rnd.int(50));
         return host.wipe(DATABASE);
       case "a clean stop":

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, test } from "vitest";
 import { LossRounds, ROUNDS } from "./loss-rounds.ts";
 
-const COUNT = Math.ceil(ROUNDS * 0.6);
+const COUNT = Math.ceil(ROUNDS * 0.4);
 let rounds: LossRounds;
 
 beforeAll(async () => {

@@ -1,5 +1,6 @@
 // A host with PostgreSQL on it, as an agent has it, without the agent; and clients of its databases.
-import { chmodSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,6 +56,7 @@ export class PostgresHost {
   readonly root: string;
   readonly writers: Writers;
   readonly #orders = new Map<string, StartOrder>();
+  #gone = 0;
 
   static async make(
     options: { startTimeoutMs?: number; log?: (line: string) => void; installation?: Installation } = {},
@@ -81,7 +83,12 @@ export class PostgresHost {
   /** The host as it is after its disk was lost. */
   async wipe(database: string): Promise<void> {
     await this.crash(database);
-    rmSync(join(this.root, "clusters", database), { recursive: true, force: true });
+    const folder = join(this.root, "clusters", database);
+    const gone = join(this.root, `gone-${this.#gone++}`);
+    if (!existsSync(folder)) return;
+    // A thousand files; nobody has to wait until all of them are unlinked.
+    renameSync(folder, gone);
+    void rm(gone, { recursive: true, force: true }).catch(() => {});
   }
 
   /** kill -9 of PostgreSQL. */
@@ -95,7 +102,8 @@ export class PostgresHost {
 
   async close(): Promise<void> {
     for (const database of this.#orders.keys()) await this.crash(database).catch(() => {});
-    rmSync(this.root, { recursive: true, force: true });
+    this.writers.close();
+    await rm(this.root, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 

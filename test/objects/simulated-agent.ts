@@ -7,7 +7,7 @@ import {
   seal,
   toBase64Url,
 } from "../../contract/envelope.ts";
-import { type AgentBody, ControlFrame, enrolProofText, type Question } from "../../contract/frame.ts";
+import { type AgentBody, type ControlBody, ControlFrame, enrolProofText, type Question } from "../../contract/frame.ts";
 import { newId } from "../../contract/id.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
 import type { HostObject } from "../../objects/host/object.ts";
@@ -27,6 +27,9 @@ export class SimulatedAgent {
   answers: (question: Question) => unknown = () => undefined;
   /** Hears each workload as the HostObject says it. */
   heard: (workload: Workload) => void = () => {};
+  /** Hears what was granted of the leases of writers. */
+  renewed: (body: Extract<ControlBody, { kind: "renewed" }>) => void = () => {};
+  runtime: "podman" | "postgres" = "podman";
   received: string[] = [];
   #sign: CryptoKey;
   #verify: CryptoKey;
@@ -109,7 +112,7 @@ export class SimulatedAgent {
       protocol: 1,
       boot_id: this.#boot,
       agent_version: "sim",
-      runtimes: [{ runtime: "podman", version: "1" }],
+      runtimes: [{ runtime: this.runtime, version: "1" }],
       capacity,
       policy,
     });
@@ -164,6 +167,7 @@ export class SimulatedAgent {
     const { body, session } = ControlFrame.parse(await open(this.#verify, text));
     this.received.push(body.kind);
     if (body.kind === "challenge") this.#session = session;
+    if (body.kind === "renewed") this.renewed(body);
     if (body.kind === "ask") await this.#answer(body.op, body.question);
     if (body.kind !== "desired" && body.kind !== "apply") return;
     for (const workload of body.workloads) this.heard(workload);

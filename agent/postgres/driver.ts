@@ -1,0 +1,322 @@
+import { existsSync } from "node:fs";
+import { readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import type { LogQuery } from "../../contract/frame.ts";
+import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
+import { WriterOrder } from "../../contract/writer.ts";
+import { WriterStart, type WriterTask } from "../../contract/writer-task.ts";
+import type { Connection } from "../../postgres/connection.ts";
+import { type Driver, type Found, RuntimeSilent } from "../driver.ts";
+import { levelOf } from "../level.ts";
+import { type PortRange, Ports } from "../process/port.ts";
+import { databaseAccount } from "./account.ts";
+import { findInstallations, type Installation } from "./binaries.ts";
+import { writeDurably } from "./cluster.ts";
+import { embeddedInstallation } from "./embedded.ts";
+import { KeeperClient } from "./keeper-client.ts";
+import { NotStarted } from "./not-started.ts";
+import type { Renewals } from "./renewals.ts";
+import { nameDatabase } from "./roles.ts";
+import { Template } from "./template.ts";
+import { type StartOrder, Writers } from "./writer.ts";
+
+export type PostgresDriverOptions = {
+  dataDir: string;
+  log: (line: string) => void;
+  /** Where others reach the writers of this host. */
+  advertiseAddress: string;
+  portRange?: PortRange | undefined;
+  renewals: Renewals;
+};
+
+/** Above those that processes get, below those that the kernel gives to connections. */
+const PORTS: PortRange = { from: 30_000, to: 32_767 };
+/** A writer is not started before the control plane has granted its lease. */
+const LEASE_WITHIN_MS = 15_000;
+
+/** What is kept beside a database's data folder while its writer runs, so that another agent can take it up. */
+const Kept = z.object({
+  id: z.string(),
+  generation: z.int().positive(),
+  owner: z.string(),
+  order: WriterOrder.extend({ listen: z.object({ host: z.string(), port: z.int() }) }),
+  started_at: z.int(),
+  start: WriterStart,
+});
+type Kept = z.infer<typeof Kept>;
+
+/** The writers of databases: a workload each, whose generation is its term. What is removed is the writer; its data folder stays, as a copy. */
+export class PostgresDriver implements Driver {
+  readonly runtime = "postgres" as const;
+  readonly #options: PostgresDriverOptions;
+  readonly #root: string;
+  readonly #ports: Ports;
+  /** By workload id; what is done for one of them is done one after the other. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #kept = new Map<string, Kept>();
+  #installation: Installation | null = null;
+  #writers: Promise<Writers> | null = null;
+  #observe: (observation: Observation) => void = () => {};
+
+  constructor(options: PostgresDriverOptions) {
+    this.#options = options;
+    this.#root = join(options.dataDir, "postgres");
+    this.#ports = new Ports(options.portRange ?? PORTS);
+    options.renewals.serve((database, term, renewal) => this.#renew(database, term, renewal));
+  }
+
+  async detect(): Promise<string | null> {
+    if (this.#installation !== null && existsSync(this.#installation.folder)) return this.#installation.version;
+    const [own] = await findInstallations();
+    this.#installation = own ?? (await embeddedInstallation(this.#root));
+    return this.#installation?.version ?? null;
+  }
+
+  async start(observe: (observation: Observation) => void): Promise<Found[]> {
+    this.#observe = observe;
+    const writers = await this.#open();
+    const folders = await readdir(join(this.#root, "clusters")).catch(() => []);
+    const found: Found[] = [];
+    for (const database of folders) {
+      const kept = await this.#read(database);
+      if (kept === null || !(await writers.running(kept.order))) continue;
+      this.#kept.set(kept.id, kept);
+      this.#ports.hold(kept.order.listen.port, database);
+      this.#options.renewals.add(kept.id, kept.generation, database);
+      found.push({ id: kept.id, generation: kept.generation, owner: kept.owner, observation: running(kept) });
+      void this.#turn(kept.id, () => this.#attend(writers, kept)).catch(() => {});
+    }
+    return found;
+  }
+
+  apply(workload: Workload, signal: AbortSignal): Promise<Observation> {
+    return this.#turn(workload.id, async () => {
+      const { id, generation, spec, owner } = workload;
+      const task = spec.writer;
+      if (task === undefined) return failed(workload, "failed", "it is not said what its writer is to do");
+      const writers = await this.#open();
+      if (task.purpose === "discard") return this.#discard(writers, workload, task);
+      const { renewals } = this.#options;
+      renewals.add(id, generation, task.database);
+      try {
+        if (!(await renewals.granted(id, generation, LEASE_WITHIN_MS, signal)))
+          return failed(workload, "lease_over", "the control plane has not granted its lease");
+        const order = await this.#order(writers, workload, task);
+        const { rung, why, phases, restoredBytes, postmaster, ended } = await writers.start(order);
+        const listen = { ...order.listen, port: postmaster.place.port };
+        const start = { rung, why, phases, restored_bytes: restoredBytes, credential: task.credential };
+        const kept: Kept = { id, generation, owner, order: { ...order, listen }, started_at: Date.now(), start };
+        await this.#write(writers, kept);
+        this.#watch(kept, ended);
+        return running(kept);
+      } catch (error) {
+        renewals.drop(id, generation);
+        if (error instanceof NotStarted) return failed(workload, error.code, error.message);
+        throw error;
+      }
+    });
+  }
+
+  remove(id: string, generation: number): Promise<void> {
+    return this.#turn(id, async () => {
+      this.#options.renewals.drop(id, generation);
+      const kept = this.#kept.get(id);
+      if (kept === undefined || kept.generation !== generation) return;
+      const writers = await this.#open();
+      await writers.stop(kept.order).catch((error: Error) => {
+        // A later one took its place, and has seen to it.
+        if (!(error instanceof NotStarted)) throw error;
+      });
+      this.#kept.delete(id);
+      this.#ports.release(kept.order.database);
+      await rm(this.#pathOf(kept.order.database), { force: true });
+    });
+  }
+
+  /** A base backup counts as one: it would have to begin anew. */
+  async clients(id: string, generation: number): Promise<number> {
+    const connection = await this.#connect(id, generation);
+    const [row] = await connection
+      .query(
+        `SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> current_user)
+           + (SELECT count(*) FROM pg_stat_progress_basebackup) AS clients`,
+      )
+      .finally(() => connection.end());
+    return Number(row?.clients ?? 0);
+  }
+
+  /** Gives a running writer another verifier for its owner. Durable, and with the keepers, when it resolves. */
+  install(id: string, generation: number, credential: string, verifier: string): Promise<void> {
+    return this.#turn(id, async () => {
+      const connection = await this.#connect(id, generation);
+      const kept = this.#kept.get(id) as Kept;
+      const naming = { ...kept.order.naming, owner: { ...kept.order.naming.owner, verifier } };
+      await nameDatabase(connection, naming).finally(() => connection.end());
+      await this.#write(await this.#open(), {
+        ...kept,
+        order: { ...kept.order, naming },
+        start: { ...kept.start, credential },
+      });
+    });
+  }
+
+  async *logs(query: LogQuery): AsyncIterable<LogLine[]> {
+    const kept = this.#kept.get(query.workload_id);
+    if (kept === undefined) return;
+    const { logFile } = (await this.#open()).cluster(kept.order.database);
+    const lines = (await readFile(logFile, "utf8").catch(() => "")).split("\n").filter(Boolean);
+    const timestamp = new Date().toISOString();
+    yield lines.slice(-(query.tail ?? lines.length)).map((message) => ({
+      ...{ instance: query.workload_id, stream: "stderr" as const, message, level: levelOf(message), timestamp },
+    }));
+  }
+
+  async exec(): Promise<ExecResult> {
+    return { exit_code: null, stdout: "", stderr: "nothing can be run beside a database's writer", truncated: false };
+  }
+
+  async stats(): Promise<InstanceStats[]> {
+    return [];
+  }
+
+  async close(): Promise<void> {
+    (await this.#writers)?.close();
+  }
+
+  /** The agent's own connection to a running writer. */
+  async #connect(id: string, generation: number): Promise<Connection> {
+    const kept = this.#kept.get(id);
+    const postmaster = kept?.generation === generation ? await (await this.#open()).running(kept.order) : null;
+    if (postmaster === null) throw new RuntimeSilent(`${id} does not run here under term ${generation}`);
+    return postmaster.connect("postgres");
+  }
+
+  /** Removes every trace of a database from this host, and from its keepers. */
+  async #discard(writers: Writers, workload: Workload, task: WriterTask): Promise<Observation> {
+    const order = await this.#order(writers, workload, task);
+    const cluster = writers.cluster(task.database);
+    if (cluster.mark().fence > workload.generation)
+      return failed(workload, "stale_term", "this host was given a later term already");
+    await (await writers.running(order))?.stopAtOnce();
+    await cluster.remove();
+    this.#ports.release(task.database);
+    for (const keeper of order.keepers) {
+      const client = new KeeperClient(keeper, task.database);
+      const gone = await client.forget(order.term).then(
+        () => null,
+        (error: Error & { code?: string }) => (error.code === "not_found" ? null : error),
+      );
+      if (gone !== null) return failed(workload, "keepers_unreachable", gone.message);
+    }
+    const { id, generation } = workload;
+    const at = Date.now();
+    const exit = { code: 0, signal: null, oom: false, at, evidence: "kept" as const };
+    return { id, generation, at, phase: "exited", exit };
+  }
+
+  async #order(writers: Writers, { generation }: Workload, task: WriterTask): Promise<StartOrder> {
+    const { purpose: _, credential: __, keepers: ___, keeper_addresses: keepers = [], ...rest } = task;
+    const port = await this.#portFor(writers, task.database);
+    const listen = { host: this.#options.advertiseAddress, port };
+    const { replication_password = "" } = task;
+    return { ...rest, keepers, replication_password, term: generation, listen };
+  }
+
+  /** The same as before while nobody else has it. */
+  async #portFor(writers: Writers, database: string): Promise<number> {
+    const { port } = writers.cluster(database).mark();
+    if (port !== null && (await this.#ports.takeThis(port, "tcp", database))) return port;
+    this.#ports.release(database);
+    const free = await this.#ports.take(database);
+    if (free === null) throw new Error("no port is free for another writer on this host");
+    return free;
+  }
+
+  /** Takes up a writer that an earlier agent started. */
+  async #attend(writers: Writers, kept: Kept): Promise<void> {
+    try {
+      const { ended } = await writers.start(kept.order);
+      this.#watch(kept, ended);
+    } catch (error) {
+      this.#options.log(`${kept.id}: ${(error as Error).message}`);
+      this.#observe(exited(kept));
+    }
+  }
+
+  #watch(kept: Kept, ended: Promise<void>): void {
+    void ended.then(() => {
+      if (this.#kept.get(kept.id)?.generation !== kept.generation) return;
+      this.#options.renewals.drop(kept.id, kept.generation);
+      this.#observe(exited(kept));
+    });
+  }
+
+  async #renew(database: string, term: number, renewal: Parameters<Writers["renew"]>[2]): Promise<void> {
+    await (await this.#open()).renew(database, term, renewal);
+  }
+
+  #open(): Promise<Writers> {
+    this.#writers ??= this.#prepare().catch((error: unknown) => {
+      this.#writers = null;
+      throw error;
+    });
+    return this.#writers;
+  }
+
+  async #prepare(): Promise<Writers> {
+    if (this.#installation === null) await this.detect();
+    const installation = this.#installation;
+    if (installation === null) throw new RuntimeSilent("there is no PostgreSQL on this host");
+    const account = await databaseAccount();
+    const template = new Template(this.#root, account);
+    // Not waited for: the first database that needs it is.
+    void template.prepare(installation).catch((error: Error) => this.#options.log(`postgres: ${error.message}`));
+    return new Writers({ root: this.#root, account, installation, template, log: this.#options.log });
+  }
+
+  #pathOf(database: string): string {
+    return join(this.#root, "clusters", database, "writer.json");
+  }
+
+  async #read(database: string): Promise<Kept | null> {
+    const text = await readFile(this.#pathOf(database), "utf8").catch(() => null);
+    return text === null ? null : (Kept.safeParse(JSON.parse(text)).data ?? null);
+  }
+
+  async #write(writers: Writers, kept: Kept): Promise<void> {
+    this.#kept.set(kept.id, kept);
+    await writers.cluster(kept.order.database).make();
+    await writeDurably(this.#pathOf(kept.order.database), `${JSON.stringify(kept)}\n`, 0o600);
+  }
+
+  #turn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const done = (this.#turns.get(id) ?? Promise.resolve()).then(work, work);
+    const settled = done.then(
+      () => {},
+      () => {},
+    );
+    this.#turns.set(id, settled);
+    void settled.then(() => {
+      if (this.#turns.get(id) === settled) this.#turns.delete(id);
+    });
+    return done;
+  }
+}
+
+function running({ id, generation, order, started_at, start }: Kept): Observation {
+  const { host, port } = order.listen;
+  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const head = { id, generation, at: started_at, phase: "running" as const };
+  return { ...head, started_at, address, image_digest: null, notes: [], start };
+}
+
+function exited({ id, generation }: Kept): Observation {
+  const at = Date.now();
+  const exit = { code: null, signal: null, oom: false, at, evidence: "lost" as const };
+  return { id, generation, at, phase: "exited", exit };
+}
+
+function failed({ id, generation }: Workload, reason: string, message: string): Observation {
+  return { id, generation, at: Date.now(), phase: "failed", failure: { kind: "error", reason, message } };
+}

@@ -1,0 +1,73 @@
+import type { Command } from "commander";
+import type { DatabaseView, LeaseView, StartView } from "../../contract/database.ts";
+import { age } from "../age.ts";
+import { inSession, serverCommand } from "../command.ts";
+import { databaseId } from "../resolve.ts";
+import type { Session, SessionOptions, Surroundings } from "../session.ts";
+import { sheet } from "../sheet.ts";
+import { paintStatus } from "../status.ts";
+import { oneLine } from "../terminal.ts";
+
+export function databaseInspectCommand(group: Command, around: Surroundings): void {
+  serverCommand(group, "inspect <database>", "show everything about a database; it wakes nothing", [
+    "lamplighter database inspect shop",
+    "lamplighter database inspect prod/shop -o yaml",
+  ]).action(inSession(around, inspect));
+}
+
+async function inspect(session: Session, _options: SessionOptions, reference: string): Promise<void> {
+  const { text } = await session.api.get(`/databases/${await databaseId(session.api, reference)}`);
+  session.show(text, (database: DatabaseView) => describe(database, session));
+}
+
+function describe(database: DatabaseView, { terminal: { color, width }, around }: Session): string {
+  const now = around.now();
+  const ago = (at: string) => `${age(at, now)} ago  ${color.dim(at)}`;
+  const { durability, current_profile, target_profile, last_start, idle_stop_at, failed } = database;
+  const { keepers, quorum } = durability;
+  return sheet(color, width, [
+    ["Name", color.bold(database.name)],
+    ["Namespace", database.namespace],
+    ["Id", database.id],
+    ["State", paintStatus(database.state, database.state, color)],
+    ["", oneLine(database.message)],
+    ["Awake because", database.awake_because.flatMap(leaseLines)],
+    ["Stops", idle_stop_at === null ? "" : `in ${age(new Date(now).toISOString(), Date.parse(idle_stop_at))}`],
+    ["Idle timeout", database.idle_timeout === 0 ? "never" : `${database.idle_timeout} s`],
+    ["Last start", last_start === null ? "" : startLines(last_start)],
+    ["Failed", failed === null ? "" : oneLine(`${failed.code}; the next connection tries again`)],
+    ["Role", database.role],
+    [
+      "Profile",
+      current_profile === null || current_profile === target_profile
+        ? target_profile
+        : `${current_profile}, from the next start ${target_profile}`,
+    ],
+    ["Durable by", keepers.length === 0 ? "its host's disk alone" : `${quorum} of ${keepers.join(", ")}`],
+    ["Term", String(database.term)],
+    ["Host", database.host_id ?? ""],
+    ["Restored from", database.restored_from?.database ?? ""],
+    ["Last used", database.last_used_at === null ? "never" : ago(database.last_used_at)],
+    ["Created", ago(database.created_at)],
+    ["Revision", String(database.revision)],
+  ]);
+}
+
+/** A gateway, and the clients that it names. */
+export function leaseLines({ gateway, sessions, waiting, clients }: LeaseView): string[] {
+  const more = sessions + waiting - clients.length;
+  const named = clients.map(({ address, application_name, phase, since }) =>
+    oneLine(`${gateway}: ${application_name || "a client"} at ${address}, ${phase.replace("_", " ")}, since ${since}`),
+  );
+  return more > 0 ? [...named, `${gateway}: ${more} more`] : named;
+}
+
+export function startLines({ ms, ready_at, cause, client, rung, why, phases }: StartView): string[] {
+  const who = client === null ? "" : ` for ${client.application_name || "a client"} at ${client.address}`;
+  const parts = Object.entries(phases).map(([phase, took]) => `${phase} ${Math.round(took)}`);
+  return [
+    oneLine(`${ms} ms, ${cause}${who}, at ${ready_at}`),
+    oneLine(`rung ${rung}: ${why}`),
+    oneLine(`ms by phase: ${parts.join(", ")}`),
+  ];
+}

@@ -1,0 +1,137 @@
+import type { DatabaseState, Wake } from "../../contract/database-state.ts";
+import type { Entry } from "../../contract/event.ts";
+import type { Observation } from "../../contract/workload.ts";
+import type { Candidate } from "../deployment/placement.ts";
+import { onAnswered, onHosts, onObserved, onWake, rest } from "./boot.ts";
+import { onThisClock } from "./clock.ts";
+import { onDelete, onHostsForDeletion, onRemoval, proceed } from "./deletion.ts";
+import { type DatabaseFacts, type Draft, note, type Said, tell } from "./draft.ts";
+import { onCounted, onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
+
+/**
+ * The database's machine. Pure: time, chance, settings and what the gateways last said come in as facts. Which writer should be, where, and under
+ * which term follows from the state (`letters.ts`); what is to be said to gateways at once comes out beside it.
+ */
+
+export type DatabaseEvent =
+  /** What a database needs to be woken is there. */
+  | { type: "prepared" }
+  /** Somebody waits for it. */
+  | { type: "wake"; wake: Wake }
+  /** Where the writer might run. */
+  | { type: "hosts"; hosts: readonly Candidate[]; labels: Record<string, string> }
+  | { type: "answered"; host_id: string; term: number; accepted: boolean; message: string }
+  /** What a host saw of the writer of a term. */
+  | { type: "observed"; host_id: string; term: number; observation: Observation }
+  | { type: "evicted"; host_id: string; term: number; why: EvictionCause }
+  /** A host has heard that this writer must go: it is gone, or its lease is over at `lease_until`. */
+  | { type: "left"; host_id: string; term: number; lease_until: number | null }
+  /** A gateway has answered whether anybody is there. */
+  | { type: "quiet"; boot_id: string; stop: string; quiet: boolean }
+  /** So many clients are connected to the writer of a term, as its host sees it. */
+  | { type: "counted"; term: number; clients: number }
+  /** What the gateways say has changed. */
+  | { type: "demand" }
+  | { type: "installed"; term: number; credential: string }
+  | { type: "accept_loss" }
+  | { type: "delete" }
+  | { type: "due" };
+
+export type EvictionCause = "host_lost" | "host_draining" | "host_removed";
+export type DatabaseDecision = { state: DatabaseState; entries: Entry[]; said: Said[] };
+
+/** A new database: a record and a name for its log. Nothing runs. */
+export function initial(facts: DatabaseFacts): DatabaseDecision {
+  const state: DatabaseState = {
+    status: "creating",
+    since: facts.now,
+    term: 0,
+    served_term: 0,
+    leaving: [],
+    home: null,
+    copies: [],
+    current_profile: null,
+    candidate_profile: null,
+    scale_state: "STEADY",
+    freeze_new_checkouts: false,
+    last_start: null,
+    failures: 0,
+    accept_loss: false,
+    installed: null,
+  };
+  const draft: Draft = { facts, state, entries: [], said: [] };
+  note(draft, "info", "api", "database_created", "created; the first connection starts it");
+  return { state, entries: draft.entries, said: [] };
+}
+
+/** What comes of an event. A late, repeated or stale one leaves everything as it is. */
+export function decide(state: DatabaseState, event: DatabaseEvent, facts: DatabaseFacts): DatabaseDecision {
+  const draft: Draft = { facts, state: onThisClock(state, facts.now), entries: [], said: [] };
+  apply(draft, event);
+  reconsider(draft);
+  return { state: draft.state, entries: draft.entries, said: draft.said };
+}
+
+function apply(draft: Draft, event: DatabaseEvent): void {
+  switch (event.type) {
+    case "prepared":
+      if (draft.state.status === "creating") rest(draft, "it can be connected to");
+      break;
+    case "wake":
+      onWake(draft, event.wake);
+      break;
+    case "hosts":
+      onHosts(draft, event);
+      onHostsForDeletion(draft, event.hosts);
+      break;
+    case "answered":
+      onAnswered(draft, event);
+      break;
+    case "observed":
+      onObserved(draft, event);
+      onRemoval(draft, event);
+      break;
+    case "evicted":
+      onEvicted(draft, event);
+      break;
+    case "left":
+      onLeft(draft, event);
+      break;
+    case "quiet":
+      onQuiet(draft, event);
+      break;
+    case "counted":
+      onCounted(draft, event);
+      break;
+    case "installed":
+      onInstalled(draft, event);
+      break;
+    case "accept_loss":
+      if (draft.state.status !== "error") break;
+      draft.state = { ...draft.state, accept_loss: true, retry_at: draft.facts.now };
+      note(
+        draft,
+        "warning",
+        "api",
+        "loss_accepted",
+        "the next start is with what there is, though commits are missing",
+      );
+      break;
+    case "delete":
+      onDelete(draft);
+      break;
+    case "due":
+      onDue(draft);
+      break;
+    case "demand":
+      break;
+  }
+  proceed(draft);
+}
+
+function onInstalled(draft: Draft, { term, credential }: { term: number; credential: string }): void {
+  if (draft.state.term !== term || draft.state.installed === credential) return;
+  draft.state = { ...draft.state, installed: credential };
+  note(draft, "info", "agent", "credential_installed", "the new password is the one that PostgreSQL has");
+  tell(draft, { kind: "changed" });
+}

@@ -1,0 +1,37 @@
+import type { KeeperAddress } from "../../contract/writer.ts";
+
+/**
+ * The keepers as the operator names them: `KEEPERS` is `name=url` several times, separated by commas, the token in the url's password. Throws a
+ * message for a person, without tokens, when it cannot be read.
+ */
+export function keepersOf(env: { KEEPERS?: string }): KeeperAddress[] {
+  const text = env.KEEPERS?.trim() ?? "";
+  if (text === "") return [];
+  return text.split(",").map((part, i) => {
+    const at = part.indexOf("=");
+    const name = part.slice(0, at).trim();
+    const url = parsed(part.slice(at + 1).trim());
+    if (!/^[a-z][a-z0-9_]{0,30}$/.test(name) || url === null || url.password === "")
+      throw new Error(`KEEPERS: entry ${i + 1} is not of the form name=http://:TOKEN@host:port`);
+    const token = decodeURIComponent(url.password);
+    url.username = "";
+    url.password = "";
+    return { name, url: url.href.replace(/\/$/, ""), token };
+  });
+}
+
+function parsed(text: string): URL | null {
+  try {
+    return new URL(text);
+  } catch {
+    return null;
+  }
+}
+
+/** How many of them acknowledge a commit: the operator's word, else most of them. */
+export function quorumOf(env: { KEEPER_QUORUM?: string }, keepers: number): number {
+  const asked = Number(env.KEEPER_QUORUM);
+  return Number.isInteger(asked) && asked >= 1 && asked <= keepers
+    ? asked
+    : Math.floor(keepers / 2) + (keepers > 0 ? 1 : 0);
+}

@@ -1,0 +1,122 @@
+import { type AllowedActions, allowedActions } from "../../contract/action.ts";
+import {
+  DATABASE_ACTION_TABLE,
+  type DatabaseStatus,
+  type DatabaseView,
+  DISABLED_ACTIONS,
+  DISABLED_REASON,
+} from "../../contract/database.ts";
+import type { DatabaseState } from "../../contract/database-state.ts";
+import { cursor } from "../journal.ts";
+import type { IndexRow } from "../projection.ts";
+import { hostOf, idleAt } from "./idle.ts";
+import { connections, demandOf, lastActive, leaseViews } from "./lease.ts";
+import { type DatabaseRecord, factsOf } from "./record.ts";
+
+/** The database as the API answers it, with its leases as they are at this moment. */
+export function databaseView(
+  sql: SqlStorage,
+  record: DatabaseRecord,
+  connected: ReadonlySet<string>,
+  now: number,
+): DatabaseView {
+  const { identity, settings, keeping, state, revision, updated_at } = record;
+  const { status } = state;
+  const keepers = keeping?.keepers ?? [];
+  const used = lastActive(sql);
+  const idle = idleAt(state, factsOf(sql, record, demandOf(sql, connected), now));
+  const isOn = status === "ready" || status === "stopping";
+  return {
+    id: identity.id,
+    name: identity.name,
+    namespace: identity.namespace,
+    created_at: iso(identity.created_at),
+    updated_at: iso(updated_at),
+    state: status,
+    status,
+    ...reasonOf(state),
+    role: identity.role,
+    labels: settings.labels,
+    idle_timeout: settings.idle_timeout,
+    allowed_addresses: settings.allowed_addresses,
+    current_scale: isOn ? 1 : 0,
+    target_scale: status === "ready" || status === "booting" ? 1 : 0,
+    current_profile: state.current_profile,
+    target_profile: settings.profile,
+    candidate_profile: state.candidate_profile,
+    scale_state: state.scale_state,
+    scale_failure_reason: null,
+    freeze_new_checkouts: state.freeze_new_checkouts,
+    term: state.term,
+    timeline: identity.id,
+    durability: { kind: keepers.length > 0 ? "keepers" : "host", keepers, quorum: keeping?.quorum ?? 0 },
+    host_id: hostOf(state) ?? state.home,
+    backend_addr: status === "ready" ? state.backend : null,
+    restored_from: identity.restored_from,
+    active_connections: connections(sql, status === "ready"),
+    last_used_at: used === null ? null : iso(used),
+    idle_stop_at: idle === null ? null : iso(idle),
+    awake_because: leaseViews(sql, connected).filter(({ sessions, waiting }) => sessions + waiting > 0),
+    last_start: state.last_start,
+    failed: status === "error" ? { code: state.code, message: state.message, retry_at: iso(state.retry_at) } : null,
+    revision,
+    allowedActions: actionsOf(status),
+    event_cursor: cursor(sql),
+  };
+}
+
+/** What may be asked in a state. What is never done by hand says so, rather than that it is not possible now. */
+export const actionsOf = (status: DatabaseStatus): AllowedActions => ({
+  ...allowedActions(DATABASE_ACTION_TABLE, status),
+  ...Object.fromEntries(
+    DISABLED_ACTIONS.map((action) => [action, { allowed: false, code: "operation_disabled", reason: DISABLED_REASON }]),
+  ),
+});
+
+function reasonOf(state: DatabaseState): { reason: string; message: string } {
+  switch (state.status) {
+    case "creating":
+      return { reason: "preparing", message: "what it needs is being prepared" };
+    case "booting":
+      return { reason: state.step.name, message: state.message };
+    case "ready":
+      return state.quiesce === null
+        ? { reason: "ready", message: "it takes connections" }
+        : { reason: "quiescing", message: "gateways are asked whether anybody is there" };
+    case "stopping":
+      return { reason: "stopping", message: "PostgreSQL is being stopped" };
+    case "stopped":
+      return { reason: "asleep", message: "the next connection wakes it" };
+    case "deleting":
+      return {
+        reason: "deleting",
+        message: state.message || `waiting for ${state.copies.join(", ") || "the last host"} to remove what is there`,
+      };
+    case "error":
+      return { reason: state.code, message: state.message };
+  }
+}
+
+/** The row of the lists; `gone` takes it out of them. */
+export function indexRow(
+  sql: SqlStorage,
+  record: DatabaseRecord,
+  connected: ReadonlySet<string>,
+  gone: boolean,
+): IndexRow {
+  const { identity, settings, state, revision } = record;
+  return {
+    kind: "database",
+    id: identity.id,
+    namespace: identity.namespace,
+    name: identity.name,
+    status: state.status,
+    type: "",
+    labels: settings.labels,
+    passing: state.status !== "stopped" && state.status !== "error",
+    version: revision + (gone ? 1 : 0),
+    body: gone ? null : JSON.stringify(databaseView(sql, record, connected, Date.now())),
+  };
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();

@@ -1,0 +1,162 @@
+import { describe, expect, it } from "vitest";
+import { CredentialView, DatabaseView } from "../../contract/database.ts";
+import { Lookup } from "../../contract/gateway.ts";
+import { credentials } from "../../contract/scram.ts";
+import { makeToken, request, type Sent } from "./client.ts";
+
+type Made = DatabaseView & { password: string; dsn: string };
+type Refusal = { code: string; violations: { property_path: string }[]; allowedActions?: Record<string, unknown> };
+const name = () => `d_${crypto.randomUUID().replaceAll("-", "")}`;
+
+async function make(body: Record<string, unknown> = {}, sent: Sent = {}): Promise<Made> {
+  const made = await request<Made>("POST", "/databases", {
+    body: { name: name(), ...body },
+    ...sent,
+    headers: { prefer: "wait=10", ...sent.headers },
+  });
+  if (made.status !== 201) throw new Error(made.text);
+  return made.body;
+}
+const lookup = async (role: string, database: string, token?: string) =>
+  (await request<Lookup>("POST", "/gateway/lookups", { body: { role, database }, ...(token ? { token } : {}) })).body;
+
+describe("making a database", () => {
+  it("starts nothing, and shows the password once", async () => {
+    const made = await make();
+    DatabaseView.parse(made);
+    expect([made.state, made.status, made.current_scale, made.durability.kind]).toEqual([
+      "stopped",
+      "stopped",
+      0,
+      "host",
+    ]);
+    expect(made.dsn).toBe(`postgres://${made.role}:${made.password}@<gateway>/${made.name}?sslmode=require`);
+    const read = await request("GET", `/databases/${made.id}`);
+    const listed = await request<DatabaseView[]>("GET", `/databases?name=${made.name}`);
+    const events = await request("GET", `/databases/${made.id}/events`);
+    const explained = await request("GET", `/databases/${made.id}/explain`);
+    const credential = await request("GET", `/databases/${made.id}/credentials`);
+    for (const { status, text } of [read, listed, events, explained, credential]) {
+      expect(status).toBe(200);
+      expect(text).not.toContain(made.password);
+    }
+    expect(listed.body.map(({ id }) => id)).toEqual([made.id]);
+    expect(explained.body).toMatchObject({ asleep_because: "nobody has connected to it yet", awake_because: [] });
+  });
+
+  it("with an Idempotency-Key is done once, and answered the same, password and all", async () => {
+    const sent = { body: { name: name() }, headers: { "idempotency-key": crypto.randomUUID() } };
+    const first = await request<Made>("POST", "/databases", sent);
+    const again = await request<Made>("POST", "/databases", sent);
+    expect([again.status, again.body.id, again.body.password]).toEqual([201, first.body.id, first.body.password]);
+    const other = await request<Refusal>("POST", "/databases", { ...sent, body: { name: name() } });
+    expect([other.status, other.body.code]).toEqual([422, "idempotency_key_reused"]);
+    const taken = await request<Refusal>("POST", "/databases", { body: { name: first.body.name } });
+    expect([taken.status, taken.body.code]).toEqual([409, "name_taken"]);
+  });
+
+  it.each([
+    [{}, "name"],
+    [{ name: "9lives" }, "name"],
+    [{ name: "with space" }, "name"],
+    [{ name: "postgres" }, "name"],
+    [{ name: "pg_x" }, "name"],
+    [{ name: "x".repeat(64) }, "name"],
+    [{ name: "ok", idle_timeout: 4 }, "idle_timeout"],
+    [{ name: "ok", idle_timeout: -1 }, "idle_timeout"],
+    [{ name: "ok", profile: "L9" }, "profile"],
+    [{ name: "ok", allowed_addresses: ["10.0.0.1"] }, "allowed_addresses[0]"],
+    [{ name: "ok", start_immediately: true }, "start_immediately"],
+  ])("%j is refused for %s", async (body, path) => {
+    const refused = await request<Refusal>("POST", "/databases", { body });
+    expect([refused.status, refused.body.code]).toEqual([422, "validation_failed"]);
+    expect(refused.body.violations.map(({ property_path }) => property_path)).toContain(path);
+  });
+});
+
+describe("what is done with a database", () => {
+  it.each(["start", "stop", "scale"])("%s is disabled, and says so", async (action) => {
+    const { id } = await make();
+    const answer = await request<Refusal>("POST", `/databases/${id}/${action}`);
+    expect([answer.status, answer.body.code]).toEqual([409, "operation_disabled"]);
+    expect(answer.body.allowedActions?.[action]).toMatchObject({ allowed: false, code: "operation_disabled" });
+    expect((await request(`POST`, `/databases/db_${"0".repeat(26)}/${action}`)).status).toBe(404);
+  });
+
+  it("is changed with If-Match, and deleted with everything", async () => {
+    const made = await make();
+    const { headers, body } = await request<DatabaseView>("GET", `/databases/${made.id}`);
+    const etag = headers.get("etag") as string;
+    expect((await request("GET", `/databases/${made.id}`, { headers: { "if-none-match": etag } })).status).toBe(304);
+    const patch = { body: { idle_timeout: 0, profile: "L2" }, headers: { "if-match": etag } };
+    const changed = await request<DatabaseView>("PATCH", `/databases/${made.id}`, patch);
+    expect(changed.body).toMatchObject({ idle_timeout: 0, target_profile: "L2", revision: body.revision + 1 });
+    expect((await request("PATCH", `/databases/${made.id}`, patch)).status).toBe(412);
+    expect((await request("DELETE", `/databases/${made.id}`)).status).toBe(204);
+    await expect.poll(async () => (await request("GET", `/databases/${made.id}`)).status).toBe(404);
+    await make({ name: made.name });
+  });
+
+  it("cannot be restored from when nothing is kept", async () => {
+    const { id } = await make();
+    const answer = await request<Refusal>("POST", `/databases/${id}/restore`, { body: { name: name() } });
+    expect([answer.status, answer.body.code]).toEqual([409, "action_not_allowed"]);
+  });
+});
+
+describe("passwords", () => {
+  it("two are valid at once, and the answer of a gateway's question has verifiers of both, and nothing else", async () => {
+    const made = await make();
+    const rotated = await request<CredentialView & { password: string }>("POST", `/databases/${made.id}/credentials`);
+    expect(rotated.status).toBe(201);
+    CredentialView.parse(rotated.body);
+    const known = Lookup.parse(await lookup(made.role, made.name));
+    const salt = Uint8Array.from(atob(known.salt), (char) => char.charCodeAt(0));
+    const stored = async (password: string) =>
+      (await credentials("x", password, { salt, iterations: known.iterations })).verifier.stored_key;
+    expect(known.verifiers.map(({ stored_key }) => stored_key)).toEqual([
+      await stored(rotated.body.password),
+      await stored(made.password),
+    ]);
+    const [, old] = (await request<CredentialView[]>("GET", `/databases/${made.id}/credentials`)).body;
+    expect((await request("DELETE", `/databases/${made.id}/credentials/${old?.id}`)).status).toBe(204);
+    expect((await lookup(made.role, made.name)).verifiers.length).toBe(1);
+    const current = rotated.body.id;
+    expect((await request("DELETE", `/databases/${made.id}/credentials/${current}`)).status).toBe(409);
+  });
+
+  it("a role that does not exist is answered alike, each time the same", async () => {
+    const made = await make();
+    const real = await lookup(made.role, made.name);
+    for (const role of ["u_00000000000000000000000000", "postgres", "admin"]) {
+      const first = Lookup.parse(await lookup(role, "x"));
+      expect([first.verifiers, first.database, first.iterations]).toEqual([[], null, real.iterations]);
+      expect(first.salt.length).toBe(real.salt.length);
+      expect(await lookup(role, "x")).toEqual(first);
+    }
+    expect(await lookup(made.role, "another")).toMatchObject({ database: null, verifiers: [{}] });
+  });
+});
+
+describe("who may", () => {
+  it("reading, changing and being a gateway are three scopes; a token of other namespaces sees nothing", async () => {
+    const made = await make();
+    const reader = (await makeToken(["databases:read"])).token;
+    const gateway = (await makeToken(["databases:connect"])).token;
+    const elsewhere = (await makeToken(["databases:read", "databases:connect"], { namespaces: ["elsewhere"] })).token;
+    const status = async (method: string, path: string, token: string, body?: unknown) =>
+      (await request(method, path, { token, ...(body === undefined ? {} : { body }) })).status;
+    expect(await status("GET", `/databases/${made.id}`, reader)).toBe(200);
+    expect(await status("DELETE", `/databases/${made.id}`, reader)).toBe(403);
+    expect(await status("POST", "/gateway/lookups", reader, { role: made.role, database: made.name })).toBe(403);
+    expect(await status("GET", `/databases/${made.id}`, gateway)).toBe(403);
+    expect((await lookup(made.role, made.name, gateway)).database?.id).toBe(made.id);
+    expect(await status("GET", `/databases/${made.id}`, elsewhere)).toBe(404);
+    expect((await lookup(made.role, made.name, elsewhere)).verifiers).toEqual([]);
+    const lease = `/gateway/databases/${made.id}/lease?boot_id=b`;
+    const upgrade = { upgrade: "websocket" };
+    expect((await request("GET", lease, { token: elsewhere, headers: upgrade })).status).toBe(404);
+    expect((await request("GET", lease, { token: reader, headers: upgrade })).status).toBe(403);
+    expect((await request("GET", lease, { token: gateway })).status).toBe(400);
+  });
+});

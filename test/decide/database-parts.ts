@@ -1,0 +1,77 @@
+// The hosts and the gateways of a database's world: what each of them knows.
+import type { LeaseFrame } from "../../contract/gateway.ts";
+import type { Observation } from "../../contract/workload.ts";
+import type { Candidate } from "../../objects/deployment/placement.ts";
+
+export type Row = { term: number; want: "running" | "gone"; purpose: "write" | "discard"; seen: Observation | null };
+
+export class Host {
+  readonly id: string;
+  row: Row | null = null;
+  /** What its HostObject has granted, and counts to be over then. */
+  leaseUntil = 0;
+  status: "ready" | "syncing" | "lost" | "removed" = "ready";
+  linked = true;
+  silentSince = 0;
+  /** The agent's own: PostgreSQL runs, under which term, and until when by the agent's own account. */
+  running: number | null = null;
+  lease: { term: number; until: number } | null = null;
+  fence = 0;
+  copy = false;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+}
+
+export class Gateway {
+  readonly id: string;
+  up = false;
+  /** What is on its way to it over the present line. */
+  inbox: LeaseFrame[] = [];
+  seq = 0;
+  sentAt = new Map<number, number>();
+  expires = 0;
+  endpoint: number | null = null;
+  term = 0;
+  waiting = 0;
+  sessions: number[] = [];
+  refused = 0;
+  lastActive = 0;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+}
+
+export const candidate = ({ id, status }: Host): Candidate => ({
+  ...{ id, name: id, status, scheduling: "open", labels: {}, runtimes: [{ runtime: "postgres", version: "18" }] },
+  capacity: { memory_bytes: 8 * 1024 ** 3, cpu_millis: 8_000 },
+  reserved: { memory_bytes: 0, cpu_millis: 0 },
+});
+
+/** As a HostObject does it: again for the same term is harmless, and a later one takes the place. */
+export function assign(host: Host, term: number, purpose: Row["purpose"]): boolean {
+  if (host.row && host.row.term >= term) return host.row.term === term && host.row.want === "running";
+  if (host.status !== "ready") return false;
+  host.row = { term, want: "running", purpose, seen: null };
+  return true;
+}
+
+/** Whether nothing of it is there. */
+export function withdraw(host: Host, term: number): boolean {
+  const { row } = host;
+  if (row === null || row.term > term || host.status === "removed" || row.seen?.phase === "gone") return true;
+  if (row.want === "running") host.row = { ...row, want: "gone", term, seen: null };
+  return false;
+}
+
+export const isLeased = ({ lease, running }: Host, now: number): boolean =>
+  lease !== null && lease.term === running && lease.until > now;
+
+/** What must never be: clients are let in to one writer while another one still runs. */
+export function onlyWriter(hosts: readonly Host[], host: string, term: number, now: number): void {
+  for (const other of hosts)
+    if (other.id !== host && other.running !== null && isLeased(other, now))
+      throw new Error(`term ${term} was opened on ${host} while term ${other.running} runs on ${other.id}`);
+}

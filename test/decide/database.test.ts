@@ -1,0 +1,262 @@
+// The database's machine: its tables, then random histories of hosts, gateways and clients.
+import { describe, expect, test } from "vitest";
+import {
+  DATABASE_ACTION_TABLE,
+  DATABASE_DEADLINES,
+  DATABASE_NEXT,
+  DATABASE_STATES,
+  type DatabaseStatus,
+} from "../../contract/database.ts";
+import { deadlineOf } from "../../objects/database/letters.ts";
+import { random } from "../random.ts";
+import type { Gateway } from "./database-parts.ts";
+import { DatabaseWorld } from "./database-world.ts";
+
+const HISTORIES = Number(process.env.HISTORIES ?? 400);
+const STEPS = 250;
+
+describe("tables", () => {
+  test("every passing state has a deadline, and no resting one", () => {
+    const passing = DATABASE_STATES.filter((state) => Object.hasOwn(DATABASE_DEADLINES, state));
+    expect(passing).toEqual(["creating", "booting", "stopping", "deleting"]);
+  });
+
+  test("every state but the first is reached, and deleting is reached from all", () => {
+    const reached = new Set<DatabaseStatus>(Object.values(DATABASE_NEXT).flat());
+    expect(DATABASE_STATES.filter((state) => !reached.has(state))).toEqual(["creating"]);
+    for (const state of DATABASE_STATES)
+      if (state !== "deleting") expect(DATABASE_NEXT[state] as readonly string[]).toContain("deleting");
+  });
+
+  test("nothing is started, stopped or scaled by hand, in any state", () => {
+    for (const action of ["start", "stop", "scale"] as const)
+      expect([DATABASE_ACTION_TABLE[action].from, DATABASE_ACTION_TABLE[action].already]).toEqual([[], []]);
+  });
+});
+
+/** Everything that waits is done until nothing is left to do. */
+function settle(world: DatabaseWorld, ms: number): void {
+  for (const until = world.now + ms; world.now < until; ) {
+    for (const gateway of world.gateways) while (gateway.inbox.length > 0) world.hear(gateway);
+    while (world.toDatabase.length > 0) world.toDatabase.shift()?.say();
+    for (const key of [...world.letters]) world.deliver(key);
+    for (const host of world.hosts) world.sync(host);
+    while (world.reports.length > 0) report(world, world.reports.shift());
+    world.pass(100);
+    // The sweep of the lists looks after what sits in a passing state.
+    if (Math.floor(world.now / 30_000) !== Math.floor((world.now - 100) / 30_000)) world.do({ type: "demand" });
+    for (const gateway of world.gateways) {
+      if (!gateway.up && gateway.waiting + gateway.sessions.length > 0) world.dial(gateway);
+      if (gateway.up && Math.floor(world.now / 10_000) !== Math.floor((world.now - 100) / 10_000)) world.say(gateway);
+    }
+  }
+}
+
+function report(world: DatabaseWorld, one: DatabaseWorld["reports"][number] | undefined): void {
+  if (one) world.do({ type: "observed", host_id: one.host, term: one.term, observation: one.observation });
+}
+
+function act(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
+  const host = rnd.pick(world.hosts);
+  const gateway = rnd.pick(world.gateways);
+  const letters = [...world.letters];
+  switch (rnd.int(16)) {
+    case 0:
+    case 1:
+      if (letters.length > 0) world.deliver(rnd.pick(letters), rnd.chance(0.2));
+      break;
+    case 2:
+    case 3:
+      world.sync(host);
+      break;
+    case 4:
+    case 5: {
+      const [one] = world.reports.splice(rnd.int(world.reports.length), 1);
+      if (one && rnd.chance(0.3)) world.reports.push(one);
+      report(world, one);
+      break;
+    }
+    case 6:
+    case 7:
+      world.toDatabase.shift()?.say();
+      break;
+    case 8:
+    case 9:
+      world.hear(gateway);
+      break;
+    case 10:
+      world.connect(gateway);
+      break;
+    case 11:
+      if (rnd.chance(0.7)) world.leave(gateway);
+      else if (gateway.up) world.say(gateway);
+      else world.dial(gateway);
+      break;
+    case 12:
+      if (rnd.chance(0.2)) world.cutLine(gateway);
+      if (rnd.chance(0.1)) world.crash(host);
+      break;
+    case 13:
+      if (rnd.chance(0.3)) world.unlink(host);
+      else world.link(host);
+      break;
+    default:
+      world.pass(rnd.pick([1, 20, 200, 500, 2_000, 6_000, 15_000, 40_000]));
+  }
+}
+
+describe("a wake", () => {
+  const slept = (): DatabaseWorld => {
+    const world = new DatabaseWorld(random(1));
+    const [gateway] = world.gateways;
+    if (!gateway) throw new Error("no gateway");
+    world.connect(gateway);
+    settle(world, 3_000);
+    world.leave(gateway);
+    settle(world, 60_000);
+    expect(world.state).toMatchObject({ status: "stopped", home: "a", served_term: 1 });
+    return world;
+  };
+
+  test("waits a little for the host with the newest copy, whose agent is being restarted, before it goes elsewhere", () => {
+    for (const [back, host] of [
+      [2_000, "a"],
+      [null, "b"],
+    ] as const) {
+      const world = slept();
+      const home = world.host("a");
+      home.status = "syncing";
+      world.connect(world.gateways[0] as Gateway);
+      settle(world, 1_500);
+      expect(world.state).toMatchObject({ status: "booting", message: expect.stringContaining("waiting for host a") });
+      if (back !== null) home.status = "ready";
+      settle(world, 10_000);
+      expect(world.state).toMatchObject({ status: "ready", host_id: host });
+    }
+  });
+
+  test("without keepers goes nowhere but to the only copy", () => {
+    const world = new DatabaseWorld(random(1), false);
+    const [gateway] = world.gateways;
+    if (!gateway) throw new Error("no gateway");
+    world.connect(gateway);
+    settle(world, 3_000);
+    world.leave(gateway);
+    settle(world, 60_000);
+    world.host("a").status = "lost";
+    world.connect(gateway);
+    settle(world, 40_000);
+    expect(world.state).toMatchObject({ status: "error", code: "no_host", home: "a" });
+    expect(world.host("b").copy).toBe(false);
+  });
+});
+
+describe("random histories", () => {
+  test(`${HISTORIES} of them: one writer at a time, a term is one host's, nobody is cut by a stop for idleness, and it always wakes again`, () => {
+    const moves = new Map<string, number>();
+    for (let seed = 1; seed <= HISTORIES; seed++) {
+      const rnd = random(seed);
+      const world = new DatabaseWorld(rnd, true);
+      try {
+        for (let step = 0; step < STEPS; step++) {
+          // Clocks that are off by less than the margin between the lease and what is waited for beyond it.
+          if (rnd.chance(0.02)) world.skew = rnd.int(8_000) - 4_000;
+          act(world, rnd);
+        }
+        for (const line of world.history) {
+          const move = line.replace(/^.*: /, "").replace(/ \(.*/, "");
+          moves.set(move, (moves.get(move) ?? 0) + 1);
+        }
+        expect(world.cut).toBe(0);
+        heal(world);
+        wakesAgain(world);
+        restsAgain(world);
+      } catch (error) {
+        throw new Error(`seed ${seed}: ${(error as Error).message}\n${world.history.slice(-12).join("\n")}`, {
+          cause: error,
+        });
+      }
+    }
+    for (const move of [
+      ...["stopped -> booting", "booting -> ready", "ready -> stopping", "stopping -> stopped"],
+      ...["stopping -> booting", "ready -> booting", "ready -> stopped", "booting -> error", "error -> booting"],
+    ])
+      expect(moves.get(move) ?? 0, move).toBeGreaterThan(0);
+  }, 120_000);
+
+  test("clocks that jump by hours never wedge it", () => {
+    for (let seed = 1; seed <= HISTORIES / 4; seed++) {
+      const rnd = random(10_000 + seed);
+      const world = new DatabaseWorld(rnd, true);
+      let broke = "";
+      for (let step = 0; step < STEPS; step++) {
+        if (rnd.chance(0.05)) world.skew = rnd.int(7_200_000) - 3_600_000;
+        try {
+          act(world, rnd);
+        } catch (error) {
+          // Beyond the margin the lease alone does not keep two writers apart; the keepers' promise does.
+          if (!/was opened on/.test(String(error))) throw error;
+          broke = String(error);
+          break;
+        }
+      }
+      if (broke !== "") continue;
+      try {
+        heal(world);
+        wakesAgain(world);
+        restsAgain(world);
+      } catch (error) {
+        throw new Error(`seed ${seed}: ${(error as Error).message}\n${world.history.slice(-12).join("\n")}`, {
+          cause: error,
+        });
+      }
+    }
+  }, 120_000);
+
+  test("a deletion ends, and leaves nothing on any host that can be reached", () => {
+    for (let seed = 1; seed <= HISTORIES / 4; seed++) {
+      const rnd = random(20_000 + seed);
+      const world = new DatabaseWorld(rnd, true);
+      for (let step = 0; step < STEPS / 2; step++) act(world, rnd);
+      world.isDeleted = true;
+      world.do({ type: "delete" });
+      heal(world);
+      settle(world, 300_000);
+      const { state } = world;
+      expect([seed, state.status, state.copies, state.leaving]).toEqual([seed, "deleting", [], []]);
+      expect(world.letters.has("purge") || world.hosts.every(({ running, copy }) => running === null && !copy)).toBe(
+        true,
+      );
+      for (const host of world.hosts) expect([seed, host.running, host.copy]).toEqual([seed, null, false]);
+    }
+  }, 120_000);
+});
+
+function heal(world: DatabaseWorld): void {
+  world.skew = 0;
+  for (const host of world.hosts) world.link(host);
+}
+
+function wakesAgain(world: DatabaseWorld): void {
+  const [gateway] = world.gateways;
+  if (!gateway) throw new Error("no gateway");
+  for (let tries = 0; tries < 60; tries++) {
+    if (gateway.sessions.length + gateway.waiting === 0) world.connect(gateway);
+    settle(world, 5_000);
+    const { state } = world;
+    if (state.status === "ready" && gateway.sessions.includes(state.term)) return;
+  }
+  throw new Error(`a client does not get in: ${JSON.stringify(world.state)} ${JSON.stringify(gateway)}`);
+}
+
+function restsAgain(world: DatabaseWorld): void {
+  for (const gateway of world.gateways) {
+    while (gateway.sessions.length > 0) world.leave(gateway);
+    gateway.waiting = 0;
+    if (gateway.up) world.say(gateway);
+  }
+  settle(world, 120_000);
+  const { state } = world;
+  expect([state.status, state.leaving, deadlineOf(state, world.facts())]).toEqual(["stopped", [], null]);
+  expect(world.hosts.map(({ running }) => running)).toEqual([null, null]);
+}
