@@ -104,7 +104,11 @@ test("a failed rebuild leaves the same engine process serving; a queued pause is
   );
   expect((await act("pause")).desired_state).toBe("paused");
   // The builder is killed, and its agent says so.
-  for (const live of await cluster.liveOf(id)) if (live.workload.endsWith("-1")) await cluster.killInstance(live);
+  const builder = await until(
+    () => "no builder runs",
+    async () => (await cluster.liveOf(id)).find(({ workload }) => workload.endsWith("-1")) ?? null,
+  );
+  await cluster.killInstance(builder);
   await until(
     () => "it is not paused",
     async () => (await view()).status === "paused",
