@@ -26,7 +26,7 @@ import {
   namespaceView,
   unknownNamespace,
 } from "./existence.ts";
-import { claimedBy, claimNoun, releaseNoun } from "./noun-claim.ts";
+import { dropName, type NamedKind, nameHolder, takeName } from "./name-claim.ts";
 import { changedReferences, missing, type Resolution, resolve } from "./reference.ts";
 import {
   byId,
@@ -81,13 +81,13 @@ export abstract class NamespaceResources extends DurableObject<Env> {
     const { sql } = this.ctx.storage;
     const { id, name } = draft.identity;
     for (;;) {
-      const holder = claimedBy(sql, "database", name);
+      const holder = nameHolder(sql, "database", name);
       if (holder !== null && holder !== id && !(await this.#isLeft(holder)))
         return refuse("name_taken", `The name '${name}' is taken by ${holder}.`);
       const isOurs = commit(this.ctx.storage, () => {
-        if (claimedBy(sql, "database", name) !== holder) return false;
+        if (nameHolder(sql, "database", name) !== holder) return false;
         ensure(sql, this.#head(mutation, Date.now()));
-        claimNoun(sql, "database", name, id);
+        takeName(sql, "database", name, id);
         return true;
       });
       if (!isOurs) continue;
@@ -98,8 +98,9 @@ export abstract class NamespaceResources extends DurableObject<Env> {
     }
   }
 
-  releaseDatabase(name: string, id: string): void {
-    if (this.isBorn()) commit(this.ctx.storage, () => releaseNoun(this.ctx.storage.sql, "database", name, id));
+  /** The schedule or database no longer holds its name. */
+  releaseName(kind: NamedKind, name: string, id: string): void {
+    if (this.isBorn()) commit(this.ctx.storage, () => dropName(this.ctx.storage.sql, kind, name, id));
   }
 
   /** Whether another may have the name of a database: it is deleted, or its making was cut short. */
