@@ -36,6 +36,11 @@ export function once<A extends Answer>(
   return reply;
 }
 
+/** Forgets what a request was answered: the same request again is carried out again. */
+export function forgetRequest(sql: SqlStorage, { idempotency }: Mutation): void {
+  if (idempotency) sql.exec("DELETE FROM request WHERE key = ?", idempotency.key);
+}
+
 /** The refusal of a mutation that was made against an older revision, or null. */
 export function stale(mutation: Mutation, revision: number): Reply<never> | null {
   return mutation.if_match === null || mutation.if_match === revision

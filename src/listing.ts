@@ -113,16 +113,17 @@ export async function coveredRows(
   }
 }
 
-/** The answer of a list of resources that live in namespaces. */
+/** The answer of a list of resources that live in namespaces: those of a kind that the filters leave. */
 export async function resourcesPage(
-  ask: Ask<{ namespace: string[]; name: string[]; limit: number; cursor?: string | undefined }, unknown>,
+  ask: Ask<{ namespace: string[]; limit: number; cursor?: string | undefined }, unknown>,
   kind: ListQuery["kind"],
-  labels: ListQuery["labels"] = [],
+  filters: Partial<Pick<ListQuery, "names" | "statuses" | "types" | "labels">>,
 ): Promise<Response> {
-  const { namespace, name, limit, cursor } = ask.query;
+  const { namespace, limit, cursor } = ask.query;
   const namespaces = visibleNamespaces(namespace, ask.principal.namespaces);
   if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
-  const query = { kind, namespaces, names: name, statuses: [], types: [], labels, before: cursor ?? null, limit };
+  const all = { names: [], statuses: [], types: [], labels: [] };
+  const query = { ...all, ...filters, kind, namespaces, before: cursor ?? null, limit };
   return pageAnswer(ask, await listRows(ask.env, shardsOf(namespaces), query));
 }
 

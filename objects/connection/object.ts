@@ -4,7 +4,7 @@ import type { Entry, Level } from "../../contract/event.ts";
 import type { Report } from "../../contract/instance-report.ts";
 import type { InstanceSettings } from "../../contract/instance-settings.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
-import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
+import type { Answer, Mutation } from "../../contract/request.ts";
 import connection0001 from "../../migrations/connection/0001_create.sql";
 import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
@@ -17,6 +17,7 @@ import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { type Resealed, resealed } from "../reseal.ts";
 import { seal } from "../sealing.ts";
+import { entomb, isForgotten } from "../tombstone.ts";
 import { Watchers } from "../watch.ts";
 import { type ConnectionEvent, decide, NEVER_TESTED } from "./decide.ts";
 import { deliver, sourceOf } from "./deliver.ts";
@@ -61,13 +62,8 @@ export class ConnectionObject extends DurableObject<Env> {
     const sealed = await this.#seal(password);
     if (!sealed.ok) return sealed;
     const { id, namespace, name } = identity;
-    const claimed = await remote(this.env.NAMESPACE, namespace).claimName(
-      "connection",
-      name,
-      id,
-      mutation,
-      mayCreateNamespace,
-    );
+    const names = remote(this.env.NAMESPACE, namespace);
+    const claimed = await names.claimName("connection", name, id, mutation, mayCreateNamespace);
     if (!claimed.ok) return { ok: false, refusal: { ...claimed.refusal } };
     if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
     this.#born = true;
@@ -90,8 +86,9 @@ export class ConnectionObject extends DurableObject<Env> {
     return reply;
   }
 
-  exists(): boolean {
-    return this.#load() !== null;
+  /** Whether another may have its name; null: it was never made, and may still come. */
+  isDeleted(): boolean | null {
+    return this.#born ? this.#load() === null : null;
   }
 
   /** Notes an instance that reads a schema through it. Answers the managed database that it leads to, if it does. */
@@ -263,7 +260,7 @@ export class ConnectionObject extends DurableObject<Env> {
     if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
       while (this.#change((now) => this.#tick(now)));
-      if (this.#isForgotten()) {
+      if (isForgotten(this.#sql, Date.now())) {
         this.#born = false;
         return void (await this.ctx.storage.deleteAll());
       }
@@ -323,25 +320,15 @@ export class ConnectionObject extends DurableObject<Env> {
     const { id, namespace, name } = record.identity;
     await remote(this.env.NAMESPACE, namespace).releaseName("connection", name, id);
     await project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));
-    commit(this.ctx.storage, () => {
-      for (const table of ["connection", "attached", "journal", "timer", "outbox", "audit"])
-        this.#sql.exec(`DELETE FROM ${table}`);
-      this.#sql.exec("INSERT INTO tombstone VALUES (1, ?)", Date.now());
-      setTimer(this.#sql, "forget", Date.now() + IDEMPOTENCY_KEPT_MS);
-    });
+    commit(this.ctx.storage, () => entomb(this.#sql, ["connection", "attached"], Date.now()));
     this.#watchers.notify();
-  }
-
-  #isForgotten(): boolean {
-    const until = Date.now() - IDEMPOTENCY_KEPT_MS;
-    return this.#sql.exec("SELECT 1 FROM tombstone WHERE purged_at <= ?", until).toArray().length > 0;
   }
 
   /** Instances that were announced, and then never made. */
   async #forgetUnmade(): Promise<void> {
     for (const { instance_id, at } of this.#load()?.attached ?? []) {
       if (Date.now() - at < UNMADE_MS) continue;
-      if (!(await remote(this.env.INSTANCE, instance_id).exists())) this.detach(instance_id);
+      if ((await remote(this.env.INSTANCE, instance_id).isDeleted()) !== false) this.detach(instance_id);
     }
   }
 

@@ -20,6 +20,8 @@ import { audit, CLUSTER_SHARD, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { type Resealed, resealed } from "../reseal.ts";
+import { answerClose } from "../socket-close.ts";
+import { isForgotten, isPurged } from "../tombstone.ts";
 import { Watchers } from "../watch.ts";
 import { type DatabaseDraft, make } from "./creation.ts";
 import { addCredential, bridgeTo, credentialsOf, credentialViews, newestId, retireCredential } from "./credential.ts";
@@ -34,7 +36,7 @@ import { lookupOf } from "./lookup.ts";
 import { prepare } from "./prepare.ts";
 import { auditEntry, type DatabaseRecord, factsOf, load, save, sourceOf } from "./record.ts";
 import { answersTo, eventOf, restoreWake } from "./reply.ts";
-import { bury, isForgotten, sayTheRest } from "./tombstone.ts";
+import { bury, sayTheRest } from "./tombstone.ts";
 import { databaseView, indexRow } from "./view.ts";
 
 const MIGRATIONS = [{ id: "database/0001", sql: database0001 }];
@@ -60,7 +62,7 @@ export class DatabaseObject extends DurableObject<Env> {
     this.#born = true;
     const reply = this.#change((now) =>
       once(this.#sql, mutation, now, () =>
-        this.#load() !== null || this.#isPurged()
+        this.#load() !== null || isPurged(this.#sql)
           ? refuse("name_taken", "There is, or was, a database of this id.")
           : make(this.#sql, draft, mutation, now),
       ),
@@ -71,7 +73,7 @@ export class DatabaseObject extends DurableObject<Env> {
 
   /** Whether another may have its name; null: it was never made, and may still come. */
   isDeleted(): boolean | null {
-    return this.#born ? this.#load()?.state.status === "deleting" || this.#isPurged() : null;
+    return this.#born ? this.#load()?.state.status === "deleting" || isPurged(this.#sql) : null;
   }
 
   update(patch: DatabasePatch, mutation: Mutation, namespaces: string[]): Reply<Answer> {
@@ -223,7 +225,7 @@ export class DatabaseObject extends DurableObject<Env> {
   /** Sets the alarm anew and looks after what is due: for an object whose alarm may have been lost. */
   async poke(): Promise<void> {
     if (!this.#born) return;
-    if (!this.#isPurged()) this.#change((now) => this.#apply({ type: "demand" }, "scheduler", now));
+    if (!isPurged(this.#sql)) this.#change((now) => this.#apply({ type: "demand" }, "scheduler", now));
     await this.alarm();
   }
 
@@ -242,8 +244,7 @@ export class DatabaseObject extends DurableObject<Env> {
   }
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {
-    // A close that is not answered keeps the gateway waiting. Codes that stand for "none" cannot be sent.
-    socket.close(code === 1005 || code === 1006 || code === 1015 ? 1000 : code, reason);
+    answerClose(socket, code, reason);
     this.#change((now) => this.#apply({ type: "demand" }, "gateway", now));
   }
 
@@ -296,7 +297,7 @@ export class DatabaseObject extends DurableObject<Env> {
       case "announce":
         return announce(this.#sql, this.env, sourceOf(record));
       case "release":
-        return remote(this.env.NAMESPACE, identity.namespace).releaseDatabase(identity.name, identity.id);
+        return remote(this.env.NAMESPACE, identity.namespace).releaseName("database", identity.name, identity.id);
       case "prepare":
         await prepare(this.#sql, record, this.env);
         return this.#change((now) => {
@@ -382,10 +383,6 @@ export class DatabaseObject extends DurableObject<Env> {
 
   #load(): DatabaseRecord | null {
     return this.#born ? load(this.#sql) : null;
-  }
-
-  #isPurged(): boolean {
-    return this.#sql.exec("SELECT 1 FROM tombstone").toArray().length > 0;
   }
 
   #visible(namespaces: string[]): Reply<DatabaseRecord> {

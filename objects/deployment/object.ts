@@ -21,6 +21,7 @@ import { audit, CLUSTER_SHARD, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { type Resealed, resealed } from "../reseal.ts";
+import { isForgotten, isPurged } from "../tombstone.ts";
 import { Watchers } from "../watch.ts";
 import { auditEntry } from "./audit-entry.ts";
 import { type Decision, decide, type Event, initial } from "./decide.ts";
@@ -35,7 +36,7 @@ import { type Peek, peekOf } from "./peek.ts";
 import { type DeploymentRecord, factsOf, indexRow, load, loadView, save, sourceOf } from "./record.ts";
 import { present } from "./rollout-delivery.ts";
 import { endsRun, standingOf, tellSchedule, UNKNOWN } from "./run.ts";
-import { bury, isForgotten, lastWords } from "./tombstone.ts";
+import { bury, lastWords } from "./tombstone.ts";
 
 const MIGRATIONS = [
   { id: "deployment/0001", sql: deployment0001 },
@@ -72,7 +73,7 @@ export class DeploymentObject extends DurableObject<Env> {
   create(identity: DeploymentIdentity, actor: string, requestId: string): void {
     this.#bear();
     commit(this.ctx.storage, () => {
-      if (load(this.#sql) || this.#sql.exec("SELECT 1 FROM tombstone").toArray().length > 0) return;
+      if (load(this.#sql) || isPurged(this.#sql)) return;
       const now = identity.created_at;
       this.#write(identity, null, initial(factsOf(identity, 0, now), identity), "created", actor, now);
       audit(this.#sql, auditEntry(identity, "create", actor, requestId, now, null, 1));

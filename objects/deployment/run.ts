@@ -1,6 +1,7 @@
 import { type DeploymentIdentity, type DeploymentState, isTerminal } from "../../contract/deployment.ts";
 import type { Standing } from "../../contract/schedule.ts";
 import { remote } from "../remote.ts";
+import { isPurged } from "../tombstone.ts";
 import { load } from "./record.ts";
 
 /** A deployment that is a run of a schedule. */
@@ -27,6 +28,5 @@ export const UNKNOWN: Standing = { status: "unknown", message: "not known" };
 export function standingOf(sql: SqlStorage): Standing {
   const state = load(sql)?.state;
   if (state) return { status: state.status, message: state.message };
-  const isPurged = sql.exec("SELECT 1 FROM tombstone").toArray().length > 0;
-  return isPurged ? { status: "gone", message: "deleted" } : UNKNOWN;
+  return isPurged(sql) ? { status: "gone", message: "deleted" } : UNKNOWN;
 }

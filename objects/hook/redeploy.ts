@@ -11,7 +11,8 @@ export type Outcome = Pick<HookDelivery, "outcome" | "message" | "image" | "depl
 export type Asker = { hook: string; delivery: string };
 
 /**
- * Applies the manifest that holds the name once more, with the image that was pushed. Throws when somebody else applied meanwhile, or an
+ * Applies the manifest that holds the name once more, with the image that was pushed: whether that changes anything, applying knows, and what
+ * this delivery has done already, its key. Throws when somebody else applied meanwhile, or an
  * object could not be reached; it is then tried again, with what holds the name by then.
  */
 export async function redeploy(
@@ -35,7 +36,6 @@ export async function redeploy(
   const wanted = imageFor(push, config, held.manifest.image ?? "");
   if ("ignored" in wanted) return outcome("ignored", wanted.ignored);
   const { image } = wanted;
-  if (image === held.manifest.image) return outcome("unchanged", `${image} is what it has already`, { image });
   const checked = checkManifest({ ...held.manifest, image });
   if (!checked.ok)
     return outcome("failed", checked.violations.map((v) => `${v.property_path}: ${v.message}`).join("; "), { image });
@@ -53,7 +53,9 @@ export async function redeploy(
   });
   if (applied.ok) {
     const { id } = JSON.parse(applied.value.body) as DeploymentView;
-    return outcome("applied", `${config.deployment} is to run ${image}`, { image, deployment_id: id });
+    return applied.value.action === "unchanged"
+      ? outcome("unchanged", `${image} is what it has already`, { image })
+      : outcome("applied", `${config.deployment} is to run ${image}`, { image, deployment_id: id });
   }
   const { code, detail } = applied.refusal;
   // Another manifest came in between: what it says must not be undone by ours.

@@ -15,6 +15,7 @@ import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
 import { once, stale } from "../request.ts";
 import { type Resealed, resealed } from "../reseal.ts";
+import { answerClose } from "../socket-close.ts";
 import { Watchers } from "../watch.ts";
 import { ownerOf } from "../workload-owner.ts";
 import { ask, readLogs } from "./asking.ts";
@@ -220,8 +221,7 @@ export class HostObject extends DurableObject<Env> {
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {
     this.#link.closed(socket);
-    // A close that is not answered keeps the agent, and the runtime's own shutdown, waiting. 1005 stands for "none given" and cannot be sent.
-    socket.close(code === 1005 ? 1000 : code, reason);
+    answerClose(socket, code, reason);
   }
 
   override webSocketError(socket: WebSocket): void {

@@ -22,6 +22,7 @@ import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { type Resealed, resealed } from "../reseal.ts";
 import { seal } from "../sealing.ts";
+import { isForgotten } from "../tombstone.ts";
 import { Watchers } from "../watch.ts";
 import { artifactText } from "./build-history.ts";
 import { decide, type InstanceDecision, type InstanceEvent, initial } from "./decide.ts";
@@ -35,7 +36,7 @@ import { buildInQueue, lettersFor } from "./letters.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
-import { bury, isForgotten } from "./tombstone.ts";
+import { bury } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
 
 const MIGRATIONS = [{ id: "instance/0001", sql: instance0001 }];
@@ -68,15 +69,10 @@ export class InstanceObject extends DurableObject<Env> {
     const connection = remote<ConnectionObject>(this.env.CONNECTION, connection_id);
     const attached = await connection.attach(id, namespace, identity.schema, spec.settings);
     if (!attached.ok) return { ok: false, refusal: { ...attached.refusal } };
-    const claimed = await remote(this.env.NAMESPACE, namespace).claimName(
-      "instance",
-      name,
-      id,
-      mutation,
-      mayCreateNamespace,
-    );
+    const names = remote(this.env.NAMESPACE, namespace);
+    const claimed = await names.claimName("instance", name, id, mutation, mayCreateNamespace);
     if (!claimed.ok) {
-      if (!this.exists()) await connection.detach(id);
+      if (this.#load() === null) await connection.detach(id);
       return { ok: false, refusal: { ...claimed.refusal } };
     }
     const sealed = await seal(this.env, newKeySecret(), keySecretLabel(id));
@@ -98,8 +94,9 @@ export class InstanceObject extends DurableObject<Env> {
     return reply;
   }
 
-  exists(): boolean {
-    return this.#load() !== null;
+  /** Whether another may have its name; null: it was never made, and may still come. */
+  isDeleted(): boolean | null {
+    return this.#born ? this.#load() === null : null;
   }
 
   /** Does or queues what the matrix allows now; 202 with the instance. `delete` answers 204. */

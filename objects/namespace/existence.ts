@@ -49,7 +49,7 @@ export function deleteNamespace(sql: SqlStorage, name: string, mutation: Mutatio
     if (!exists(sql, name)) return unknownNamespace(name);
     const remaining = sql
       .exec<{ n: number }>(
-        "SELECT (SELECT count(*) FROM claim) + (SELECT count(*) FROM schedule_claim) + (SELECT count(*) FROM noun_claim) + (SELECT count(*) FROM name_claim) + (SELECT count(*) FROM resource WHERE kind <> 'volume') AS n",
+        "SELECT (SELECT count(*) FROM claim) + (SELECT count(*) FROM name_claim) + (SELECT count(*) FROM resource WHERE kind <> 'volume') AS n",
       )
       .one().n;
     if (remaining > 0)

@@ -1,18 +1,30 @@
-/** Which resource of a kind holds a name, for kinds whose resources are objects of their own. Call what writes inside `commit`. */
+import { madeAt } from "../../contract/id.ts";
+import { remote } from "../remote.ts";
 
-export type NamedKind = "instance" | "connection";
-export type NameHolder = { id: string; at: number };
+/** Which object of a kind holds a name, for kinds that are made once and never replaced under it. Call what writes inside `commit`. */
+export type NamedKind = "schedule" | "database" | "instance" | "connection";
 
-/** How long a name is kept for an object that has not been made: its request may still be under way, ms. */
-export const UNMADE_MS = 60_000;
+/** An object whose name was claimed is made within this time of its id, ms, or never. */
+const MADE_WITHIN_MS = 60_000;
 
-export const nameHolder = (sql: SqlStorage, kind: NamedKind, name: string): NameHolder | null =>
-  sql.exec<NameHolder>("SELECT id, at FROM name_claim WHERE kind = ? AND name = ?", kind, name).toArray()[0] ?? null;
+export const nameHolder = (sql: SqlStorage, kind: NamedKind, name: string): string | null =>
+  sql.exec<{ id: string }>("SELECT id FROM name_claim WHERE kind = ? AND name = ?", kind, name).toArray()[0]?.id ??
+  null;
 
-export function takeName(sql: SqlStorage, kind: NamedKind, name: string, id: string, now: number): void {
-  sql.exec("INSERT OR REPLACE INTO name_claim VALUES (?, ?, ?, ?)", kind, name, id, now);
+export function takeName(sql: SqlStorage, kind: NamedKind, name: string, id: string): void {
+  sql.exec("INSERT OR REPLACE INTO name_claim VALUES (?, ?, ?)", kind, name, id);
 }
 
 export function dropName(sql: SqlStorage, kind: NamedKind, name: string, id: string): void {
   sql.exec("DELETE FROM name_claim WHERE kind = ? AND name = ? AND id = ?", kind, name, id);
+}
+
+/** Whether another may have the name that an object holds: it is deleted, or its making was cut short. */
+export async function hasLeft(env: Env, kind: Exclude<NamedKind, "schedule">, id: string): Promise<boolean> {
+  const holder = {
+    database: () => remote(env.DATABASE, id).isDeleted(),
+    instance: () => remote(env.INSTANCE, id).isDeleted(),
+    connection: () => remote(env.CONNECTION, id).isDeleted(),
+  };
+  return (await holder[kind]()) ?? Date.now() - madeAt(id) > MADE_WITHIN_MS;
 }

@@ -12,7 +12,7 @@ import { factsOf } from "../deployment/record.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox } from "../outbox.ts";
 import { remote } from "../remote.ts";
-import { once, stale } from "../request.ts";
+import { forgetRequest, once, stale } from "../request.ts";
 import type { ScheduleApply } from "../schedule/object.ts";
 import {
   addAmendment,
@@ -31,13 +31,13 @@ import {
 import { type Active, type Verdict, verdictOf } from "./decide.ts";
 import { ensure, mayNotCreate } from "./existence.ts";
 import { MIGRATIONS } from "./migrations.ts";
+import { nameHolder, takeName } from "./name-claim.ts";
 import { forgetReferences, remember } from "./reference.ts";
 import { sealRegistryPassword } from "./registry-password.ts";
 import { rehearsal } from "./rehearsal.ts";
 import type { Head } from "./resource.ts";
 import { deliverResource, NamespaceResources } from "./resources.ts";
 import { addRevision, revisionsOf, revisionToGoBackTo, revisionView, settleRevision } from "./revision.ts";
-import { claimSchedule, giveUpKey, releaseSchedule, scheduleOf } from "./schedule-claim.ts";
 
 /**
  * `cause` is what the revision says of why; `force` replaces at once; `holder`: only if this deployment holds the name.
@@ -174,14 +174,17 @@ export class NamespaceObject extends NamespaceResources {
     this.#bear();
     const { mutation } = rest;
     for (;;) {
-      const held = scheduleOf(this.#sql, name);
+      const held = nameHolder(this.#sql, "schedule", name);
       const free = held !== null && (await remote(this.env.SCHEDULE, held).isDeleted());
       const now = Date.now();
       const claimed = commit(this.ctx.storage, () =>
-        scheduleOf(this.#sql, name) === held
+        nameHolder(this.#sql, "schedule", name) === held
           ? once(this.#sql, mutation, now, () => {
               ensure(this.#sql, { namespace, now, by: mutation });
-              return claimSchedule(this.#sql, name, free ? null : held, now);
+              // The id that is meant by the name from now on; the request's key keeps it.
+              const id = held === null || free ? newId("schedule", now) : held;
+              takeName(this.#sql, "schedule", name, id);
+              return accept<Answer>({ status: 200, body: id, revision: 0 });
             })
           : null,
       );
@@ -193,7 +196,7 @@ export class NamespaceObject extends NamespaceResources {
       // A copy: what came over RPC, handed on as it is, would hold both objects until it is collected.
       if (reply !== null) return reply.ok ? accept({ ...reply.value }) : { ok: false, refusal: { ...reply.refusal } };
       // It was deleted meanwhile: the key gets another one.
-      commit(this.ctx.storage, () => giveUpKey(this.#sql, mutation));
+      commit(this.ctx.storage, () => forgetRequest(this.#sql, mutation));
     }
   }
 
@@ -203,15 +206,10 @@ export class NamespaceObject extends NamespaceResources {
     spec,
     suspend,
   }: Omit<ScheduleApply, "identity" | "mutation"> & Named): Promise<{ action: string; schedule_id: string | null }> {
-    const held = this.#born ? scheduleOf(this.#sql, name) : null;
+    const held = this.#born ? nameHolder(this.#sql, "schedule", name) : null;
     if (held === null) return { action: "create", schedule_id: null };
     const action = await remote(this.env.SCHEDULE, held).wouldApply(spec, suspend);
     return { action, schedule_id: action === "create" ? null : held };
-  }
-
-  /** The schedule no longer holds its name. */
-  releaseSchedule(name: string, scheduleId: string): void {
-    if (this.#born) commit(this.ctx.storage, () => releaseSchedule(this.#sql, name, scheduleId));
   }
 
   protected override isBorn(): boolean {

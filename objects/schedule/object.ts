@@ -3,7 +3,7 @@ import { verdict } from "../../contract/action.ts";
 import type { Level } from "../../contract/event.ts";
 import { sameManifest } from "../../contract/manifest-diff.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
-import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
+import type { Answer, Mutation } from "../../contract/request.ts";
 import {
   SCHEDULE_ACTION_TABLE,
   type ScheduleAction,
@@ -12,7 +12,7 @@ import {
   type Standing,
 } from "../../contract/schedule.ts";
 import schedule0001 from "../../migrations/schedule/0001_create.sql";
-import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
+import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { isBorn } from "../born.ts";
 import { after, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
@@ -22,6 +22,7 @@ import { audit, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { type Resealed, resealed } from "../reseal.ts";
+import { entomb, isForgotten, isPurged } from "../tombstone.ts";
 import { Watchers } from "../watch.ts";
 import { decide, initial, isUnderWay, type ScheduleDecision, type ScheduleEvent, triggerRefusal } from "./decide.ts";
 import { check, discard, type Sender, start } from "./deliver.ts";
@@ -30,8 +31,6 @@ import { auditEntry, indexRow, load, runViews, type ScheduleRecord, save } from 
 import { lookAt } from "./times.ts";
 
 const MIGRATIONS = [{ id: "schedule/0001", sql: schedule0001 }];
-/** A purged schedule stays known as purged this long, ms: its answers to requests with an Idempotency-Key are kept for so long. */
-const TOMBSTONE_MS = IDEMPOTENCY_KEPT_MS;
 
 export type ScheduleApply = {
   identity: ScheduleIdentity;
@@ -65,7 +64,7 @@ export class ScheduleObject extends DurableObject<Env> {
       let deleted = false;
       const reply = once(this.#sql, mutation, now, (): Reply<Answer> => {
         const record = this.#load();
-        deleted = record?.state.status === "deleted" || this.#isPurged();
+        deleted = record?.state.status === "deleted" || isPurged(this.#sql);
         const refusal = deleted ? this.#unknown() : stale(mutation, record?.revision ?? 0);
         if (refusal) return refusal;
         if (record === null) {
@@ -89,7 +88,7 @@ export class ScheduleObject extends DurableObject<Env> {
 
   /** Whether another may have its name. One that was never made is still to come. */
   isDeleted(): boolean {
-    return this.#load()?.state.status === "deleted" || (this.#born && this.#isPurged());
+    return this.#load()?.state.status === "deleted" || (this.#born && isPurged(this.#sql));
   }
 
   /** What applying it would come to: nothing is changed. */
@@ -169,7 +168,7 @@ export class ScheduleObject extends DurableObject<Env> {
     try {
       if (this.#isInDoubt(Date.now())) await check(this.#sender()).catch(() => undefined);
       while (this.#change((now) => this.#tick(now)));
-      if (this.#isForgotten()) {
+      if (isForgotten(this.#sql, Date.now())) {
         this.#born = false;
         return void (await this.ctx.storage.deleteAll());
       }
@@ -196,17 +195,6 @@ export class ScheduleObject extends DurableObject<Env> {
     return "next_at" in record.state && record.state.next_at <= now && record.state.runs.some(isUnderWay);
   }
 
-  #isPurged(): boolean {
-    return this.#sql.exec("SELECT 1 FROM tombstone").toArray().length > 0;
-  }
-
-  /** Purged, and the tombstone has served its time. */
-  #isForgotten(): boolean {
-    return (
-      this.#sql.exec("SELECT 1 FROM tombstone WHERE purged_at <= ?", Date.now() - TOMBSTONE_MS).toArray().length > 0
-    );
-  }
-
   async #deliver(key: string): Promise<void> {
     const record = this.#load();
     if (!record) return;
@@ -216,7 +204,7 @@ export class ScheduleObject extends DurableObject<Env> {
       case "index":
         return project(this.#sql, this.env.INDEX, indexRow(record, false));
       case "release":
-        return remote(this.env.NAMESPACE, identity.namespace).releaseSchedule(identity.name, identity.id);
+        return remote(this.env.NAMESPACE, identity.namespace).releaseName("schedule", identity.name, identity.id);
       case "start":
         return start(subject, this.#sender());
       case "delete":
@@ -224,7 +212,7 @@ export class ScheduleObject extends DurableObject<Env> {
       case "check":
         return check(this.#sender());
       case "purge":
-        await remote(this.env.NAMESPACE, identity.namespace).releaseSchedule(identity.name, identity.id);
+        await remote(this.env.NAMESPACE, identity.namespace).releaseName("schedule", identity.name, identity.id);
         await project(this.#sql, this.env.INDEX, indexRow(record, true));
         return this.#purge();
     }
@@ -239,11 +227,7 @@ export class ScheduleObject extends DurableObject<Env> {
   }
 
   #purge(): void {
-    commit(this.ctx.storage, () => {
-      for (const table of ["schedule", "journal", "timer", "outbox", "audit"]) this.#sql.exec(`DELETE FROM ${table}`);
-      this.#sql.exec("INSERT INTO tombstone VALUES (1, ?)", Date.now());
-      setTimer(this.#sql, "forget", Date.now() + TOMBSTONE_MS);
-    });
+    commit(this.ctx.storage, () => entomb(this.#sql, ["schedule"], Date.now()));
     this.#watchers.notify();
   }
 

@@ -71,7 +71,7 @@ export const CONFIGS = [
         headers: { Link: '`<…>; rel="next"` when there are more' },
       },
     },
-    handle: (ask) => resourcesPage(ask, "config"),
+    handle: (ask) => resourcesPage(ask, "config", { names: ask.query.name }),
   }),
   route({
     method: "GET",

@@ -21,7 +21,7 @@ import { idForCreation } from "../creation.ts";
 import { DATABASE, DATABASE_BODY } from "../database-example.ts";
 import { roleOf } from "../database-password.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
-import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
+import { resourcesPage } from "../listing.ts";
 import { marked } from "../mint.ts";
 import { preferredWait } from "../mutation.ts";
 import { inNamespace, mayCreateNamespace, permitNamespace } from "../namespaced.ts";
@@ -147,21 +147,11 @@ export const DATABASES = [
     },
     handle: async (ask) => {
       const { query } = ask;
-      const namespaces = visibleNamespaces(query.namespace, ask.principal.namespaces);
-      if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
-      return pageAnswer(
-        ask,
-        await listRows(ask.env, shardsOf(namespaces), {
-          kind: "database",
-          namespaces,
-          names: query.name,
-          statuses: [...query.status, ...query.state],
-          types: [],
-          labels: query.label.map(labelFilter),
-          before: query.cursor ?? null,
-          limit: query.limit,
-        }),
-      );
+      return resourcesPage(ask, "database", {
+        names: query.name,
+        statuses: [...query.status, ...query.state],
+        labels: query.label.map(labelFilter),
+      });
     },
   }),
   route({

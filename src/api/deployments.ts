@@ -10,7 +10,7 @@ import { ManifestChange } from "../../contract/rollout.ts";
 import { remote } from "../../objects/remote.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
 import { DEPLOYMENT, EXPLANATION, MANIFEST } from "../example.ts";
-import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
+import { resourcesPage } from "../listing.ts";
 import { preferredWait } from "../mutation.ts";
 import { mayCreateNamespace, permitNamespace } from "../namespaced.ts";
 import { unwrap } from "../problem.ts";
@@ -130,21 +130,12 @@ export const DEPLOYMENTS = [
     },
     handle: async (ask) => {
       const { query } = ask;
-      const namespaces = visibleNamespaces(query.namespace, ask.principal.namespaces);
-      if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
-      return pageAnswer(
-        ask,
-        await listRows(ask.env, shardsOf(namespaces), {
-          kind: "deployment",
-          namespaces,
-          names: query.name,
-          statuses: query.status,
-          types: query.kind,
-          labels: query.label.map(labelFilter),
-          before: query.cursor ?? null,
-          limit: query.limit,
-        }),
-      );
+      return resourcesPage(ask, "deployment", {
+        names: query.name,
+        statuses: query.status,
+        types: query.kind,
+        labels: query.label.map(labelFilter),
+      });
     },
   }),
   route({

@@ -9,7 +9,7 @@ import {
 } from "../../contract/hook.ts";
 import { HookId } from "../../contract/id.ts";
 import type { Violation } from "../../contract/problem.ts";
-import { holds, type Principal, permits } from "../../contract/scope.ts";
+import { holds, type Principal } from "../../contract/scope.ts";
 import { HOOK_HEADERS, type HookHeaders } from "../../objects/hook/verify.ts";
 import { remote } from "../../objects/remote.ts";
 import { newSecret } from "../../objects/token/secret.ts";
@@ -17,8 +17,9 @@ import { conditional, jsonText, resource } from "../answer.ts";
 import { readText } from "../body.ts";
 import { idForCreation } from "../creation.ts";
 import { HOOK, HOOK_DELIVERY } from "../example.ts";
-import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
+import { resourcesPage } from "../listing.ts";
 import { isMarked, marked } from "../mint.ts";
+import { permitNamespace } from "../namespaced.ts";
 import { fail, unwrap } from "../problem.ts";
 import { limit, several } from "../query.ts";
 import { type Ask, route } from "../route.ts";
@@ -36,10 +37,8 @@ function checkHook(body: unknown): { ok: true; value: HookCreate } | { ok: false
     : { ok: false, violations: [{ property_path: "image", message, code: "hook.image.template" }] };
 }
 
-function permitNamespace(body: unknown, principal: Principal): void {
-  const namespace = (body as { namespace?: unknown } | null)?.namespace || "default";
-  if (typeof namespace === "string" && !permits(principal, namespace))
-    fail("namespace_not_permitted", `This token is not for the namespace ${JSON.stringify(namespace.slice(0, 100))}.`);
+function permitHook(body: unknown, principal: Principal): void {
+  permitNamespace(body, principal);
   // What a hook does for whoever calls it, its maker must be able to do.
   if (!holds(principal, "deployments:write"))
     fail("insufficient_scope", "A hook applies manifests, so this needs the scope deployments:write as well.", {
@@ -58,7 +57,7 @@ export const HOOKS = [
       "An address for a registry or a Git forge to call. Each push that passes the filters applies the deployment's own manifest again with the new image. The answer is the only one that carries the secret.",
     body: {
       schema: HookCreate,
-      permit: permitNamespace,
+      permit: permitHook,
       check: checkHook,
       example: {
         namespace: "shop",
@@ -127,21 +126,7 @@ export const HOOKS = [
     },
     handle: async (ask) => {
       const { query } = ask;
-      const namespaces = visibleNamespaces(query.namespace, ask.principal.namespaces);
-      if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
-      return pageAnswer(
-        ask,
-        await listRows(ask.env, shardsOf(namespaces), {
-          kind: "hook",
-          namespaces,
-          names: query.deployment,
-          statuses: [],
-          types: query.source,
-          labels: [],
-          before: query.cursor ?? null,
-          limit: query.limit,
-        }),
-      );
+      return resourcesPage(ask, "hook", { names: query.deployment, types: query.source });
     },
   }),
   route({

@@ -7,7 +7,7 @@ import { faultOf } from "../../objects/schedule/times.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { SCHEDULE, SCHEDULE_BODY } from "../example.ts";
-import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
+import { resourcesPage } from "../listing.ts";
 import { mayCreateNamespace, permitNamespace } from "../namespaced.ts";
 import { unwrap } from "../problem.ts";
 import { flag, limit, several } from "../query.ts";
@@ -133,21 +133,7 @@ export const SCHEDULES = [
     },
     handle: async (ask) => {
       const { query } = ask;
-      const namespaces = visibleNamespaces(query.namespace, ask.principal.namespaces);
-      if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
-      return pageAnswer(
-        ask,
-        await listRows(ask.env, shardsOf(namespaces), {
-          kind: "schedule",
-          namespaces,
-          names: query.name,
-          statuses: query.status,
-          types: [],
-          labels: [],
-          before: query.cursor ?? null,
-          limit: query.limit,
-        }),
-      );
+      return resourcesPage(ask, "schedule", { names: query.name, statuses: query.status });
     },
   }),
   route({

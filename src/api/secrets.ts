@@ -71,7 +71,7 @@ export const SECRETS = [
         headers: { Link: '`<…>; rel="next"` when there are more' },
       },
     },
-    handle: (ask) => resourcesPage(ask, "secret"),
+    handle: (ask) => resourcesPage(ask, "secret", { names: ask.query.name }),
   }),
   route({
     method: "GET",

@@ -67,7 +67,7 @@ export const VOLUMES = [
         headers: { Link: '`<…>; rel="next"` when there are more' },
       },
     },
-    handle: (ask) => resourcesPage(ask, "volume", ask.query.label.map(labelFilter)),
+    handle: (ask) => resourcesPage(ask, "volume", { names: ask.query.name, labels: ask.query.label.map(labelFilter) }),
   }),
   route({
     method: "GET",

@@ -21,6 +21,7 @@ import { conditional, resource } from "../answer.ts";
 import { idForCreation } from "../creation.ts";
 import { WEBHOOK } from "../example.ts";
 import { coveredRows, pageAnswer } from "../listing.ts";
+import { foreignNamespace } from "../namespaced.ts";
 import { fail, unwrap } from "../problem.ts";
 import { limit, several } from "../query.ts";
 import { type Ask, route } from "../route.ts";
@@ -71,8 +72,7 @@ function permitTarget(env: Env, url: string | undefined): void {
 function permitNamespaces(namespaces: string[] | undefined, principal: Principal): void {
   if (namespaces === undefined) return;
   const foreign = namespaces.find((namespace) => !permits(principal, namespace));
-  if (foreign !== undefined)
-    fail("namespace_not_permitted", `This token is not for the namespace ${JSON.stringify(foreign)}.`);
+  if (foreign !== undefined) foreignNamespace(foreign);
   if (!covers(principal, namespaces))
     fail(
       "namespace_not_permitted",

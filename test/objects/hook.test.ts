@@ -2,6 +2,9 @@ import { env } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
 import type { HookDelivery, HookSource } from "../../contract/hook.ts";
 import { newId } from "../../contract/id.ts";
+import { checkManifest } from "../../contract/manifest-check.ts";
+import type { HookConfig } from "../../objects/hook/record.ts";
+import { redeploy } from "../../objects/hook/redeploy.ts";
 import type { HookHeaders } from "../../objects/hook/verify.ts";
 import { remote } from "../../objects/remote.ts";
 import { mutation } from "./webhook-endpoint.ts";
@@ -78,4 +81,28 @@ describe("a delivery is carried out once", () => {
     expect(answers[0]).toMatchObject({ ok: false, refusal: { code: "hook_not_verified" } });
     expect(await deliveries()).toEqual([]);
   });
+});
+
+test("one that a crash cut off before its outcome was noted tells it all the same, and does it once", async () => {
+  const space = `hooks-${crypto.randomUUID().slice(0, 8)}`;
+  const checked = checkManifest({ name: "web", namespace: space, runtime: "docker", image: "shop/web:v1" });
+  if (!checked.ok) throw new Error(JSON.stringify(checked.violations));
+  const namespace = remote(env.NAMESPACE, space);
+  await namespace.apply({ manifest: checked.manifest, mutation: mutation(), dryRun: false });
+  const config: HookConfig = {
+    namespace: space,
+    deployment: "web",
+    source: "registry",
+    image: null,
+    branches: [],
+    tags: ["v*"],
+    description: "",
+  };
+  const push = { type: "image", repository: "shop/web", hub: false, tag: "v2", digest: null } as const;
+  const by = (delivery: string) => redeploy(env, config, push, { hook: "hook_a", delivery });
+  const first = await by("d-1");
+  expect(first).toMatchObject({ outcome: "applied", image: "shop/web:v2" });
+  expect(await by("d-1")).toEqual(first);
+  expect(await by("d-2")).toMatchObject({ outcome: "unchanged", deployment_id: first.deployment_id });
+  expect((await namespace.revisions("web")).map(({ cause }) => cause)).toEqual(["hook hook_a", "apply"]);
 });

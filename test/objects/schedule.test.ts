@@ -246,13 +246,13 @@ describe("a schedule on a clock that stands", () => {
     const { view: made } = await apply();
     await runInDurableObject(env.NAMESPACE.getByName(SPACE), (_object, state) => {
       // Its release has not come yet.
-      expect(state.storage.sql.exec("SELECT 1 FROM schedule_claim WHERE name = ?", made.name).toArray()).toHaveLength(
-        1,
-      );
+      expect(
+        state.storage.sql.exec("SELECT 1 FROM name_claim WHERE kind = 'schedule' AND name = ?", made.name).toArray(),
+      ).toHaveLength(1);
     });
     await schedule(made.id).delete(mutation(), []);
     await runInDurableObject(env.NAMESPACE.getByName(SPACE), (_object, state) => {
-      state.storage.sql.exec("INSERT OR REPLACE INTO schedule_claim VALUES (?, ?)", made.name, made.id);
+      state.storage.sql.exec("INSERT OR REPLACE INTO name_claim VALUES ('schedule', ?, ?)", made.name, made.id);
     });
     const again = await apply({ name: made.name });
     expect([again.status, again.view.id === made.id]).toEqual([201, false]);
