@@ -46,6 +46,7 @@ export default defineConfig({
       { test: { name: "agent", include: ["test/agent/**/*.test.ts"], sequence: first, ...onRealParts } },
       { test: { name: "keeper", include: ["test/keeper/**/*.test.ts"], sequence: first, ...onRealParts } },
       { test: { name: "gateway", include: ["test/gateway/**/*.test.ts"], sequence: first, ...onRealParts } },
+      { test: { name: "engine", include: ["test/engine/**/*.test.ts"], sequence: first, ...onRealParts } },
       { test: { name: "cli", include: ["test/cli/**/*.test.ts"], sequence: first, ...onRealParts } },
       {
         test: {

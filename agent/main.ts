@@ -274,9 +274,16 @@ async function makeDrivers(
   for (const runtime of new Set(options.runtimes)) {
     if (runtime === "process") {
       const { portRange, advertiseAddress } = options;
+      const controlUrl = options.url.replace(/\/+$/, "");
       const ports = portRange === undefined ? {} : { portRange };
       drivers.push(
-        new ProcessDriver({ dataDir, log, ...ports, ...(advertiseAddress === undefined ? {} : { advertiseAddress }) }),
+        new ProcessDriver({
+          dataDir,
+          controlUrl,
+          log,
+          ...ports,
+          ...(advertiseAddress === undefined ? {} : { advertiseAddress }),
+        }),
       );
       continue;
     }

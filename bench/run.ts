@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { apply } from "./apply.ts";
 import { createToRunning } from "./create-to-running.ts";
 import { deathToStatus } from "./death-to-status.ts";
+import { engine } from "./engine.ts";
 import type { Figure, Line, Setting } from "./figure.ts";
 import { gateway } from "./gateway.ts";
 import { idle } from "./idle.ts";
@@ -25,6 +26,7 @@ const FIGURES: readonly Figure[] = [
   memory,
   gateway,
   postgresStart,
+  engine,
 ];
 
 const { values, positionals } = parseArgs({

@@ -29,9 +29,11 @@ const HOOK: Kind = { word: "hook", path: "/hooks", prefix: "hook_" };
 
 const CONFIG: Kind = { word: "config", path: "/configs", prefix: "cfg_" };
 const SECRET: Kind = { word: "secret", path: "/secrets", prefix: "sec_" };
+const INSTANCE: Kind = { word: "instance", path: "/instances", prefix: "inst_" };
+const CONNECTION: Kind = { word: "connection", path: "/connections", prefix: "conn_" };
 const VOLUME: Kind = { word: "volume", path: "/volumes", prefix: "vol_" };
 /** Those that live in namespaces, where the server can look a name up. */
-const NAMESPACED: readonly Kind[] = [DEPLOYMENT, SCHEDULE, DATABASE, CONFIG, SECRET, VOLUME];
+const NAMESPACED: readonly Kind[] = [DEPLOYMENT, SCHEDULE, DATABASE, CONFIG, SECRET, VOLUME, INSTANCE, CONNECTION];
 
 export const deploymentId = (api: Api, reference: string): Promise<string> => resolve(api, DEPLOYMENT, reference);
 export const scheduleId = (api: Api, reference: string): Promise<string> => resolve(api, SCHEDULE, reference);
@@ -43,6 +45,9 @@ export const secretId = (api: Api, reference: string, namespace?: string): Promi
   resolve(api, SECRET, reference, namespace);
 export const volumeId = (api: Api, reference: string, namespace?: string): Promise<string> =>
   resolve(api, VOLUME, reference, namespace);
+export const instanceId = (api: Api, reference: string): Promise<string> => resolve(api, INSTANCE, reference);
+export const connectionId = (api: Api, reference: string, namespace?: string): Promise<string> =>
+  resolve(api, CONNECTION, reference, namespace);
 export const hostId = (api: Api, reference: string): Promise<string> => resolve(api, HOST, reference);
 export const tokenId = (api: Api, reference: string): Promise<string> => resolve(api, TOKEN, reference);
 export const userId = (api: Api, reference: string): Promise<string> => resolve(api, USER, reference);

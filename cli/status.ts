@@ -1,7 +1,9 @@
+import type { ConnectionStatus } from "../contract/connection.ts";
 import type { DatabaseStatus } from "../contract/database.ts";
 import type { DeploymentStatus } from "../contract/deployment.ts";
 import type { Level } from "../contract/event.ts";
 import type { HostStatus } from "../contract/host.ts";
+import { type InstanceStatus, PASSING_STATUSES } from "../contract/instance-status.ts";
 import type { ScheduleStatus } from "../contract/schedule.ts";
 import type { DELIVERY_STATUSES, WebhookStatus } from "../contract/webhook-endpoint.ts";
 import type { Colors } from "./terminal.ts";
@@ -12,13 +14,19 @@ type Status =
   | HostStatus
   | ScheduleStatus
   | WebhookStatus
-  | (typeof DELIVERY_STATUSES)[number];
-const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "stopped", "active", "delivered"];
+  | (typeof DELIVERY_STATUSES)[number]
+  | InstanceStatus
+  | ConnectionStatus;
+const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "stopped", "active", "delivered", "ok"];
 const PASSING: readonly Status[] = [
   ...(["pending", "creating", "joining", "syncing", "unreachable", "suspended"] as const),
-  ...(["booting", "stopping"] as const),
+  ...(["booting", "stopping", "testing", "paused"] as const),
+  ...PASSING_STATUSES,
 ];
-const GONE: readonly Status[] = ["deleted", "removed", "deleting", "revoked"];
+const GONE: readonly Status[] = [
+  ...(["deleted", "removed", "deleting", "revoked"] as const),
+  ...(["registered", "terminated", "untested"] as const),
+];
 
 /** A status in its colour: green rests well, yellow is passing, grey is gone, red needs somebody. */
 export function paintStatus(text: string, status: string, color: Colors): string {

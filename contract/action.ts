@@ -3,7 +3,15 @@ import { z } from "zod";
 /** What may be asked of a resource now, by action; a refused one has a stable code and a sentence. It is made from the action tables. */
 export const AllowedActions = z.record(
   z.string(),
-  z.object({ allowed: z.boolean(), code: z.string().optional(), reason: z.string().optional() }),
+  z.object({
+    allowed: z.boolean(),
+    mode: z
+      .enum(["immediate", "queued"])
+      .optional()
+      .describe("Instances: now, or when a stable status is reached. Only when allowed"),
+    code: z.string().optional(),
+    reason: z.string().optional(),
+  }),
 );
 export type AllowedActions = z.infer<typeof AllowedActions>;
 

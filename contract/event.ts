@@ -27,7 +27,17 @@ export type JournalEvent = z.infer<typeof JournalEvent>;
 /** What a decision asks to be written; the shell adds seq, time, actor and revision. */
 export type Entry = {
   level: Level;
-  component: "api" | "scheduler" | "host" | "agent" | "health_checker" | "autoscaler" | "webhook" | "gateway";
+  component:
+    | "api"
+    | "scheduler"
+    | "host"
+    | "agent"
+    | "health_checker"
+    | "autoscaler"
+    | "webhook"
+    | "gateway"
+    | "builder"
+    | "engine";
   reason: string;
   message: string;
   data?: Record<string, unknown>;

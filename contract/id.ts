@@ -12,6 +12,11 @@ export const ID_PREFIX = {
   credential: "cred",
   webhook: "whk",
   hook: "hook",
+  instance: "inst",
+  connection: "conn",
+  build: "bld",
+  operation: "op",
+  key: "key",
   user: "usr",
   host: "host",
   token: "tok",
@@ -68,6 +73,10 @@ export const VolumeId = idOf("volume");
 export const DatabaseId = idOf("database");
 export const WebhookId = idOf("webhook");
 export const HookId = idOf("hook");
+export const InstanceId = idOf("instance");
+export const ConnectionId = idOf("connection");
+export const KeyId = idOf("key");
+export const BuildId = idOf("build");
 export const UserId = idOf("user");
 export const HostId = idOf("host");
 export const TokenId = idOf("token");
@@ -82,8 +91,8 @@ export const isDatabaseId = (id: string): boolean => id.startsWith(`${ID_PREFIX.
 /** The id of one instance: one generation of one workload. */
 export const instanceId = (workload: string, generation: number): string => `${workload}-g${generation}`;
 
-/** The deployment or database, and the slot, that a workload id names; null when it names none. A database has one slot, for its writer. */
+/** Whose a workload is, and its slot there; null when the id names none. A database has one slot, for its writer. */
 export function parseWorkloadId(id: string): { owner: string; slot: number } | null {
-  const match = /^((?:dep|db)_[0-9a-z]{26})-(\d+)$/.exec(id);
+  const match = /^([a-z]+_[0-9a-z]{26})-(\d+)$/.exec(id);
   return match ? { owner: match[1] as string, slot: Number(match[2]) } : null;
 }

@@ -91,6 +91,21 @@ export const PROBLEMS = {
     title: "Deployments refer to it",
     help: "`deployments` in the answer lists them. Apply them without it first, or send `force=true`: what runs keeps what it has, and what is started later waits until it is there again.",
   },
+  goal_conflict: {
+    status: 409,
+    title: "Another action is queued",
+    help: "One action waits at a time. Withdraw it first (`lamplighter instance cancel-goal NAME`, or DELETE its `desired-state`), then ask again.",
+  },
+  connection_in_use: {
+    status: 409,
+    title: "Instances read through this connection",
+    help: "`instances` in the answer lists them. Terminate and delete them first; a schema goes out of `schemas` only when no instance reads it.",
+  },
+  stale_report: {
+    status: 409,
+    title: "Nobody waits for this report",
+    help: "It is of an operation or a generation that is over. What it is about was replaced or withdrawn: stop reporting.",
+  },
   request_in_progress: {
     status: 409,
     title: "The same request is still running",

@@ -16,7 +16,7 @@ export const IDEMPOTENCY_KEPT_MS = 86_400_000;
 
 /** An answer as the API sends it: the body is JSON text, made once in the object and never parsed again on its way out. */
 export type Answer = {
-  status: 200 | 201 | 204;
+  status: 200 | 201 | 202 | 204;
   body: string;
   revision: number;
 };

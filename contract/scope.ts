@@ -11,6 +11,8 @@ export const SCOPED_NOUNS = [
   "databases",
   "webhooks",
   "hooks",
+  "connections",
+  "instances",
   "users",
   "hosts",
   "tokens",

@@ -1,10 +1,16 @@
 /** `; did you mean "replicas"?` for the nearest known name within two edits (one for short names), else nothing. */
 export function suggestion(word: string, known: readonly string[]): string {
-  const near = known
+  const [near] = nearest(word, known);
+  return near === undefined ? "" : `; did you mean "${near}"?`;
+}
+
+/** The known names that are near to a word, best first. */
+export function nearest(word: string, known: readonly string[]): string[] {
+  return known
     .map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) }))
     .filter(({ name, distance }) => distance <= (Math.min(name.length, word.length) < 5 ? 1 : 2))
-    .sort((a, b) => a.distance - b.distance)[0];
-  return near ? `; did you mean "${near.name}"?` : "";
+    .sort((a, b) => a.distance - b.distance)
+    .map(({ name }) => name);
 }
 
 /** Edits (insert, delete, replace, swap of neighbours) between two words. */

@@ -7,6 +7,11 @@ export const WEBHOOK_EVENTS = {
   host: ["status_changed"],
   database: ["status_changed"],
   webhook: ["status_changed", "ping"],
+  instance: ["status_changed", "goal_set", "goal_cancelled", "goal_reached", "goal_dropped", "operation_failed"],
+  /** These three are of instances too. */
+  build: ["finished"],
+  replication: ["paused", "resumed", "degraded", "resyncing", "recovered"],
+  schema: ["drift"],
 } as const;
 
 export type WebhookFamily = keyof typeof WEBHOOK_EVENTS;
@@ -39,7 +44,12 @@ export type WebhookEvent = {
 /** Who can do something about an error. */
 export type ErrorCategory = "user" | "host" | "transient";
 
-type Told = { what: string; data: (entry: Entry) => Record<string, unknown> };
+type Told = {
+  what: string;
+  /** Where it is not the family of whose journal it is. */
+  family?: WebhookFamily;
+  data: (entry: Entry) => Record<string, unknown>;
+};
 
 const picked =
   (...names: string[]) =>
@@ -114,7 +124,31 @@ const FAILURES: Record<FailureKind, Told> = {
   error: failed("transient", "runtime_error"),
 };
 
+const said =
+  (...names: string[]) =>
+  (entry: Entry) => ({ ...picked(...names)(entry), message: entry.message });
+const goal = (what: string): Told => ({ what, data: said("action", "by") });
+const replication = (what: string): Told => ({ family: "replication", what, data: said("old_state", "new_state") });
+
+/** The same of an instance. */
+const TOLD_OF_INSTANCE: Readonly<Record<string, Told>> = {
+  state_transition: { what: "status_changed", data: picked("old_status", "new_status", "action") },
+  goal_set: { what: "goal_set", data: said("action", "desired_state", "by") },
+  goal_cancelled: goal("goal_cancelled"),
+  goal_reached: goal("goal_reached"),
+  goal_dropped: goal("goal_dropped"),
+  operation_failed: { what: "operation_failed", data: said("action", "code", "category", "still_serving") },
+  build_finished: { family: "build", what: "finished", data: said("build_id", "status", "artifact_hash", "code") },
+  replication_paused: replication("paused"),
+  replication_resumed: replication("resumed"),
+  replication_degraded: replication("degraded"),
+  replication_resyncing: replication("resyncing"),
+  replication_recovered: replication("recovered"),
+  schema_drift: { family: "schema", what: "drift", data: said("schema_hash", "changes") },
+};
+
 function toldAs(family: WebhookFamily, { reason, data }: Entry): Told | null {
+  if (family === "instance") return Object.hasOwn(TOLD_OF_INSTANCE, reason) ? (TOLD_OF_INSTANCE[reason] as Told) : null;
   if (family !== "deployment") return reason === "state_transition" ? statusChanged : null;
   if (Object.hasOwn(TOLD, reason)) return TOLD[reason] as Told;
   const kind = data?.kind;
@@ -131,7 +165,7 @@ export function webhookEventOf(event: JournalEvent, source: WebhookSource): Webh
   if (told === null) return null;
   return {
     id: event.id,
-    type: `${source.family}.${told.what}` as WebhookEventType,
+    type: `${told.family ?? source.family}.${told.what}` as WebhookEventType,
     timestamp: event.timestamp,
     resource: source.id,
     namespace: source.namespace,

@@ -19,6 +19,8 @@ export type IndexRow = {
     | "hook"
     | "user"
     | "host"
+    | "connection"
+    | "instance"
     | "token";
   id: string;
   /** Null for what belongs to the cluster. */

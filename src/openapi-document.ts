@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { AllowedActions } from "../contract/action.ts";
+import { BuildView } from "../contract/build.ts";
 import { ConfigView } from "../contract/config.ts";
+import { ConnectionCreate, ConnectionPatch, ConnectionView } from "../contract/connection.ts";
 import { CredentialView, DatabaseView, LeaseView, StartView } from "../contract/database.ts";
 import { DeploymentView, InstanceView } from "../contract/deployment.ts";
 import { AuditEntry, JournalEvent } from "../contract/event.ts";
@@ -9,6 +11,9 @@ import { EnrolAnswer, EnrolRequest } from "../contract/frame.ts";
 import { HealthResultView } from "../contract/health.ts";
 import { HookCreate, HookCreated, HookDelivery, HookView } from "../contract/hook.ts";
 import { HostView } from "../contract/host.ts";
+import { InstanceView as EngineInstanceView } from "../contract/instance.ts";
+import { InstanceCreate, InstancePatch } from "../contract/instance-check.ts";
+import { Report, ReportAnswer } from "../contract/instance-report.ts";
 import { Manifest } from "../contract/manifest.ts";
 import { ManifestView } from "../contract/manifest-view.ts";
 import { NamespaceView } from "../contract/namespace.ts";
@@ -30,6 +35,7 @@ import {
   WebhookView,
 } from "../contract/webhook-endpoint.ts";
 import { ExecResult, InstanceStats, LogLine } from "../contract/workload.ts";
+import { ActionAnswer } from "./instance-answer.ts";
 import type { Answered, Route } from "./route.ts";
 
 /** The schemas that have a name of their own in the document: those that are answered, and those that are sent. */
@@ -69,6 +75,11 @@ const ANSWERED: Record<string, z.ZodType> = {
   InstanceStats,
   Principal,
   AllowedActions,
+  EngineInstance: EngineInstanceView,
+  InstanceBuild: BuildView,
+  Connection: ConnectionView,
+  InstanceActionAnswer: ActionAnswer,
+  ReportAnswer,
   Enrolled: EnrolAnswer,
   Problem,
   Violation,
@@ -81,6 +92,11 @@ const SENT: Record<string, z.ZodType> = {
   WebhookPatch,
   HookCreate,
   EnrolRequest,
+  InstanceCreate,
+  InstancePatch,
+  ConnectionCreate,
+  ConnectionPatch,
+  Report,
 };
 
 type Json = Record<string, unknown>;

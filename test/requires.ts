@@ -12,11 +12,11 @@ export interface Part {
   available: boolean;
   /** Why it is missing and what would bring it; empty when available. */
   reason: string;
-  /** docker: the path of the Engine's socket. postgres: the folder of its programs. jdbc: the driver's jar. Otherwise the path of the program, or empty. */
+  /** docker: the path of the Engine's socket. postgres: the folder of its programs. mariadb: its server. jdbc: the driver's jar. Otherwise the path of the program, or empty. */
   path: string;
 }
 
-const parts = { docker, podman, chromium, root, cgroups, postgres, psycopg, jdbc, pgbouncer } satisfies Record<
+const parts = { docker, podman, chromium, root, cgroups, postgres, mariadb, psycopg, jdbc, pgbouncer } satisfies Record<
   string,
   () => Promise<Part> | Part
 >;
@@ -120,6 +120,13 @@ function postgres(): Part {
   const folder = folders.find((each) => existsSync(join(each, "initdb")) && existsSync(join(each, "postgres")));
   if (folder === undefined) return missing("no PostgreSQL server is installed (apt-get install postgresql)");
   return program("psql") === undefined ? missing("psql is not installed") : found(folder);
+}
+
+/** MariaDB's server programs. */
+function mariadb(): Part {
+  const path = program("mariadbd") ?? ["/usr/sbin/mariadbd", "/usr/libexec/mariadbd"].find((each) => existsSync(each));
+  if (path === undefined) return missing("no MariaDB server is installed (apt-get install mariadb-server)");
+  return program("mariadb-install-db") === undefined ? missing("mariadb-install-db is not installed") : found(path);
 }
 
 async function psycopg(): Promise<Part> {

@@ -1,5 +1,6 @@
 import { chmod, chown, lstat, mkdir, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { delimiter, join, resolve } from "node:path";
+import { REPORT_ENV } from "../../contract/instance-report.ts";
 import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { type Account, accountFor, canReach } from "./account.ts";
 import { type Cgroups, procsOf } from "./cgroup.ts";
@@ -41,10 +42,18 @@ export type Making = {
   folders: Folders;
   cgroups: Cgroups;
   ports: Ports;
+  /** Where the control plane answers; told to programs that report to it, and to no others. */
+  controlUrl?: string | undefined;
 };
 
+/** Where the programs are that come with the agent; those of the same name that its owner put into the PATH come before them. */
+const OWN_PROGRAMS = join(import.meta.dirname, "..", "..", "bin");
+
 /** Puts everything in place that a shim needs, its intent last; answers why it cannot be. Safe to repeat after a crash at any point. */
-export async function prepare(workload: Workload, { folders, cgroups, ports }: Making): Promise<Intent | Fault> {
+export async function prepare(
+  workload: Workload,
+  { folders, cgroups, ports, controlUrl }: Making,
+): Promise<Intent | Fault> {
   const { id, generation, spec } = workload;
   if (!isSafeId(id)) return fault("invalid_id", "the workload's id cannot name a folder", "config_error");
   const no = unsupported(spec);
@@ -63,7 +72,9 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
   );
   if (!isFolder) return fault("working_dir_missing", `working_dir: there is no folder ${cwd} on the host`);
 
-  const path = spec.environment.PATH ?? defaultPath(process.env.PATH);
+  const reports = spec.environment[REPORT_ENV.path] !== undefined;
+  const usual = spec.environment.PATH ?? defaultPath(process.env.PATH);
+  const path = reports ? `${usual}${delimiter}${OWN_PROGRAMS}` : usual;
   const files = await filesFor(workload, folders, account);
   if (typeof files !== "string" && files !== null) return files;
   const command = spec.command[0] as string;
@@ -94,6 +105,7 @@ export async function prepare(workload: Workload, { folders, cgroups, ports }: M
       HOME: home,
       LANG: "C.UTF-8",
       ...spec.environment,
+      ...(reports && controlUrl !== undefined ? { [REPORT_ENV.url]: controlUrl } : {}),
       ...portVariables(taken),
       ...(files === null ? {} : { [FILES]: files }),
       [MARK]: mark,

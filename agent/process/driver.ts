@@ -31,6 +31,8 @@ export type ProcessOptions = {
   portRange?: PortRange;
   /** Under which address the host is reached by those who use its workloads. */
   advertiseAddress?: string;
+  /** Where the control plane answers. */
+  controlUrl?: string;
   log: (line: string) => void;
 };
 
@@ -92,7 +94,12 @@ export class ProcessDriver implements Driver {
       const written = instance ? await readInstance(instance.folder, this.#folders.key) : null;
       if (!written?.shim) {
         await pruneLogs(this.#folders, id);
-        const intent = await prepare(workload, { folders: this.#folders, cgroups: this.#cgroups, ports: this.#ports });
+        const intent = await prepare(workload, {
+          folders: this.#folders,
+          cgroups: this.#cgroups,
+          ports: this.#ports,
+          controlUrl: this.#options.controlUrl,
+        });
         if ("reason" in intent) return fail(intent);
         instance = this.#instance(id, generation);
         const touched = instance;

@@ -10,6 +10,9 @@ export const OBJECTS = {
   USER: "UserDirectoryObject",
   WEBHOOK: "WebhookObject",
   HOOK: "HookObject",
+  CONNECTION: "ConnectionObject",
+  INSTANCE: "InstanceObject",
+  BUILD_QUEUE: "BuildQueueObject",
 } as const;
 export const COMPATIBILITY_DATE = "2026-10-23";
 
@@ -32,6 +35,7 @@ export type ServeSettings = {
 export const OPERATOR_VARIABLES = [
   "METRICS_PUBLIC",
   "CLIENT_ADDRESS_HEADER",
+  "BUILD_CAPACITY",
   "KEEPERS",
   "KEEPER_QUORUM",
   "GATEWAY_ADDRESS",

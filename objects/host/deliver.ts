@@ -5,6 +5,7 @@ import type { SlotGeneration } from "../deployment/draft.ts";
 import type { Report } from "../deployment/observed.ts";
 import { post } from "../outbox.ts";
 import { remote } from "../remote.ts";
+import { ownerOf } from "../workload-owner.ts";
 import { told } from "./assignment.ts";
 import { toldHealth, untoldHealth } from "./health.ts";
 import { type HostRecord, hostSource } from "./record.ts";
@@ -12,7 +13,7 @@ import { allOf, commandOf, put, unsent, untoldOf, type WorkloadRow } from "./wor
 
 /** What a letter of a host needs: its books, its owners, and its link. */
 export type Sender = {
-  env: Pick<Env, "DATABASE" | "DEPLOYMENT" | "INDEX" | "WEBHOOK">;
+  env: Pick<Env, "DATABASE" | "DEPLOYMENT" | "INSTANCE" | "CONNECTION" | "INDEX" | "WEBHOOK">;
   sql: SqlStorage;
   host: HostRecord;
   change: <T>(work: (now: number) => T) => T;
@@ -75,7 +76,7 @@ async function tellOwner(owner: string, sender: Sender): Promise<void> {
       ? []
       : [{ slot, generation: row.generation, observation: row.observation }];
   });
-  if (reports.length > 0) await remote(sender.env.DEPLOYMENT, owner).observe(sender.host.identity.id, reports);
+  if (reports.length > 0) await ownerOf(sender.env, owner).observe(sender.host.identity.id, reports);
   sender.change((now) => told(sender.sql, rows, now));
 }
 
@@ -85,7 +86,7 @@ async function tellHealth(owner: string, sender: Sender): Promise<void> {
   if (results.length === 0) return;
   // An owner makes nothing of the health of an instance of which it has not heard that it runs.
   if (untoldOf(sender.sql, owner).length > 0) await tellOwner(owner, sender);
-  await remote(sender.env.DEPLOYMENT, owner).probed(sender.host.identity.id, results);
+  await ownerOf(sender.env, owner).probed(sender.host.identity.id, results);
   sender.change(() => toldHealth(sender.sql, results));
 }
 
@@ -111,6 +112,6 @@ async function evictOwner(owner: string, sender: Sender): Promise<void> {
   });
   if (isDatabaseId(owner)) {
     if (terms.length > 0) await remote(sender.env.DATABASE, owner).evict(identity.id, why, terms);
-  } else if (slots.length > 0) await remote(sender.env.DEPLOYMENT, owner).evict(identity.id, why, slots);
+  } else if (slots.length > 0) await ownerOf(sender.env, owner).evict(identity.id, why, slots);
   if (why === "host_removed") sender.change((now) => rows.forEach((row) => void put(sender.sql, row.id, null, now)));
 }

@@ -13,11 +13,11 @@ import { after, append, cursor, newest } from "../journal.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
-import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { type Resealed, resealed } from "../reseal.ts";
 import { answerClose } from "../socket-close.ts";
 import { Watchers } from "../watch.ts";
+import { ownerOf } from "../workload-owner.ts";
 import { ask, readLogs } from "./asking.ts";
 import { type Assigned, assign, observe, withdraw } from "./assignment.ts";
 import { bootOf, decideHost, type HostEvent, heardBoot } from "./decide.ts";
@@ -55,9 +55,7 @@ export class HostObject extends DurableObject<Env> {
   #born: boolean;
   readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
   readonly #watchers = new Watchers();
-  readonly #usage = new UsageRelay((owner, usages) =>
-    remote(this.env.DEPLOYMENT, owner).used(this.#known().identity.id, usages),
-  );
+  readonly #usage = new UsageRelay((owner, usages) => ownerOf(this.env, owner).used(this.#known().identity.id, usages));
   readonly #link = new Link(this.ctx, {
     identity: () => this.#known().identity,
     bootId: () => heardBoot(this.#known().state),

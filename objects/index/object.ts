@@ -7,6 +7,8 @@ import { isBorn } from "../born.ts";
 import { migrate } from "../migrate.ts";
 import { Outbox, post } from "../outbox.ts";
 import type { IndexRow, Projection } from "../projection.ts";
+import { remote } from "../remote.ts";
+import { ownerOf } from "../workload-owner.ts";
 import { helps, type Room } from "./capacity.ts";
 import { type Census, takeCensus } from "./census.ts";
 import { bodyOf, keepTrail, prune, upsert } from "./entry.ts";
@@ -169,15 +171,30 @@ export class IndexObject extends DurableObject<Env> {
 
   async #deliver(key: string): Promise<void> {
     const [what, ...rest] = key.split(":");
-    if (what === "capacity") return this.env.DEPLOYMENT.getByName(rest[0] as string).capacityChanged();
+    if (what === "capacity") return ownerOf(this.env, rest[0] as string).capacityChanged();
     const [kind, id] = rest as [string, string];
     const passing =
       this.#sql.exec("SELECT 1 FROM entry WHERE kind = ? AND id = ? AND poke_at IS NOT NULL", kind, id).toArray()
         .length > 0;
     if (!passing) return;
-    const objects =
-      { host: this.env.HOST, schedule: this.env.SCHEDULE, database: this.env.DATABASE }[kind] ?? this.env.DEPLOYMENT;
-    await objects.getByName(id).poke();
+    await this.#poked(kind, id);
+  }
+
+  async #poked(kind: string, id: string): Promise<void> {
+    switch (kind) {
+      case "host":
+        return remote(this.env.HOST, id).poke();
+      case "schedule":
+        return remote(this.env.SCHEDULE, id).poke();
+      case "database":
+        return remote(this.env.DATABASE, id).poke();
+      case "instance":
+        return remote(this.env.INSTANCE, id).poke();
+      case "connection":
+        return remote(this.env.CONNECTION, id).poke();
+      default:
+        return remote(this.env.DEPLOYMENT, id).poke();
+    }
   }
 
   #change<T>(work: (now: number) => T): T {

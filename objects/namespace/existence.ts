@@ -59,7 +59,7 @@ export function deleteNamespace(sql: SqlStorage, name: string, mutation: Mutatio
         {
           more: {
             remaining,
-            hint: "delete its deployments, schedules, databases, configs and secrets first",
+            hint: "delete its deployments, schedules, databases, instances, connections, configs and secrets first",
           },
         },
       );

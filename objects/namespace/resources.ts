@@ -1,6 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
 import type { ConfigCreate, ConfigUpdate } from "../../contract/config.ts";
-import { madeAt } from "../../contract/id.ts";
 import { DEFAULT_NAMESPACE } from "../../contract/namespace.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Reference } from "../../contract/reference.ts";
@@ -26,7 +25,7 @@ import {
   namespaceView,
   unknownNamespace,
 } from "./existence.ts";
-import { dropName, type NamedKind, nameHolder, takeName } from "./name-claim.ts";
+import { dropName, hasLeft, type NamedKind, nameHolder, takeName } from "./name-claim.ts";
 import { changedReferences, missing, type Resolution, resolve } from "./reference.ts";
 import {
   byId,
@@ -43,9 +42,6 @@ import {
 } from "./resource.ts";
 import { type Secret, sealSecretValue } from "./secret.ts";
 import type { Volume } from "./volume.ts";
-
-/** A database whose name was claimed is made within this time, ms, or never. */
-const MADE_WITHIN_MS = 60_000;
 
 /** The part of a NamespaceObject that keeps configs, secrets and volumes, and the namespace itself. */
 export abstract class NamespaceResources extends DurableObject<Env> {
@@ -76,36 +72,45 @@ export abstract class NamespaceResources extends DurableObject<Env> {
 
   /** Makes a database under a name that is free. The same request again answers the same. */
   async createDatabase(draft: DatabaseDraft, mutation: Mutation, mayCreateNamespace: boolean): Promise<Reply<Answer>> {
+    const { id, name } = draft.identity;
+    const claimed = await this.claimName("database", name, id, mutation, mayCreateNamespace);
+    if (!claimed.ok) return claimed;
+    const reply = await remote(this.env.DATABASE, id).create(draft, mutation);
+    // A copy: what came over RPC, handed on as it is, would hold both objects until it is collected.
+    return reply.ok ? accept({ ...reply.value }) : { ok: false, refusal: { ...reply.refusal } };
+  }
+
+  /** Gives a name of its kind to an object that is about to be made. Asked again for the same object, it has it. */
+  async claimName(
+    kind: Exclude<NamedKind, "schedule">,
+    name: string,
+    id: string,
+    mutation: Mutation,
+    mayCreateNamespace: boolean,
+  ): Promise<Reply<null>> {
     if (!mayCreateNamespace && !this.exists()) return mayNotCreate(this.name);
     this.bear();
     const { sql } = this.ctx.storage;
-    const { id, name } = draft.identity;
     for (;;) {
-      const holder = nameHolder(sql, "database", name);
-      if (holder !== null && holder !== id && !(await this.#isLeft(holder)))
+      const holder = nameHolder(sql, kind, name);
+      if (holder !== null && holder !== id && !(await hasLeft(this.env, kind, holder)))
         return refuse("name_taken", `The name '${name}' is taken by ${holder}.`);
-      const isOurs = commit(this.ctx.storage, () => {
-        if (nameHolder(sql, "database", name) !== holder) return false;
+      // While the holder was asked, another may have taken the name.
+      const isTaken = commit(this.ctx.storage, () => {
+        if (nameHolder(sql, kind, name) !== holder) return false;
         ensure(sql, this.#head(mutation, Date.now()));
-        takeName(sql, "database", name, id);
+        takeName(sql, kind, name, id);
         return true;
       });
-      if (!isOurs) continue;
-      const reply = await remote(this.env.DATABASE, id).create(draft, mutation);
+      if (!isTaken) continue;
       await this.drain();
-      // A copy: what came over RPC, handed on as it is, would hold both objects until it is collected.
-      return reply.ok ? accept({ ...reply.value }) : { ok: false, refusal: { ...reply.refusal } };
+      return accept(null);
     }
   }
 
-  /** The schedule or database no longer holds its name. */
+  /** The object no longer holds its name. */
   releaseName(kind: NamedKind, name: string, id: string): void {
     if (this.isBorn()) commit(this.ctx.storage, () => dropName(this.ctx.storage.sql, kind, name, id));
-  }
-
-  /** Whether another may have the name of a database: it is deleted, or its making was cut short. */
-  async #isLeft(id: string): Promise<boolean> {
-    return (await remote(this.env.DATABASE, id).isDeleted()) ?? Date.now() - madeAt(id) > MADE_WITHIN_MS;
   }
 
   /** The namespace; the one that is always there is made by the first look at it. */

@@ -163,7 +163,7 @@ async function manifestOf(ask: Ask): Promise<Manifest> {
 
 function applied(
   ask: Ask,
-  answer: { status: 200 | 201 | 204; body: string; revision: number; action: string },
+  answer: { status: 200 | 201 | 202 | 204; body: string; revision: number; action: string },
 ): Response {
   const headers: Record<string, string> = { "lamplighter-action": answer.action };
   if (answer.status === 201) {

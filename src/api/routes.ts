@@ -1,7 +1,9 @@
 import type { Route } from "../route.ts";
 import { AUDIT } from "./audit.ts";
 import { CONFIGS } from "./configs.ts";
+import { CONNECTIONS } from "./connections.ts";
 import { DATABASE_CREDENTIALS } from "./database-credentials.ts";
+import { DATABASE_INSTANCE } from "./database-instance.ts";
 import { DATABASES } from "./databases.ts";
 import { DEPLOYMENT_EVENTS } from "./deployment-events.ts";
 import { DEPLOYMENT_EXEC } from "./deployment-exec.ts";
@@ -14,6 +16,8 @@ import { HEALTH } from "./health.ts";
 import { HOOKS } from "./hooks.ts";
 import { HOST_LINK } from "./host-link.ts";
 import { HOSTS } from "./hosts.ts";
+import { INSTANCE_ACTION_ROUTES } from "./instance-actions.ts";
+import { INSTANCES } from "./instances.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
 import { LOGIN } from "./login.ts";
 import { METRICS } from "./metrics.ts";
@@ -30,6 +34,7 @@ import { VOLUMES } from "./volumes.ts";
 import { WEBHOOK_DELIVERIES } from "./webhook-deliveries.ts";
 import { WEBHOOKS } from "./webhooks.ts";
 import { WHOAMI } from "./whoami.ts";
+import { WORKLOAD_REPORTS } from "./workload-reports.ts";
 
 /** Every route, in the order in which the documentation shows them. */
 export const ROUTES: readonly Route[] = [
@@ -40,6 +45,11 @@ export const ROUTES: readonly Route[] = [
   ...DEPLOYMENT_METRICS,
   ...DEPLOYMENT_EXEC,
   ...SCHEDULES,
+  ...CONNECTIONS,
+  ...INSTANCES,
+  ...INSTANCE_ACTION_ROUTES,
+  ...DATABASE_INSTANCE,
+  ...WORKLOAD_REPORTS,
   ...NAMESPACES,
   ...CONFIGS,
   ...SECRETS,

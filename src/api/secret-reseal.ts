@@ -15,8 +15,11 @@ import { call } from "../stub.ts";
 const PART = 200;
 const AT_ONCE = 5;
 
-/** What may hold something sealed: secrets are in namespaces, copies of them with the hosts' workloads, passwords in deployments and schedules, what webhooks sign with. */
-const KINDS = ["namespace", "host", "deployment", "database", "schedule", "webhook", "hook"] as const;
+/** What may hold something sealed: secrets are in namespaces, copies of them with the hosts' workloads, passwords in deployments and schedules, what webhooks sign with, passwords of connections, what keys of instances are made with. */
+const KINDS = [
+  ...(["namespace", "host", "deployment", "database", "schedule"] as const),
+  ...(["webhook", "hook", "connection", "instance"] as const),
+] as const;
 type Kind = (typeof KINDS)[number];
 
 export const SECRET_RESEAL = [
@@ -32,7 +35,7 @@ export const SECRET_RESEAL = [
       cursor: z
         .string()
         .regex(
-          /^(namespace|host|deployment|database|schedule|webhook|hook)~[a-z0-9_]{0,40}$/,
+          /^(namespace|host|deployment|database|schedule|webhook|hook|connection|instance)~[a-z0-9_]{0,40}$/,
           "expected `next` of the part before",
         )
         .optional()
@@ -104,6 +107,10 @@ async function resealOne({ env }: Ask, kind: Kind, name: string): Promise<Reseal
         return remote(env.WEBHOOK, name);
       case "hook":
         return remote(env.HOOK, name);
+      case "instance":
+        return remote(env.INSTANCE, name);
+      case "connection":
+        return remote(env.CONNECTION, name);
     }
   };
   return unwrap(await call(stub, (object: { reseal(): Promise<Reply<Resealed>> }) => object.reseal()));

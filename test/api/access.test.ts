@@ -56,6 +56,10 @@ describe("every route", () => {
           "GET /hosts/host/tunnel",
           "POST /hosts/host/frames",
           "POST /hooks/hook",
+          // Programs of instances and connections: each bears a token of its own workload.
+          "POST /instances/not_found/reports",
+          "POST /connections/not_found/reports",
+          "GET /instances/not_found/artifacts/{hash}",
         ].map((line) => line.replace(" ", ` ${prefix}`)),
       ).sort(),
     );

@@ -253,7 +253,9 @@ describe("sealing everything anew", () => {
       cursor = body.next;
       if (cursor !== null) seen.push(cursor.split("~")[0] as string);
     }
-    expect(new Set(seen)).toEqual(new Set(["host", "deployment", "database", "schedule", "webhook", "hook"]));
+    expect(new Set(seen)).toEqual(
+      new Set(["host", "deployment", "database", "schedule", "webhook", "hook", "connection", "instance"]),
+    );
     expect((await request("POST", "/secrets/reseal?cursor=token~")).status).toBe(400);
     const { token } = await makeToken(["secrets:write", "secrets:read"]);
     expect((await request("POST", "/secrets/reseal", { token })).body.code).toBe("insufficient_scope");

@@ -21,6 +21,9 @@ export class SimulatedAgent {
   readonly id: string;
   /** What runs here by workload id: the newest generation that was applied. */
   readonly workloads = new Map<string, { workload: Workload; observation: Observation }>();
+  /** Instances are processes; whoever has one of those takes the host out again when it is done. */
+  runtime: "podman" | "process" | "postgres" = "podman";
+  capacity = { memory_bytes: 8 * 1024 ** 3, cpu_millis: 4000 };
   /** What to see of a workload that was applied; null keeps silent. */
   behaviour: (workload: Workload) => Observation | null = (workload) => running(workload);
   /** What to answer to a question; undefined keeps silent. */
@@ -29,7 +32,6 @@ export class SimulatedAgent {
   heard: (workload: Workload) => void = () => {};
   /** Hears what was granted of the leases of writers. */
   renewed: (body: Extract<ControlBody, { kind: "renewed" }>) => void = () => {};
-  runtime: "podman" | "postgres" = "podman";
   received: string[] = [];
   #sign: CryptoKey;
   #verify: CryptoKey;
@@ -105,7 +107,6 @@ export class SimulatedAgent {
     });
     socket.accept();
     await challenged;
-    const capacity = { memory_bytes: 8 * 1024 ** 3, cpu_millis: 4000 };
     const policy = { privileged: false, host_network: false, host_mounts: [], images: [] };
     await this.send({
       kind: "hello",
@@ -113,7 +114,7 @@ export class SimulatedAgent {
       boot_id: this.#boot,
       agent_version: "sim",
       runtimes: [{ runtime: this.runtime, version: "1" }],
-      capacity,
+      capacity: this.capacity,
       policy,
     });
     await this.send({

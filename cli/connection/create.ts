@@ -1,0 +1,53 @@
+import { type Command, Option } from "commander";
+import type { ConnectionView } from "../../contract/connection.ts";
+import { SOURCE_KINDS, TLS_MODES } from "../../contract/source-kind.ts";
+import { collect, inSession, positive, serverCommand } from "../command.ts";
+import { fileText } from "../config/data.ts";
+import type { Session, SessionOptions, Surroundings } from "../session.ts";
+import { givenPassword, type PasswordOptions, passwordOptions } from "./source-password.ts";
+
+type Options = SessionOptions &
+  PasswordOptions & {
+    namespace: string;
+    kind: string;
+    host: string;
+    port?: number;
+    user: string;
+    schema: string[];
+    database?: string;
+    tls?: string;
+    ca?: string;
+  };
+
+export function connectionCreateCommand(group: Command, around: Surroundings): void {
+  passwordOptions(
+    serverCommand(group, "create <name>", "make a connection; its password is sealed, and never shown again", [
+      "pass mysql/shop | lamplighter connection create shop-mysql --host mysql.internal --user lamplighter --schema shop --password-stdin",
+      "lamplighter connection create crm --kind postgres --host pg.internal --user reader --schema public --password-env CRM_PASSWORD",
+    ]),
+  )
+    .addOption(new Option("-k, --kind <kind>", "mysql includes MariaDB").choices(SOURCE_KINDS).default("mysql"))
+    .requiredOption("--host <host>", "where it answers, as hosts reach it")
+    .option("--port <port>", "otherwise 3306 for mysql, 5432 for postgres", positive)
+    .requiredOption("-u, --user <user>", "as whom to connect")
+    .requiredOption("--schema <schema>", "a schema that instances may read (repeat for several)", collect)
+    .option("--database <database>", "of PostgreSQL; otherwise postgres")
+    .addOption(new Option("--tls <mode>", "otherwise require").choices(TLS_MODES))
+    .option("--ca <path>", "certificates in PEM to check against")
+    .option("-n, --namespace <namespace>", "the namespace that it goes into", "default")
+    .action(inSession(around, create));
+}
+
+async function create(session: Session, options: Options, name: string): Promise<void> {
+  const { namespace, kind, host, port, user, database, schema: schemas, tls, ca } = options;
+  const password = await givenPassword(options, session);
+  const body = { name, namespace, kind, host, port, user, password: password ?? "", database, schemas, tls };
+  const { text } = await session.api.post("/connections", {
+    body: { ...body, ca: ca === undefined ? undefined : await fileText(ca) },
+  });
+  session.show(
+    text,
+    (view: ConnectionView) =>
+      `connection ${view.namespace}/${view.name} made (${view.id}); \`lamplighter connection test ${view.name}\` tries it out\n`,
+  );
+}

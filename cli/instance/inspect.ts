@@ -1,0 +1,66 @@
+import type { Command } from "commander";
+import type { InstanceView } from "../../contract/instance.ts";
+import { age } from "../age.ts";
+import { inSession, serverCommand } from "../command.ts";
+import { instanceId } from "../resolve.ts";
+import type { Session, SessionOptions, Surroundings } from "../session.ts";
+import { sheet } from "../sheet.ts";
+import { paintStatus } from "../status.ts";
+import { oneLine } from "../terminal.ts";
+
+export function instanceInspectCommand(group: Command, around: Surroundings): void {
+  serverCommand(group, "inspect <instance>", "show everything about an instance", [
+    "lamplighter instance inspect shop-read",
+    "lamplighter instance inspect shop/shop-read -o yaml",
+  ]).action(inSession(around, inspect));
+}
+
+async function inspect(session: Session, _options: SessionOptions, reference: string): Promise<void> {
+  const { text } = await session.api.get(`/instances/${await instanceId(session.api, reference)}`);
+  session.show(text, (view: InstanceView) => describe(view, session));
+}
+
+function describe(view: InstanceView, { terminal: { color, width }, around }: Session): string {
+  const now = around.now();
+  const ago = (at: string) => `${age(at, now)} ago  ${color.dim(at)}`;
+  const { goal, settings, vitals, last_operation, last_error, latest_build, drift, pause_schedule } = view;
+  const actions = Object.entries(view.allowedActions).filter(([, one]) => one.allowed);
+  const named = ([name, one]: (typeof actions)[number]) => (one.mode === "queued" ? `${name} (after)` : name);
+  const rows = Object.entries(vitals?.row_counts ?? {}).map(([name, count]) => `${name} ${count}`);
+  return sheet(color, width, [
+    ["Name", color.bold(view.name)],
+    ["Namespace", view.namespace],
+    ["Id", view.id],
+    ["Status", paintStatus(view.status, view.status, color)],
+    ["", oneLine(view.message)],
+    ["Goal", goal === null ? "" : `${goal.action} after ${view.status}, by ${goal.by}  ${color.dim(goal.set_at)}`],
+    ["Health", view.health ?? ""],
+    ["Endpoint", view.endpoint_url ?? ""],
+    ["Host", view.host_id ?? ""],
+    ["Connection", `${view.connection_id}  schema ${view.schema}`],
+    ["Size", settings.size],
+    ["Sync", `${settings.sync_mode}, every ${settings.sync_interval} s`],
+    ["Replication", view.replication_paused ? "paused" : (vitals?.replication ?? "")],
+    ["Rows", rows],
+    ["Pending", view.pending_changes.join(", ")],
+    ["Drift", drift === null ? "" : drift.changes],
+    ["Build", latest_build === null ? "" : `${latest_build.id} ${latest_build.status}`],
+    [
+      "Last",
+      last_operation === null
+        ? ""
+        : oneLine(`${last_operation.action} ${last_operation.outcome}: ${last_operation.message}`),
+    ],
+    ["Error", last_error === null ? "" : oneLine(`${last_error.code}: ${last_error.message}`)],
+    [
+      "Pauses",
+      pause_schedule === null
+        ? ""
+        : `${pause_schedule.pause_at} to ${pause_schedule.resume_at} ${pause_schedule.time_zone}`,
+    ],
+    ["Idle pause", view.idle_pause ?? ""],
+    ["Possible now", actions.map(named).join(", ")],
+    ["Created", ago(view.created_at)],
+    ["Revision", String(view.revision)],
+  ]);
+}

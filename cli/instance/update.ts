@@ -1,0 +1,66 @@
+import { type Command, Option } from "commander";
+import type { InstanceView } from "../../contract/instance.ts";
+import { SYNC_MODES } from "../../contract/source-kind.ts";
+import { inSession, positive, serverCommand } from "../command.ts";
+import { fileText } from "../config/data.ts";
+import { Failure } from "../failure.ts";
+import { instanceId } from "../resolve.ts";
+import type { Session, SessionOptions, Surroundings } from "../session.ts";
+import { pauseSchedule } from "./pause-schedule.ts";
+
+type Options = SessionOptions & {
+  syncMode?: string;
+  syncInterval?: number;
+  logLevel?: string;
+  config?: string;
+  pauseAt?: string;
+  resumeAt?: string;
+  days?: string;
+  timeZone?: string;
+  pauseSchedule?: false;
+  idlePause?: string | false;
+};
+
+export function instanceUpdateCommand(group: Command, around: Surroundings): void {
+  serverCommand(group, "update <instance>", "change what is stored; `reconfigure` or `rebuild` then applies it", [
+    "lamplighter instance update shop-read --sync-interval 5 && lamplighter instance reconfigure shop-read",
+    "lamplighter instance update shop-read --config reflexdb.yaml && lamplighter instance rebuild shop-read",
+    "lamplighter instance update shop-read --no-pause-schedule --idle-pause 30m",
+  ])
+    .addOption(new Option("--sync-mode <mode>", "how it keeps up with its source").choices(SYNC_MODES))
+    .option("--sync-interval <seconds>", "the batch window of a stream, or the period of polling", positive)
+    .option("--log-level <level>", "debug, info, warn or error")
+    .option("--config <path>", "another reflexdb.yaml")
+    .option("--pause-at <HH:MM>", "pause each day at this time; needs --resume-at")
+    .option("--resume-at <HH:MM>", "resume each day at this time")
+    .option("--days <days>", "only on these, such as mon-fri or sat,sun")
+    .option("--time-zone <zone>", "of these times; otherwise UTC")
+    .option("--no-pause-schedule", "no times any more")
+    .option("--idle-pause <duration>", "pause when no query has come for so long")
+    .option("--no-idle-pause", "not any more")
+    .action(inSession(around, update));
+}
+
+async function update(session: Session, options: Options, instance: string): Promise<void> {
+  const schedule = pauseSchedule(options);
+  const body = {
+    sync_mode: options.syncMode,
+    sync_interval: options.syncInterval,
+    log_level: options.logLevel,
+    config: options.config === undefined ? undefined : await fileText(options.config),
+    pause_schedule: options.pauseSchedule === false ? null : schedule,
+    idle_pause:
+      options.idlePause === false
+        ? null
+        : options.idlePause === undefined || options.idlePause === ""
+          ? undefined
+          : options.idlePause,
+  };
+  if (Object.values(body).every((value) => value === undefined)) throw new Failure("nothing is to be changed");
+  const { text } = await session.api.patch(`/instances/${await instanceId(session.api, instance)}`, { body });
+  session.show(text, ({ pending_changes }: InstanceView) => {
+    if (pending_changes.length === 0) return `instance ${instance} updated\n`;
+    const how = pending_changes.includes("config") ? "rebuild" : "reconfigure";
+    return `instance ${instance} updated; \`lamplighter instance ${how} ${instance}\` applies ${pending_changes.join(", ")}\n`;
+  });
+}

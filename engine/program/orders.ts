@@ -1,0 +1,88 @@
+import { rm } from "node:fs/promises";
+import { createServer, request, type Server } from "node:http";
+import { text } from "node:stream/consumers";
+import { EngineOrders } from "../../contract/instance-report.ts";
+import type { EngineChild } from "./child.ts";
+import { type Given, ordersSocket } from "./environment.ts";
+import { usableKeys } from "./settings.ts";
+
+/** Makes an engine what it should be: one order after the other, and the newest only. */
+export class Orders {
+  readonly #engine: Pick<EngineChild, "ask">;
+  readonly #keySecret: string;
+  /** What was last done; what could not be done is done with the next. */
+  #done: { keys: string; replication: EngineOrders["replication"]; reload: number };
+  #wanted: EngineOrders;
+  #isReady = false;
+  #last: Promise<void> = Promise.resolve();
+
+  /** @param orders with which it was started */
+  constructor(engine: Pick<EngineChild, "ask">, keySecret: string, orders: EngineOrders) {
+    this.#engine = engine;
+    this.#keySecret = keySecret;
+    this.#wanted = orders;
+    this.#done = { keys: JSON.stringify(orders.keys), replication: "running", reload: orders.reload };
+  }
+
+  /** It serves: from now on it can be told. */
+  ready(): Promise<void> {
+    this.#isReady = true;
+    return this.obey(this.#wanted);
+  }
+
+  obey(orders: EngineOrders): Promise<void> {
+    this.#wanted = orders;
+    if (!this.#isReady) return Promise.resolve();
+    this.#last = this.#last.then(() => this.#do(this.#wanted)).catch((error) => console.error(`not done: ${error}`));
+    return this.#last;
+  }
+
+  async #do({ keys, replication, reload }: EngineOrders): Promise<void> {
+    const done = this.#done;
+    const text = JSON.stringify(keys);
+    if (text !== done.keys) {
+      await this.#tell("PUT", "/keys", { secret: this.#keySecret, keys: usableKeys(keys) });
+      done.keys = text;
+    }
+    if (replication !== done.replication) {
+      await this.#tell("POST", replication === "paused" ? "/pause-replication" : "/resume-replication");
+      done.replication = replication;
+    }
+    // What is paused is not read again either: once it goes on.
+    if (reload > done.reload && replication === "running") {
+      await this.#tell("POST", "/reload");
+      done.reload = reload;
+    }
+  }
+
+  async #tell(method: string, path: string, body?: unknown): Promise<void> {
+    const { status, text } = await this.#engine.ask(method, path, body);
+    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text.slice(0, 500)}`);
+  }
+}
+
+/** Takes orders from whoever may get to the working folder: `tell`, beside it. */
+export async function listenForOrders(given: Given, take: (orders: EngineOrders) => Promise<void>): Promise<Server> {
+  const path = ordersSocket(given);
+  await rm(path, { force: true });
+  const server = createServer(async (incoming, response) => {
+    const orders = EngineOrders.safeParse(JSON.parse(await text(incoming).catch(() => "null")));
+    if (orders.success) await take(orders.data);
+    response.writeHead(orders.success ? 204 : 400).end();
+  });
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(path, resolve));
+  return server;
+}
+
+/** Hands orders to the engine beside it. Fails when there is none yet: it hears them as the answer to its next report. */
+export function tell(given: Pick<Given, "workload">, orders: EngineOrders): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath: ordersSocket(given), method: "POST", path: "/" }, (response) => {
+      response.resume();
+      if (response.statusCode === 204) resolve();
+      else reject(new Error(`the engine's program answered ${response.statusCode}`));
+    });
+    sent.once("error", reject);
+    sent.end(JSON.stringify(orders));
+  });
+}

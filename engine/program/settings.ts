@@ -1,0 +1,45 @@
+import type { z } from "zod";
+import { ENGINE_SIZES, type EngineSettings } from "../../contract/engine.ts";
+import type { EngineKey } from "../../contract/instance-key.ts";
+import { parseFilter } from "../query/parser.ts";
+import { adminToken, type Given, sourceOf, type TaskOf } from "./environment.ts";
+
+/** What its host lets the programs of an engine have is for V8, for what streams hold, and for the program beside it too. */
+const rowsMb = (size: keyof typeof ENGINE_SIZES): number =>
+  Math.round(Math.min(ENGINE_SIZES[size] - 128, ENGINE_SIZES[size] * 0.9));
+
+/** What an artifact is started with. */
+export function settingsOf(given: Given, task: TaskOf<"serve">, keySecret: string): z.input<typeof EngineSettings> {
+  const { settings, orders } = task;
+  return {
+    instance: task.instance_id,
+    generation: given.workload.generation,
+    source: sourceOf(given, task.schema),
+    sync: {
+      mode: settings.sync_mode === "auto" ? null : settings.sync_mode,
+      interval: settings.sync_interval,
+      reconnect: settings.reconnect_mode,
+      safetyNet: settings.safety_net,
+      serverId: settings.binlog_server_id,
+    },
+    // Its address is its host's, whichever that is under: all but whether it serves wants a key.
+    listen: { host: "0.0.0.0", port: given.port ?? 0 },
+    memoryMb: rowsMb(settings.size),
+    logLevel: settings.log_level,
+    keys: { secret: keySecret, keys: usableKeys(orders.keys) },
+    adminToken: adminToken(given, keySecret),
+  };
+}
+
+/** Those whose filters can be read. Another opens nothing, and keeps none of the others from being taken. */
+export function usableKeys(keys: readonly EngineKey[]): EngineKey[] {
+  return keys.filter(({ id, rows }) => {
+    try {
+      for (const filter of Object.values(rows)) parseFilter(filter);
+      return true;
+    } catch (error) {
+      console.error(`key ${id} is left out: ${(error as Error).message}`);
+      return false;
+    }
+  });
+}

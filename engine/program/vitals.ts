@@ -1,0 +1,40 @@
+import { createHash } from "node:crypto";
+import type { EngineHealth } from "../../contract/engine.ts";
+import type { EngineVitals, ReplicationState, ReportBody } from "../../contract/instance-report.ts";
+
+/** What an engine says of itself, in the words of the control plane. */
+export function vitalsOf({ replication, snapshot_id, rows, memory, last_query_at }: EngineHealth): EngineVitals {
+  const { reason } = replication;
+  return {
+    replication: stateOf(replication),
+    ...(reason === null ? {} : { message: `${reason.code}: ${reason.message}`.slice(0, 4000) }),
+    snapshot_age_ms: replication.age_ms,
+    swap_count: snapshot_id,
+    row_counts: rows,
+    memory_bytes: Math.round(memory.used_mb * 1024 ** 2),
+    source_position: replication.position?.slice(0, 1000) ?? null,
+    last_query_at,
+  };
+}
+
+/** That it is behind by a little, or that the schema has become another, is no state of replication there. */
+function stateOf({ state, mode }: EngineHealth["replication"]): ReplicationState {
+  switch (state) {
+    case "live":
+    case "catching_up":
+      return mode === "poll" ? "polling" : "live";
+    case "drifted":
+      return "live";
+    case "starting":
+      return "loading";
+    default:
+      return state;
+  }
+}
+
+/** In what the source differs from what was built; null: in nothing. */
+export function driftReport({ drift }: EngineHealth): Extract<ReportBody, { kind: "drift" }> | null {
+  if (drift.length === 0) return null;
+  const changes = drift.slice(0, 1000).map(({ detail }) => detail.slice(0, 1000));
+  return { kind: "drift", schema_hash: createHash("sha256").update(JSON.stringify(drift)).digest("hex"), changes };
+}

@@ -1,0 +1,85 @@
+import { createHash } from "node:crypto";
+import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import type { Shape } from "../shape/shape.ts";
+import type { Cell } from "../store/cell.ts";
+import * as runtime from "../store/runtime.ts";
+import type { Store, Table } from "../store/table.ts";
+import { type Binder, checkQuery, type Scope } from "./check.ts";
+import { ShapeCode } from "./condition-code.ts";
+import { readCursor, writeCursor } from "./cursor.ts";
+import { LikePattern } from "./like.ts";
+import { literalOf, parseTokens, planKey } from "./parser.ts";
+import type { List } from "./plan.ts";
+import { cursorColumns, queryCode } from "./query-code.ts";
+import { Spent } from "./spent.ts";
+import { type Token, tokens } from "./token.ts";
+
+export type Answer = { json: string; more: boolean; cursor: string | null };
+
+type Compiled = {
+  run: (store: Store, parameters: readonly unknown[], spent: Spent) => string;
+  binders: Binder[];
+  /** Which tokens the literals are. */
+  places: number[];
+  /** The list that cursors are of; null when there are several. */
+  root: List | null;
+  cursorOf: string;
+};
+
+const PLANS_KEPT = 1000;
+
+/** Answers queries. Each is compiled once for all that differ in their literals only. */
+export class Queries {
+  readonly #shape: Shape;
+  readonly #code: ShapeCode;
+  readonly #plans = new Map<string, Compiled>();
+  compiled = 0;
+
+  constructor(shape: Shape) {
+    this.#shape = shape;
+    this.#code = new ShapeCode(shape);
+  }
+
+  /**
+   * From beginning to end on the store as it is now: nothing else runs meanwhile.
+   * @param scopeKey the same for keys that may see the same
+   */
+  run(store: Store, text: string, scope: Scope, scopeKey: string): Answer {
+    const all = tokens(text);
+    const key = `${scopeKey} ${planKey(all)}`;
+    let compiled = this.#plans.get(key);
+    if (compiled === undefined) {
+      compiled = this.#compile(all, scope);
+      if (this.#plans.size >= PLANS_KEPT) this.#plans.delete(this.#plans.keys().next().value as string);
+    } else this.#plans.delete(key);
+    this.#plans.set(key, compiled);
+    const { root } = compiled;
+    const columns = root === null ? [] : cursorColumns(this.#code, root);
+    const codes = columns.map((place) => this.#code.column(root?.table ?? 0, place));
+    const spent = new Spent(QUERY_LIMITS.milliseconds, (literal) => readCursor(compiled.cursorOf, codes, literal));
+    const literals = compiled.places.map((place) => literalOf(all[place] as Token));
+    const json = compiled.run(
+      store,
+      compiled.binders.map((bind) => bind(literals)),
+      spent,
+    );
+    if (root === null || !spent.more || spent.last < 0 || this.#shape.tables[root.table]?.key.length === 0)
+      return { json, more: root !== null && spent.more, cursor: null };
+    const table = store[`t${root.table}`] as Table & Record<string, (row: number) => Cell>;
+    const cells = columns.map((place) => (table[`cell${place}`] as (row: number) => Cell)(spent.last));
+    return { json, more: true, cursor: writeCursor(compiled.cursorOf, cells) };
+  }
+
+  #compile(all: readonly Token[], scope: Scope): Compiled {
+    const { query, places } = parseTokens(all);
+    const { plan, binders } = checkQuery(this.#shape, query, scope);
+    const code = queryCode(this.#code, plan);
+    const names = [...Object.keys(runtime), "LikePattern"];
+    const values = [...Object.values(runtime), LikePattern];
+    const run = new Function(...names, code)(...values) as Compiled["run"];
+    this.compiled++;
+    const root = plan.batch ? null : (plan.lists[0]?.list ?? null);
+    const of = JSON.stringify([this.#shape.tables[root?.table ?? 0]?.name, root?.order]);
+    return { run, binders, places, root, cursorOf: createHash("sha256").update(of).digest("base64url").slice(0, 12) };
+  }
+}

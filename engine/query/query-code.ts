@@ -1,0 +1,151 @@
+import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import { rootAccess } from "./access-code.ts";
+import { ConditionCode, loop, loopBack, type ShapeCode } from "./condition-code.ts";
+import type { Field, List, Plan } from "./plan.ts";
+
+/**
+ * The code of one query: functions of rows of these very tables. It reads `P` (the values of the query's literals) and `X` (what the query has
+ * used up), and returns the answer as JSON. A list at the root also leaves in `X` whether there is more, and its last row.
+ */
+export function queryCode(shape: ShapeCode, plan: Plan): string {
+  return new QueryCode(shape).query(plan);
+}
+
+class QueryCode {
+  readonly #shape: ShapeCode;
+  readonly #conditions: ConditionCode;
+  readonly #functions: string[] = [];
+
+  constructor(shape: ShapeCode) {
+    this.#shape = shape;
+    this.#conditions = new ConditionCode(shape, (place) => `P[${place}]`);
+  }
+
+  query({ lists, batch }: Plan): string {
+    const made = lists.map(({ name, list }) => ({ name, code: `${this.#list(list)}()` }));
+    const answer = batch
+      ? `"{" + ${made.map(({ name, code }, i) => `${JSON.stringify(`${i === 0 ? "" : ","}${JSON.stringify(name)}:`)} + ${code}`).join(" + ")} + "}"`
+      : (made[0]?.code ?? "");
+    const tables = this.#shape.shape.tables.map((_, i) => `t${i}`).join(", ");
+    return `"use strict";
+let S, P, X, ${tables};
+${[...this.#functions, ...this.#conditions.functions].join("\n")}
+return (store, parameters, spent) => {
+  P = parameters; X = spent;
+  if (S !== store) ({ ${tables} } = S = store);
+  try { return ${answer}; } finally { X = P = null; }
+};`;
+  }
+
+  /** The name of a function: the rows of a list, given the row above. */
+  #list(list: List): string {
+    const name = `list${this.#functions.length}`;
+    const place = this.#functions.push("") - 1;
+    this.#functions[place] = `function ${name}(row) {${list.via?.kind === "one" ? this.#one(list) : this.#many(list)}}`;
+    return name;
+  }
+
+  #one(list: List): string {
+    const { table, via } = list;
+    if (via === null) throw new Error("the root has no row above it");
+    const index = this.#conditions.index(via);
+    return `
+  ${this.#conditions.probe(via, "row", 'return "null";')}
+  const r = t${table}.i${index}.find(0, t${table}.q${index});
+  if (r < 0 || !(${this.#where(list)})) return "null";
+  if (++X.rows > ${QUERY_LIMITS.rows}) X.tooManyRows();
+  return ${this.#row(list)};
+`;
+  }
+
+  #many(list: List): string {
+    const { table, via, order } = list;
+    const isRoot = via === null;
+    const most = isRoot ? QUERY_LIMITS.rootRows : QUERY_LIMITS.nestedRows;
+    const limit = list.limit === null ? most : `P[${list.limit}]`;
+    const access = isRoot ? rootAccess(this.#shape, this.#conditions, list) : null;
+    const isOrdered = access === null ? order.length > 0 : !access.inOrder;
+    // More than a nested list may have is an error, unless the query said how many it wants.
+    const beyond =
+      isRoot || list.limit !== null
+        ? isRoot
+          ? "X.more = true; break scan;"
+          : "break scan;"
+        : `X.tooLong(${JSON.stringify(via.name)});`;
+    const emit = `if (++X.rows > ${QUERY_LIMITS.rows}) X.tooManyRows();
+      ${isRoot ? "X.last = r;" : ""}
+      out += (out === "" ? "" : ",") + ${this.#row(list)};`;
+    const skip = list.after === null || !isOrdered ? "" : `if (order(r, 1) <= 0) continue;`;
+    const body = isOrdered
+      ? `${skip} if (${this.#where(list)}) {
+        found.push(r);
+        if (found.length >= most) { found.sort(order); found.length = wanted; }
+      }`
+      : `if (!(${this.#where(list)})) continue;
+      if (skip > 0) { skip--; continue; }
+      if (left-- === 0) { ${beyond} }
+      ${emit}`;
+    const start = `
+  ${list.after === null ? "" : this.#cursor(list, list.after)}
+  let out = "", left = ${limit}, skip = ${list.offset === null ? 0 : `P[${list.offset}]`};
+  ${via === null ? access?.code : `${this.#conditions.probe(via, "row", 'return "[]";')} ${this.#conditions.range(table, this.#conditions.index(via))}`}`;
+    if (!isOrdered)
+      return `${start}\n  ${access?.backwards ? loopBack(body) : loop(body)}\n  return "[" + out + "]";\n`;
+    return `${start}
+  const order = (a, b) => ${this.#order(list)};
+  const found = [], wanted = skip + left + 1, most = Math.max(4096, 2 * wanted);
+  ${loop(body)}
+  found.sort(order);
+  scan: for (let at = skip; at < found.length; at++) {
+    const r = found[at];
+    if (left-- === 0) { ${beyond} }
+    ${emit}
+  }
+  return "[" + out + "]";
+`;
+  }
+
+  /** Statements: the values that a cursor goes on from go to row 1. */
+  #cursor(list: List, after: number): string {
+    const t = `t${list.table}`;
+    const columns = cursorColumns(this.#shape, list);
+    const sets = columns.map((place, i) => {
+      const column = this.#shape.column(list.table, place);
+      return `{ const value = cells[${i}]; ${column.set(t, "1", "value")} }`;
+    });
+    return `{ const cells = X.readCursor(P[${after}]); ${sets.join(" ")} }`;
+  }
+
+  #order({ table, order }: List): string {
+    const t = `t${table}`;
+    const parts = order.map(({ column, descending }) => {
+      const code = this.#shape.column(table, column).compare(t, "a", "b");
+      return descending ? `-${code}` : code;
+    });
+    // Rows that are the same in this go the way of its last field, so that an index can be gone through backwards.
+    return `${parts.join(" || ")} || ${order.at(-1)?.descending ? "-" : ""}${t}.i0.compare(a, b)`;
+  }
+
+  #where({ table, where }: List): string {
+    return where === null ? "true" : this.#conditions.holds(where, table, `t${table}`, "r");
+  }
+
+  #row(list: List): string {
+    const pieces = list.fields.map((field, i) => {
+      const before = JSON.stringify(`${i === 0 ? "{" : ","}${JSON.stringify(field.name)}:`);
+      return `${before} + ${this.#value(list, field)}`;
+    });
+    return `${pieces.join(" + ")} + "}"`;
+  }
+
+  #value({ table }: List, field: Field): string {
+    if (field.kind === "list") return `${this.#list(field.list)}(r)`;
+    return this.#shape.column(table, field.column).json(`t${table}`, "r");
+  }
+}
+
+/** What says where a row is in its list: what it is ordered by, and its key. */
+export function cursorColumns(shape: ShapeCode, { table, order }: List): number[] {
+  const key = shape.shape.tables[table]?.key ?? [];
+  return [...new Set([...order.map(({ column }) => column), ...key])];
+}

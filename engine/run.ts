@@ -1,0 +1,120 @@
+import { readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { basename } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { getHeapStatistics } from "node:v8";
+import { ENGINE_SIZES, EngineSettings, EXIT_OUT_OF_MEMORY, nodeArguments } from "../contract/engine.ts";
+import { Checkpoint } from "./replication/checkpoint.ts";
+import { MemoryLimit } from "./replication/memory.ts";
+import { Replica } from "./replication/replica.ts";
+import { Keys } from "./serve/keys.ts";
+import { EngineServer } from "./serve/server.ts";
+import type { Shape } from "./shape/shape.ts";
+import { openSource } from "./source/open.ts";
+import type { Store } from "./store/table.ts";
+
+/** What an artifact is, besides the program. */
+export type Engine = { shape: Shape; openapi: unknown; createStore: () => Store };
+
+const LEVELS = ["debug", "info", "warn", "error"] as const;
+
+/** Runs an artifact that was started with `node <id>.mjs --settings <file>`; does nothing where it was only imported. */
+export async function runAsProgram(engine: Engine, meta: ImportMeta): Promise<void> {
+  if (!meta.main) return;
+  const { values } = parseArgs({ options: { settings: { type: "string" } } });
+  if (values.settings === undefined) {
+    console.error("usage: node <id>.mjs --settings <file>");
+    process.exitCode = 2;
+    return;
+  }
+  const parsed = EngineSettings.safeParse(JSON.parse(readFileSync(values.settings, "utf8")));
+  if (!parsed.success) {
+    for (const { path, message } of parsed.error.issues) console.error(`settings: ${path.join(".")}: ${message}`);
+    process.exitCode = 2;
+    return;
+  }
+  const wanted = parsed.data.memoryMb ?? ENGINE_SIZES[parsed.data.size];
+  if (getHeapStatistics().heap_size_limit / 2 ** 20 < wanted) {
+    console.error(`settings: this size wants node ${nodeArguments(wanted).join(" ")}`);
+    process.exitCode = 2;
+    return;
+  }
+  const build = basename(fileURLToPath(meta.url), ".mjs");
+  const running = await startEngine(engine, parsed.data, build);
+  // Told twice, by its group and by the program beside it, it still ends in good order.
+  let isClosing = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.on(signal, () => {
+      if (!isClosing) void running.close();
+      isClosing = true;
+    });
+  const failure = await running.ended;
+  if (failure === null) return;
+  console.error(JSON.stringify({ level: "error", text: failure.message, code: failure.code }));
+  process.exit(failure.code === "oom" ? EXIT_OUT_OF_MEMORY : 1);
+}
+
+export type Running = {
+  url: string;
+  ended: Promise<{ code: string; message: string } | null>;
+  close(): Promise<void>;
+  server: EngineServer;
+};
+
+export async function startEngine(engine: Engine, settings: EngineSettings, build: string): Promise<Running> {
+  const memory = new MemoryLimit(settings.memoryMb ?? ENGINE_SIZES[settings.size]);
+  const log = (level: (typeof LEVELS)[number], text: string) => {
+    if (LEVELS.indexOf(level) >= LEVELS.indexOf(settings.logLevel))
+      console.error(JSON.stringify({ level, at: new Date().toISOString(), text }));
+  };
+  const { shape } = engine;
+  const sync = {
+    ...settings.sync,
+    interval: shape.sync.interval ?? settings.sync.interval,
+    safetyNet: shape.sync.safetyNet ?? settings.sync.safetyNet,
+  };
+  const source = await openSource(
+    {
+      ...{ source: settings.source, shape, sync, instance: settings.instance, generation: settings.generation },
+      ...{ keepsSlot: settings.checkpoint !== null, createStore: engine.createStore },
+    },
+    log,
+  );
+  if (settings.checkpoint !== null) await mkdir(settings.checkpoint.folder, { recursive: true, mode: 0o700 });
+  const replica = new Replica({
+    ...{ shape, source, createStore: engine.createStore, memory, log },
+    intervalMs: sync.interval * 1000,
+    safetyNetMs: sync.safetyNet === null ? null : sync.safetyNet * 1000,
+    checkpoint:
+      settings.checkpoint === null
+        ? null
+        : { at: new Checkpoint(settings.checkpoint.folder, build), everyMs: settings.checkpoint.everySeconds * 1000 },
+  });
+  const keys = new Keys(settings.keys);
+  const server = new EngineServer({
+    ...{ shape, openapi: engine.openapi, build, replica, source, keys, memory },
+    adminToken: settings.adminToken,
+  });
+  const url = await new Promise<string>((resolve, reject) => {
+    server.http.once("error", reject);
+    server.http.listen(settings.listen.port, settings.listen.host, () => {
+      const address = server.http.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      resolve(`http://${settings.listen.host}:${port}`);
+    });
+  });
+  log("info", `listens at ${url}`);
+  const ended = replica.run().then(
+    () => null,
+    () => replica.failure,
+  );
+  const close = async () => {
+    await replica.checkpoint();
+    await replica.stop();
+    server.http.closeAllConnections();
+    await new Promise((resolve) => server.http.close(resolve));
+    await ended;
+  };
+  return { url, ended, close, server };
+}

@@ -1,0 +1,114 @@
+import type { Connection, RowDataPacket } from "mysql2/promise";
+import { type Shape, type ShapeTable, tableAt } from "../../shape/shape.ts";
+import type { Table } from "../../store/table.ts";
+import { SourceFailure } from "../failure.ts";
+import type { LoadProgress } from "../source.ts";
+import { MysqlPosition, parseGtids } from "./position.ts";
+
+type Row = RowDataPacket & Record<string, string>;
+type Field = { name: string; string(): string | null; buffer(): Buffer | null };
+type Streaming = { query(options: unknown): { on(event: string, listener: (value: never) => void): void } };
+
+const TRIES = 20;
+
+/** Begins a transaction that sees one state of the source, and says which position of the log that is. */
+export async function beginSnapshot(connection: Connection, hasLog: boolean): Promise<MysqlPosition> {
+  const begin = async () => {
+    await connection.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    await connection.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+  };
+  if (!hasLog) {
+    await begin();
+    return new MysqlPosition(null, 0, null);
+  }
+  for (let attempt = 0; attempt < TRIES; attempt++) {
+    const before = await logPosition(connection);
+    await begin();
+    // MariaDB says by itself which position a snapshot is of.
+    const [own] = await connection.query<Row[]>("SHOW STATUS LIKE 'binlog_snapshot_%'");
+    const status = new Map(own.map((row) => [row.Variable_name?.toLowerCase(), row.Value]));
+    const file = status.get("binlog_snapshot_file");
+    if (file) {
+      const offset = Number(status.get("binlog_snapshot_position"));
+      const [rows] = await connection.query<Row[]>("SELECT BINLOG_GTID_POS(?, ?) gtid", [file, offset]);
+      return new MysqlPosition(file, offset, rows[0]?.gtid == null ? null : parseGtids(rows[0].gtid));
+    }
+    if (before.compare(await logPosition(connection)) === 0) return before;
+    await connection.query("ROLLBACK");
+  }
+  throw new SourceFailure(
+    "initial_load_failed",
+    `the source's log moved between each of ${TRIES} tries to begin a snapshot at one position`,
+  );
+}
+
+/** Where the log ends now. */
+export async function logPosition(connection: Connection): Promise<MysqlPosition> {
+  const status = async (sql: string): Promise<Row | undefined> => (await connection.query<Row[]>(sql))[0][0];
+  const row = await status("SHOW MASTER STATUS").catch(() => status("SHOW BINARY LOG STATUS"));
+  if (row?.File === undefined) throw new SourceFailure("binlog_off", "the source writes no binary log");
+  const [[gtid]] = await connection
+    .query<Row[]>("SELECT @@gtid_binlog_pos gtid")
+    .catch(() => [[]] as unknown as [Row[]]);
+  return new MysqlPosition(row.File, Number(row.Position), gtid?.gtid === undefined ? null : parseGtids(gtid.gtid));
+}
+
+export async function loadTables(
+  connection: Connection,
+  shape: Shape,
+  into: ReadonlyMap<number, Table>,
+  progress: LoadProgress,
+): Promise<void> {
+  for (const [place, table] of into) {
+    progress.table(place);
+    await loadTable(connection, tableAt(shape, place), table, progress);
+  }
+}
+
+const quoted = (name: string): string => `\`${name.replaceAll("`", "``")}\``;
+
+function selected({ source, type }: ShapeTable["columns"][number], place: number): string {
+  const name = quoted(source);
+  // As text a FLOAT loses digits, and a BIT is bytes.
+  if (type.kind === "float" && type.single) return `${name} + 0e0 AS c${place}`;
+  if (type.kind === "bigint" || type.kind === "boolean") return `${name} + 0 AS c${place}`;
+  return type.kind === "bytes" ? `${name} AS b${place}` : `${name} AS c${place}`;
+}
+
+function loadTable(
+  connection: Connection,
+  { source, columns }: ShapeTable,
+  table: Table,
+  progress: LoadProgress,
+): Promise<void> {
+  const sql = `SELECT ${columns.map(selected).join(", ")} FROM ${quoted(source)}`;
+  const typeCast = (field: Field) =>
+    field.name.startsWith("b") ? (field.buffer()?.toString("base64") ?? null) : field.string();
+  const streaming = (connection as unknown as { connection: Streaming & { destroy(): void } }).connection;
+  return new Promise((resolve, reject) => {
+    let count = 0;
+    let failed = false;
+    const fail = (error: Error) => {
+      if (failed) return;
+      failed = true;
+      streaming.destroy();
+      reject(error);
+    };
+    const query = streaming.query({ sql, rowsAsArray: true, typeCast });
+    query.on("error", fail);
+    query.on("result", (row: (string | null)[]) => {
+      if (failed) return;
+      try {
+        table.append(table.read(row));
+        if (++count % 4096 === 0) progress.rows(4096);
+      } catch (error) {
+        fail(error as Error);
+      }
+    });
+    query.on("end", () => {
+      if (failed) return;
+      progress.rows(count % 4096);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,94 @@
+import type pg from "pg";
+import { type Shape, type ShapeTable, tableAt } from "../../shape/shape.ts";
+import type { Table } from "../../store/table.ts";
+import type { LoadProgress } from "../source.ts";
+
+export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+
+export async function loadTables(
+  client: pg.Client,
+  shape: Shape,
+  into: ReadonlyMap<number, Table>,
+  progress: LoadProgress,
+): Promise<void> {
+  for (const [place, table] of into) {
+    progress.table(place);
+    const { source, columns } = tableAt(shape, place);
+    const from = `${identifier(shape.schema)}.${identifier(source)}`;
+    const query = `COPY (SELECT ${columns.map(selected).join(", ")} FROM ${from}) TO STDOUT`;
+    await copyOut(client, query, columns.length, (texts) => table.append(table.read(texts)), progress);
+  }
+}
+
+/** bpchar has its padding only as itself; all others are as their output functions print them. */
+const selected = ({ source }: ShapeTable["columns"][number]): string => identifier(source);
+
+type RawConnection = { query(text: string): void; stream: { destroy(error?: Error): void } };
+
+/** A query as pg runs its own (as pg-cursor does): it is handed each message that comes for it. */
+function copyOut(
+  client: pg.Client,
+  text: string,
+  width: number,
+  row: (texts: (string | null)[]) => void,
+  progress: LoadProgress,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let count = 0;
+    let failure: Error | null = null;
+    const fail = (error: Error) => {
+      failure ??= error;
+      reject(failure);
+    };
+    const submittable = {
+      submit(connection: RawConnection) {
+        connection.query(text);
+      },
+      handleCopyData({ chunk }: { chunk: Buffer }, connection: RawConnection) {
+        if (failure !== null) return;
+        try {
+          row(readRow(chunk, width));
+          if (++count % 4096 === 0) progress.rows(4096);
+        } catch (error) {
+          fail(error as Error);
+          connection.stream.destroy();
+        }
+      },
+      handleError: fail,
+      handleCommandComplete() {},
+      handleReadyForQuery() {
+        progress.rows(count % 4096);
+        if (failure === null) resolve();
+      },
+      callback: (error?: Error) => {
+        if (error) fail(error);
+      },
+    };
+    client.query(submittable as unknown as pg.Submittable);
+    client.once("end", () => fail(new Error("the source closed the connection")));
+  });
+}
+
+const [TAB, NEWLINE, BACKSLASH, LETTER_N] = [0x09, 0x0a, 0x5c, 0x4e];
+
+/** One row in COPY's text format. Each message has one. */
+function readRow(chunk: Buffer, width: number): (string | null)[] {
+  const texts: (string | null)[] = new Array(width);
+  const end = chunk[chunk.length - 1] === NEWLINE ? chunk.length - 1 : chunk.length;
+  const hasEscapes = chunk.indexOf(BACKSLASH) >= 0;
+  let from = 0;
+  for (let i = 0; i < width; i++) {
+    let to = chunk.indexOf(TAB, from);
+    if (to < 0 || i === width - 1) to = end;
+    if (!hasEscapes) texts[i] = chunk.toString("utf8", from, to);
+    else if (to - from === 2 && chunk[from] === BACKSLASH && chunk[from + 1] === LETTER_N) texts[i] = null;
+    else texts[i] = unescaped(chunk.toString("utf8", from, to));
+    from = to + 1;
+  }
+  return texts;
+}
+
+const ESCAPES: Record<string, string> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v" };
+
+const unescaped = (text: string): string =>
+  text.includes("\\") ? text.replace(/\\(.)/gs, (_, next: string) => ESCAPES[next] ?? next) : text;

@@ -1,0 +1,338 @@
+import { randomInt } from "node:crypto";
+import type pg from "pg";
+import type { SourceConnection, SyncMode, SyncSettings } from "../../../contract/engine.ts";
+import type { SourceSchema } from "../../../contract/source-schema.ts";
+import { postgresSchema } from "../../schema/postgres.ts";
+import type { Shape } from "../../shape/shape.ts";
+import type { Store, Table } from "../../store/table.ts";
+import { connectPostgres } from "../connect.ts";
+import { SourceFailure, sourceFailure } from "../failure.ts";
+import { Probe } from "../probe.ts";
+import type { LoadProgress, Position, Sink, Source } from "../source.ts";
+import { identifier, loadTables } from "./load.ts";
+import { readMessage } from "./pgoutput.ts";
+import { PostgresPosition } from "./position.ts";
+import { ReplicationStream } from "./replication-stream.ts";
+import { Transactions } from "./transactions.ts";
+
+export type PostgresOptions = {
+  source: SourceConnection;
+  shape: Shape;
+  sync: SyncSettings;
+  instance: string;
+  generation: number;
+  /** The slot outlives the engine, which goes on from it. */
+  keepsSlot: boolean;
+  createStore: () => Store;
+};
+
+/** PostgreSQL, followed by logical replication. */
+export class PostgresSource implements Source {
+  readonly mode: SyncMode;
+  readonly reason: Source["reason"];
+  readonly unseen: readonly number[];
+  readonly #options: PostgresOptions;
+  readonly #slot: string;
+  readonly #publication: string;
+  #aside: Promise<pg.Client> | null = null;
+  #forgotten = 0n;
+
+  static async open(options: PostgresOptions): Promise<PostgresSource> {
+    const { sync, source } = options;
+    if (sync.mode === "poll") return new PostgresSource(options, null);
+    const client = await connectPostgres(source);
+    try {
+      const names = namesOf(options);
+      const reason = await whyNotFollowed(client, options, names.publication);
+      if (reason !== null && sync.mode !== null) throw reason;
+      return new PostgresSource(options, reason, reason === null ? "logical" : "poll");
+    } finally {
+      client.end().catch(() => {});
+    }
+  }
+
+  private constructor(options: PostgresOptions, reason: SourceFailure | null, mode: SyncMode = "poll") {
+    this.#options = options;
+    this.mode = mode;
+    this.reason = reason === null ? null : { code: reason.code, message: reason.message };
+    const places = [...options.shape.tables.keys()];
+    this.unseen = mode === "poll" ? [] : places.filter((place) => options.shape.tables[place]?.wholeTable !== null);
+    const { slot, publication } = namesOf(options);
+    this.#slot = slot;
+    this.#publication = publication;
+  }
+
+  /** With the slot as it is there is no snapshot of it any more: each time there is a new one, and what is not kept is the slot of before. */
+  async snapshot(into: ReadonlyMap<number, Table>, progress: LoadProgress): Promise<Position> {
+    const { source, shape } = this.#options;
+    const isWhole = into.size === shape.tables.length;
+    const client = await connectPostgres(source);
+    let replication: pg.Client | null = null;
+    try {
+      await client.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
+      let position = new PostgresPosition(0n);
+      if (this.mode === "logical") {
+        replication = await connectPostgres(source, true);
+        const made = await this.#exportSnapshot(replication, isWhole && this.#needsSlot);
+        await client.query(`SET TRANSACTION SNAPSHOT '${made.snapshot}'`);
+        position = made.position;
+      }
+      await loadTables(client, shape, into, progress);
+      return position;
+    } catch (error) {
+      throw sourceFailure(error, "initial_load_failed");
+    } finally {
+      client.end().catch(() => {});
+      replication?.end().catch(() => {});
+    }
+  }
+
+  /** Whether the next whole snapshot is the one that the stream goes on from. */
+  #needsSlot = true;
+
+  async #exportSnapshot(
+    replication: pg.Client,
+    lasting: boolean,
+  ): Promise<{ snapshot: string; position: PostgresPosition }> {
+    const name = lasting ? this.#slot : `${this.#slot.slice(0, 40)}_reload_${randomInt(1e9)}`;
+    if (lasting) await this.#dropOldSlots();
+    const { rows } = await replication.query(
+      `CREATE_REPLICATION_SLOT ${identifier(name)} ${lasting ? "" : "TEMPORARY"} LOGICAL pgoutput EXPORT_SNAPSHOT`,
+    );
+    const [row] = rows as { snapshot_name: string; consistent_point: string }[];
+    const position = PostgresPosition.parse(row?.consistent_point ?? "");
+    if (row === undefined || position === null)
+      throw new SourceFailure("initial_load_failed", "the source does not say where its snapshot is");
+    if (lasting) this.#forgotten = position.lsn;
+    return { snapshot: row.snapshot_name, position };
+  }
+
+  /** Its own of before, and those of engines of this instance that are gone. */
+  async #dropOldSlots(): Promise<void> {
+    await this.#dropSlot();
+    await this.#ask((client) => dropSlots(client, nameOf(this.#options.instance))).catch(() => {});
+  }
+
+  async #dropSlot(): Promise<void> {
+    await this.#ask(async (client) => {
+      // Whoever still reads from it is an engine of this instance that is gone.
+      await client.query(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL",
+        [this.#slot],
+      );
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await client.query(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1",
+            [this.#slot],
+          );
+        } catch (error) {
+          if (attempt === 20 || (error as { code?: string }).code !== "55006") throw error;
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      }
+    });
+  }
+
+  async follow(from: Position, sink: Sink, signal: AbortSignal): Promise<void> {
+    const { source, shape, createStore } = this.#options;
+    const client = await connectPostgres(source, true);
+    let stream: ReplicationStream | null = null;
+    const stop = () => stream?.close();
+    this.#needsSlot = true;
+    try {
+      const start = `START_REPLICATION SLOT ${identifier(this.#slot)} LOGICAL ${from.text} (proto_version '1', publication_names '${identifier(this.#publication)}')`;
+      stream = await ReplicationStream.start(client, start, () => this.#forgotten);
+      signal.addEventListener("abort", stop);
+      const transactions = new Transactions(shape, createStore());
+      let last = (from as PostgresPosition).lsn;
+      // What the server says by itself is how far it has sent, not how far it is.
+      const probe = new Probe(
+        () => this.now(),
+        (a, b) => this.compare(a, b),
+        (asOf) => sink.caughtUp(new PostgresPosition(last), asOf),
+      );
+      while (!signal.aborted) {
+        for (const arrival of await stream.receive()) {
+          if (signal.aborted) return;
+          // From here on a whole snapshot is a reload beside the stream.
+          this.#needsSlot = false;
+          if (arrival.kind === "keepalive") {
+            if (transactions.isOpen) continue;
+            if (arrival.end > last) last = arrival.end;
+            sink.caughtUp(new PostgresPosition(last), null);
+            probe.isAt(new PostgresPosition(last));
+            continue;
+          }
+          const transaction = transactions.take(readMessage(arrival.data));
+          if (transactions.redefined) {
+            transactions.redefined = false;
+            await sink.redefined();
+          }
+          if (transaction === null) continue;
+          last = (transaction.position as PostgresPosition).lsn;
+          const held = sink.apply(transaction);
+          if (held !== undefined) await held;
+          probe.isAt(transaction.position);
+        }
+      }
+    } catch (error) {
+      this.#needsSlot = true;
+      if (!signal.aborted) throw sourceFailure(error, "stream_disconnected");
+    } finally {
+      signal.removeEventListener("abort", stop);
+      stream?.close();
+      client.end().catch(() => {});
+    }
+  }
+
+  now(): Promise<Position> {
+    return this.#ask(async (client) => {
+      const { rows } = await client.query("SELECT pg_current_wal_lsn() AS lsn");
+      const position = PostgresPosition.parse(rows[0]?.lsn ?? "");
+      if (position === null) throw new SourceFailure("stream_disconnected", "the source does not say where it is");
+      return position;
+    });
+  }
+
+  compare(a: Position, b: Position): number {
+    const [x, y] = [(a as PostgresPosition).lsn, (b as PostgresPosition).lsn];
+    return x < y ? -1 : x > y ? 1 : 0;
+  }
+
+  parse(text: string): Position | null {
+    return PostgresPosition.parse(text);
+  }
+
+  forget(until: Position): void {
+    const { lsn } = until as PostgresPosition;
+    if (lsn > this.#forgotten) this.#forgotten = lsn;
+  }
+
+  schema(): Promise<SourceSchema> {
+    return this.#ask((client) => postgresSchema(client, this.#options.shape.schema));
+  }
+
+  estimate(): Promise<number | null> {
+    return this.#ask(async (client) => {
+      const { rows } = await client.query(
+        "SELECT sum(greatest(c.reltuples, 0))::bigint AS n FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = ANY($2)",
+        [this.#options.shape.schema, this.#options.shape.tables.map(({ source }) => source)],
+      );
+      return rows[0]?.n == null ? null : Number(rows[0].n);
+    });
+  }
+
+  /** What nobody will read makes the source keep its log for ever: the slot goes with the engine, unless there is a checkpoint to go on from. */
+  async close(): Promise<void> {
+    if (this.mode === "logical" && !this.#options.keepsSlot) await this.#dropSlot().catch(() => {});
+    const aside = this.#aside;
+    this.#aside = null;
+    if (aside !== null) await aside.then((client) => client.end()).catch(() => {});
+  }
+
+  async #ask<T>(question: (client: pg.Client) => Promise<T>): Promise<T> {
+    this.#aside ??= connectPostgres(this.#options.source);
+    const asked = this.#aside;
+    try {
+      return await question(await asked);
+    } catch (error) {
+      if (this.#aside === asked) this.#aside = null;
+      asked.then((client) => client.end()).catch(() => {});
+      throw sourceFailure(error, "stream_disconnected");
+    }
+  }
+}
+
+/** Those that nobody reads from. */
+function dropSlots(client: pg.Client, name: string): Promise<unknown> {
+  return client.query(
+    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name ~ ('^' || $1 || '_g[0-9]+$') AND NOT active",
+    [name],
+  );
+}
+
+/** Takes away what engines of an instance have left at a source. */
+export async function releasePostgres(source: SourceConnection, instance: string): Promise<void> {
+  const client = await connectPostgres(source);
+  try {
+    await dropSlots(client, nameOf(instance));
+    await client.query(`DROP PUBLICATION IF EXISTS ${identifier(nameOf(instance))}`);
+  } catch (error) {
+    throw sourceFailure(error, "stream_disconnected");
+  } finally {
+    client.end().catch(() => {});
+  }
+}
+
+/** Takes away the publication of an instance of which no engine has a slot any more. */
+export async function releaseUnused(source: SourceConnection, instance: string): Promise<void> {
+  const client = await connectPostgres(source);
+  try {
+    const name = nameOf(instance);
+    const { rows } = await client.query(
+      "SELECT 1 FROM pg_replication_slots WHERE slot_name ~ ('^' || $1 || '_g[0-9]+$') LIMIT 1",
+      [name],
+    );
+    if (rows.length === 0) await client.query(`DROP PUBLICATION IF EXISTS ${identifier(name)}`);
+  } finally {
+    client.end().catch(() => {});
+  }
+}
+
+/** Of an instance: its publication, and what the slots of its engines begin with. */
+export const nameOf = (instance: string): string => `lamplighter_${instance.replace(/[^a-z0-9_]/g, "_")}`.slice(0, 50);
+
+function namesOf({ sync, instance, generation }: PostgresOptions): { slot: string; publication: string } {
+  const name = nameOf(instance);
+  return { slot: `${name}_g${generation}`, publication: sync.publication ?? name };
+}
+
+/** What logical replication needs of a server and a user, and the statement that makes it so; null: all is there. */
+export async function readiness(client: pg.Client, user: string): Promise<SourceFailure | null> {
+  const { rows } = await client.query(
+    "SELECT current_setting('wal_level') AS level, current_setting('max_replication_slots')::int AS slots, (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may",
+  );
+  const [{ level, slots, may }] = rows as [{ level: string; slots: number; may: boolean }];
+  if (level !== "logical")
+    return new SourceFailure(
+      "wal_level",
+      `wal_level is ${level}: ALTER SYSTEM SET wal_level = 'logical', then restart`,
+    );
+  if (slots === 0)
+    return new SourceFailure(
+      "slot_limit",
+      "max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, then restart",
+    );
+  return may ? null : new SourceFailure("repl_grant_missing", `ALTER ROLE ${identifier(user)} REPLICATION`);
+}
+
+/** The publication is made here, where the user may; else the statement is in what is answered. */
+async function whyNotFollowed(
+  client: pg.Client,
+  { shape, source }: PostgresOptions,
+  publication: string,
+): Promise<SourceFailure | null> {
+  const unready = await readiness(client, source.user);
+  if (unready !== null) return unready;
+  // A table without an identity would refuse updates of its own users once it is published: such are read as a whole.
+  const wanted = shape.tables.filter(({ wholeTable }) => wholeTable === null).map((table) => table.source);
+  const named = (table: string) => `${identifier(shape.schema)}.${identifier(table)}`;
+  const published = await client.query(
+    "SELECT tablename FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2",
+    [publication, shape.schema],
+  );
+  const missing = wanted.filter((table) => !published.rows.some((row) => row.tablename === table));
+  const known = (await client.query("SELECT 1 FROM pg_publication WHERE pubname = $1", [publication])).rows.length > 0;
+  if (known && missing.length === 0) return null;
+  const list = missing.map(named).join(", ");
+  const statement = known
+    ? `ALTER PUBLICATION ${identifier(publication)} ADD TABLE ${list}`
+    : `CREATE PUBLICATION ${identifier(publication)}${missing.length === 0 ? "" : ` FOR TABLE ${list}`} WITH (publish_via_partition_root = true)`;
+  try {
+    await client.query(statement);
+    return null;
+  } catch (error) {
+    return new SourceFailure("publication_missing", statement, error);
+  }
+}

@@ -1,0 +1,81 @@
+import type { RowDataPacket } from "mysql2/promise";
+import type { SourceConnection } from "../../contract/engine.ts";
+import type { ConnectionTest } from "../../contract/engine-build.ts";
+import { mysqlSchema } from "../schema/mysql.ts";
+import { postgresSchema } from "../schema/postgres.ts";
+import { connectMysql, connectPostgres } from "./connect.ts";
+import { type SourceFailure, sourceFailure } from "./failure.ts";
+import { whyNotFollowed as whyNotMysql } from "./mysql/mysql-source.ts";
+import { readiness as postgresReadiness } from "./postgres/postgres-source.ts";
+
+/** What a source says to whoever would build from it. Nothing there is changed. */
+export async function testConnection(source: SourceConnection): Promise<ConnectionTest> {
+  try {
+    return source.kind === "mysql" ? await testMysql(source) : await testPostgres(source);
+  } catch (error) {
+    throw sourceFailure(error, "introspection_failed");
+  }
+}
+
+async function testMysql(source: SourceConnection): Promise<ConnectionTest> {
+  const connection = await connectMysql(source);
+  try {
+    const rows = async (sql: string, values: unknown[] = []) =>
+      (await connection.query<RowDataPacket[]>(sql, values))[0];
+    const latency = await timed(() => rows("SELECT 1"));
+    const { version, findings } = await mysqlSchema(connection, source.schema);
+    const [size] = await rows(
+      "SELECT SUM(DATA_LENGTH + INDEX_LENGTH) bytes, SUM(TABLE_ROWS) n FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?",
+      [source.schema],
+    );
+    const schemas = await rows(
+      "SELECT SCHEMA_NAME name FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema') ORDER BY 1",
+    );
+    return {
+      ...{ latency_ms: latency, version, bytes: number(size?.bytes), rows: number(size?.n), findings },
+      ...{
+        schemas: schemas.map(({ name }) => String(name)),
+        replication: followed("binlog", await whyNotMysql(connection)),
+      },
+    };
+  } finally {
+    connection.destroy();
+  }
+}
+
+async function testPostgres(source: SourceConnection): Promise<ConnectionTest> {
+  const client = await connectPostgres(source);
+  try {
+    const latency = await timed(() => client.query("SELECT 1"));
+    const { version, findings } = await postgresSchema(client, source.schema);
+    const { rows } = await client.query(
+      "SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes, sum(greatest(c.reltuples, 0))::bigint AS n FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'm')",
+      [source.schema],
+    );
+    const schemas = await client.query(
+      "SELECT nspname AS name FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND has_schema_privilege(oid, 'USAGE') ORDER BY 1",
+    );
+    return {
+      ...{ latency_ms: latency, version, bytes: number(rows[0]?.bytes), rows: number(rows[0]?.n), findings },
+      ...{
+        schemas: schemas.rows.map(({ name }) => name),
+        replication: followed("logical", await postgresReadiness(client, source.user)),
+      },
+    };
+  } finally {
+    client.end().catch(() => {});
+  }
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return Math.round((performance.now() - started) * 100) / 100;
+}
+
+const number = (value: unknown): number | null => (value === null || value === undefined ? null : Number(value));
+
+const followed = (mode: "binlog" | "logical", failure: SourceFailure | null): ConnectionTest["replication"] =>
+  failure === null
+    ? { mode, finding: null }
+    : { mode: "poll", finding: { code: failure.code, message: failure.message } };

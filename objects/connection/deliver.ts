@@ -1,0 +1,83 @@
+import type { Source } from "../../contract/connection.ts";
+import { workloadId } from "../../contract/id.ts";
+import type { Workload } from "../../contract/workload.ts";
+import type { Candidate } from "../deployment/placement.ts";
+import { programSpec } from "../instance/program.ts";
+import { CLUSTER_SHARD } from "../projection.ts";
+import { remote } from "../remote.ts";
+import { seal } from "../sealing.ts";
+import { workloadProof } from "../workload-proof.ts";
+import { type ConnectionEvent, TEST_DEADLINE_MS } from "./decide.ts";
+import type { ConnectionRecord } from "./record.ts";
+
+export type Sender = { env: Env; load: () => ConnectionRecord | null; apply: (event: ConnectionEvent) => void };
+
+const SLOT = 0;
+const TEST_MEMORY = 128 * 1024 ** 2;
+
+export const sourceOf = ({ spec, password }: ConnectionRecord): Source => {
+  const { kind, host, port, user, database, tls, ca } = spec;
+  return { address: { kind, host, port, user, database, tls, ca }, password };
+};
+
+/** Says the present truth about one subject. Throws when the other side could not be reached; it is then tried again. */
+export async function deliver(key: string, sender: Sender): Promise<void> {
+  if (key === "withdraw") return withdraw(sender);
+  if (key === "test") return startTest(sender);
+}
+
+async function startTest({ env, load, apply }: Sender): Promise<void> {
+  if (load()?.state.test?.host_id === null) {
+    const hosts = await remote(env.INDEX, CLUSTER_SHARD).hosts();
+    apply({ type: "hosts", hosts: hosts.map((body) => JSON.parse(body) as Candidate) });
+  }
+  const record = load();
+  const host_id = record?.state.test?.taken === false ? record.state.test.host_id : null;
+  if (!record || host_id === null) return;
+  const { generation } = record.state;
+  const id = workloadId(record.identity.id, SLOT);
+  const token = await seal(env, await workloadProof(env, id, generation), `report:${id}`);
+  if (!token.ok) return apply({ type: "unresolved", message: token.refusal.detail });
+  const workload = workloadOf(record, { id, generation }, token.value);
+  const [answer] = await remote(env.HOST, host_id).assign([workload]);
+  const accepted = answer?.accepted ?? false;
+  apply({ type: "answered", generation, host_id, accepted, message: answer?.accepted === false ? answer.message : "" });
+}
+
+function workloadOf(
+  record: ConnectionRecord,
+  workload: { id: string; generation: number },
+  reportToken: string,
+): Workload {
+  const { identity, spec } = record;
+  const { address, password } = sourceOf(record);
+  const operation = { id: "test", revision: workload.generation };
+  return {
+    ...workload,
+    owner: identity.id,
+    want: "running",
+    spec: programSpec({
+      task: { do: "test", operation, source: address, schema: spec.schemas[0] ?? null, config: null },
+      workload,
+      namespace: identity.namespace,
+      name: identity.name,
+      labels: { "lamplighter.connection": identity.id },
+      reports: `/connections/${identity.id}/reports`,
+      reportToken,
+      password,
+      keySecret: null,
+      memory_bytes: TEST_MEMORY,
+      cpu_millis: 0,
+      run_timeout_ms: TEST_DEADLINE_MS,
+    }),
+  };
+}
+
+async function withdraw({ env, load, apply }: Sender): Promise<void> {
+  const record = load();
+  for (const { generation, host_id } of record?.state.leaving ?? []) {
+    const workload = { id: workloadId(record?.identity.id as string, SLOT), generation };
+    const [answer] = await remote(env.HOST, host_id).withdraw(record?.identity.id as string, [workload]);
+    if (answer === "gone") apply({ type: "gone", generation, host_id });
+  }
+}

@@ -1,0 +1,20 @@
+import type { Build } from "../../contract/build.ts";
+import type { InstanceIdentity, InstanceSpec, InstanceState } from "../../contract/instance.ts";
+import type { EngineVitals } from "../../contract/instance-report.ts";
+
+/** An InstanceObject's row, and what it keeps beside it. */
+export type InstanceRecord = {
+  identity: InstanceIdentity;
+  spec: InstanceSpec;
+  state: InstanceState;
+  revision: number;
+  updated_at: number;
+  deleted: boolean;
+  builds: Build[];
+  image: string | null;
+  pinned: Record<string, string>;
+  vitals: Vitals | null;
+};
+
+/** What the engine that serves last said of itself, and when it was last known to be busy: kept beside the state, and no part of its revision. */
+export type Vitals = { generation: number; body: EngineVitals; at: number; busy_at: number | null };

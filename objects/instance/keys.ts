@@ -1,0 +1,61 @@
+import { toBase64Url } from "../../contract/envelope.ts";
+import type { EngineKey, KeyCreate, KeyView } from "../../contract/instance-key.ts";
+import { accept, type Reply } from "../../contract/problem.ts";
+import type { Answer } from "../../contract/request.ts";
+import { open } from "../sealing.ts";
+
+/** The keys with which an instance is queried. Engines check them alone, by the instance's secret; here is only which there are. */
+
+type Stored = EngineKey & { name: string; created_at: number };
+
+export const keys = (sql: SqlStorage): Stored[] =>
+  sql
+    .exec<{ body: string }>("SELECT body FROM api_key ORDER BY id")
+    .toArray()
+    .map(({ body }) => JSON.parse(body) as Stored);
+
+/** As engines are told of them. */
+export const engineKeys = (sql: SqlStorage): EngineKey[] =>
+  keys(sql).map(({ id, tables, rows, expires_at, rate }) => ({ id, tables, rows, expires_at, rate }));
+
+export function addKey(sql: SqlStorage, id: string, asked: KeyCreate, now: number): KeyView {
+  const { name, tables = null, rows, expires_at = null, rate = null } = asked;
+  const until = expires_at === null ? null : Date.parse(expires_at);
+  const stored: Stored = { id, name, tables, rows, expires_at: until, rate, created_at: now };
+  sql.exec("INSERT INTO api_key VALUES (?, ?)", id, JSON.stringify(stored));
+  return keyView(stored);
+}
+
+/** Whether there was one. */
+export const dropKey = (sql: SqlStorage, id: string): boolean =>
+  sql.exec("DELETE FROM api_key WHERE id = ?", id).rowsWritten > 0;
+
+export const keyView = ({ expires_at, created_at, ...rest }: Stored): KeyView => ({
+  ...rest,
+  expires_at: expires_at === null ? null : new Date(expires_at).toISOString(),
+  created_at: new Date(created_at).toISOString(),
+});
+
+const encoder = new TextEncoder();
+
+/** What a caller shows: made from the secret each time, and kept nowhere. */
+export async function keyText(secret: string, id: string): Promise<string> {
+  const how = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", encoder.encode(secret), how, false, ["sign"]);
+  const mac = await crypto.subtle.sign("HMAC", key, encoder.encode(id));
+  return `rxk_${id}.${toBase64Url(new Uint8Array(mac))}`;
+}
+
+export const newKeySecret = (): string => toBase64Url(crypto.getRandomValues(new Uint8Array(32)));
+/** What the secret is sealed as. */
+export const keySecretLabel = (instanceId: string): string => `instance-keys:${instanceId}`;
+
+/** The answer of a creation, with the key itself. */
+export async function withKey(env: Env, sql: SqlStorage, instanceId: string, made: Answer): Promise<Reply<Answer>> {
+  const { sealed } = sql.exec<{ sealed: string }>("SELECT sealed FROM key_secret").one();
+  const secret = await open(env, sealed, keySecretLabel(instanceId));
+  if (!secret.ok) return secret;
+  const view = JSON.parse(made.body) as KeyView;
+  const message = "Keep the key: it is not shown again.";
+  return accept({ ...made, body: JSON.stringify({ ...view, key: await keyText(secret.value, view.id), message }) });
+}

@@ -1,0 +1,168 @@
+import type { EngineVitals, Report, ReportBody, SourceTest } from "../../contract/instance-report.ts";
+import { become, type Draft, fail, leave, note, rowsText, runnerAt } from "./draft.ts";
+import { launch, takeOver, tested } from "./operation.ts";
+
+/** What the programs of an instance say of themselves. */
+
+export type Told = Pick<Report, "generation" | "operation" | "body"> & { slot: number };
+
+/** Whether anybody waits for it: it is of a workload that should be there, and of the present revision of its operation. */
+export function isAwaited(draft: Pick<Draft, "operation" | "job" | "serving" | "candidate">, told: Told): boolean {
+  const runner = runnerAt(draft, told.slot, told.generation);
+  if (runner === null || runner.phase === "placing" || runner.phase === "waiting") return false;
+  // An engine that serves was started for an operation that is over.
+  if (draft.serving?.runner === runner) return true;
+  return draft.operation?.id === told.operation.id && draft.operation.revision === told.operation.revision;
+}
+
+export function onReport(draft: Draft, told: Told): void {
+  if (!isAwaited(draft, told)) return;
+  const { body } = told;
+  const isJob = draft.job?.slot === told.slot;
+  const isServing = draft.serving?.runner.slot === told.slot;
+  switch (body.kind) {
+    case "progress":
+      if (!isServing && draft.operation) draft.operation = { ...draft.operation, message: progressText(body) };
+      return;
+    case "tested":
+      if (isJob && draft.status === "testing_connection") onTested(draft, body.test);
+      return;
+    case "artifact":
+      // Kept beside the state; `built` says what it is.
+      return;
+    case "built":
+      if (isJob && draft.status === "building") onBuilt(draft, body);
+      return;
+    case "loaded":
+      onLoaded(draft, body, isServing, isJob);
+      return;
+    case "failed":
+      onFailed(draft, body, isServing);
+      return;
+    case "vitals":
+      if (isServing) onVitals(draft, body.vitals);
+      return;
+    case "drift":
+      if (isServing) onDrift(draft, body);
+      return;
+  }
+}
+
+const progressText = ({ message, done, total }: Extract<ReportBody, { kind: "progress" }>): string =>
+  done != null && total != null ? `${message} (${done} of ${total})` : message;
+
+function onTested(draft: Draft, test: SourceTest): void {
+  for (const { severity, code, message, fix } of test.findings)
+    note(draft, severity === "error" ? "warning" : "info", "engine", "source_finding", message, { code, fix });
+  if (!test.ok) {
+    fail(draft, test.error?.code ?? "other", test.error?.message ?? "the source cannot be read");
+    return;
+  }
+  const { sync_mode } = draft.facts.spec.settings;
+  if ((sync_mode === "binlog" || sync_mode === "logical") && !test.replication.ready) {
+    const finding = test.findings.find(({ severity }) => severity === "error");
+    const why = finding?.message ?? `the source is not ready for ${sync_mode}`;
+    fail(draft, finding?.code ?? "other", `${why}; mend it, or take sync_mode auto or poll`);
+    return;
+  }
+  tested(draft);
+}
+
+function onBuilt(draft: Draft, { result }: Extract<ReportBody, { kind: "built" }>): void {
+  const { job, operation } = draft;
+  if (job === null || job.phase === "placing" || !operation?.build_id) return;
+  if (!result.ok) {
+    fail(draft, result.code, [result.message, ...result.violations.map(violationText)].join("\n"));
+    return;
+  }
+  const { artifact, schema_hash, tables, warnings } = result;
+  const { build_id: id } = operation;
+  draft.builds.push({ type: "succeeded", id, host_id: job.host_id, artifact, schema_hash, tables, warnings });
+  note(draft, "info", "builder", "build_finished", `an engine for ${tables} tables was built`, {
+    build_id: id,
+    status: "succeeded",
+    artifact_hash: artifact.hash,
+    schema_hash,
+  });
+  leave(draft, job);
+  draft.job = null;
+  become(draft, "deploying");
+  launch(draft, id);
+}
+
+const violationText = ({ message, line, column }: { message: string; line: number | null; column: number | null }) =>
+  line === null ? message : `${line}:${column ?? 1} ${message}`;
+
+function onLoaded(
+  draft: Draft,
+  { rows, tables }: { rows: number; tables: number },
+  isServing: boolean,
+  isJob: boolean,
+): void {
+  if (isJob) return;
+  if (!isServing) {
+    takeOver(draft, { rows, tables });
+    return;
+  }
+  if (draft.serving === null || draft.serving.loaded !== null) return;
+  draft.serving = { ...draft.serving, loaded: { rows, tables, at: draft.facts.now }, trouble: null };
+  note(draft, "info", "engine", "engine_recovered", `serves again, ${rowsText({ rows, tables })}`);
+}
+
+function onFailed(draft: Draft, { code, message }: { code: string; message: string }, isServing: boolean): void {
+  if (!isServing) {
+    fail(draft, code, message);
+    return;
+  }
+  if (draft.serving === null || draft.serving.trouble?.message === message) return;
+  draft.serving = { ...draft.serving, trouble: { code, message } };
+  note(draft, "error", "engine", "replication_degraded", message, { code });
+}
+
+const KEEPS_UP: readonly EngineVitals["replication"][] = ["live", "polling"];
+
+/** Only what changes is kept in the state: how it keeps up with its source. */
+function onVitals(draft: Draft, { replication, message = "" }: EngineVitals): void {
+  const before = draft.replication;
+  if (before === replication) return;
+  draft.replication = replication;
+  const data = { old_state: before, new_state: replication };
+  if (replication === "reconnecting")
+    note(
+      draft,
+      "warning",
+      "engine",
+      "replication_degraded",
+      message || "the source is not reached; it tries again",
+      data,
+    );
+  if (replication === "resyncing")
+    note(
+      draft,
+      "warning",
+      "engine",
+      "replication_resyncing",
+      message || "a gap in the stream: tables are loaded anew",
+      data,
+    );
+  const recovered = before === "reconnecting" || before === "resyncing";
+  if (KEEPS_UP.includes(replication) && recovered)
+    note(draft, "info", "engine", "replication_recovered", message || "keeps up with its source again", data);
+  if (KEEPS_UP.includes(replication) && draft.serving?.trouble) draft.serving = { ...draft.serving, trouble: null };
+}
+
+function onDrift(draft: Draft, { schema_hash, changes }: Extract<ReportBody, { kind: "drift" }>): void {
+  if (draft.drift?.schema_hash === schema_hash) return;
+  draft.drift = { schema_hash, changes, at: draft.facts.now };
+  note(
+    draft,
+    "warning",
+    "engine",
+    "schema_drift",
+    `the source's schema is no longer what was built: ${changes.join("; ")}`,
+    {
+      schema_hash,
+      changes,
+    },
+  );
+}

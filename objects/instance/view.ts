@@ -1,0 +1,121 @@
+import { buildView } from "../../contract/build.ts";
+import type { Engine, InstanceState, InstanceView } from "../../contract/instance.ts";
+import { GOAL_OF, instanceAllowedActions, type Standing } from "../../contract/instance-action.ts";
+import { changedSettings } from "../../contract/instance-settings.ts";
+import { isBare, rowsText } from "./draft.ts";
+import type { InstanceRecord } from "./kept.ts";
+
+export const standingOf = ({ state, image }: Pick<InstanceRecord, "state" | "image">): Standing => ({
+  status: state.status,
+  goal: state.goal?.action ?? null,
+  has_image: image !== null,
+  nothing_running: isBare(state),
+});
+
+/** An instance as the API answers it. */
+export function instanceView(record: InstanceRecord, event_cursor: number): InstanceView {
+  const { identity, spec, state, revision, updated_at, builds, vitals } = record;
+  const { serving, operation, goal, last_operation, last_error, drift } = state;
+  const { created_at, ...named } = identity;
+  const runner = serving?.runner;
+  return {
+    ...named,
+    created_at: iso(created_at),
+    updated_at: iso(updated_at),
+    status: state.status,
+    message: messageOf(state),
+    desired_state: goal && GOAL_OF[goal.action],
+    goal: goal && { ...goal, set_at: iso(goal.set_at) },
+    operation: operation && {
+      id: operation.id,
+      action: operation.action,
+      actor: operation.actor,
+      build_id: operation.build_id,
+      started_at: iso(operation.started_at),
+      due_at: iso(operation.due_at),
+      message: operation.message,
+    },
+    last_operation: last_operation && {
+      ...last_operation,
+      started_at: iso(last_operation.started_at),
+      finished_at: iso(last_operation.finished_at),
+    },
+    last_error: last_error && { ...last_error, at: iso(last_error.at) },
+    degraded: state.degraded,
+    health: serving && healthOf(serving, state),
+    endpoint_url: runner?.phase === "running" && runner.address !== null ? `http://${runner.address}` : null,
+    host_id: runner && "host_id" in runner ? runner.host_id : null,
+    build_id: serving?.build_id ?? null,
+    replication_paused: state.replication_paused,
+    vitals: serving && vitals?.generation === serving.runner.generation ? vitals.body : null,
+    drift: drift && { ...drift, at: iso(drift.at) },
+    settings: spec.settings,
+    deployed: state.deployed?.settings ?? null,
+    pending_changes: pendingChanges(record),
+    config: spec.config,
+    labels: spec.labels,
+    pause_schedule: spec.pause_schedule,
+    idle_pause: spec.idle_pause,
+    latest_build: builds[0] ? buildView(identity.id, builds[0]) : null,
+    revision,
+    allowedActions: instanceAllowedActions(standingOf(record)),
+    event_cursor,
+  };
+}
+
+function pendingChanges({ spec, state, builds }: InstanceRecord): string[] {
+  const { deployed } = state;
+  if (deployed === null) return [];
+  const build = builds.find(({ id }) => id === deployed.build_id);
+  const config = build !== undefined && build.config !== spec.config ? ["config"] : [];
+  return [...changedSettings(spec.settings, deployed.settings), ...config];
+}
+
+function healthOf(serving: Engine, state: InstanceState): "ok" | "degraded" | "unreachable" {
+  if (serving.loaded === null) return "unreachable";
+  return serving.trouble !== null || state.replication === "reconnecting" || state.replication === "resyncing"
+    ? "degraded"
+    : "ok";
+}
+
+/** The present state in a sentence: what is waited for, or what went wrong. */
+function messageOf(state: InstanceState): string {
+  const { status, operation, serving, candidate, job, last_error, leaving } = state;
+  const runner = job ?? candidate?.runner ?? null;
+  const still = serving?.loaded ? "; the engine before it serves" : "";
+  const waits = runner?.phase === "placing" && runner.message !== "" ? `: ${runner.message}` : "";
+  const said = operation?.message ? `: ${operation.message}` : waits;
+  switch (status) {
+    case "registered":
+      return "never provisioned";
+    case "testing_connection":
+      return `the source is tested from the host that will run the engine${said}${still}`;
+    case "queued":
+      return `waits for build capacity${still}`;
+    case "building":
+      return `the engine is compiled from the schema${said}${still}`;
+    case "deploying":
+      return `the new engine is started and loads${said}${still}`;
+    case "resuming":
+      return `the engine is started and loads${said}`;
+    case "pausing":
+    case "terminating":
+      return `waits for ${leaving.length === 1 ? "its host" : `${leaving.length} workloads`} to be gone`;
+    case "paused":
+      return "scaled to zero; resume starts it again";
+    case "stopped":
+      return "the engine was shut down on its host; provision starts it again";
+    case "terminated":
+      return "nothing of it runs, and no build of it is kept";
+    case "failed":
+      return last_error?.message ?? "failed";
+    case "running":
+      if (serving?.loaded == null) return serving?.trouble?.message ?? "the engine is being started again";
+      if (serving.trouble !== null) return serving.trouble.message;
+      return last_error === null
+        ? `serves ${rowsText(serving.loaded)}`
+        : `serves; the last rollout failed: ${last_error.message}`;
+  }
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();

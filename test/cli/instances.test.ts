@@ -1,0 +1,253 @@
+import { afterEach, describe, expect, test } from "vitest";
+import { freshEnv, lamplighter } from "./captured.ts";
+import { type Handler, json, problem, scriptedServer } from "./scripted-server.ts";
+
+const closers: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closers.splice(0)) close();
+});
+
+const ID = "inst_01k9j4w7c3d5e8f2g6h9j1k4m7";
+const CONNECTION = "conn_01k9j4w7c3d5e8f2g6h9j1k4m7";
+const view = (more: object = {}) => ({
+  id: ID,
+  name: "shop-read",
+  namespace: "shop",
+  connection_id: CONNECTION,
+  schema: "shop",
+  status: "running",
+  message: "serves 5 rows of 3 tables",
+  goal: null,
+  desired_state: null,
+  operation: null,
+  last_operation: null,
+  last_error: null,
+  health: "ok",
+  endpoint_url: "http://127.0.0.1:20000",
+  host_id: null,
+  settings: { size: "nano", sync_mode: "auto", sync_interval: 30 },
+  vitals: null,
+  drift: null,
+  replication_paused: false,
+  pending_changes: [],
+  pause_schedule: null,
+  idle_pause: null,
+  latest_build: null,
+  created_at: "2026-11-21T09:00:00Z",
+  revision: 3,
+  allowedActions: { pause: { allowed: true, mode: "immediate" }, resume: { allowed: false } },
+  ...more,
+});
+const goal = (action: string) => ({ goal: { action, by: "user", actor: "root", set_at: "2026-11-21T09:00:00Z" } });
+
+async function serve(handler: Handler) {
+  const server = await scriptedServer((one, response) =>
+    one.method === "GET" && one.url.startsWith("/instances?")
+      ? json(response, 200, [view()])
+      : one.method === "GET" && one.url.startsWith("/connections?")
+        ? json(response, 200, [{ id: CONNECTION, name: "shop-mysql", namespace: "shop" }])
+        : handler(one, response),
+  );
+  closers.push(server.close);
+  const env = { ...freshEnv(), LAMPLIGHTER_URL: server.url, LAMPLIGHTER_TOKEN: "lamp_x" };
+  return { ...server, env };
+}
+
+describe("instance actions", () => {
+  test.each([
+    ["pause", "building", "Pause after building"],
+    ["terminate", "resuming", "Terminate after resuming"],
+    ["resume", "pausing", "Resume after pausing"],
+  ])("a queued %s is called as the source's dashboard calls it", async (verb, status, said) => {
+    const { env, seen } = await serve((_one, response) => json(response, 202, view({ status, ...goal(verb) })));
+    const answer = await lamplighter(["instance", verb, "shop-read"], { env });
+    expect(answer).toMatchObject({ code: 0, out: `shop-read: ${said}\n`, err: "" });
+    expect(seen.at(-1)).toMatchObject({ method: "POST", url: `/instances/${ID}/${verb}` });
+    expect(seen.at(-1)?.headers["idempotency-key"]).toBeTruthy();
+  });
+
+  test("one that is done at once says where it stands; resize and redeploy send what they are about", async () => {
+    const { env, seen } = await serve((_one, response) =>
+      json(response, 202, view({ status: "deploying", message: "it loads" })),
+    );
+    const resized = await lamplighter(["instance", "resize", "shop-read", "--size", "small"], { env });
+    expect(resized).toMatchObject({ code: 0, out: "shop-read: deploying: it loads\n" });
+    expect(JSON.parse(seen.at(-1)?.body ?? "")).toEqual({ size: "small" });
+    const build = "bld_01k9j4w7c3d5e8f2g6h9j1k4m7";
+    await lamplighter(["instance", "redeploy", ID, "--build", build], { env });
+    expect(JSON.parse(seen.at(-1)?.body ?? "")).toEqual({ build_id: build });
+    expect((await lamplighter(["instance", "resize", ID, "--size", "huge"], { env })).code).toBe(1);
+  });
+
+  test("a conflict ends with 5, and says how to go on", async () => {
+    const { env } = await serve((_one, response) =>
+      problem(
+        response,
+        409,
+        "goal_conflict",
+        "Another action is queued",
+        "terminate of shop-read: pause is queued already; cancel that goal first.",
+      ),
+    );
+    const answer = await lamplighter(["instance", "terminate", "shop-read"], { env });
+    expect(answer.code).toBe(5);
+    expect(answer.err).toContain("cannot terminate instance 'shop-read'");
+    expect(answer.err).toContain("cancel-goal");
+  });
+
+  test("--wait goes on until it rests, and fails when what was asked for failed", async () => {
+    const operation = { id: "op_1", action: "rebuild" };
+    const over = { id: "op_1", action: "rebuild", outcome: "failed", message: "3:5 no such table" };
+    const { env } = await serve((one, response) =>
+      one.method === "POST"
+        ? json(response, 202, view({ status: "building", operation }))
+        : json(response, 200, view({ last_operation: over })),
+    );
+    const answer = await lamplighter(["instance", "rebuild", "shop-read", "--wait"], { env });
+    expect([answer.code, answer.err]).toEqual([1, expect.stringContaining("3:5 no such table")]);
+  });
+
+  test("create sends the schedule as flags say it, and the connection by its id", async () => {
+    const { env, seen } = await serve((_one, response) => json(response, 201, view({ status: "registered" })));
+    const flags = ["--pause-at", "20:00", "--resume-at", "07:00", "--days", "mon-fri", "--time-zone", "Europe/Berlin"];
+    const answer = await lamplighter(
+      ["instance", "create", "shop-read", "--connection", "shop-mysql", "--schema", "shop", "-n", "shop", ...flags],
+      { env },
+    );
+    expect(answer.out).toContain("lamplighter instance provision shop-read");
+    expect(JSON.parse(seen.at(-1)?.body ?? "")).toEqual({
+      name: "shop-read",
+      namespace: "shop",
+      connection_id: CONNECTION,
+      schema: "shop",
+      pause_schedule: { pause_at: "20:00", resume_at: "07:00", days: [1, 2, 3, 4, 5], time_zone: "Europe/Berlin" },
+    });
+    const half = await lamplighter(
+      ["instance", "create", "x", "-C", CONNECTION, "--schema", "s", "--pause-at", "20:00"],
+      { env },
+    );
+    expect([half.code, half.err]).toEqual([1, expect.stringContaining("--resume-at")]);
+  });
+
+  test("the list shows what is queued after what", async () => {
+    const { env } = await serve((_one, response) => json(response, 200, []));
+    expect((await lamplighter(["instance", "list"], { env })).out).toContain("running");
+    const { statusText } = await import("../../cli/instance/list.ts");
+    expect(statusText(view({ status: "building", ...goal("pause") }) as never)).toBe("building, pause after");
+  });
+});
+
+describe("instance query and keys", () => {
+  test("a query goes to the engine with its key, and prints what it answers", async () => {
+    const engine = await scriptedServer((one, response) =>
+      one.body.startsWith("users")
+        ? json(response, 200, [{ id: 1 }])
+        : json(response, 422, {
+            code: "unknown_table",
+            detail: "there is no user",
+            line: 1,
+            column: 1,
+            nearest: ["users"],
+          }),
+    );
+    closers.push(engine.close);
+    const { env } = await serve((_one, response) => json(response, 200, view({ endpoint_url: engine.url })));
+    const good = await lamplighter(["instance", "query", "shop-read", "users { id }", "--key", "rxk_a.b"], { env });
+    expect(good).toMatchObject({ code: 0, out: '[{"id":1}]\n' });
+    expect(engine.seen[0]).toMatchObject({
+      url: "/query",
+      body: "users { id }",
+      headers: { authorization: "Bearer rxk_a.b" },
+    });
+    const bad = await lamplighter(["instance", "query", "shop-read", "--key", "rxk_a.b"], {
+      env,
+      stdin: "user { id }",
+    });
+    expect([bad.code, bad.err]).toEqual([
+      1,
+      expect.stringContaining("unknown_table (line 1, column 1): there is no user"),
+    ]);
+    expect(bad.err).toContain("users");
+    expect((await lamplighter(["instance", "query", "shop-read", "users { id }"], { env })).code).toBe(2);
+  });
+
+  test("a new key is the only thing on stdout", async () => {
+    const made = { id: "key_1", name: "web", key: "rxk_key_1.mac" };
+    const { env, seen } = await serve((_one, response) => json(response, 201, made));
+    const args = [
+      "instance",
+      "keys",
+      "create",
+      "shop-read",
+      "web",
+      "--table",
+      "products",
+      "--row",
+      "products=active = true",
+    ];
+    const answer = await lamplighter(args, { env });
+    expect([answer.code, answer.out]).toEqual([0, "rxk_key_1.mac\n"]);
+    expect(JSON.parse(seen.at(-1)?.body ?? "")).toEqual({
+      name: "web",
+      tables: ["products"],
+      rows: { products: "active = true" },
+    });
+  });
+});
+
+describe("connection", () => {
+  test("create takes the password from standard input, and shows it nowhere", async () => {
+    const made = { id: CONNECTION, name: "shop-mysql", namespace: "shop" };
+    const { env, seen } = await serve((_one, response) => json(response, 201, made));
+    const args = [
+      "connection",
+      "create",
+      "shop-mysql",
+      "--host",
+      "db",
+      "-u",
+      "u",
+      "--schema",
+      "shop",
+      "-n",
+      "shop",
+      "--password-stdin",
+    ];
+    const answer = await lamplighter(args, { env, stdin: "s3cret\n" });
+    expect(answer.code).toBe(0);
+    expect(answer.out + answer.err).not.toContain("s3cret");
+    expect(JSON.parse(seen.at(-1)?.body ?? "")).toMatchObject({ kind: "mysql", password: "s3cret", schemas: ["shop"] });
+  });
+
+  test("test prints each finding with the statement that mends it, and fails when the source cannot be read", async () => {
+    const finding = {
+      code: "repl_grant_missing",
+      severity: "error",
+      message: "may not read the binary log",
+      fix: "GRANT …;",
+    };
+    const last_test = {
+      ok: true,
+      error: null,
+      server_version: "11.8",
+      latency_ms: 2,
+      estimated_bytes: 1024,
+      schemas: [],
+      replication: { mode: "binlog", ready: false },
+      findings: [finding],
+    };
+    const { env } = await serve((_one, response) => json(response, 200, { last_test }));
+    const good = await lamplighter(["connection", "test", "shop-mysql"], { env });
+    expect([good.code, good.out]).toEqual([
+      0,
+      expect.stringContaining("error: may not read the binary log\n  GRANT …;\n"),
+    ]);
+    const broken = await serve((_one, response) =>
+      json(response, 200, {
+        last_test: { ...last_test, ok: false, error: { code: "auth_failed", message: "access denied" } },
+      }),
+    );
+    const bad = await lamplighter(["connection", "test", "shop-mysql"], { env: broken.env });
+    expect([bad.code, bad.err]).toEqual([1, expect.stringContaining("access denied")]);
+  });
+});

@@ -1,0 +1,259 @@
+// Instances with their real engine on real sources: control plane, agent, engine and database are processes of their own.
+import { existsSync, readFileSync } from "node:fs";
+import { expect, onTestFinished, test } from "vitest";
+import type { ConnectionView } from "../../contract/connection.ts";
+import type { InstanceView } from "../../contract/instance.ts";
+import type { KeyCreated } from "../../contract/instance-key.ts";
+import { isStable } from "../../contract/instance-status.ts";
+import { freshEnv, lamplighter } from "../cli/captured.ts";
+import type { Dialect } from "../engine/shop.ts";
+import { parts, type TestSource, testSource } from "../engine/sources.ts";
+import { until } from "./client.ts";
+import { Cluster } from "./cluster.ts";
+import type { Live } from "./world.ts";
+
+const PASSWORD = "a passing secret of the source";
+
+const SHOP = [
+  "CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(40) NOT NULL)",
+  "CREATE TABLE posts (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, title VARCHAR(40), published INTEGER NOT NULL, FOREIGN KEY (user_id) REFERENCES users (id))",
+  "INSERT INTO users VALUES (1, 'ann'), (2, 'bob')",
+  "INSERT INTO posts VALUES (1, 1, 'first', 1), (2, 2, 'draft', 0)",
+];
+const WITH_POSTS = "users(posts.published = 1) { name posts(published = 1) { title } }";
+
+/** A user of its own, so that its password is nowhere else. */
+const userOf = (dialect: Dialect): string[] =>
+  dialect === "mysql"
+    ? [
+        `CREATE USER reader@'127.0.0.1' IDENTIFIED BY '${PASSWORD}'`,
+        "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader@'127.0.0.1'",
+      ]
+    : [`CREATE ROLE reader SUPERUSER LOGIN PASSWORD '${PASSWORD}'`];
+
+async function start(dialect: Dialect) {
+  const source = await testSource(dialect);
+  onTestFinished(() => source.close());
+  await source.run(...SHOP, ...userOf(dialect));
+  const cluster = await Cluster.start([{ name: "one" }], { docker: null, keepAnswers: true });
+  onTestFinished(() => cluster.close());
+  const { namespace } = cluster;
+  const send = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+    const { status, text } = await cluster.client.send(method, path, body === undefined ? {} : { body });
+    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
+    return (text === "" ? null : JSON.parse(text)) as T;
+  };
+  const { kind, host, port, database = null, schema } = source.connection;
+  const address = { kind, host, port, user: "reader", password: PASSWORD, database, tls: "disable", schemas: [schema] };
+  const connection = await send<ConnectionView>("POST", "/connections", { name: "src", namespace, ...address });
+  const { id } = await send<InstanceView>("POST", "/instances", {
+    ...{ name: "read", namespace, connection_id: connection.id, schema },
+  });
+  const view = () => send<InstanceView>("GET", `/instances/${id}`);
+  let last: InstanceView | null = null;
+  const when = (what: string, is: (view: InstanceView) => boolean, withinMs?: number): Promise<InstanceView> =>
+    until(
+      () => `${what}: ${JSON.stringify(last)}`,
+      async () => {
+        last = await view();
+        return is(last) && last;
+      },
+      withinMs,
+    );
+  const act = async (action: string): Promise<InstanceView> => {
+    await send("POST", `/instances/${id}/${action}`);
+    const rested = await when(`${action} does not come to rest`, ({ status }) => isStable(status));
+    expect(rested.last_error, action).toBe(null);
+    return rested;
+  };
+  return { cluster, source, connection, id, send, view, when, act };
+}
+
+async function ask(of: InstanceView, query: string, key: string, headers: Record<string, string> = {}) {
+  const authorization = `Bearer ${key}`;
+  const response = await fetch(`${of.endpoint_url}/query`, {
+    ...{ method: "POST", body: query, headers: { authorization, ...headers } },
+  });
+  return { status: response.status, body: (await response.json()) as unknown };
+}
+
+/** What engines have left at a source. */
+const traces = async (source: TestSource): Promise<unknown[]> =>
+  source.dialect === "mysql"
+    ? []
+    : source.ask("SELECT slot_name::text FROM pg_replication_slots UNION ALL SELECT pubname::text FROM pg_publication");
+
+/** Which of an engine's processes answers queries; the other is the program beside it. */
+function answering({ pids }: Live): number {
+  const pid = pids.find((each) => readFileSync(`/proc/${each}/cmdline`, "latin1").includes(".mjs"));
+  if (pid === undefined) throw new Error("no engine runs there");
+  return pid;
+}
+
+for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
+  test.skipIf(!parts[dialect].available)(`an instance of ${dialect}, from its registration to its end`, async () => {
+    const { cluster, source, connection, id, send, view, when, act } = await start(dialect);
+
+    await send("POST", `/connections/${connection.id}/test`);
+    const tested = await until(
+      () => "the connection is not tested",
+      async () => (await send<ConnectionView>("GET", `/connections/${connection.id}`)).last_test,
+    );
+    expect(tested).toMatchObject({
+      ok: true,
+      error: null,
+      findings: [],
+      replication: { mode: dialect === "mysql" ? "binlog" : "logical", ready: true },
+    });
+    expect(tested.schemas).toContain(source.connection.schema);
+
+    const running = await act("provision");
+    expect(running).toMatchObject({ status: "running", latest_build: { status: "succeeded", tables: 2 } });
+    const { key, id: keyId } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web" });
+    await until(
+      () => "the key is not known to the engine",
+      async () => (await ask(running, "users { id }", key)).status === 200,
+      3000,
+    );
+    expect(await ask(running, WITH_POSTS, key)).toEqual({
+      status: 200,
+      body: [{ name: "ann", posts: [{ title: "first" }] }],
+    });
+
+    await source.run("UPDATE posts SET published = 1 WHERE id = 2");
+    const fresh = { "min-position": await source.position() };
+    const both = [
+      { name: "ann", posts: [{ title: "first" }] },
+      { name: "bob", posts: [{ title: "draft" }] },
+    ];
+    expect((await ask(running, WITH_POSTS, key, fresh)).body).toEqual(both);
+    const env = freshEnv({
+      LAMPLIGHTER_URL: cluster.url,
+      LAMPLIGHTER_TOKEN: cluster.token,
+      LAMPLIGHTER_INSTANCE_KEY: key,
+    });
+    const printed = await lamplighter(["instance", "query", id, WITH_POSTS], { env });
+    expect([printed.code, JSON.parse(printed.out)]).toEqual([0, both]);
+
+    await send("POST", `/instances/${id}/pause-replication`);
+    await when("replication is not paused", ({ vitals }) => vitals?.replication === "paused");
+    await source.run("INSERT INTO users VALUES (3, 'cy')");
+    expect((await ask(running, "users { name }", key)).body).toHaveLength(2);
+    await send("POST", `/instances/${id}/resume-replication`);
+    await when("replication is not live", ({ vitals }) => vitals?.replication === "live");
+    expect((await ask(running, "users { name }", key, { "min-position": await source.position() })).body).toHaveLength(
+      3,
+    );
+    const before = (await view()).vitals?.swap_count ?? 0;
+    await send("POST", `/instances/${id}/reload`);
+    const { vitals } = await when("it is not read again", (now) => (now.vitals?.swap_count ?? 0) > before);
+    expect(vitals?.row_counts).toEqual({ users: 3, posts: 2 });
+    expect(vitals?.last_query_at).toBeGreaterThan(Date.now() - 60_000);
+
+    expect(await act("pause")).toMatchObject({ status: "paused", endpoint_url: null });
+    expect([await cluster.liveOf(id), await traces(source)]).toEqual([[], []]);
+    await source.run("INSERT INTO users VALUES (4, 'dee')");
+    const resumed = await act("resume");
+    expect((await ask(resumed, "users(order: id) { name }", key)).body).toEqual(
+      ["ann", "bob", "cy", "dee"].map((name) => ({ name })),
+    );
+
+    await send("DELETE", `/instances/${id}/keys/${keyId}`);
+    await until(
+      () => "the key opens still",
+      async () => (await ask(resumed, "users { id }", key)).status === 401,
+      3000,
+    );
+    expect(cluster.filesWith(PASSWORD)).toEqual([]);
+    expect(cluster.client.answers?.filter((text) => text.includes(PASSWORD))).toEqual([]);
+
+    expect((await act("terminate")).status).toBe("terminated");
+    expect([await cluster.liveOf(id), await traces(source)]).toEqual([[], []]);
+    await send("DELETE", `/instances/${id}`);
+    expect((await cluster.client.send("GET", `/instances/${id}`)).status).toBe(404);
+  });
+  test.skipIf(!parts[dialect].available)(`what is killed with an engine of ${dialect} comes back`, async () => {
+    const { cluster, source, id, send, when, act } = await start(dialect);
+    const running = await act("provision");
+    const { key } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web" });
+    const names = async (of: InstanceView) =>
+      until(
+        () => "it does not answer",
+        async () => {
+          const at = { "min-position": await source.position() };
+          const { status, body } = await ask(of, "users { name }", key, at).catch(() => ({ status: 0, body: null }));
+          return status === 200 && (body as { name: string }[]).map(({ name }) => name);
+        },
+      );
+    expect(await names(running)).toEqual(["ann", "bob"]);
+
+    await cluster.killPlane();
+    await source.run("INSERT INTO users VALUES (3, 'cy')");
+    expect(await names(running)).toEqual(["ann", "bob", "cy"]);
+    await cluster.startPlane();
+    await when("it is not heard again", ({ vitals }) => vitals?.row_counts.users === 3);
+
+    await cluster.killAgent("one");
+    await source.run("INSERT INTO users VALUES (4, 'dee')");
+    expect(await names(running)).toHaveLength(4);
+    cluster.startAgent("one");
+    await cluster.ready("one");
+
+    for (const which of ["the engine", "the program beside it"] as const) {
+      const [live] = (await cluster.liveOf(id)) as [Live];
+      process.kill(which === "the engine" ? answering(live) : (live.pids[0] as number), "SIGKILL");
+      await until(
+        () => `nothing came in the place of ${which}`,
+        async () => {
+          const [now, ...others] = await cluster.liveOf(id);
+          return now !== undefined && others.length === 0 && now.generation > live.generation;
+        },
+      );
+      const back = await when("it does not serve again", ({ health }) => health === "ok");
+      expect(await names(back)).toHaveLength(4);
+      expect(live.pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+    }
+    await act("terminate");
+    expect([await cluster.liveOf(id), await traces(source)]).toEqual([[], []]);
+  });
+
+  test.skipIf(!parts[dialect].available)(`what does not fit an instance of ${dialect} is said`, async () => {
+    const { cluster, source, id, send, view, when, act } = await start(dialect);
+    const config = "version: 1\ntables:\n  - name: users\n    columns: [id, nme]\n";
+    await send("PATCH", `/instances/${id}`, { config });
+    await send("POST", `/instances/${id}/provision`);
+    const unfit = await when("it does not fail", ({ status }) => status === "failed");
+    expect(unfit.last_error).toMatchObject({ code: "config_invalid", category: "build" });
+    expect(unfit.last_error?.message).toMatch(/^4:19 /);
+    expect(unfit.latest_build).toBe(null);
+
+    await send("PATCH", `/instances/${id}`, { config: config.replace("nme", "name") });
+    expect(await act("provision")).toMatchObject({ status: "running", latest_build: { tables: 1 } });
+    const [before] = await cluster.liveOf(id);
+
+    // What the stream says of a definition is not waited for until the next look.
+    await source.run("ALTER TABLE users ADD COLUMN age INTEGER", "INSERT INTO users VALUES (3, 'cy', 30)");
+    const drifted = await when("no drift is seen", ({ drift }) => drift !== null, 20_000);
+    expect(drifted.drift?.changes.join()).toContain("age");
+    await send("PATCH", `/instances/${id}`, { config: null });
+    expect(await act("rebuild")).toMatchObject({ status: "running", drift: null, latest_build: { tables: 2 } });
+    const { key } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web", tables: ["users"] });
+    const asked = async (query: string) => ask(await view(), query, key);
+    await until(
+      () => "the key is not known to the engine",
+      async () => (await asked("users { id }")).status === 200,
+    );
+    expect((await asked("users(id = 3) { age }")).body).toEqual([{ age: 30 }]);
+    expect((await asked("posts { id }")).status).toBeGreaterThanOrEqual(400);
+    await until(
+      () => "the former engine runs still",
+      async () => (await cluster.liveOf(id)).every(({ key }) => key !== before?.key),
+    );
+
+    await source.close();
+    await send("POST", `/instances/${id}/rebuild`);
+    const refused = await when("the test does not end", ({ status }) => isStable(status));
+    expect(refused).toMatchObject({ status: "running", last_error: { code: "connect_refused", category: "network" } });
+    expect((await asked("users(id = 3) { age }")).body).toEqual([{ age: 30 }]);
+  });
+}

@@ -1,0 +1,117 @@
+// Instances with a real control plane and a real agent. The engine's program is stood in for: what is tested here is everything around it.
+import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, type TestContext, test } from "vitest";
+import type { InstanceView } from "../../contract/instance.ts";
+import { isStable } from "../../contract/instance-status.ts";
+import { until } from "./client.ts";
+import { Cluster } from "./cluster.ts";
+
+type Rules = Partial<Record<"test" | "build" | "serve", "fail" | "silent" | "die">>;
+
+async function start({ onTestFinished }: TestContext) {
+  const cluster = await Cluster.start([], { docker: null });
+  onTestFinished(() => cluster.close());
+  const bin = join(cluster.folder, "stand-in");
+  mkdirSync(bin, { mode: 0o755 });
+  copyFileSync(join(import.meta.dirname, "stand-in-engine.mjs"), join(bin, "lamplighter-engine"));
+  chmodSync(join(bin, "lamplighter-engine"), 0o755);
+  const rules = (what: Rules) => writeFileSync(join(bin, "stand-in-rules.json"), JSON.stringify(what));
+  rules({});
+  await cluster.join({ name: "one", env: { PATH: `${bin}:${process.env.PATH}` } });
+  const send = async (method: string, path: string, body?: unknown) => {
+    const { status, text } = await cluster.client.send(method, path, body === undefined ? {} : { body });
+    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
+    return text === "" ? null : JSON.parse(text);
+  };
+  const { namespace } = cluster;
+  const source = {
+    name: "src",
+    namespace,
+    host: "127.0.0.1",
+    user: "u",
+    password: "s3cret-of-source",
+    schemas: ["shop"],
+  };
+  const { id: connection_id } = await send("POST", "/connections", source);
+  const { id } = await send("POST", "/instances", { name: "read", namespace, connection_id, schema: "shop" });
+  const view = (): Promise<InstanceView> => send("GET", `/instances/${id}`);
+  const rests = (): Promise<InstanceView> =>
+    until(
+      () => "it does not come to rest",
+      async () => {
+        const now = await view();
+        return isStable(now.status) && now;
+      },
+    );
+  const act = (action: string, body?: unknown): Promise<InstanceView> =>
+    send("POST", `/instances/${id}/${action}`, body);
+  return { cluster, rules, view, rests, act, send, id };
+}
+
+test("kill -9 of control plane or agent during each action: it ends where it should, or says why not", async (context) => {
+  const { cluster, rules, rests, act, view, id } = await start(context);
+  const interrupted = async (action: string, who: "plane" | "agent") => {
+    await act(action);
+    if (who === "plane") {
+      await cluster.killPlane();
+      await cluster.startPlane();
+    } else {
+      await cluster.killAgent("one");
+      cluster.startAgent("one");
+    }
+    return rests();
+  };
+  const expected = {
+    provision: "running",
+    rebuild: "running",
+    pause: "paused",
+    resume: "running",
+    terminate: "terminated",
+  };
+  for (const who of ["plane", "agent"] as const) {
+    for (const [action, status] of Object.entries(expected)) {
+      const now = await interrupted(action, who);
+      expect([now.status, now.last_operation?.action, now.last_operation?.outcome], `${action} without ${who}`).toEqual(
+        [status, action, "succeeded"],
+      );
+    }
+  }
+  expect(await cluster.liveOf(id)).toEqual([]);
+  rules({ build: "die" });
+  const failed = await interrupted("provision", "plane");
+  expect([failed.status, failed.last_error?.code]).toEqual(["failed", "builder_died"]);
+  expect((await view()).last_error?.message).toContain("exit code 3");
+});
+
+test("a failed rebuild leaves the same engine process serving; a queued pause is done after it", async (context) => {
+  const { cluster, rules, rests, act, view, id } = await start(context);
+  await act("provision");
+  const { endpoint_url } = await rests();
+  const ask = async () => (await fetch(`${endpoint_url}/query`, { method: "POST" })).text();
+  expect(await ask()).toBe("[]");
+  const [before] = await cluster.liveOf(id);
+  rules({ build: "fail" });
+  await act("rebuild");
+  const after = await rests();
+  expect([after.status, after.last_error?.code, await ask()]).toEqual(["running", "config_invalid", "[]"]);
+  expect((await cluster.liveOf(id)).map(({ key }) => key)).toEqual([before?.key]);
+  rules({ build: "silent" });
+  await act("rebuild");
+  await until(
+    () => "it is not building",
+    async () => (await view()).status === "building",
+  );
+  expect((await act("pause")).desired_state).toBe("paused");
+  // The builder is killed, and its agent says so.
+  const builder = await until(
+    () => "no builder runs",
+    async () => (await cluster.liveOf(id)).find(({ workload }) => workload.endsWith("-1")) ?? null,
+  );
+  await cluster.killInstance(builder);
+  await until(
+    () => "it is not paused",
+    async () => (await view()).status === "paused",
+  );
+  expect(await cluster.liveOf(id)).toEqual([]);
+});

@@ -1,0 +1,94 @@
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { describe, expect, test, vi } from "vitest";
+import type { ConnectionView } from "../../contract/connection.ts";
+import { newId } from "../../contract/id.ts";
+import type { ConnectionObject } from "../../objects/connection/object.ts";
+import type { InstanceObject } from "../../objects/instance/object.ts";
+import { remote } from "../../objects/remote.ts";
+import { GOOD_TEST } from "../decide/driven-instance.ts";
+
+import {
+  act,
+  agent,
+  connection,
+  fresh,
+  make,
+  mutation,
+  programsSay,
+  queueOf,
+  reach,
+  report,
+  until,
+  view,
+  waitFor,
+  withEngines,
+  workload,
+} from "./instance-world.ts";
+
+withEngines();
+
+describe("the build queue", () => {
+  const ticket = (namespace: string, n: number) => ({
+    build_id: `bld_${namespace}${n}`,
+    instance_id: newId("instance", n),
+    namespace,
+  });
+  const admitted = async (region: string) =>
+    (await queueOf(region).tickets()).filter((one) => one.admitted).map(({ build_id }) => build_id.slice(4));
+
+  test("is fair between namespaces, in order within one, and a place that is given up is the next one's", async () => {
+    const region = fresh();
+    const queue = queueOf(region);
+    for (const one of [ticket("a", 1), ticket("a", 2), ticket("a", 3), ticket("b", 1), ticket("a", 4)])
+      await queue.enqueue(one);
+    await queue.enqueue(ticket("a", 3));
+    expect(await admitted(region)).toEqual(["a1", "a2"]);
+    await queue.release("bld_a1");
+    expect(await admitted(region)).toEqual(["a2", "b1"]);
+    await queue.release("bld_a3");
+    await evictDurableObject(env.BUILD_QUEUE.getByName(region));
+    await queue.release("bld_a2");
+    expect(await admitted(region)).toEqual(["b1", "a4"]);
+    await queue.release("bld_never");
+    expect((await queue.tickets()).length).toBe(2);
+  });
+
+  test("a build that waits is given up by its instance when its time is over, and its place with it", async () => {
+    const region = fresh();
+    const others = [ticket("x", 1), ticket("y", 1)];
+    for (const one of others) await queueOf(region).enqueue(one);
+    const id = await make({ region });
+    await act(id, "provision");
+    await report(await waitFor(id, 0), { kind: "tested", test: GOOD_TEST });
+    await reach(id, "queued");
+    await until(async () => (await queueOf(region).tickets()).length === 3, "in the queue");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 1_800_001 });
+    await runInDurableObject(env.INSTANCE.getByName(id), (object) => (object as unknown as InstanceObject).poke());
+    expect(await view(id)).toMatchObject({ status: "failed", last_error: { code: "queue_timeout", retryable: false } });
+    await until(async () => (await queueOf(region).tickets()).length === 2, "out of the queue");
+  });
+});
+
+describe("a connection", () => {
+  test("is tested from a host, and what was found is kept with what mends it", async () => {
+    const finding = { code: "repl_grant_missing", severity: "error" as const, message: "no", fix: "GRANT …" };
+    programsSay(() => ({ kind: "tested", test: { ...GOOD_TEST, findings: [finding] } }));
+    const id = await connection();
+    const reply = await remote<ConnectionObject>(env.CONNECTION, id).testSource(mutation(), [], 10_000);
+    if (!reply.ok) throw new Error(reply.refusal.detail);
+    const tested = JSON.parse(reply.value.body) as ConnectionView;
+    expect(tested).toMatchObject({ status: "ok", last_test: { ok: true, host_id: agent.id, findings: [finding] } });
+    await until(() => workload(id, 0) === undefined, "the test is gone from the host");
+  });
+
+  test("a test whose program dies is over soon, and says so", async () => {
+    const id = await connection();
+    const asked = remote<ConnectionObject>(env.CONNECTION, id).testSource(mutation(), [], 15_000);
+    await waitFor(id, 0);
+    await agent.exit(`${id}-0`, 1);
+    const reply = await asked;
+    if (!reply.ok) throw new Error(reply.refusal.detail);
+    expect((JSON.parse(reply.value.body) as ConnectionView).status).toBe("failing");
+  });
+});
