@@ -34,6 +34,9 @@ export abstract class StoredObject extends DurableObject<Env> {
   /** Says the present truth about a letter's subject; throws when it could not be said, and it is then tried again later, for ever. */
   protected abstract deliver(key: string): Promise<void>;
 
+  /** Asks others what the decision about a timer depends on, before any is taken. */
+  protected async beforeDue(_now: number): Promise<void> {}
+
   /** Decides about a timer whose time has come, inside the transaction that took it. */
   protected due(_timer: Timer, _now: number): void {}
 
@@ -84,6 +87,7 @@ export abstract class StoredObject extends DurableObject<Env> {
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {
     if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
+      await this.beforeDue(Date.now());
       while (this.change((now) => this.#takeDue(now)));
       await this.outbox.drain();
       if (this.isForgotten(Date.now())) {

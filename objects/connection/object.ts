@@ -11,7 +11,7 @@ import type { Seen } from "../instance/engine.ts";
 import { cursor } from "../journal.ts";
 import { post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
-import { remote } from "../remote.ts";
+import { copied, remote } from "../remote.ts";
 import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import { seal } from "../sealing.ts";
 import type { Timer } from "../stored-object.ts";
@@ -67,7 +67,7 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
     const { id, namespace, name } = identity;
     const names = remote(this.env.NAMESPACE, namespace);
     const claimed = await names.claimName("connection", name, id, mutation, mayCreateNamespace);
-    if (!claimed.ok) return { ok: false, refusal: { ...claimed.refusal } };
+    if (!claimed.ok) return copied(claimed);
     return this.make(mutation, (now) => {
       if (this.load() === null) {
         const entry: Entry = { level: "info", component: "api", reason: "connection_created", message: "made" };
