@@ -263,10 +263,7 @@ export class DeploymentObject extends ResourceObject<DeploymentRecord> {
   }
 
   #audit(identity: DeploymentIdentity, action: string, by: By, now: number, before: number | null): void {
-    audit(
-      this.sql,
-      auditEntry(identity, action, by.actor, by.request_id, now, before, (before ?? 0) + 1),
-    );
+    audit(this.sql, auditEntry(identity, action, by.actor, by.request_id, now, before, (before ?? 0) + 1));
   }
 
   /** @param amended what it is from now on, when the event changes that */
