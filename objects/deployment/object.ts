@@ -13,12 +13,11 @@ import deployment0001 from "../../migrations/deployment/0001_create.sql";
 import deployment0002 from "../../migrations/deployment/0002_rollout.sql";
 import { announce } from "../announce.ts";
 import { post } from "../outbox.ts";
-import { audit, CLUSTER_SHARD, project } from "../projection.ts";
+import { audit, type By, CLUSTER_SHARD, entryOf, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import type { Timer } from "../stored-object.ts";
 import { isPurged } from "../tombstone.ts";
-import { auditEntry } from "./audit-entry.ts";
 import { type Decision, decide, type Event, initial } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import type { SlotGeneration } from "./draft.ts";
@@ -49,8 +48,6 @@ const DELETION_REQUESTED: Entry = {
   reason: "deletion_requested",
   message: "deletion requested",
 };
-
-type By = Pick<Mutation, "actor" | "request_id">;
 
 /** One deployment: its state machine, its journal, and its own alarm. Named by its id. */
 export class DeploymentObject extends ResourceObject<DeploymentRecord> {
@@ -262,8 +259,9 @@ export class DeploymentObject extends ResourceObject<DeploymentRecord> {
     for (const key of lastWords(this.sql)) await this.deliver(key);
   }
 
-  #audit(identity: DeploymentIdentity, action: string, by: By, now: number, before: number | null): void {
-    audit(this.sql, auditEntry(identity, action, by.actor, by.request_id, now, before, (before ?? 0) + 1));
+  #audit({ id, manifest }: DeploymentIdentity, action: string, by: By, now: number, before: number | null): void {
+    const of = { kind: "deployment", id, name: manifest.name, namespace: manifest.namespace } as const;
+    audit(this.sql, entryOf(of, action, by, now, before, (before ?? 0) + 1));
   }
 
   /** @param amended what it is from now on, when the event changes that */

@@ -5,7 +5,7 @@ import token0001 from "../../migrations/token/0001_create.sql";
 import token0002 from "../../migrations/token/0002_session.sql";
 import { setTimer } from "../alarm.ts";
 import { post } from "../outbox.ts";
-import { audit, project } from "../projection.ts";
+import { audit, type By, project } from "../projection.ts";
 import { forgetRequests, once, stale } from "../request.ts";
 import { StoredObject, type Timer } from "../stored-object.ts";
 import { claim, prune } from "./creation.ts";
@@ -13,7 +13,6 @@ import { governed, seen } from "./reach.ts";
 import {
   answerOf,
   auditEntry,
-  type By,
   ended,
   forgetAt,
   indexRow,

@@ -11,7 +11,7 @@ import {
 } from "../../contract/user.ts";
 import user0001 from "../../migrations/user/0001_create.sql";
 import { post } from "../outbox.ts";
-import { audit, project } from "../projection.ts";
+import { audit, type By, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
 import { StoredObject } from "../stored-object.ts";
@@ -22,7 +22,6 @@ import { HashingQueue, hashPassword, isOutdated, isPassword, NOBODYS } from "./p
 import {
   answerOf,
   auditEntry,
-  type By,
   indexRow,
   named,
   type Opened,
