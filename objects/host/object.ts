@@ -14,26 +14,16 @@ import { answerClose } from "../socket-close.ts";
 import { StoredObject, type Timer } from "../stored-object.ts";
 import { ownerOf } from "../workload-owner.ts";
 import { ask, readLogs } from "./asking.ts";
-import { type Assigned, assign, observe, withdraw } from "./assignment.ts";
+import { type Assigned, assign, withdraw } from "./assignment.ts";
 import { bootOf, decideHost, type HostEvent, heardBoot } from "./decide.ts";
 import { deliver, type LetterKey, type Sender } from "./deliver.ts";
 import { type Enrolment, enrolAnswer, enrolledEntry, identify, insert } from "./enrol.ts";
 import { note, setProbing } from "./health.ts";
 import { Link } from "./link.ts";
 import { MIGRATIONS } from "./migrations.ts";
+import { desired, desiredChanged, observed, profiled, touch } from "./news.ts";
 import { opened } from "./open.ts";
-import {
-  type HostRecord,
-  hostAudit,
-  hostRow,
-  hostView,
-  load,
-  notEmpty,
-  type SaidProfile,
-  save,
-  saveProfile,
-} from "./record.ts";
-import { restate } from "./restate.ts";
+import { type HostRecord, hostAudit, hostRow, hostView, load, notEmpty, save } from "./record.ts";
 import { noteSeen, seenAt } from "./seen.ts";
 import { refusal } from "./tunnel.ts";
 import { owned, UsageRelay } from "./usage.ts";
@@ -90,7 +80,7 @@ export class HostObject extends StoredObject {
         const host = this.#load();
         return host ? assign(this.sql, host, workload, now) : { accepted: false, message: "was removed" };
       });
-      if (answers.some(({ accepted }) => accepted)) this.#desiredChanged(now);
+      if (answers.some(({ accepted }) => accepted)) desiredChanged(this.sql, now);
       return answers;
     });
   }
@@ -101,7 +91,7 @@ export class HostObject extends StoredObject {
       const status = this.#load()?.state.status;
       if (status === undefined || status === "removed") return workloads.map(() => "gone" as const);
       const answers = workloads.map((workload) => withdraw(this.sql, owner, workload, now));
-      this.#desiredChanged(now);
+      desiredChanged(this.sql, now);
       return answers;
     });
   }
@@ -114,7 +104,7 @@ export class HostObject extends StoredObject {
   /** Which health checks of these generations are to run from now on; what runs goes on running. */
   probing(owner: string, workloads: { id: string; generation: number }[], probing: Probing): void {
     this.change((now) => {
-      if (this.#load() && setProbing(this.sql, owner, workloads, probing, now)) this.#desiredChanged(now);
+      if (this.#load() && setProbing(this.sql, owner, workloads, probing, now)) desiredChanged(this.sql, now);
     });
   }
 
@@ -217,16 +207,16 @@ export class HostObject extends StoredObject {
       if (this.#known().identity.transport === "call") noteSeen(this.sql, now);
       switch (body.kind) {
         case "hello":
-          this.#profile(body, now);
+          profiled(this.sql, this.#known(), body, now);
           this.#apply({ type: "hello", boot_id: body.boot_id }, "agent", now);
           return [];
         case "facts":
-          this.#profile(body, now);
+          profiled(this.sql, this.#known(), body, now);
           return [];
         case "inventory":
         case "report":
-          this.#observed(body.observations, now);
-          return body.kind === "inventory" && body.last ? this.#desired() : [];
+          observed(this.sql, body.observations, now);
+          return body.kind === "inventory" && body.last ? desired(this.sql, this.#known()) : [];
         case "health":
           for (const owner of note(this.sql, body.results)) post(this.sql, `health ${owner}`, now);
           return [];
@@ -242,17 +232,6 @@ export class HostObject extends StoredObject {
           return [];
       }
     });
-  }
-
-  #observed(observations: readonly Observation[], now: number): void {
-    const news = new Set(observations.flatMap((seen) => observe(this.sql, seen, now) ?? []));
-    for (const owner of news) post(this.sql, `owner ${owner}`, now);
-    if (news.size > 0) this.#touch(now);
-  }
-
-  #desired(): Iterable<ControlBody> {
-    this.sql.exec("UPDATE workload SET unsent = 0 WHERE unsent = 1");
-    return restate(this.sql, this.#known().desired_revision);
   }
 
   #closed(bootId: string): void {
@@ -296,26 +275,9 @@ export class HostObject extends StoredObject {
       now,
       lost_after: Number(this.env.LOST_AFTER_MS) || LOST_AFTER_MS,
     });
-    if (save(this.sql, host, decision, { actor, now })) this.#touch(now);
+    if (save(this.sql, host, decision, { actor, now })) touch(this.sql, now);
     if (decision.evict) for (const owner of owners(this.sql)) post(this.sql, `evict ${owner}`, now);
     if (decision.state.status === "removed") post(this.sql, "dismiss", now);
-  }
-
-  #profile(profile: SaidProfile, now: number): void {
-    saveProfile(this.sql, this.#known(), profile);
-    this.#touch(now);
-  }
-
-  #desiredChanged(now: number): void {
-    this.sql.exec("UPDATE host SET desired_revision = desired_revision + 1");
-    post(this.sql, "frames", now);
-    this.#touch(now);
-  }
-
-  /** The index must hear of it. */
-  #touch(now: number): void {
-    this.sql.exec("UPDATE host SET version = version + 1, updated_at = ?", now);
-    post(this.sql, "index", now);
   }
 
   #lastSeen(): number {

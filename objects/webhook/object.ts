@@ -1,4 +1,3 @@
-import type { Entry } from "../../contract/event.ts";
 import { ulid } from "../../contract/id.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
@@ -8,7 +7,7 @@ import type { WebhookAction } from "../../contract/webhook-endpoint.ts";
 import webhook0001 from "../../migrations/webhook/0001_create.sql";
 import webhook0002 from "../../migrations/webhook/0002_dead.sql";
 import { setTimer } from "../alarm.ts";
-import { announce, postAnnouncement } from "../announce.ts";
+import { announce } from "../announce.ts";
 import { append } from "../journal.ts";
 import { post } from "../outbox.ts";
 import { audit, type IndexRow, project } from "../projection.ts";
@@ -18,7 +17,7 @@ import { seal } from "../sealing.ts";
 import type { Timer } from "../stored-object.ts";
 import { covers } from "../token/reach.ts";
 import { allowed, answerOf, withSecret } from "./answer.ts";
-import { type Asked, afterAttempt, decideEndpoint, type EndpointDecision, WELL } from "./decide.ts";
+import { type Asked, afterAttempt, decideEndpoint, WELL } from "./decide.ts";
 import { Flights } from "./flights.ts";
 import { Gathering } from "./gathering.ts";
 import {
@@ -36,11 +35,8 @@ import {
   type Which,
 } from "./queue.ts";
 import {
-  changeOf,
   entry,
   load,
-  save,
-  saveState,
   signing,
   type WebhookConfig,
   type WebhookRecord,
@@ -49,6 +45,7 @@ import {
   webhookSource,
   webhookView,
 } from "./record.ts";
+import { dropSecrets, note, renew, write } from "./revision.ts";
 import { planPrune, planQueue, planSecrets, planTally } from "./timers.ts";
 
 const WEBHOOK: ResourceKind<WebhookRecord, Principal> = {
@@ -74,7 +71,7 @@ export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
     load: () => this.load(),
     change: (work) => this.#gathering.add(work),
     note: (record, decision, now) => {
-      this.#note(record, decision, now);
+      note(this.sql, this.id, record, decision, now);
       planTally(this.sql, now);
     },
     waitUntil: (promise) => this.ctx.waitUntil(promise),
@@ -104,7 +101,7 @@ export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
           updated_at: now,
           revision: 1,
         };
-        this.#write(record, [entry("webhook_created", `sends to ${config.url}`)], mutation.actor, now);
+        write(this.sql, this.id, record, [entry("webhook_created", `sends to ${config.url}`)], mutation.actor, now);
         audit(this.sql, webhookAudit(this.id, record, "create", null, mutation, now));
         return answerOf(this.sql, this.id, record, 201, sealed.value);
       }),
@@ -131,7 +128,7 @@ export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
         ...(decision?.entries ?? []),
       ];
       const next = { ...record, config, state: decision?.state ?? record.state };
-      const written = this.#renew(record, next, entries, "update", mutation, now);
+      const written = renew(this.sql, this.id, record, next, entries, "update", mutation, now);
       if (asked?.type === "enable") hasten(this.sql, now);
       return answerOf(this.sql, this.id, written, 200);
     });
@@ -146,7 +143,7 @@ export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
       let { revision } = record;
       if (decision) {
         const next = { ...record, state: decision.state, secrets: [] };
-        revision = this.#renew(record, next, decision.entries, "delete", mutation, now).revision;
+        revision = renew(this.sql, this.id, record, next, decision.entries, "delete", mutation, now).revision;
         this.sql.exec("DELETE FROM event WHERE status = 'pending'");
         setTimer(this.sql, "forget", now + KEPT_MS);
       }
@@ -170,7 +167,7 @@ export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
         "secret_rotated",
         `a new secret signs; ${secrets.length - 1} older sign until their time is over`,
       );
-      const written = this.#renew(record, { ...record, secrets }, [told], "rotate", mutation, now);
+      const written = renew(this.sql, this.id, record, { ...record, secrets }, [told], "rotate", mutation, now);
       planSecrets(this.sql, written.secrets);
       return answerOf(this.sql, this.id, written, 201, sealed.value);
     });
@@ -209,7 +206,13 @@ export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
       settle(this.sql, queued, attempted, { status: attempted.outcome === "delivered" ? "delivered" : "dead" }, at);
       const present = this.load();
       if (attempted.outcome === "delivered" && present?.state.status === "active" && present.state.failures > 0) {
-        this.#note(present, afterAttempt(present.state, 0, { type: "delivered" }, { now: at, jitter: 0 }), at);
+        note(
+          this.sql,
+          this.id,
+          present,
+          afterAttempt(present.state, 0, { type: "delivered" }, { now: at, jitter: 0 }),
+          at,
+        );
         hasten(this.sql, at);
       }
       planPrune(this.sql, at);
@@ -248,7 +251,7 @@ export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
       post(this.sql, "index", now);
     }
     if (name === "tally") post(this.sql, "index", now);
-    if (name === "secrets") this.#dropSecrets(now);
+    if (name === "secrets") dropSecrets(this.sql, this.id, this.load(), now);
     if (name === "requests") forgetRequests(this.sql, now);
     if (name === "forget") {
       post(this.sql, "index", now);
@@ -263,44 +266,6 @@ export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
     const untold =
       "SELECT 1 FROM outbox WHERE key = 'index' UNION ALL SELECT 1 FROM timer WHERE name = 'forget' AND due_at <= ?";
     return record !== null && isOver(record, now) && this.sql.exec(untold, now).toArray().length === 0;
-  }
-
-  /** What became of the endpoint by itself: a new revision only when its status is another one. */
-  #note(record: WebhookRecord, { state, entries }: EndpointDecision, now: number): void {
-    if (entries.length > 0) {
-      const next = { ...record, state, updated_at: now, revision: record.revision + 1 };
-      this.#write(next, entries, "webhook", now);
-    } else if (JSON.stringify(state) !== JSON.stringify(record.state)) saveState(this.sql, state);
-  }
-
-  #write(record: WebhookRecord, entries: readonly Entry[], actor: string, now: number): void {
-    save(this.sql, record);
-    for (const one of entries)
-      append(this.sql, one, { resourceId: this.id, actor, revision: record.revision, now, ...changeOf(one) });
-    postAnnouncement(this.sql, "webhook", entries, now);
-    post(this.sql, "index", now);
-  }
-
-  #renew(
-    old: WebhookRecord,
-    next: WebhookRecord,
-    entries: Entry[],
-    action: string,
-    by: Mutation,
-    now: number,
-  ): WebhookRecord {
-    const record = { ...next, updated_at: now, revision: old.revision + 1 };
-    this.#write(record, entries, by.actor, now);
-    audit(this.sql, webhookAudit(this.id, record, action, old.revision, by, now));
-    return record;
-  }
-
-  #dropSecrets(now: number): void {
-    const record = this.load();
-    if (!record) return;
-    const left = { ...record, secrets: signing(record, now), updated_at: now, revision: record.revision + 1 };
-    this.#write(left, [entry("secret_expired", "the secret before the newest signs no more")], "webhook", now);
-    planSecrets(this.sql, left.secrets);
   }
 
   protected override async deliver(key: string): Promise<void> {
