@@ -1,6 +1,7 @@
 import type { KeptDatabase } from "../../contract/keeper.ts";
 import { type Lsn, parseLsn } from "../../postgres/lsn.ts";
 import type { Kept } from "./ladder.ts";
+import type { Moment } from "./lease.ts";
 
 /** How many of n keepers must have promised a term before its writer may open, when k of them acknowledge a commit: any k share one with them. */
 export const promisesNeeded = (keepers: number, quorum: number): number => keepers - quorum + 1;
@@ -19,6 +20,21 @@ export function mostComplete<T extends { status: KeptDatabase }>(
     (best: T | null, each) => (best === null || isAhead(each.status, best.status) ? each : best),
     null,
   );
+}
+
+/**
+ * Since when a writer counts as told by k keepers that it may go on: the k-th newest of the moments at which they were asked. Any n − k + 1 that
+ * promise a later term have one of those k among them. Null when fewer have said so.
+ */
+export function lastGivenBy(quorum: number, sent: readonly Moment[]): Moment | null {
+  return [...sent].sort((a, b) => b.monotonic - a.monotonic)[quorum - 1] ?? null;
+}
+
+/** How long a writer of an older term may still go on, as those say that have promised. It covers all terms up to the one that it names. */
+export function leaseLeft(answers: readonly KeptDatabase[]): KeptDatabase["lease"] {
+  const leases = answers.flatMap(({ lease }) => (lease === null ? [] : [lease]));
+  if (leases.length === 0) return null;
+  return { term: Math.max(...leases.map(({ term }) => term)), left_ms: Math.max(...leases.map((one) => one.left_ms)) };
 }
 
 /** What the ladder needs to know of the keepers. */
