@@ -132,7 +132,9 @@ async function route(request: IncomingMessage, url: URL, api: Api): Promise<Answ
 }
 
 async function leases({ writers }: LeaseRequest, roster: Roster): Promise<LeaseAnswer> {
-  const asked = writers.map(async ({ database, term }) => ((await roster.get(database))?.lease(term) ? [database] : []));
+  const asked = writers.map(async ({ database, term }) =>
+    (await roster.get(database))?.lease(term) ? [database] : [],
+  );
   return { given: (await Promise.all(asked)).flat() };
 }
 

@@ -131,7 +131,9 @@ export class Postmaster {
     const timer = setTimeout(() => connection.destroy(new Error("PostgreSQL does not answer")), COUNT_MS);
     try {
       signal(this.pid.pid, "SIGSTOP");
-      const clients = await countClients(connection, () => processesOf(this.place.pgdata).filter((pid) => pid !== this.pid.pid));
+      const clients = await countClients(connection, () =>
+        processesOf(this.place.pgdata).filter((pid) => pid !== this.pid.pid),
+      );
       if (clients === 0) signal(this.pid.pid, "SIGINT");
       return clients;
     } finally {

@@ -119,7 +119,8 @@ export class Renewals {
       const kept = isHeard || writer.refused ? null : this.#serving.keptBy(id, writer.generation);
       return kept === null ? [] : [{ id, writer, kept }];
     });
-    if (silent.length > 0 && !this.#isSilent) this.#log("the control plane is silent: the keepers are asked for leases");
+    if (silent.length > 0 && !this.#isSilent)
+      this.#log("the control plane is silent: the keepers are asked for leases");
     this.#isSilent = silent.length > 0;
     const byDatabase = new Map(silent.map((one) => [one.kept.database, one]));
     await this.#keepers.ask(

@@ -211,8 +211,14 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         fail(draft, "failed", "its agent does not say where it listens", false);
         return;
       }
-      const { rung = 0, why = "", phases = {}, restored_bytes = 0, older_lease = null, credential } =
-        observation.start ?? {};
+      const {
+        rung = 0,
+        why = "",
+        phases = {},
+        restored_bytes = 0,
+        older_lease = null,
+        credential,
+      } = observation.start ?? {};
       const start = startView(state, { rung, why, phases, restored_bytes }, facts.now);
       const installed = credential ?? state.ordered;
       // Older ones of this host went before this one came.

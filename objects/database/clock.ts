@@ -25,7 +25,14 @@ export function onThisClock(state: DatabaseState, now: number): DatabaseState {
       return { ...state, leaving, since };
     case "booting": {
       const wake = { ...state.wake, at: Math.min(state.wake.at, now) };
-      return { ...state, leaving, since, wake, look_at: Math.min(state.look_at, now + LONGEST_LOOK_MS), step: stepOf(state, now) };
+      return {
+        ...state,
+        leaving,
+        since,
+        wake,
+        look_at: Math.min(state.look_at, now + LONGEST_LOOK_MS),
+        step: stepOf(state, now),
+      };
     }
     case "ready": {
       const { quiesce } = state;

@@ -76,7 +76,8 @@ async function withdraw(
   const host = remote(env.HOST, host_id);
   const [answer] = await host.withdraw(identity.id, [{ id: workloadId(identity.id, 0), generation: term }]);
   // A removed host says so of everything, and may have been removed because it could not be reached.
-  if (answer === "gone" && (await isRemoved(host))) return apply({ type: "evicted", host_id, term, why: "host_removed" });
+  if (answer === "gone" && (await isRemoved(host)))
+    return apply({ type: "evicted", host_id, term, why: "host_removed" });
   if (answer === "gone") return apply({ type: "left", host_id, term, lease_until: null });
   // From the withdrawal on it is not renewed, so whatever is left now is all that is left.
   apply({ type: "left", host_id, term, lease_until: Date.now() + (await host.writerLeaseLeft()) });

@@ -14,6 +14,14 @@ import { DatabaseWorld } from "./database-world.ts";
 
 const HISTORIES = Number(process.env.HISTORIES ?? 400);
 const STEPS = 250;
+const KEEPERS = [
+  { keepers: 1, quorum: 1 },
+  { keepers: 3, quorum: 2 },
+  { keepers: 3, quorum: 3 },
+  { keepers: 2, quorum: 1 },
+  { keepers: 3, quorum: 1 },
+];
+const keepersOf = (seed: number) => KEEPERS[seed % KEEPERS.length];
 
 describe("tables", () => {
   test("every passing state has a deadline, and no resting one", () => {
@@ -60,7 +68,7 @@ function act(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
   const host = rnd.pick(world.hosts);
   const gateway = rnd.pick(world.gateways);
   const letters = [...world.letters];
-  switch (rnd.int(16)) {
+  switch (rnd.int(18)) {
     case 0:
     case 1:
       if (letters.length > 0) world.deliver(rnd.pick(letters), rnd.chance(0.2));
@@ -100,6 +108,14 @@ function act(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
       if (rnd.chance(0.3)) world.unlink(host);
       else world.link(host);
       break;
+    case 14:
+    case 15: {
+      const i = rnd.int(world.keepers.all.length);
+      if (rnd.chance(0.1)) world.keepers.restart(i, world.now);
+      else if (rnd.chance(0.3)) world.keepers.all[i]?.cut.add(host.id);
+      else world.keepers.all[i]?.cut.delete(host.id);
+      break;
+    }
     default:
       world.pass(rnd.pick([1, 20, 200, 500, 2_000, 6_000, 15_000, 40_000]));
   }
@@ -136,7 +152,7 @@ describe("a wake", () => {
   });
 
   test("without keepers goes nowhere but to the only copy", () => {
-    const world = new DatabaseWorld(random(1), false);
+    const world = new DatabaseWorld(random(1), { keepers: 0, quorum: 0 });
     const [gateway] = world.gateways;
     if (!gateway) throw new Error("no gateway");
     world.connect(gateway);
@@ -154,9 +170,10 @@ describe("a wake", () => {
 describe("random histories", () => {
   test(`${HISTORIES} of them: one writer at a time, a term is one host's, nobody is cut by a stop for idleness, and it always wakes again`, () => {
     const moves = new Map<string, number>();
+    let [extended, heldBack] = [0, 0];
     for (let seed = 1; seed <= HISTORIES; seed++) {
       const rnd = random(seed);
-      const world = new DatabaseWorld(rnd, true);
+      const world = new DatabaseWorld(rnd, keepersOf(seed));
       try {
         for (let step = 0; step < STEPS; step++) {
           // Clocks that are off by less than the margin between the lease and what is waited for beyond it.
@@ -168,6 +185,8 @@ describe("random histories", () => {
           moves.set(move, (moves.get(move) ?? 0) + 1);
         }
         expect(world.cut).toBe(0);
+        extended += world.keepers.extended;
+        heldBack += world.heldBack;
         heal(world);
         wakesAgain(world);
         restsAgain(world);
@@ -182,12 +201,16 @@ describe("random histories", () => {
       ...["stopping -> booting", "ready -> booting", "ready -> stopped", "booting -> error", "error -> booting"],
     ])
       expect(moves.get(move) ?? 0, move).toBeGreaterThan(0);
+    expect(
+      Math.min(extended, heldBack),
+      "writers go on on the keepers' word, and successors wait for it",
+    ).toBeGreaterThan(HISTORIES / 10);
   }, 120_000);
 
   test("clocks that jump by hours never wedge it", () => {
     for (let seed = 1; seed <= HISTORIES / 4; seed++) {
       const rnd = random(10_000 + seed);
-      const world = new DatabaseWorld(rnd, true);
+      const world = new DatabaseWorld(rnd, keepersOf(seed));
       let broke = "";
       for (let step = 0; step < STEPS; step++) {
         if (rnd.chance(0.05)) world.skew = rnd.int(7_200_000) - 3_600_000;
@@ -216,7 +239,7 @@ describe("random histories", () => {
   test("a deletion ends, and leaves nothing on any host that can be reached", () => {
     for (let seed = 1; seed <= HISTORIES / 4; seed++) {
       const rnd = random(20_000 + seed);
-      const world = new DatabaseWorld(rnd, true);
+      const world = new DatabaseWorld(rnd, keepersOf(seed));
       for (let step = 0; step < STEPS / 2; step++) act(world, rnd);
       world.isDeleted = true;
       world.do({ type: "delete" });
@@ -234,6 +257,7 @@ describe("random histories", () => {
 
 function heal(world: DatabaseWorld): void {
   world.skew = 0;
+  for (const { cut } of world.keepers.all) cut.clear();
   for (const host of world.hosts) world.link(host);
 }
 
