@@ -95,8 +95,8 @@ export const DatabaseState = z.discriminatedUnion("status", [
         host_id: z.string(),
         backend: z.string(),
         start: StartView,
-        /** Until when writers of this term and lower ones may go on on the keepers' word. */
-        leased: z.object({ term: z.int(), until: z.int() }).nullable().default(null),
+        /** Until when older ones elsewhere may go on on the keepers' word. */
+        leased_until: z.int().default(0),
       }),
       /** After a failed attempt. */
       z.object({ name: z.literal("pausing") }),

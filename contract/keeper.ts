@@ -124,8 +124,8 @@ export const KeptDatabase = z.object({
     /** Why it does not stream, in words. */
     reason: z.string().nullable(),
   }),
-  /** For so long a writer of this term, or a lower one, may still go on on this keeper's word. */
-  lease: z.object({ term, left_ms: z.int() }).nullable().default(null),
+  /** For so long a writer, of whatever term, may still go on on this keeper's word. */
+  lease_left_ms: z.int().nonnegative().default(0),
   base: BaseBackup.nullable(),
   /** When it last heard from a writer. */
   heard_at: z.int().nullable(),

@@ -98,7 +98,7 @@ export class Database {
       flush_lsn: this.#log === null ? null : formatLsn(this.#log.position),
       restorable: this.#isRestorable(),
       following: { state: doing, term: state.writer?.term ?? null, since: since === 0 ? null : since, reason },
-      lease: this.#lease.left(state.promised_term, performance.now()),
+      lease_left_ms: this.#lease.leftMs(performance.now()),
       base: state.bases.at(-1) ?? null,
       heard_at: this.#heardAt,
       store: this.shipping.status(),

@@ -110,11 +110,10 @@ export class PostgresDriver implements Driver {
         if (!(await renewals.granted(id, generation, LEASE_WITHIN_MS, signal)))
           return failed(workload, "lease_over", "the control plane has not granted its lease");
         const order = await this.#order(writers, workload, task);
-        const { rung, why, phases, restoredBytes, postmaster, older, ended } = await writers.start(order);
+        const { rung, why, phases, restoredBytes, postmaster, olderUntil, ended } = await writers.start(order);
         const listen = { ...order.listen, port: postmaster.place.port };
-        const left_ms = Math.ceil((older?.until ?? 0) - performance.now());
-        const older_lease = older !== null && left_ms > 0 ? { term: older.term, left_ms } : null;
-        const start = { rung, why, phases, restored_bytes: restoredBytes, older_lease, credential: task.credential };
+        const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));
+        const start = { rung, why, phases, restored_bytes: restoredBytes, older_lease_ms, credential: task.credential };
         const kept: Kept = { id, generation, owner, order: { ...order, listen }, started_at: Date.now(), start };
         await this.#write(writers, kept);
         this.#watch(kept, ended);

@@ -10,7 +10,7 @@ import { KeeperClient, KeeperFailure } from "./keeper-client.ts";
 import type { Kept } from "./ladder.ts";
 import { NotStarted } from "./not-started.ts";
 import { REPLICATION_USER } from "./parameters.ts";
-import { keptOf, leaseLeft, mostComplete } from "./quorum.ts";
+import { keptOf, leaseLeftMs, mostComplete } from "./quorum.ts";
 
 type Answer = { client: KeeperClient; status: KeptDatabase };
 
@@ -19,8 +19,8 @@ export type Promised = {
   answers: readonly Answer[];
   source: KeeperClient | null;
   kept: Kept | null;
-  /** A writer of an older term may go on until then, ms of `performance.now()`, on the keepers' word. */
-  older: { term: number; until: number } | null;
+  /** An older writer may go on until then, ms of `performance.now()`, on the keepers' word. */
+  olderUntil: number;
 };
 
 const ASK_EVERY_MS = 500;
@@ -38,7 +38,7 @@ export class KeeperGroup {
 
   async promises(): Promise<Promised> {
     const { term, keepers, quorum, served_term: servedTerm } = this.#order;
-    if (keepers.length === 0) return { answers: [], source: null, kept: unkept, older: null };
+    if (keepers.length === 0) return { answers: [], source: null, kept: unkept, olderUntil: 0 };
     const asked = this.#clients.map(async (client) => ({ client, status: await client.promise(term) }));
     const outcomes = await Promise.allSettled(asked);
     for (const { status, ...outcome } of outcomes)
@@ -48,9 +48,8 @@ export class KeeperGroup {
     const source = mostComplete(answers, keepers.length, quorum);
     const statuses = answers.map(({ status }) => status);
     const kept = source && keptOf(statuses, source.status, { keepers: keepers.length, quorum, servedTerm });
-    const lease = leaseLeft(statuses);
-    const older = lease && { term: lease.term, until: performance.now() + lease.left_ms };
-    return { answers, source: source?.client ?? null, kept, older };
+    const olderUntil = performance.now() + leaseLeftMs(statuses);
+    return { answers, source: source?.client ?? null, kept, olderUntil };
   }
 
   /** Has the keepers follow the writer. Those that do not answer are told later, by `tend`. */

@@ -30,12 +30,9 @@ export function lastGivenBy(quorum: number, sent: readonly Moment[]): Moment | n
   return [...sent].sort((a, b) => b.monotonic - a.monotonic)[quorum - 1] ?? null;
 }
 
-/** How long a writer of an older term may still go on, as those say that have promised. It covers all terms up to the one that it names. */
-export function leaseLeft(answers: readonly KeptDatabase[]): KeptDatabase["lease"] {
-  const leases = answers.flatMap(({ lease }) => (lease === null ? [] : [lease]));
-  if (leases.length === 0) return null;
-  return { term: Math.max(...leases.map(({ term }) => term)), left_ms: Math.max(...leases.map((one) => one.left_ms)) };
-}
+/** How long an older writer may still go on, as those say that have promised. */
+export const leaseLeftMs = (answers: readonly KeptDatabase[]): number =>
+  Math.max(0, ...answers.map(({ lease_left_ms }) => lease_left_ms));
 
 /** What the ladder needs to know of the keepers. */
 export function keptOf(

@@ -41,8 +41,8 @@ export type Started = {
   postmaster: Postmaster;
   /** How much was fetched, when it was restored. */
   restoredBytes: number;
-  /** The keepers' word to a writer of an older term: see `Promised`. */
-  older: Promised["older"];
+  /** See `Promised`. */
+  olderUntil: number;
   /** Resolves when the writer has ended by itself: it crashed, or its lease was over. */
   ended: Promise<void>;
 };
@@ -212,7 +212,7 @@ export class Writers {
       void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
       const ended = this.#lookAfter(order.database, postmaster, group, address);
       const { rung, why } = decision;
-      return { rung, why, phases: clock.phases, postmaster, restoredBytes, older: promised.older, ended };
+      return { rung, why, phases: clock.phases, postmaster, restoredBytes, olderUntil: promised.olderUntil, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
       throw error;
@@ -364,7 +364,7 @@ type Start = {
   clock: Stopwatch;
 };
 
-const unasked: Promised = { answers: [], source: null, kept: null, older: null };
+const unasked: Promised = { answers: [], source: null, kept: null, olderUntil: 0 };
 
 class Stopwatch {
   readonly phases: Phases = {};

@@ -216,7 +216,7 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         why = "",
         phases = {},
         restored_bytes = 0,
-        older_lease = null,
+        older_lease_ms = 0,
         credential,
       } = observation.start ?? {};
       const start = startView(state, { rung, why, phases, restored_bytes }, facts.now);
@@ -228,8 +228,8 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
       );
       const next = { ...(draft.state as Of<"booting">), installed, current_profile: facts.profile, home: host_id };
       // It counts from now, which is later than the keepers said so.
-      const leased = older_lease && { term: older_lease.term, until: facts.now + older_lease.left_ms };
-      draft.state = { ...next, step: { name: "fencing", host_id, backend: observation.address, start, leased } };
+      const leased_until = facts.now + older_lease_ms;
+      draft.state = { ...next, step: { name: "fencing", host_id, backend: observation.address, start, leased_until } };
       open(draft);
       return;
     }

@@ -61,6 +61,7 @@ export function onThisClock(state: DatabaseState, now: number): DatabaseState {
 }
 
 function stepOf({ step }: Extract<DatabaseState, { status: "booting" }>, now: number): typeof step {
-  if (step.name !== "fencing" || step.leased === null) return step;
-  return { ...step, leased: { ...step.leased, until: Math.min(step.leased.until, now + LONGEST_LEASE_MS) } };
+  return step.name === "fencing"
+    ? { ...step, leased_until: Math.min(step.leased_until, now + LONGEST_LEASE_MS) }
+    : step;
 }

@@ -110,14 +110,16 @@ export function forgetRemoved(draft: Draft): void {
  */
 export function mayServe(
   { leaving }: DatabaseState,
-  { host_id, leased }: { host_id: string; leased: { term: number; until: number } | null },
+  { host_id, leased_until }: { host_id: string; leased_until: number },
   now: number,
 ): { host_id: string; until: number | null }[] {
-  return leaving.flatMap(({ host_id: other, term, lease_until }) => {
-    const onKeepers = leased !== null && term <= leased.term ? leased.until : 0;
-    const until = lease_until === null ? null : Math.max(lease_until, onKeepers);
-    return other === host_id || (until !== null && until <= now) ? [] : [{ host_id: other, until }];
-  });
+  return leaving
+    .filter((one) => one.host_id !== host_id)
+    .map(({ host_id: other, lease_until }) => ({
+      host_id: other,
+      until: lease_until === null ? null : Math.max(lease_until, leased_until),
+    }))
+    .filter(({ until }) => until === null || until > now);
 }
 
 export const isBusy = ({ facts }: Draft): boolean => facts.demand.leases.some(({ busy }) => busy);

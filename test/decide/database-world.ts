@@ -223,9 +223,9 @@ export class DatabaseWorld {
     host.running = row.term;
     host.copy = true;
     this.starts++;
-    const { older: older_lease } = promised;
-    if (older_lease !== null) this.heldBack++;
-    const start = { rung: 3, why: "", phases: {}, restored_bytes: 0, older_lease, credential: "c" };
+    const { olderMs: older_lease_ms } = promised;
+    if (older_lease_ms > 0) this.heldBack++;
+    const start = { rung: 3, why: "", phases: {}, restored_bytes: 0, older_lease_ms, credential: "c" };
     see({
       ...head,
       phase: "running",

@@ -1,5 +1,5 @@
 // The keepers of a database's world, as far as promises and leases go: what they say is said by the keeper's own code, and judged by the agent's.
-import { lastGivenBy, leaseLeft, promisesNeeded } from "../../agent/postgres/quorum.ts";
+import { lastGivenBy, leaseLeftMs, promisesNeeded } from "../../agent/postgres/quorum.ts";
 import type { KeptDatabase } from "../../contract/keeper.ts";
 import { WRITER_LEASE_MS } from "../../contract/writer.ts";
 import { WriterLease } from "../../keeper/writer-lease.ts";
@@ -29,14 +29,14 @@ export class Keepers {
   }
 
   /** What those say that a host can reach and that promise its term; null when they are too few. */
-  promise(host: Host, term: number, now: number): { older: KeptDatabase["lease"] } | null {
-    if (this.quorum === 0) return { older: null };
+  promise(host: Host, term: number, now: number): { olderMs: number } | null {
+    if (this.quorum === 0) return { olderMs: 0 };
     const reached = this.all.filter(({ cut, promised }) => !cut.has(host.id) && promised <= term);
     const answers = reached.map((keeper) => {
       keeper.promised = term;
-      return { lease: keeper.lease.left(term, now) } as KeptDatabase;
+      return { lease_left_ms: keeper.lease.leftMs(now) } as KeptDatabase;
     });
-    return reached.length < promisesNeeded(this.all.length, this.quorum) ? null : { older: leaseLeft(answers) };
+    return reached.length < promisesNeeded(this.all.length, this.quorum) ? null : { olderMs: leaseLeftMs(answers) };
   }
 
   /** A host asks them all whether its writer may go on. `sentAt`: the question was on its way since. */
