@@ -174,6 +174,50 @@ describe("a wake", () => {
   });
 });
 
+describe("a stop for idleness", () => {
+  test("is not carried out while a gateway that cannot be heard has a client, also one that came without a lease", () => {
+    const world = new DatabaseWorld(random(2));
+    const gateway = world.gateways[0] as Gateway;
+    world.connect(gateway);
+    settle(world, 2_000);
+    world.leave(gateway);
+    world.cutLine(gateway);
+    // Its lease is over, and the host is about to be asked: whoever comes now is let in by what the gateway was told before.
+    for (let ms = 0; ms < 60_000 && !hasLetter(world, "close"); ms += 100) world.pass(100);
+    world.connect(gateway);
+    expect(gateway.sessions).toEqual([1]);
+    for (let ms = 0; ms < 120_000; ms += 100) {
+      for (const key of [...world.letters]) world.deliver(key);
+      for (const host of world.hosts) world.sync(host);
+      world.pass(100);
+    }
+    expect([world.state.status, world.cut, gateway.sessions]).toEqual(["ready", 0, [1]]);
+    world.leave(gateway);
+    settle(world, 60_000);
+    expect([world.state.status, world.cut]).toEqual(["stopped", 0]);
+  });
+
+  test("whose answer is lost is over all the same, and a client that came meanwhile wakes it", () => {
+    for (const comes of [false, true]) {
+      const world = new DatabaseWorld(random(3));
+      const gateway = world.gateways[0] as Gateway;
+      world.connect(gateway);
+      settle(world, 2_000);
+      world.leave(gateway);
+      world.cutLine(gateway);
+      for (let ms = 0; ms < 60_000 && !hasLetter(world, "close"); ms += 100) world.pass(100);
+      for (const key of world.letters) if (key.startsWith("close")) world.deliver(key, true);
+      expect([world.state.status, world.hosts[0]?.running]).toEqual(["ready", null]);
+      if (comes) world.connect(gateway);
+      settle(world, 20_000);
+      const { status, term } = world.state;
+      expect([comes, status, term > 1, world.cut]).toEqual([comes, comes ? "ready" : "stopped", comes, 0]);
+    }
+  });
+});
+
+const hasLetter = (world: DatabaseWorld, what: string) => [...world.letters].some((key) => key.startsWith(what));
+
 describe("random histories", () => {
   test(`${HISTORIES} of them: one writer at a time, a term is one host's, nobody is cut by a stop for idleness, and it always wakes again`, () => {
     const moves = new Map<string, number>();
