@@ -48,10 +48,13 @@ class Scene {
     scene.direct = new DirectClient(network.run, { host, port: Number(port), user, password, database });
     scene.load = new DatabaseLoad(scene.site, scene.made);
     scene.load.write(3);
-    await until(() => "not both kinds of clients are served", async () => {
-      const { said } = scene.direct;
-      return scene.load.acknowledged.size > 50 && said.filter(({ what }) => what === "wrote").length > 10;
-    });
+    await until(
+      () => "not both kinds of clients are served",
+      async () => {
+        const { said } = scene.direct;
+        return scene.load.acknowledged.size > 50 && said.filter(({ what }) => what === "wrote").length > 10;
+      },
+    );
     return scene;
   }
 
@@ -85,7 +88,10 @@ class Scene {
     for (const { n } of this.direct.of("wrote")) this.load.acknowledged.add(n);
     expect(await this.load.missing()).toEqual([]);
     await this.site.cluster.ready("one");
-    await until(() => "the old writer is not gone", async () => !(await this.site.isRunning("one", this.made.id)));
+    await until(
+      () => "the old writer is not gone",
+      async () => !(await this.site.isRunning("one", this.made.id)),
+    );
     const { state, host_id } = await this.site.view(this.made.id);
     const two = (await this.site.cluster.client.hosts()).find(({ name }) => name === "two");
     expect([state, host_id]).toEqual(["ready", two?.id]);
