@@ -10,12 +10,18 @@ import { KeeperClient, KeeperFailure } from "./keeper-client.ts";
 import type { Kept } from "./ladder.ts";
 import { NotStarted } from "./not-started.ts";
 import { REPLICATION_USER } from "./parameters.ts";
-import { keptOf, mostComplete } from "./quorum.ts";
+import { keptOf, leaseLeftMs, mostComplete } from "./quorum.ts";
 
 type Answer = { client: KeeperClient; status: KeptDatabase };
 
 /** What the keepers promised, and what they have. `kept` is null when too few answered. */
-export type Promised = { answers: readonly Answer[]; source: KeeperClient | null; kept: Kept | null };
+export type Promised = {
+  answers: readonly Answer[];
+  source: KeeperClient | null;
+  kept: Kept | null;
+  /** An older writer may go on until then, ms of `performance.now()`, on the keepers' word. */
+  olderUntil: number;
+};
 
 const ASK_EVERY_MS = 500;
 const LOOK_EVERY_MS = 2;
@@ -32,7 +38,7 @@ export class KeeperGroup {
 
   async promises(): Promise<Promised> {
     const { term, keepers, quorum, served_term: servedTerm } = this.#order;
-    if (keepers.length === 0) return { answers: [], source: null, kept: unkept };
+    if (keepers.length === 0) return { answers: [], source: null, kept: unkept, olderUntil: 0 };
     const asked = this.#clients.map(async (client) => ({ client, status: await client.promise(term) }));
     const outcomes = await Promise.allSettled(asked);
     for (const { status, ...outcome } of outcomes)
@@ -42,7 +48,8 @@ export class KeeperGroup {
     const source = mostComplete(answers, keepers.length, quorum);
     const statuses = answers.map(({ status }) => status);
     const kept = source && keptOf(statuses, source.status, { keepers: keepers.length, quorum, servedTerm });
-    return { answers, source: source?.client ?? null, kept };
+    const olderUntil = performance.now() + leaseLeftMs(statuses);
+    return { answers, source: source?.client ?? null, kept, olderUntil };
   }
 
   /** Has the keepers follow the writer. Those that do not answer are told later, by `tend`. */

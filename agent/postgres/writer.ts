@@ -41,6 +41,8 @@ export type Started = {
   postmaster: Postmaster;
   /** How much was fetched, when it was restored. */
   restoredBytes: number;
+  /** See `Promised`. */
+  olderUntil: number;
   /** Resolves when the writer has ended by itself: it crashed, or its lease was over. */
   ended: Promise<void>;
 };
@@ -118,6 +120,7 @@ export class Writers {
     const cluster = this.cluster(order.database);
     const postmaster = cluster.mark().opened === order.term ? await this.running(order) : null;
     if (postmaster === null) return null;
+    postmaster.letGoOn();
     const address = { host: order.listen.host, port: postmaster.place.port };
     return { postmaster, ended: this.#lookAfter(order.database, postmaster, new KeeperGroup(order), address) };
   }
@@ -209,7 +212,7 @@ export class Writers {
       void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
       const ended = this.#lookAfter(order.database, postmaster, group, address);
       const { rung, why } = decision;
-      return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended };
+      return { rung, why, phases: clock.phases, postmaster, restoredBytes, olderUntil: promised.olderUntil, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
       throw error;
@@ -361,7 +364,7 @@ type Start = {
   clock: Stopwatch;
 };
 
-const unasked: Promised = { answers: [], source: null, kept: null };
+const unasked: Promised = { answers: [], source: null, kept: null, olderUntil: 0 };
 
 class Stopwatch {
   readonly phases: Phases = {};

@@ -53,18 +53,19 @@ export function onWake(draft: Draft, wake: Wake): void {
       return;
     case "ready":
       // Those who said that nobody is there have forgotten where it is.
-      if (state.quiesce !== null) abandon(draft, "a client came");
+      if (state.quiesce !== null || state.closing !== null) abandon(draft, "a client came");
       return;
     default:
       return;
   }
 }
 
-export function abandon(draft: Draft, why: string): void {
+/** Nobody is stopped now. Those who said that nobody is there are told again where it is. */
+export function abandon(draft: Draft, why: string, forMs = 1_000): void {
   const { state, facts } = draft;
-  if (state.status !== "ready" || state.quiesce === null) return;
+  if (state.status !== "ready" || (state.quiesce === null && state.closing === null)) return;
   note(draft, "info", "scheduler", "idle_stop_abandoned", `not stopped: ${why}`);
-  draft.state = { ...state, quiesce: null, not_before: facts.now + 1_000 };
+  draft.state = { ...state, quiesce: null, closing: null, not_before: facts.now + forMs };
   tell(draft, readyFrame(draft.state as Of<"ready">));
 }
 
@@ -210,7 +211,14 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         fail(draft, "failed", "its agent does not say where it listens", false);
         return;
       }
-      const { rung = 0, why = "", phases = {}, restored_bytes = 0, credential } = observation.start ?? {};
+      const {
+        rung = 0,
+        why = "",
+        phases = {},
+        restored_bytes = 0,
+        older_lease_ms = 0,
+        credential,
+      } = observation.start ?? {};
       const start = startView(state, { rung, why, phases, restored_bytes }, facts.now);
       const installed = credential ?? state.ordered;
       // Older ones of this host went before this one came.
@@ -219,7 +227,9 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         state.leaving.filter((one) => one.host_id !== host_id),
       );
       const next = { ...(draft.state as Of<"booting">), installed, current_profile: facts.profile, home: host_id };
-      draft.state = { ...next, step: { name: "fencing", host_id, backend: observation.address, start } };
+      // It counts from now, which is later than the keepers said so.
+      const leased_until = facts.now + older_lease_ms;
+      draft.state = { ...next, step: { name: "fencing", host_id, backend: observation.address, start, leased_until } };
       open(draft);
       return;
     }
@@ -240,9 +250,9 @@ export function open(draft: Draft): void {
   const { state, facts } = draft;
   if (state.status !== "booting" || state.step.name !== "fencing") return;
   const { host_id, backend, start } = state.step;
-  const older = mayServe(state, host_id, facts.now);
+  const older = mayServe(state, state.step, facts.now);
   if (older.length > 0) {
-    const ends = older.map(({ lease_until }) => lease_until ?? facts.now + 1_000);
+    const ends = older.map(({ until }) => until ?? facts.now + 1_000);
     const message = `waiting for the lease of the last writer, on ${older.map((one) => one.host_id).join(", ")}, to end`;
     draft.state = { ...state, message, look_at: Math.max(...ends) };
     tell(draft, { kind: "waking", phase: "fencing", message });
@@ -259,7 +269,7 @@ export function open(draft: Draft): void {
     since: facts.now,
     backend,
     unwelcome: false,
-    counting: null,
+    closing: null,
     quiesce: null,
     not_before: 0,
   };

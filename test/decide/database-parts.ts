@@ -16,6 +16,9 @@ export class Host {
   /** The agent's own: PostgreSQL runs, under which term, and until when by the agent's own account. */
   running: number | null = null;
   lease: { term: number; until: number } | null = null;
+  /** When it last heard from the control plane; and of each keeper, when it was asked that said yes. */
+  heardAt = 0;
+  given = new Map<number, number>();
   fence = 0;
   copy = false;
 
@@ -33,6 +36,8 @@ export class Gateway {
   sentAt = new Map<number, number>();
   expires = 0;
   endpoint: number | null = null;
+  /** The last that it was told of and has not heard to be gone: what it uses while the control plane is away. */
+  known: number | null = null;
   term = 0;
   waiting = 0;
   sessions: number[] = [];

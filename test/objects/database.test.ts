@@ -74,7 +74,7 @@ const upAt = ({ id, generation }: Workload, address = "127.0.0.1:20000"): Observ
     image_digest: null,
     notes: [],
   },
-  start: { rung: 3, why: "test", phases: { spawn: 12 }, restored_bytes: 0, credential: "none" },
+  start: { rung: 3, why: "test", phases: { spawn: 12 }, restored_bytes: 0, older_lease_ms: 0, credential: "none" },
 });
 const done = ({ id, generation }: Workload): Observation => {
   const at = Date.now();
@@ -92,7 +92,7 @@ async function hostFor(): Promise<{ agent: SimulatedAgent; placement: Record<str
     starts.push(workload);
     return upAt(workload);
   };
-  agent.answers = (question) => (question.verb === "clients" ? { clients: 0 } : { installed: "x" });
+  agent.answers = (question) => (question.verb === "stop_unused" ? { clients: 0 } : { installed: "x" });
   await agent.connect();
   await until(async () => {
     const reply = await agent.host.read();
