@@ -3,6 +3,7 @@ import type { HostView } from "../../contract/host.ts";
 import { hostOf, idleAt } from "./idle.ts";
 import { demandOf, leaseViews } from "./lease.ts";
 import { deadlineOf } from "./letters.ts";
+import { followers } from "./reader.ts";
 import { type DatabaseRecord, factsOf } from "./record.ts";
 import { actionsOf, databaseView } from "./view.ts";
 
@@ -39,6 +40,7 @@ export function explanation(
     idle_stop_at: view.idle_stop_at,
     stays_awake_because: staysAwake(state, settings.idle_timeout, idleAt(state, facts)),
     leases: leaseViews(sql, connected),
+    followed_by: followers(sql),
     last_start: state.last_start,
     waiting_for: waits(state),
     durability: view.durability,

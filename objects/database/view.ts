@@ -9,8 +9,9 @@ import {
 import type { DatabaseState } from "../../contract/database-state.ts";
 import { cursor } from "../journal.ts";
 import type { IndexRow } from "../projection.ts";
+import { lastActive } from "./activity.ts";
 import { hostOf, idleAt } from "./idle.ts";
-import { connections, demandOf, lastActive, leaseViews } from "./lease.ts";
+import { connections, demandOf, leaseViews } from "./lease.ts";
 import { type DatabaseRecord, factsOf } from "./record.ts";
 
 /** The database as the API answers it, with its leases as they are at this moment. */
