@@ -1,4 +1,5 @@
 import type { CredentialView } from "../../contract/database.ts";
+import type { DatabaseState } from "../../contract/database-state.ts";
 import { newId } from "../../contract/id.ts";
 import { type Reply, refuse } from "../../contract/problem.ts";
 import {
@@ -82,10 +83,14 @@ export function retireCredential(sql: SqlStorage, id: string, resource_status: s
   return null;
 }
 
-export const unsettled = (resource_status: string): Reply<never> =>
-  refuse("action_not_allowed", "The last rotation has not reached PostgreSQL yet; try again in a moment.", {
-    more: { resource_status, retry_after: 1 },
+/** A refusal while PostgreSQL does not have the newest yet, or when there is another than `current` meanwhile. */
+export function unsettled(sql: SqlStorage, state: DatabaseState, current: string | undefined): Reply<never> | null {
+  const newest = newestId(sql);
+  if (newest === current && (state.status !== "ready" || state.installed === newest)) return null;
+  return refuse("action_not_allowed", "The last rotation has not reached PostgreSQL yet; try again in a moment.", {
+    more: { resource_status: state.status, retry_after: 1 },
   });
+}
 
 export const credentialViews = (sql: SqlStorage, installed: string | null): CredentialView[] =>
   credentialsOf(sql).map(({ verifier: { id }, created_at }, i) => ({

@@ -8,8 +8,6 @@ import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Credentials } from "../../contract/scram.ts";
 import type { Observation } from "../../contract/workload.ts";
-import database0001 from "../../migrations/database/0001_create.sql";
-import database0002 from "../../migrations/database/0002_readers.sql";
 import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { announce } from "../announce.ts";
 import { isBorn } from "../born.ts";
@@ -25,15 +23,7 @@ import { isForgotten, isPurged } from "../tombstone.ts";
 import { Watchers } from "../watch.ts";
 import { active } from "./activity.ts";
 import { type DatabaseDraft, make } from "./creation.ts";
-import {
-  addCredential,
-  bridgeTo,
-  credentialsOf,
-  credentialViews,
-  newestId,
-  retireCredential,
-  unsettled,
-} from "./credential.ts";
+import { addCredential, bridgeTo, credentialsOf, credentialViews, retireCredential, unsettled } from "./credential.ts";
 import { type DatabaseEvent, decide, type EvictionCause } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import type { Said } from "./draft.ts";
@@ -42,18 +32,14 @@ import { demandOf, expire, leaseViews, release, renew } from "./lease.ts";
 import { questions, subjects } from "./letters.ts";
 import { bootIdOf, Lines, parseFrame } from "./line.ts";
 import { lookupOf } from "./lookup.ts";
+import { MIGRATIONS } from "./migrations.ts";
 import { prepare } from "./prepare.ts";
 import { check, followers, isNews } from "./reader.ts";
 import { auditEntry, type DatabaseRecord, factsOf, load, save, sourceOf } from "./record.ts";
 import { answersTo, eventOf, restoreWake } from "./reply.ts";
 import { answerAsSource, askHolder, type SourceAsk, type SourceParts, tellFollower } from "./source.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
-import { databaseView, indexRow } from "./view.ts";
-
-const MIGRATIONS = [
-  { id: "database/0001", sql: database0001 },
-  { id: "database/0002", sql: database0002 },
-];
+import { databaseView, indexRow, notAllowed } from "./view.ts";
 
 /** One database: whether it has a writer, where, under which term, and who uses it. Named by its id. */
 export class DatabaseObject extends DurableObject<Env> {
@@ -126,9 +112,8 @@ export class DatabaseObject extends DurableObject<Env> {
     const [current] = this.#born ? credentialsOf(this.#sql) : [];
     const bridged = current === undefined ? null : await bridgeTo(current, made);
     const reply = this.#mutate("rotate_credentials", mutation, namespaces, (record, now) => {
-      const { status, installed } = record.state;
-      const pending = status === "ready" && installed !== newestId(this.#sql);
-      if (pending || newestId(this.#sql) !== current?.verifier.id) return unsettled(status);
+      const refusal = unsettled(this.#sql, record.state, current?.verifier.id);
+      if (refusal !== null) return refusal;
       addCredential(this.#sql, made.verifier, bridged, now);
       this.#apply({ type: "demand" }, mutation.actor, now);
       if (record.state.status === "ready") post(this.#sql, `install ${record.state.term} ${made.verifier.id}`, now);
@@ -196,10 +181,10 @@ export class DatabaseObject extends DurableObject<Env> {
   }
 
   async explain(namespaces: string[]): Promise<Reply<string>> {
-    const record = this.#visible(namespaces);
-    if (!record.ok) return record;
     const hosts = await remote(this.env.INDEX, CLUSTER_SHARD).hosts();
-    return accept(JSON.stringify(explanation(this.#sql, record.value, this.#lines.connected(), hosts, Date.now())));
+    const record = this.#visible(namespaces);
+    const connected = this.#lines.connected();
+    return record.ok ? accept(explanation(this.#sql, record.value, connected, hosts, Date.now())) : record;
   }
 
   events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
@@ -350,10 +335,7 @@ export class DatabaseObject extends DurableObject<Env> {
         const refusal = stale(mutation, revision);
         if (refusal) return refusal;
         const said = verdict(DATABASE_ACTION_TABLE, state.status, action);
-        if (said === "refused")
-          return refuse("action_not_allowed", `${identity.name} is ${state.status}.`, {
-            more: { resource_status: state.status },
-          });
+        if (said === "refused") return notAllowed(identity.name, state.status);
         const own = said === "go" ? work(record.value, now) : null;
         if (own !== null && !own.ok) return own;
         if (said === "go") {

@@ -7,6 +7,7 @@ import {
   DISABLED_REASON,
 } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
+import { type Reply, refuse } from "../../contract/problem.ts";
 import { cursor } from "../journal.ts";
 import type { IndexRow } from "../projection.ts";
 import { lastActive } from "./activity.ts";
@@ -65,6 +66,9 @@ export function databaseView(
     event_cursor: cursor(sql),
   };
 }
+
+export const notAllowed = (name: string, resource_status: DatabaseStatus): Reply<never> =>
+  refuse("action_not_allowed", `${name} is ${resource_status}.`, { more: { resource_status } });
 
 /** What may be asked in a state. What is never done by hand says so, rather than that it is not possible now. */
 export const actionsOf = (status: DatabaseStatus): AllowedActions => ({
