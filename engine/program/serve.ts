@@ -52,7 +52,7 @@ class Serving {
   #hasLoaded = false;
   /** How often it was told something by another way than as an answer. */
   #tellings = 0;
-  #said = { progress: "", vitalsAt: 0, progressAt: 0, replication: "", drift: "" };
+  #said = { progress: "", vitalsAt: 0, progressAt: 0, replication: "", drift: "", resyncs: 0 };
 
   constructor(engine: EngineChild, orders: Orders, reports: Reports) {
     this.#engine = engine;
@@ -146,6 +146,11 @@ class Serving {
       await this.#say(drift);
     }
     const vitals = vitalsOf(health);
+    const { resyncs } = health.replication;
+    // A gap is told of also when it was closed between two looks.
+    if (resyncs > said.resyncs && vitals.replication !== "resyncing" && said.replication !== "resyncing")
+      await this.#say({ kind: "vitals", vitals: { ...vitals, replication: "resyncing" } });
+    said.resyncs = resyncs;
     if (vitals.replication === said.replication && Date.now() - said.vitalsAt < VITALS_EVERY_MS) return;
     said.replication = vitals.replication;
     said.vitalsAt = Date.now();

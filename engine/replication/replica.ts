@@ -1,29 +1,15 @@
 import type { EngineHealth, EngineState, ReplicationState, SchemaDrift } from "../../contract/engine.ts";
-import type { Shape } from "../shape/shape.ts";
 import { SourceFailure, sourceFailure } from "../source/failure.ts";
-import type { Position, Sink, Source, Transaction } from "../source/source.ts";
+import type { Position, Sink, Transaction } from "../source/source.ts";
 import type { Store, Table } from "../store/table.ts";
 import { Arrivals } from "./arrivals.ts";
 import { Backoff, sleep } from "./backoff.ts";
-import type { Checkpoint } from "./checkpoint.ts";
 import { Dirty } from "./dirty.ts";
 import { DriftWatch } from "./drift.ts";
+import { insist } from "./insist.ts";
 import { Loader } from "./loader.ts";
-import type { MemoryLimit } from "./memory.ts";
 import { applyChange, emptyTable, Reloads, withTables } from "./reloads.ts";
-
-export type ReplicaOptions = {
-  shape: Shape;
-  source: Source;
-  createStore: () => Store;
-  memory: MemoryLimit;
-  intervalMs: number;
-  safetyNetMs: number | null;
-  checkpoint: { at: Checkpoint; everyMs: number } | null;
-  /** The source is now here and now there, and sleeps in between: `sourceIs` says so. */
-  moves: boolean;
-  log: (level: "debug" | "info" | "warn" | "error", text: string) => void;
-};
+import type { ReplicaOptions } from "./replica-options.ts";
 
 const LONGEST_WAIT_MS = 10_000;
 const DRIFT_EVERY_MS = 60_000;
@@ -371,19 +357,11 @@ export class Replica {
     if (this.state === "serving" && !this.#isAsleep) await this.#drift.look();
   }
 
-  /** Again and again where it may pass. */
-  async #insist<T>(attempt: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await attempt();
-      } catch (thrown) {
-        const error = thrown instanceof SourceFailure ? thrown : sourceFailure(thrown, "initial_load_failed");
-        if (!error.mayPass || this.#stopped.signal.aborted) throw error;
-        this.#options.log("warn", `${error.code}: ${error.message}; tries again`);
-        this.reason = { code: error.code, message: error.message };
-        await sleep(this.#backoff.next(), this.#stopped.signal);
-      }
-    }
+  #insist<T>(attempt: () => Promise<T>): Promise<T> {
+    return insist(attempt, this.#backoff, this.#stopped.signal, ({ code, message }) => {
+      this.#options.log("warn", `${code}: ${message}; tries again`);
+      this.reason = { code, message };
+    });
   }
 
   #become(state: ReplicationState, reason: EngineHealth["replication"]["reason"] = null): void {
