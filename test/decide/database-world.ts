@@ -225,7 +225,15 @@ export class DatabaseWorld {
     this.starts++;
     const { olderMs: older_lease_ms } = promised;
     if (older_lease_ms > 0) this.heldBack++;
-    const start = { rung: 3, why: "", phases: {}, restored_bytes: 0, older_lease_ms, credential: "c" };
+    const start = {
+      rung: 3,
+      why: "",
+      phases: {},
+      restored_bytes: 0,
+      older_lease_ms,
+      certificate: null,
+      credential: "c",
+    };
     see({
       ...head,
       phase: "running",
