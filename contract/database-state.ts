@@ -96,6 +96,7 @@ export const DatabaseState = z.discriminatedUnion("status", [
         name: z.literal("fencing"),
         host_id: z.string(),
         backend: z.string(),
+        certificate: z.string().nullable().default(null),
         start: StartView,
         /** Until when older ones elsewhere may go on on the keepers' word. */
         leased_until: z.int().default(0),
@@ -109,6 +110,8 @@ export const DatabaseState = z.discriminatedUnion("status", [
     ...writer,
     status: z.literal("ready"),
     backend: z.string(),
+    /** By which gateways know it, PEM; null: they reach it without TLS. */
+    certificate: z.string().nullable().default(null),
     /** Its host is to be emptied: it goes as soon as nobody is there. */
     unwelcome: z.boolean(),
     /** Since when its host is to stop it unless a client is connected, of whatever gateway; null: it is not. */

@@ -57,7 +57,8 @@ export const WriterAddress = z.object({
   port: z.int().min(1).max(65_535),
   user: z.string().min(1),
   password: z.string(),
-  tls: z.enum(["off", "require"]).default("off"),
+  /** PEM: the writer is spoken to by TLS, and has exactly this certificate. Null: without, which only a writer on a loopback address allows. */
+  certificate: z.string().nullable().default(null),
   /** Where what is kept is another log than the writer's, it is given up. Said only when enough other keepers have everything. */
   anew: z.boolean().default(false),
 });

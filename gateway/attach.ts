@@ -132,6 +132,7 @@ function join(attaching: Attaching, grant: Grant, backend: Backend): Session {
   const key = cancelKeys.issue(startup.protocol, cancel);
   counters.sessions++;
   counters.sessions_total++;
+  if (grant.unconfirmed) counters.sessions_unconfirmed_total++;
   const session = new Session({
     client: stream,
     backend: backend.socket,

@@ -21,7 +21,8 @@ import { refuseOlder, StaleTerm } from "./term.ts";
 
 export type Api = { roster: Roster; around: Surroundings; isCaller: (token: string) => boolean };
 
-const BODY_MOST = 1024 * 1024;
+const BODY_MOST = 64 * 1024;
+const LEASES_MOST = 1024 * 1024;
 
 const STATUS: Record<KeeperErrorCode, number> = {
   unauthorized: 401,
@@ -71,7 +72,7 @@ async function route(request: IncomingMessage, url: URL, api: Api): Promise<Answ
   const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1] ?? "";
   if (!api.isCaller(token)) throw new Refused("unauthorized", "expected the keeper's token as a bearer token");
   if (noun === "leases" && method === "POST" && id === undefined)
-    return { json: await leases(LeaseRequest.parse(await readJson(request)), roster) };
+    return { json: await leases(LeaseRequest.parse(await readJson(request, LEASES_MOST)), roster) };
   if (noun !== "databases" || more.length > 0) throw notFound(url);
   if (id === undefined) {
     if (method !== "GET") throw notFound(url);
@@ -165,12 +166,12 @@ function refusalOf(error: unknown): { code: KeeperErrorCode; message: string } {
   return { code: "unavailable", message };
 }
 
-async function readJson(request: IncomingMessage): Promise<unknown> {
+async function readJson(request: IncomingMessage, most = BODY_MOST): Promise<unknown> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > BODY_MOST) throw new Refused("invalid", "the body is too large");
+    if (size > most) throw new Refused("invalid", "the body is too large");
     chunks.push(chunk);
   }
   return JSON.parse(Buffer.concat(chunks).toString("utf8"));

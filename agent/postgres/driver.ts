@@ -112,11 +112,21 @@ export class PostgresDriver implements Driver {
         if (!(await renewals.granted(id, generation, LEASE_WITHIN_MS, signal)))
           return failed(workload, "lease_over", "the control plane has not granted its lease");
         const order = await this.#order(writers, workload, task);
-        const { rung, why, phases, restoredBytes, postmaster, olderUntil, ended } = await writers.start(order);
+        const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
+          await writers.start(order);
         const listen = { ...order.listen, port: postmaster.place.port };
         const [credential, reader] = [task.credential, task.reader?.credential ?? null];
         const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));
-        const start = { rung, why, phases, restored_bytes: restoredBytes, older_lease_ms, credential, reader };
+        const start = {
+          rung,
+          why,
+          phases,
+          restored_bytes: restoredBytes,
+          older_lease_ms,
+          certificate,
+          credential,
+          reader,
+        };
         const kept: Kept = { id, generation, owner, order: { ...order, listen }, started_at: Date.now(), start };
         await this.#write(writers, kept);
         this.#watch(kept, ended);

@@ -23,6 +23,9 @@ export type Promised = {
   olderUntil: number;
 };
 
+/** Where a writer is reached, and by which certificate it is known. */
+export type WriterPlace = Pick<WriterAddress, "host" | "port" | "certificate">;
+
 const ASK_EVERY_MS = 500;
 const LOOK_EVERY_MS = 2;
 
@@ -53,7 +56,7 @@ export class KeeperGroup {
   }
 
   /** Has the keepers follow the writer. Those that do not answer are told later, by `tend`. */
-  async tell(address: { host: string; port: number }): Promise<void> {
+  async tell(address: WriterPlace): Promise<void> {
     const writer = this.#addressOf(address);
     await Promise.allSettled(this.#clients.map((client) => client.follow(writer)));
   }
@@ -94,7 +97,7 @@ export class KeeperGroup {
    * Brings those keepers back that do not follow though they should: that were away when the others were told, or lost their disk. One whose
    * log is another one gives it up once enough others follow, for then everything that was acknowledged is with them.
    */
-  async tend(connection: Connection, address: { host: string; port: number }): Promise<void> {
+  async tend(connection: Connection, address: WriterPlace): Promise<void> {
     const { keepers, quorum, term } = this.#order;
     if (keepers.length === 0) return;
     await this.#dropSlots(connection);
@@ -161,9 +164,9 @@ export class KeeperGroup {
     });
   }
 
-  #addressOf({ host, port }: { host: string; port: number }): WriterAddress {
+  #addressOf({ host, port, certificate }: WriterPlace): WriterAddress {
     const { term, replication_password: password } = this.#order;
-    return { term, host, port, user: REPLICATION_USER, password, tls: "off", anew: false };
+    return { term, host, port, user: REPLICATION_USER, password, certificate, anew: false };
   }
 }
 

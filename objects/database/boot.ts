@@ -177,7 +177,7 @@ export function onObserved(
       if (state.host_id !== host_id) return;
       if (observation.phase === "running" && observation.address !== null) {
         if (observation.address === state.backend) return;
-        draft.state = { ...state, backend: observation.address };
+        draft.state = { ...state, backend: observation.address, certificate: observation.start?.certificate ?? null };
         tell(draft, readyFrame(draft.state as Of<"ready">));
         return;
       }
@@ -221,6 +221,7 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         phases = {},
         restored_bytes = 0,
         older_lease_ms = 0,
+        certificate = null,
         credential,
         reader = null,
       } = observation.start ?? {};
@@ -240,7 +241,8 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
       };
       // It counts from now, which is later than the keepers said so.
       const leased_until = facts.now + older_lease_ms;
-      draft.state = { ...next, step: { name: "fencing", host_id, backend: observation.address, start, leased_until } };
+      const backend = observation.address;
+      draft.state = { ...next, step: { name: "fencing", host_id, backend, certificate, start, leased_until } };
       open(draft);
       return;
     }
@@ -260,7 +262,7 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
 export function open(draft: Draft): void {
   const { state, facts } = draft;
   if (state.status !== "booting" || state.step.name !== "fencing") return;
-  const { host_id, backend, start } = state.step;
+  const { host_id, backend, certificate, start } = state.step;
   const older = mayServe(state, state.step, facts.now);
   if (older.length > 0) {
     const ends = older.map(({ until }) => until ?? facts.now + 1_000);
@@ -279,6 +281,7 @@ export function open(draft: Draft): void {
     host_id,
     since: facts.now,
     backend,
+    certificate,
     unwelcome: false,
     closing: null,
     quiesce: null,
@@ -361,7 +364,8 @@ function gone(draft: Draft, host_id: string, term: number): void {
 export const readyFrame = (state: Of<"ready">) => {
   const at = state.backend.lastIndexOf(":");
   const host = state.backend.slice(0, at).replace(/^\[|\]$/g, "");
-  const endpoint = { host, port: Number(state.backend.slice(at + 1)), tls: null };
+  const tls = state.certificate === null ? null : { certificate: state.certificate };
+  const endpoint = { host, port: Number(state.backend.slice(at + 1)), tls };
   return { kind: "ready" as const, term: state.term, endpoint };
 };
 

@@ -11,7 +11,7 @@ import { type DatabaseEvent, decide, initial } from "../../objects/database/deci
 import type { DatabaseFacts, LeaseSummary, Said } from "../../objects/database/draft.ts";
 import { deadlineOf, questions, subjects } from "../../objects/database/letters.ts";
 import type { random } from "../random.ts";
-import { assign, candidate, Gateway, Host, isLeased, onlyWriter, withdraw } from "./database-parts.ts";
+import { assign, candidate, exitedAt, Gateway, Host, isLeased, onlyWriter, upOn, withdraw } from "./database-parts.ts";
 import { Keepers } from "./keeper-parts.ts";
 
 type Rnd = ReturnType<typeof random>;
@@ -208,8 +208,7 @@ export class DatabaseWorld {
     this.#stop(host);
     if (row.purpose === "discard") {
       host.copy = false;
-      const exit = { code: 0, signal: null, oom: false, at, evidence: "kept" as const };
-      see({ ...head, phase: "exited", exit });
+      see(exitedAt(row.term, at, 0));
       return;
     }
     this.renew(host);
@@ -225,16 +224,7 @@ export class DatabaseWorld {
     this.starts++;
     const { olderMs: older_lease_ms } = promised;
     if (older_lease_ms > 0) this.heldBack++;
-    const start = { rung: 3, why: "", phases: {}, restored_bytes: 0, older_lease_ms, credential: "c" };
-    see({
-      ...head,
-      phase: "running",
-      started_at: at,
-      address: `${host.id}:5432`,
-      image_digest: null,
-      notes: [],
-      start,
-    });
+    see(upOn(host.id, row.term, at, older_lease_ms));
   }
 
   #stop(host: Host): void {
@@ -269,8 +259,7 @@ export class DatabaseWorld {
     host.running = null;
     const { row } = host;
     if (row?.term !== term) return;
-    const exit = { code, signal: null, oom: false, at: this.now, evidence: "lost" as const };
-    const observation: Observation = { id: "w", generation: term, at: this.now, phase: "exited", exit };
+    const observation = exitedAt(term, this.now, code);
     row.seen = observation;
     this.reports.push({ host: host.id, term, observation });
   }
@@ -355,38 +344,16 @@ export class DatabaseWorld {
   hear(gateway: Gateway): void {
     const frame = gateway.inbox.shift();
     if (frame === undefined) return;
-    switch (frame.kind) {
-      case "granted":
-        gateway.expires = Math.max(gateway.expires, (gateway.sentAt.get(frame.seq) ?? 0) + frame.ttl_ms);
-        break;
-      case "ready":
-        if (frame.term < gateway.term) return;
-        gateway.term = frame.term;
-        gateway.endpoint = frame.term;
-        gateway.known = frame.term;
-        gateway.sessions = gateway.sessions.filter((term) => term >= frame.term);
-        break;
-      case "quiesce": {
-        const quiet = gateway.sessions.length + gateway.waiting === 0;
-        if (quiet) gateway.endpoint = null;
-        const { stop } = frame;
-        const say = () => this.do({ type: "quiet", boot_id: gateway.id, stop, quiet });
-        this.toDatabase.push({ gateway: gateway.id, say });
-        return;
-      }
-      case "stopped":
-        if (gateway.endpoint !== null && gateway.endpoint <= frame.term) gateway.endpoint = null;
-        if (gateway.known !== null && gateway.known <= frame.term) gateway.known = null;
-        gateway.term = Math.max(gateway.term, frame.term);
-        if (gateway.waiting > 0) this.say(gateway);
-        return;
-      case "failed":
-        gateway.refused += gateway.waiting;
-        gateway.waiting = 0;
-        return;
-      default:
-        return;
+    gateway.take(frame);
+    if (frame.kind === "quiesce") {
+      const { stop } = frame;
+      const quiet = gateway.sessions.length + gateway.waiting === 0;
+      const say = () => this.do({ type: "quiet", boot_id: gateway.id, stop, quiet });
+      this.toDatabase.push({ gateway: gateway.id, say });
+      return;
     }
+    if (frame.kind === "stopped" && gateway.waiting > 0) this.say(gateway);
+    if (frame.kind !== "granted" && frame.kind !== "ready") return;
     if (gateway.endpoint === null || gateway.waiting === 0) return;
     if (this.now >= gateway.expires) {
       this.say(gateway);

@@ -45,6 +45,7 @@ test("an outage of the control plane of more than 45 s, with the agent killed me
   expect(load.acknowledged.size).toBeGreaterThan(before);
   // Until it is clear that nobody answers, each of two questions is given a second.
   expect(Math.max(...load.arrivals, ...visits.arrivals)).toBeLessThan(5_000);
+  expect(site.gateway.counters.sessions_unconfirmed_total).toBeGreaterThan(20);
   expect((await site.view(made.id)).term).toBe(1);
   expect(await load.missing()).toEqual([]);
   await Promise.all([site.state(made.id, "stopped"), site.state(rare.id, "stopped")]);

@@ -54,7 +54,7 @@ export class DirectClient {
       ...run,
       process.execPath,
       fileURLToPath(import.meta.url),
-      JSON.stringify({ ...options, ssl: false }),
+      JSON.stringify({ ...options, ssl: { rejectUnauthorized: false } }),
     ];
     this.#child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
     createInterface({ input: this.#child.stdout as NodeJS.ReadableStream }).on("line", (line) =>
