@@ -23,6 +23,7 @@ export class Outbox {
   readonly #checked = new Map<string, HealthResult>();
   readonly #used = new Map<string, Usage>();
   #settled: number | null = null;
+  readonly #wanted = new Map<string, number>();
   #facts = false;
   #renewal = false;
   #news: () => void = () => {};
@@ -47,6 +48,12 @@ export class Outbox {
     if (usages.length > 0) this.#news();
   }
 
+  /** Somebody waits for what a route leads to. */
+  wanted(id: string, generation: number): void {
+    this.#wanted.set(id, generation);
+    this.#news();
+  }
+
   settled(revision: number): void {
     this.#settled = revision;
     this.#news();
@@ -69,7 +76,7 @@ export class Outbox {
   }
 
   get isEmpty(): boolean {
-    const isQuiet = this.#checked.size === 0 && this.#used.size === 0;
+    const isQuiet = this.#checked.size === 0 && this.#used.size === 0 && this.#wanted.size === 0;
     return isQuiet && this.#dirty.size === 0 && this.#settled === null && !this.#facts && !this.#renewal;
   }
 
@@ -109,7 +116,10 @@ export class Outbox {
     const used = [...this.#used.values()];
     for (let at = 0; at < used.length; at += FULL_PART)
       bodies.push({ kind: "usage", usages: used.slice(at, at + FULL_PART) });
+    const routes = [...this.#wanted].map(([id, generation]) => ({ id, generation }));
+    if (routes.length > 0) bodies.push({ kind: "wanted", routes });
     if (this.#settled !== null) bodies.push({ kind: "settled", revision: this.#settled });
+    this.#wanted.clear();
     this.#facts = false;
     this.#dirty.clear();
     this.#checked.clear();
