@@ -105,7 +105,10 @@ export const AgentBody = z.discriminatedUnion("kind", [
   /** Asks for the leases of the writers that run here; answered by `renewed`. */
   z.object({ kind: z.literal("renew"), ...WriterRenewal.shape }),
   /** Somebody with a key waits for what these routes lead to. Said again while that is so; one that is lost matters to nobody. */
-  z.object({ kind: z.literal("wanted"), routes: z.array(z.object({ id: z.string(), generation: z.int().positive() })) }),
+  z.object({
+    kind: z.literal("wanted"),
+    routes: z.array(z.object({ id: z.string(), generation: z.int().positive() })),
+  }),
   z.object({ kind: z.literal("heartbeat") }),
   /** Runtimes or capacity changed, e.g. a Docker Engine came up. */
   z.object({ kind: z.literal("facts"), runtimes: z.array(HostRuntime), capacity: HostCapacity, policy: HostPolicy }),

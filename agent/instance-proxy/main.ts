@@ -3,7 +3,7 @@
 import { parseArgs } from "node:util";
 import { Control } from "./control.ts";
 import type { ToProxy } from "./message.ts";
-import { Proxy } from "./proxy.ts";
+import { InstanceProxy } from "./proxy.ts";
 import { Routes } from "./routes.ts";
 import { Targets } from "./target.ts";
 
@@ -20,7 +20,11 @@ process.umask(0o077);
 
 const targets = new Targets();
 const routes = new Routes((named) => targets.keep(named));
-const proxy = new Proxy({ routes, targets, wanted: (instance_id) => control.send({ kind: "wanted", instance_id }) });
+const proxy = new InstanceProxy({
+  routes,
+  targets,
+  wanted: (instance_id) => control.send({ kind: "wanted", instance_id }),
+});
 const control = new Control(obey, endIfLonely);
 
 async function obey(message: ToProxy): Promise<void> {

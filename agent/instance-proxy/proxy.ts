@@ -45,7 +45,7 @@ type Asked = {
 };
 
 /** The one address of all instances of a host. */
-export class Proxy {
+export class InstanceProxy {
   readonly http: Server;
   readonly #options: ProxyOptions;
   /** When it was last said of an instance that it is wanted. */
@@ -116,7 +116,11 @@ export class Proxy {
     const isAwaited = wakes && route.wakes && route.target === null && withdrawnAt === null;
     // An engine that serves and does not answer, or is about to be stopped, has a successor soon.
     const isSoon = route.target !== null || closed.soon || withdrawnAt !== null;
-    const most = isAwaited ? (this.#options.wakeMs ?? WAKE_MS) : isSoon && wakes ? (this.#options.soonMs ?? SOON_MS) : 0;
+    const most = isAwaited
+      ? (this.#options.wakeMs ?? WAKE_MS)
+      : isSoon && wakes
+        ? (this.#options.soonMs ?? SOON_MS)
+        : 0;
     const mayWait = most > 0 && isHolder(request.headers.authorization, route, Date.now());
     if (most > 0 && !mayWait && route.key_secret !== null)
       return { code: "unauthenticated", detail: "send Authorization: Bearer rxk_… with a key of this instance" };
