@@ -42,6 +42,7 @@ import { restate } from "./restate.ts";
 import { noteSeen, seenAt } from "./seen.ts";
 import { refusal } from "./tunnel.ts";
 import { owned, UsageRelay } from "./usage.ts";
+import { passWanted } from "./wanted.ts";
 import { one, owners, runningIds } from "./workloads.ts";
 import { leaseLeft, renewWriters } from "./writers.ts";
 
@@ -268,6 +269,9 @@ export class HostObject extends DurableObject<Env> {
           return [];
         case "usage":
           this.ctx.waitUntil(this.#usage.pass(owned(this.#sql, body.usages)));
+          return [];
+        case "wanted":
+          this.ctx.waitUntil(passWanted(this.#sql, this.env, body.routes));
           return [];
         case "renew":
           return [renewWriters(this.#sql, body, now)];

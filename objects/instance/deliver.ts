@@ -2,6 +2,7 @@ import { ENGINE_PROGRAM } from "../../contract/engine-task.ts";
 import { workloadId } from "../../contract/id.ts";
 import type { Runner } from "../../contract/instance.ts";
 import type { BuildQueueObject } from "../build-queue/object.ts";
+import type { ConnectionObject } from "../connection/object.ts";
 import type { Candidate } from "../deployment/placement.ts";
 import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
@@ -13,6 +14,7 @@ import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
+import { sayRoute, withdrawRoutes } from "./routing.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */
@@ -21,6 +23,8 @@ export type Sender = {
   sql: SqlStorage;
   load: () => InstanceRecord | null;
   apply: (event: InstanceEvent) => void;
+  /** One change as one transaction, of what is kept beside the state. */
+  change: <T>(work: (now: number) => T) => T;
 };
 
 /** Says the present truth about one subject. Throws when the other side could not be reached; it is then tried again. */
@@ -38,7 +42,11 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
     case "withdraw":
       return withdraw(record, sender);
     case "orders":
+      // Which keys there are the route has too.
+      await sayRoute(record, sender);
       return order(record, sender);
+    case "route":
+      return sayRoute(record, sender);
     case "queue":
       return queue(record, subject, sender);
   }
@@ -137,10 +145,15 @@ async function withdraw({ identity, state }: InstanceRecord, { env, apply }: Sen
   if (failed) throw failed.reason;
 }
 
-/** Tells hosts of what is still to go of a deleted instance: they see to it, whether anybody asks again or not. */
-export async function withdrawAll({ identity, state }: InstanceRecord, env: Pick<Env, "HOST">): Promise<void> {
+/** Of a deleted instance: hosts are told of what is still to go there, and see to it whether anybody asks again or not; others hold nothing for it. */
+export async function sayGoodbye(record: InstanceRecord, sender: Sender): Promise<void> {
+  const { identity, state } = record;
+  const { id, namespace, name, connection_id } = identity;
+  await withdrawRoutes(record, sender);
   for (const { slot, generation, host_id } of state.leaving)
-    await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, slot), generation }]);
+    await remote(sender.env.HOST, host_id).withdraw(id, [{ id: workloadId(id, slot), generation }]);
+  await remote<ConnectionObject>(sender.env.CONNECTION, connection_id).detach(id);
+  await remote(sender.env.NAMESPACE, namespace).releaseName("instance", name, id);
 }
 
 /** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */

@@ -9,7 +9,6 @@ import type { Report } from "../../contract/instance-report.ts";
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
-import instance0001 from "../../migrations/instance/0001_create.sql";
 import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
 import { announce, isAnnounced } from "../announce.ts";
 import { isBorn } from "../born.ts";
@@ -26,20 +25,20 @@ import { isForgotten } from "../tombstone.ts";
 import { Watchers } from "../watch.ts";
 import { artifactText } from "./build-history.ts";
 import { decide, type InstanceDecision, type InstanceEvent, initial } from "./decide.ts";
-import { deliver, type Sender, withdrawAll } from "./deliver.ts";
+import { deliver, type Sender, sayGoodbye } from "./deliver.ts";
 import { dueEvents } from "./due.ts";
 import type { Seen } from "./engine.ts";
 import { heard, presentOrders } from "./hearing.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { addKey, dropKey, keySecretLabel, keys, keyView, newKeySecret, withKey } from "./keys.ts";
 import { buildInQueue, lettersFor } from "./letters.ts";
+import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
+import { routeEvicted, routeSeen } from "./routing.ts";
 import { bury } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
-
-const MIGRATIONS = [{ id: "instance/0001", sql: instance0001 }];
 
 export type InstanceCreation = {
   identity: Omit<InstanceIdentity, "database_id">;
@@ -159,8 +158,7 @@ export class InstanceObject extends DurableObject<Env> {
       const record = this.#load();
       const told = record ? heard(this.#sql, record.state, report, now) : this.#unknown();
       if (!told.ok) return told;
-      const actor = told.value.slot === SLOT.build ? "builder" : "engine";
-      this.#apply({ type: "reported", ...told.value }, actor, now);
+      this.#apply({ type: "reported", ...told.value }, told.value.slot === SLOT.build ? "builder" : "engine", now);
       return accept(JSON.stringify({ accepted: true, orders: presentOrders(this.#sql, this.#load()) }));
     });
   }
@@ -200,11 +198,18 @@ export class InstanceObject extends DurableObject<Env> {
   /** What a host saw of its workloads. Reports of other generations, and repeated ones, change nothing. */
   observe(hostId: string, reports: Seen[]): void {
     this.#event({ type: "observed", host_id: hostId, reports }, "agent");
+    routeSeen(this.#sender(), hostId, reports);
   }
 
   /** Workloads cannot stay on their host. */
   evict(hostId: string, why: EvictionCause, slots: { slot: number; generation: number }[]): void {
     this.#event({ type: "evicted", host_id: hostId, why, slots }, "host");
+    routeEvicted(this.#sender(), hostId, why);
+  }
+
+  /** Somebody with a key asks on its host while it is paused. */
+  wanted(): void {
+    this.#event({ type: "wanted" }, "idle");
   }
 
   /** No health checks of its workloads are asked for: its programs tell by themselves. */
@@ -297,10 +302,7 @@ export class InstanceObject extends DurableObject<Env> {
   }
 
   async #purge(record: InstanceRecord): Promise<void> {
-    const { id, namespace, name, connection_id } = record.identity;
-    await withdrawAll(record, this.env);
-    await remote<ConnectionObject>(this.env.CONNECTION, connection_id).detach(id);
-    await remote(this.env.NAMESPACE, namespace).releaseName("instance", name, id);
+    await sayGoodbye(record, this.#sender());
     await project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));
     if (!isAnnounced(this.#sql)) await announce(this.#sql, this.env, sourceOf(record.identity, record.spec.labels));
     commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
@@ -313,6 +315,7 @@ export class InstanceObject extends DurableObject<Env> {
       sql: this.#sql,
       load: () => this.#load(),
       apply: (event) => this.#event(event, "scheduler"),
+      change: (work) => this.#change(work),
     };
   }
 

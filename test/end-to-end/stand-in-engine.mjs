@@ -45,7 +45,7 @@ if (what === "build") {
   await report({ kind: "built", result: rule === "fail" ? bad : good });
 }
 if (what === "serve") {
-  createServer((_request, response) => response.end("[]")).listen(Number(env.PORT));
+  createServer((_request, response) => response.end("[]")).listen(Number(env.PORT), "127.0.0.1");
   process.on("SIGTERM", () => process.exit(0));
   await report({ kind: "loaded", rows: 3, tables: 1 });
 }
