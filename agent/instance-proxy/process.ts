@@ -15,6 +15,8 @@ const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5_000;
 /** What callers of a proxy of another version have under way is answered within this, ms. */
 const RETIRED_WITHIN_MS = 30_000;
+/** A proxy without routes is kept for so long, ms. */
+const ENDED_AFTER_MS = 5_000;
 /** Longer than a drain. */
 const DONE_WITHIN_MS = 20_000;
 
@@ -37,6 +39,7 @@ export class ProxyProcess {
   #connecting: Promise<Socket> | null = null;
   #seq = 0;
   #retry: NodeJS.Timeout | null = null;
+  #ending: NodeJS.Timeout | null = null;
   #closed = false;
 
   constructor(options: ProxyProcessOptions) {
@@ -48,8 +51,13 @@ export class ProxyProcess {
   /** These are all routes from now on; resolves when the proxy goes by them. */
   async set(routes: readonly InstanceRoute[]): Promise<void> {
     this.#routes = routes;
-    if (routes.length === 0) return this.#endAll();
-    await this.#connected();
+    if (this.#ending) clearTimeout(this.#ending);
+    if (routes.length === 0) {
+      // The last one may only be about to change, which is to go and to come.
+      if (this.#socket === null) return this.#endAll();
+      this.#ending = setTimeout(() => void this.#endAll(), ENDED_AFTER_MS);
+      this.#ending.unref();
+    } else await this.#connected();
     await this.#tell({ kind: "routes", routes: [...this.#routes] });
   }
 

@@ -68,12 +68,13 @@ const housed = (runner: Runner | undefined): string | null =>
  * answer somewhere. Null: nowhere.
  */
 export function routeHost(
-  { status, serving, candidate }: InstanceState,
+  { status, serving, candidate, job }: InstanceState,
   present: string | null,
 ): string | "any" | null {
   if (status === "registered" || status === "terminated" || status === "terminating") return null;
   const beside = housed(serving?.runner) ?? (serving === null ? housed(candidate?.runner) : null);
-  return beside ?? present ?? (status === "paused" || status === "pausing" ? "any" : null);
+  // The engine will most likely be where its source was tested, so that its endpoint is known when it serves.
+  return beside ?? present ?? housed(job ?? undefined) ?? (status === "paused" || status === "pausing" ? "any" : null);
 }
 
 /** The route as its host is to have it. */
