@@ -115,13 +115,11 @@ export class InstanceProxy {
     if (withdrawnAt !== null && this.#options.routes.find(route.instance_id) !== entry) return UNKNOWN;
     const isAwaited = wakes && route.wakes && route.target === null && withdrawnAt === null;
     // An engine that serves and does not answer, or is about to be stopped, has a successor soon.
-    const isSoon = route.target !== null || closed.soon || withdrawnAt !== null;
-    const most = isAwaited
-      ? (this.#options.wakeMs ?? WAKE_MS)
-      : isSoon && wakes
-        ? (this.#options.soonMs ?? SOON_MS)
-        : 0;
-    const mayWait = most > 0 && isHolder(request.headers.authorization, route, Date.now());
+    const isSoon = withdrawnAt !== null || (wakes && (route.target !== null || closed.soon));
+    const { wakeMs = WAKE_MS, soonMs = SOON_MS } = this.#options;
+    const most = isAwaited ? wakeMs : isSoon ? soonMs : 0;
+    // A route that is about to be another is so for a moment only, and which keys there are may be what changes.
+    const mayWait = most > 0 && (withdrawnAt !== null || isHolder(request.headers.authorization, route, Date.now()));
     if (most > 0 && !mayWait && route.key_secret !== null)
       return { code: "unauthenticated", detail: "send Authorization: Bearer rxk_… with a key of this instance" };
     if (!mayWait || waitedMs >= most || entry.isFull) return this.#closed(asked);

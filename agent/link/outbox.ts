@@ -84,6 +84,8 @@ export class Outbox {
   restate(): AgentBody[] {
     this.#dirty.clear();
     this.#checked.clear();
+    // Whoever waits still says it again.
+    this.#wanted.clear();
     this.#settled = null;
     this.#facts = false;
     const all = this.#source.inventory();
