@@ -165,7 +165,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
   const proxy = new ProxyDriver({
     ...{ dataDir, log, advertiseAddress: options.advertiseAddress ?? "127.0.0.1", port: options.instancePort },
     kept: () => ledger.running("proxy"),
-    wanted: (id, generation) => outbox.wanted(id, generation),
+    asked: (id, generation, waits) => outbox.asked(id, generation, waits),
   });
   const drivers = await makeDrivers(options, dataDir, identity.host_id, renewals, log);
   const runtimes = new Runtimes({

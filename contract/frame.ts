@@ -104,10 +104,10 @@ export const AgentBody = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("usage"), usages: z.array(Usage) }),
   /** Asks for the leases of the writers that run here; answered by `renewed`. */
   z.object({ kind: z.literal("renew"), ...WriterRenewal.shape }),
-  /** Somebody with a key waits for what these routes lead to. Said again while that is so; one that is lost matters to nobody. */
+  /** What these routes lead to was asked something by somebody with a key, or (`waits`) is waited for. Said again while that is so; one may be lost. */
   z.object({
-    kind: z.literal("wanted"),
-    routes: z.array(z.object({ id: z.string(), generation: z.int().positive() })),
+    kind: z.literal("asked"),
+    routes: z.array(z.object({ id: z.string(), generation: z.int().positive(), waits: z.boolean() })),
   }),
   z.object({ kind: z.literal("heartbeat") }),
   /** Runtimes or capacity changed, e.g. a Docker Engine came up. */

@@ -23,6 +23,8 @@ export const Route = z.object({
     retry_after_s: z.int().positive(),
     soon: z.boolean(),
   }),
+  /** It is to be said when it is asked: it is paused when nobody does. */
+  tells: z.boolean(),
   /** It is paused because nobody asked: a query with a key brings it back, and waits for that. */
   wakes: z.boolean(),
   /** Whoever waits shows one of these. */

@@ -19,8 +19,8 @@ export type ProxyOptions = {
   port?: number | undefined;
   /** The routes that were accepted before this agent was started. */
   kept: () => Workload[];
-  /** Somebody waits for what this route leads to. */
-  wanted: (id: string, generation: number) => void;
+  /** What this route leads to was asked something; `waits`: it is waited for. */
+  asked: (id: string, generation: number, waits: boolean) => void;
   log: (line: string) => void;
 };
 
@@ -45,7 +45,7 @@ export class ProxyDriver implements Driver {
     const folder = join(dataDir, "proxy");
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#port = await instancePort(folder, port);
-    this.#process = new ProxyProcess({ folder, port: this.#port, wanted: (id) => this.#wanted(id), log });
+    this.#process = new ProxyProcess({ folder, port: this.#port, asked: (id, waits) => this.#asked(id, waits), log });
     for (const workload of kept()) this.#routes.set(workload.id, workload);
     // What runs is found at once; that the proxy must be started first keeps nobody from adopting the rest.
     void this.#push().catch((error: Error) => log(`proxy: ${error.message}`));
@@ -103,9 +103,9 @@ export class ProxyDriver implements Driver {
     return { id, generation, at: Date.now(), ...seen, notes: [] };
   }
 
-  #wanted(instanceId: string): void {
+  #asked(instanceId: string, waits: boolean): void {
     const workload = [...this.#routes.values()].find(({ owner }) => owner === instanceId);
-    if (workload) this.#options.wanted(workload.id, workload.generation);
+    if (workload) this.#options.asked(workload.id, workload.generation, waits);
   }
 }
 

@@ -23,7 +23,7 @@ const routes = new Routes((named) => targets.keep(named));
 const proxy = new InstanceProxy({
   routes,
   targets,
-  wanted: (instance_id) => control.send({ kind: "wanted", instance_id }),
+  asked: (instance_id, waits) => control.send({ kind: "asked", instance_id, waits }),
 });
 const control = new Control(obey, endIfLonely);
 

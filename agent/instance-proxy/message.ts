@@ -32,7 +32,7 @@ export const FromProxy = z.discriminatedUnion("kind", [
   /** It listens. */
   z.object({ kind: z.literal("hello") }),
   z.object({ kind: z.literal("done"), seq }),
-  /** Somebody with a key waits for an instance that is paused because nobody asked. Said again for as long as that is so. */
-  z.object({ kind: z.literal("wanted"), instance_id: z.string() }),
+  /** Somebody with a key asks, now and then while that is so; `waits`: it is paused because nobody asked, and somebody waits for it. */
+  z.object({ kind: z.literal("asked"), instance_id: z.string(), waits: z.boolean() }),
 ]);
 export type FromProxy = z.infer<typeof FromProxy>;

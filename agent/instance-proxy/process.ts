@@ -24,7 +24,7 @@ export type ProxyProcessOptions = {
   /** Its own: the socket, and what it complains about. */
   folder: string;
   port: number;
-  wanted: (instanceId: string) => void;
+  asked: (instanceId: string, waits: boolean) => void;
   log: (line: string) => void;
 };
 
@@ -134,7 +134,7 @@ export class ProxyProcess {
 
   #hear(message: FromProxy): void {
     if (message.kind === "done") this.#waiting.get(message.seq)?.();
-    if (message.kind === "wanted") this.#options.wanted(message.instance_id);
+    if (message.kind === "asked") this.#options.asked(message.instance_id, message.waits);
   }
 
   #lost(socket: Socket): void {

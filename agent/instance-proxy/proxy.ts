@@ -10,8 +10,8 @@ import type { Target, Targets } from "./target.ts";
 export type ProxyOptions = {
   routes: Routes;
   targets: Targets;
-  /** Somebody with a key waits for an instance that is to be woken. */
-  wanted: (instanceId: string) => void;
+  /** Somebody with a key asks; `waits`: for an instance that is to be woken. */
+  asked: (instanceId: string, waits: boolean) => void;
   /** How long a query waits for an instance that is woken, ms. */
   wakeMs?: number;
   /** How long one waits for the next engine, when the one before has just gone, ms. */
@@ -20,8 +20,10 @@ export type ProxyOptions = {
 
 const WAKE_MS = 30_000;
 const SOON_MS = 5_000;
-/** While somebody waits, it is said so often that it is wanted, ms: what was said may have been lost. */
-const WANTED_AGAIN_MS = 3_000;
+/** While somebody waits, that is said so often, ms: what was said may have been lost. */
+const WAITS_AGAIN_MS = 3_000;
+/** And that somebody asks. */
+const ASKED_AGAIN_MS = 10_000;
 /** An engine that has refused a connection is tried again after so long, should no other take its place, ms. */
 const TRIED_AGAIN_MS = 250;
 
@@ -48,8 +50,8 @@ type Asked = {
 export class InstanceProxy {
   readonly http: Server;
   readonly #options: ProxyOptions;
-  /** When it was last said of an instance that it is wanted. */
-  readonly #wanted = new Map<string, number>();
+  /** When it was last said of an instance that it is asked, or waited for. */
+  readonly #said = new Map<string, number>();
 
   constructor(options: ProxyOptions) {
     this.#options = options;
@@ -88,6 +90,7 @@ export class InstanceProxy {
   /** A query is a read, so that asking it twice changes nothing: it is asked once more when an engine has died of it without a word, and no more than that. */
   async #ask(asked: Asked): Promise<void> {
     const { entry, request, response, gone } = asked;
+    if (asked.wakes) this.#tell(entry, request);
     const since = performance.now();
     for (let sent = 0; !gone.aborted; ) {
       const target = this.#targetOf(entry);
@@ -123,18 +126,28 @@ export class InstanceProxy {
     if (most > 0 && !mayWait && route.key_secret !== null)
       return { code: "unauthenticated", detail: "send Authorization: Bearer rxk_… with a key of this instance" };
     if (!mayWait || waitedMs >= most || entry.isFull) return this.#closed(asked);
-    if (isAwaited) this.#want(route.instance_id);
-    const atMost = isAwaited ? WANTED_AGAIN_MS : isDead ? TRIED_AGAIN_MS : most;
+    if (isAwaited) this.#say(route.instance_id, true, WAITS_AGAIN_MS - 100);
+    const atMost = isAwaited ? WAITS_AGAIN_MS : isDead ? TRIED_AGAIN_MS : most;
     await entry.change(Math.min(atMost, most - waitedMs), gone);
     return null;
   }
 
-  /** Once for all who wait, and again now and then. */
-  #want(instanceId: string): void {
+  /** Who has no key keeps nothing awake. */
+  #tell({ route }: Entry, { headers }: IncomingMessage): void {
+    const at = this.#said.get(`${route.instance_id} ${false}`);
+    const isDue =
+      route.tells && route.target !== null && (at === undefined || performance.now() - at >= ASKED_AGAIN_MS);
+    if (isDue && isHolder(headers.authorization, route, Date.now()))
+      this.#say(route.instance_id, false, ASKED_AGAIN_MS);
+  }
+
+  /** Once for all, and again after a while. */
+  #say(instanceId: string, waits: boolean, againMs: number): void {
     const now = performance.now();
-    if (now - (this.#wanted.get(instanceId) ?? -Infinity) < WANTED_AGAIN_MS - 100) return;
-    this.#wanted.set(instanceId, now);
-    this.#options.wanted(instanceId);
+    const key = `${instanceId} ${waits}`;
+    if (now - (this.#said.get(key) ?? -Infinity) < againMs) return;
+    this.#said.set(key, now);
+    this.#options.asked(instanceId, waits);
   }
 
   async #closed({ entry: { route, withdrawnAt }, request }: Asked): Promise<Refusal> {

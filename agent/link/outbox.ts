@@ -23,7 +23,7 @@ export class Outbox {
   readonly #checked = new Map<string, HealthResult>();
   readonly #used = new Map<string, Usage>();
   #settled: number | null = null;
-  readonly #wanted = new Map<string, number>();
+  readonly #asked = new Map<string, { generation: number; waits: boolean }>();
   #facts = false;
   #renewal = false;
   #news: () => void = () => {};
@@ -48,9 +48,10 @@ export class Outbox {
     if (usages.length > 0) this.#news();
   }
 
-  /** Somebody waits for what a route leads to. */
-  wanted(id: string, generation: number): void {
-    this.#wanted.set(id, generation);
+  /** What a route leads to was asked something, or is waited for. */
+  asked(id: string, generation: number, waits: boolean): void {
+    const before = this.#asked.get(id);
+    this.#asked.set(id, { generation, waits: waits || (before?.generation === generation && before.waits) });
     this.#news();
   }
 
@@ -76,7 +77,7 @@ export class Outbox {
   }
 
   get isEmpty(): boolean {
-    const isQuiet = this.#checked.size === 0 && this.#used.size === 0 && this.#wanted.size === 0;
+    const isQuiet = this.#checked.size === 0 && this.#used.size === 0 && this.#asked.size === 0;
     return isQuiet && this.#dirty.size === 0 && this.#settled === null && !this.#facts && !this.#renewal;
   }
 
@@ -84,8 +85,8 @@ export class Outbox {
   restate(): AgentBody[] {
     this.#dirty.clear();
     this.#checked.clear();
-    // Whoever waits still says it again.
-    this.#wanted.clear();
+    // Whoever asks still says it again.
+    this.#asked.clear();
     this.#settled = null;
     this.#facts = false;
     const all = this.#source.inventory();
@@ -118,10 +119,10 @@ export class Outbox {
     const used = [...this.#used.values()];
     for (let at = 0; at < used.length; at += FULL_PART)
       bodies.push({ kind: "usage", usages: used.slice(at, at + FULL_PART) });
-    const routes = [...this.#wanted].map(([id, generation]) => ({ id, generation }));
-    if (routes.length > 0) bodies.push({ kind: "wanted", routes });
+    const routes = [...this.#asked].map(([id, said]) => ({ id, ...said }));
+    if (routes.length > 0) bodies.push({ kind: "asked", routes });
     if (this.#settled !== null) bodies.push({ kind: "settled", revision: this.#settled });
-    this.#wanted.clear();
+    this.#asked.clear();
     this.#facts = false;
     this.#dirty.clear();
     this.#checked.clear();

@@ -18,6 +18,7 @@ import { type Resealed, resealed } from "../reseal.ts";
 import { answerClose } from "../socket-close.ts";
 import { Watchers } from "../watch.ts";
 import { ownerOf } from "../workload-owner.ts";
+import { passAsked } from "./asked.ts";
 import { ask, readLogs } from "./asking.ts";
 import { type Assigned, assign, observe, withdraw } from "./assignment.ts";
 import { bootOf, decideHost, type HostEvent, heardBoot } from "./decide.ts";
@@ -42,7 +43,6 @@ import { restate } from "./restate.ts";
 import { noteSeen, seenAt } from "./seen.ts";
 import { refusal } from "./tunnel.ts";
 import { owned, UsageRelay } from "./usage.ts";
-import { passWanted } from "./wanted.ts";
 import { one, owners, runningIds } from "./workloads.ts";
 import { leaseLeft, renewWriters } from "./writers.ts";
 
@@ -270,8 +270,8 @@ export class HostObject extends DurableObject<Env> {
         case "usage":
           this.ctx.waitUntil(this.#usage.pass(owned(this.#sql, body.usages)));
           return [];
-        case "wanted":
-          this.ctx.waitUntil(passWanted(this.#sql, this.env, body.routes));
+        case "asked":
+          this.ctx.waitUntil(passAsked(this.#sql, this.env, body.routes));
           return [];
         case "renew":
           return [renewWriters(this.#sql, body, now)];

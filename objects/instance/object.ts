@@ -36,7 +36,7 @@ import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
-import { routeEvicted, routeSeen } from "./routing.ts";
+import { routeAsked, routeEvicted, routeSeen } from "./routing.ts";
 import { bury } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
 
@@ -207,9 +207,9 @@ export class InstanceObject extends DurableObject<Env> {
     routeEvicted(this.#sender(), hostId, why);
   }
 
-  /** Somebody with a key asks on its host while it is paused. */
-  wanted(): void {
-    this.#event({ type: "wanted" }, "idle");
+  /** Somebody with a key asks on its host, or waits for it there. */
+  asked(waits: boolean): void {
+    routeAsked(this.#sender(), waits);
   }
 
   /** No health checks of its workloads are asked for: its programs tell by themselves. */

@@ -17,6 +17,7 @@ export function routeOf({ id, state, spec }: Known, keys: readonly Pick<EngineKe
     target: serving?.loaded ? targetOf(id, serving) : null,
     loading: serving ? targetOf(id, serving) : candidate && targetOf(id, candidate),
     closed: closedOf(state),
+    tells: spec.idle_pause !== null,
     wakes: wakes(state, spec),
     keys: keys.map((key) => ({ id: key.id, expires_at: key.expires_at })),
   };

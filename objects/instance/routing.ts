@@ -11,6 +11,7 @@ import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import type { EvictionCause } from "./placing.ts";
 import { endpointOf, type Routing, routeHost, routeOf, routeWorkload } from "./route.ts";
+import { noteAsked } from "./vitals.ts";
 
 const NONE: Routing = { generation: 0, host_id: null, body: "", address: null, is_up: false };
 
@@ -155,4 +156,11 @@ export function routeEvicted({ sql, load, change, apply }: Sender, hostId: strin
     post(sql, "route", now);
   });
   apply({ type: "endpoint", url: null, former: endpointOf(record.identity.id, present) });
+}
+
+/** Somebody with a key asks on its host; `waits`: while it is paused. */
+export function routeAsked({ sql, load, change, apply }: Sender, waits: boolean): void {
+  if (load() === null) return;
+  if (waits) apply({ type: "wanted" });
+  else change((now) => noteAsked(sql, now));
 }

@@ -156,7 +156,7 @@ describe("an instance without an engine", () => {
   });
 
   test("is woken once by all who have a key, who wait and are answered; by nobody else", async () => {
-    const { route, ask, wanted, url } = await startProxy({ wakeMs: 5_000 });
+    const { route, ask, said, url } = await startProxy({ wakeMs: 5_000 });
     route({
       wakes: true,
       keys: [
@@ -174,29 +174,43 @@ describe("an instance without an engine", () => {
     ])
       expect((await ask({ headers: { authorization } })).status).toBe(401);
     for (const path of ["/health", "/metrics"]) expect((await fetch(url + path, withKey)).status).toBe(503);
-    expect(wanted).toEqual([]);
+    expect(said).toEqual([]);
     const asked = Array.from({ length: 25 }, () => ask(withKey));
-    await eventually(() => wanted.length > 0, "it is wanted");
+    await eventually(() => said.length > 0, "it is wanted");
     await wait(200);
-    expect(wanted).toEqual([ID]);
+    expect(said).toEqual([{ id: ID, waits: true }]);
     const { target } = await engine(async (request, response) => response.end(await textOf(request)));
     route({ closed: LOADING, wakes: true, loading: target });
     await wait(100);
     route({ target });
     expect(await Promise.all(asked.map(async (one) => (await one).status))).toEqual(Array(25).fill(200));
-    expect(wanted).toEqual([ID]);
+    expect(said).toEqual([{ id: ID, waits: true }]);
+  });
+
+  test("who asks with a key keeps it awake, and that is not said of each query; nobody else does", async () => {
+    const { route, ask, said, url } = await startProxy();
+    const { target } = await engine((_request, response) => response.end("[]"));
+    route({ target });
+    await ask(withKey);
+    route({ target, tells: true });
+    await ask();
+    await ask({ headers: { authorization: keyOf("none") } });
+    await fetch(`${url}/health`, withKey);
+    expect(said).toEqual([]);
+    for (let i = 0; i < 20; i++) await ask(withKey);
+    expect(said).toEqual([{ id: ID, waits: false }]);
   });
 
   test("when it is not there in time, or its user pauses it meanwhile, whoever waits is told", async () => {
-    const { route, ask, wanted } = await startProxy({ wakeMs: 400 });
+    const { route, ask, said } = await startProxy({ wakeMs: 400 });
     route({ wakes: true });
     const late = await ask(withKey);
     expect([late.status, late.headers.get("retry-after")]).toEqual([503, "60"]);
     const waiting = ask(withKey);
     await wait(100);
-    route({ wakes: false });
+    route({ wakes: false, tells: false });
     expect((await waiting).status).toBe(503);
-    expect(wanted).toEqual([ID]);
+    expect(said).toEqual([{ id: ID, waits: true }]);
   });
 
   test("more than so many do not wait", async () => {

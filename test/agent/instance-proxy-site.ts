@@ -21,8 +21,8 @@ export const LOADING = { code: "loading", detail: "it loads", retry_after_s: 2, 
 export async function startProxy(options: { wakeMs?: number; soonMs?: number } = {}) {
   const targets = new Targets();
   const routes = new Routes((named) => targets.keep(named));
-  const wanted: string[] = [];
-  const proxy = new InstanceProxy({ routes, targets, wanted: (id) => wanted.push(id), ...options });
+  const said: { id: string; waits: boolean }[] = [];
+  const proxy = new InstanceProxy({ routes, targets, asked: (id, waits) => said.push({ id, waits }), ...options });
   const port = await listening(proxy.http);
   onTestFinished(() => {
     proxy.http.closeAllConnections();
@@ -32,14 +32,14 @@ export async function startProxy(options: { wakeMs?: number; soonMs?: number } =
     routes.replace([
       {
         ...{ instance_id: ID, key_secret: SECRET, keys: [{ id: "web", expires_at: null }] },
-        ...{ target: null, loading: null, closed: PAUSED, wakes: false },
+        ...{ target: null, loading: null, closed: PAUSED, wakes: false, tells: false },
         ...over,
       },
     ]);
   const url = `http://127.0.0.1:${port}/${ID}`;
   const ask = (over: RequestInit & { path?: string } = {}): Promise<Response> =>
     fetch(url + (over.path ?? "/query"), { method: "POST", body: "users { id }", ...over });
-  return { targets, routes, route, wanted, proxy, port, url, ask };
+  return { targets, routes, route, said, proxy, port, url, ask };
 }
 
 async function listening(server: Server): Promise<number> {
