@@ -195,8 +195,9 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
 
   /** Workloads cannot stay on their host. */
   evict(hostId: string, why: EvictionCause, slots: { slot: number; generation: number }[]): void {
-    this.#event({ type: "evicted", host_id: hostId, why, slots }, "host");
-    routeEvicted(this.#sender(), hostId, why);
+    routeEvicted(this.#sender(), hostId, why, () =>
+      this.#event({ type: "evicted", host_id: hostId, why, slots }, "host"),
+    );
   }
 
   /** Somebody with a key asks on its host, or waits for it there. */

@@ -141,20 +141,22 @@ export function routeSeen({ sql, load, change, apply }: Sender, hostId: string, 
   });
 }
 
-/** The route cannot stay on a host. */
-export function routeEvicted({ sql, load, change, apply }: Sender, hostId: string, why: EvictionCause): void {
+/** Workloads cannot stay on a host. @param evict tells the machine, in between: where the route goes next follows from what becomes of the engine */
+export function routeEvicted(
+  { sql, load, change, apply }: Sender,
+  hostId: string,
+  why: EvictionCause,
+  evict: () => void,
+): void {
   const record = load();
   const present = record ? routing(sql) : NONE;
-  if (record === null || present.host_id !== hostId) return;
   // An engine that serves there has to be reached until its successor serves elsewhere.
-  if (why === "host_draining" && routeHost(record.state, null) === hostId) return;
-  change((now) => {
-    put(sql, {
-      ...(why === "host_removed" ? { ...present, host_id: null, is_up: false } : moveAway(sql, present)),
-      body: "",
-    });
-    post(sql, "route", now);
-  });
+  const isNeeded = why === "host_draining" && record !== null && routeHost(record.state, null) === hostId;
+  if (record === null || present.host_id !== hostId || isNeeded) return evict();
+  const gone = { ...present, host_id: null, is_up: false };
+  change(() => put(sql, { ...(why === "host_removed" ? gone : moveAway(sql, present)), body: "" }));
+  evict();
+  change((now) => post(sql, "route", now));
   apply({ type: "endpoint", url: null, former: endpointOf(record.identity.id, present) });
 }
 
