@@ -96,24 +96,29 @@ async function hostFor({ state }: InstanceRecord, { env, sql }: Sender): Promise
   throw new Error(choice.message);
 }
 
+type Former = { host_id: string; generation: number };
+
+const former = (sql: SqlStorage): Former[] =>
+  sql.exec<Former>("SELECT host_id, generation FROM route_leaving").toArray();
+
+const withdraw = (env: Env, id: string, { host_id, generation }: Former) =>
+  remote(env.HOST, host_id).withdraw(id, [{ id: workloadId(id, SLOT.route), generation }]);
+
 async function withdrawFormer({ identity }: InstanceRecord, { env, sql, change }: Sender): Promise<void> {
-  const former = sql
-    .exec<{ host_id: string; generation: number }>("SELECT host_id, generation FROM route_leaving")
-    .toArray();
-  for (const { host_id, generation } of former) {
-    const isBack = routing(sql).host_id === host_id;
-    if (!isBack)
-      await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, SLOT.route), generation }]);
+  for (const one of former(sql)) {
+    const isBack = routing(sql).host_id === one.host_id;
+    if (!isBack) await withdraw(env, identity.id, one);
     change(() => {
-      sql.exec("DELETE FROM route_leaving WHERE host_id = ? AND generation = ?", host_id, generation);
+      sql.exec("DELETE FROM route_leaving WHERE host_id = ? AND generation = ?", one.host_id, one.generation);
     });
   }
 }
 
 /** Of a deleted instance: every route goes. */
-export async function withdrawRoutes(record: InstanceRecord, sender: Sender): Promise<void> {
-  sender.change(() => put(sender.sql, moveAway(sender.sql, routing(sender.sql))));
-  await withdrawFormer(record, sender);
+export async function withdrawRoutes({ identity, route }: InstanceRecord, { env, sql }: Sender): Promise<void> {
+  const { host_id, generation } = route;
+  const all = [...former(sql), ...(host_id === null ? [] : [{ host_id, generation }])];
+  for (const one of all) await withdraw(env, identity.id, one);
 }
 
 /** What a host saw of the route. One that went by itself comes back as a new generation. */
@@ -152,7 +157,10 @@ export function routeEvicted(
   const present = record ? routing(sql) : NONE;
   // An engine that serves there has to be reached until its successor serves elsewhere.
   const isNeeded = why === "host_draining" && record !== null && routeHost(record.state, null) === hostId;
-  if (record === null || present.host_id !== hostId || isNeeded) return evict();
+  if (record === null || present.host_id !== hostId || isNeeded) {
+    evict();
+    return;
+  }
   const gone = { ...present, host_id: null, is_up: false };
   change(() => put(sql, { ...(why === "host_removed" ? gone : moveAway(sql, present)), body: "" }));
   evict();
