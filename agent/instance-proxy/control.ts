@@ -53,7 +53,10 @@ export class Control {
       this.#agent = null;
       this.#left();
     });
-    createInterface({ input: socket }).on("line", (line) => {
+    const lines = createInterface({ input: socket });
+    // It is the socket's, and said there too.
+    lines.on("error", () => undefined);
+    lines.on("line", (line) => {
       const message = ToProxy.parse(JSON.parse(line));
       void this.#heard(message).then(() => {
         if ("seq" in message && socket.writable)

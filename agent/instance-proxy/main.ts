@@ -41,13 +41,11 @@ async function obey(message: ToProxy): Promise<void> {
   }
 }
 
-/** Idle connections are closed, the others when they have been answered. */
+/** Each connection is answered once more, as its caller may just be asking; those that stay idle are closed when the time is over. */
 function end(withinMs: number): void {
-  const timer = setTimeout(() => process.exit(0), withinMs);
-  timer.unref();
+  setTimeout(() => process.exit(0), withinMs).unref();
   control.close();
-  proxy.http.close(() => process.exit(0));
-  proxy.http.closeIdleConnections();
+  proxy.end(() => process.exit(0));
 }
 
 function endIfLonely(): void {

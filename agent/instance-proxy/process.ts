@@ -101,7 +101,10 @@ export class ProxyProcess {
     const socket = (await greeted(this.#path)) ?? (await this.#start());
     this.#socket = socket;
     socket.on("close", () => this.#lost(socket));
-    createInterface({ input: socket }).on("line", (line) => this.#hear(FromProxy.parse(JSON.parse(line))));
+    const lines = createInterface({ input: socket });
+    // It is the socket's, which closes then.
+    lines.on("error", () => undefined);
+    lines.on("line", (line) => this.#hear(FromProxy.parse(JSON.parse(line))));
     // One that was here before this agent, or has died since, goes by these before anything is said of it.
     await this.#tell({ kind: "routes", routes: [...this.#routes] });
     void this.#endOthers();

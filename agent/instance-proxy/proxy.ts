@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { Server as NetServer } from "node:net";
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
 import { exchange } from "./exchange.ts";
 import { isHolder } from "./holder.ts";
@@ -52,6 +53,7 @@ export class InstanceProxy {
   readonly #options: ProxyOptions;
   /** When it was last said of an instance that it is asked, or waited for. */
   readonly #said = new Map<string, number>();
+  #isEnding = false;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
@@ -71,7 +73,15 @@ export class InstanceProxy {
     this.http.maxConnections = 20_000;
   }
 
+  /** No new connections; the present ones are closed with their next answer. Calls back when none is left. */
+  end(ended: () => void): void {
+    this.#isEnding = true;
+    // The HTTP server's own would close idle connections, on which requests may be on their way.
+    NetServer.prototype.close.call(this.http, ended);
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.#isEnding) response.setHeader("connection", "close");
     const { id, path } = addressOf(request);
     const entry = this.#options.routes.find(id);
     if (entry === null) return refuse(response, UNKNOWN);
