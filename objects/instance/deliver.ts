@@ -14,6 +14,7 @@ import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
+import { sayRoute } from "./routing.ts";
 import { keepStanding, sourceNeed, standingOf } from "./source.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
 
@@ -23,6 +24,8 @@ export type Sender = {
   sql: SqlStorage;
   load: () => InstanceRecord | null;
   apply: (event: InstanceEvent) => void;
+  /** One change as one transaction, of what is kept beside the state. */
+  change: <T>(work: (now: number) => T) => T;
 };
 
 /** Says the present truth about one subject. Throws when the other side could not be reached; it is then tried again. */
@@ -40,6 +43,8 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
     case "withdraw":
       return withdraw(record, sender);
     case "orders":
+      // Which keys there are the route has too.
+      await sayRoute(record, sender);
       return order(record, sender);
     case "source":
       return tellNeed(
@@ -48,6 +53,8 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
         sourceNeed(record.state, record.identity.name),
         sender.env,
       );
+    case "route":
+      return sayRoute(record, sender);
     case "queue":
       return queue(record, subject, sender);
   }
@@ -148,12 +155,6 @@ async function withdraw({ identity, state }: InstanceRecord, { env, apply }: Sen
   );
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (failed) throw failed.reason;
-}
-
-/** Tells hosts of what is still to go of a deleted instance: they see to it, whether anybody asks again or not. */
-export async function withdrawAll({ identity, state }: InstanceRecord, env: Pick<Env, "HOST">): Promise<void> {
-  for (const { slot, generation, host_id } of state.leaving)
-    await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, slot), generation }]);
 }
 
 /** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */

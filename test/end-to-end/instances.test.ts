@@ -1,56 +1,10 @@
 // Instances with a real control plane and a real agent. The engine's program is stood in for: what is tested here is everything around it.
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { expect, type TestContext, test } from "vitest";
-import type { InstanceView } from "../../contract/instance.ts";
-import { isStable } from "../../contract/instance-status.ts";
+import { expect, test } from "vitest";
 import { until } from "./client.ts";
-import { Cluster } from "./cluster.ts";
-
-type Rules = Partial<Record<"test" | "build" | "serve", "fail" | "silent" | "die">>;
-
-async function start({ onTestFinished }: TestContext) {
-  const cluster = await Cluster.start([], { docker: null });
-  onTestFinished(() => cluster.close());
-  const bin = join(cluster.folder, "stand-in");
-  mkdirSync(bin, { mode: 0o755 });
-  copyFileSync(join(import.meta.dirname, "stand-in-engine.mjs"), join(bin, "lamplighter-engine"));
-  chmodSync(join(bin, "lamplighter-engine"), 0o755);
-  const rules = (what: Rules) => writeFileSync(join(bin, "stand-in-rules.json"), JSON.stringify(what));
-  rules({});
-  await cluster.join({ name: "one", env: { PATH: `${bin}:${process.env.PATH}` } });
-  const send = async (method: string, path: string, body?: unknown) => {
-    const { status, text } = await cluster.client.send(method, path, body === undefined ? {} : { body });
-    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
-    return text === "" ? null : JSON.parse(text);
-  };
-  const { namespace } = cluster;
-  const source = {
-    name: "src",
-    namespace,
-    host: "127.0.0.1",
-    user: "u",
-    password: "s3cret-of-source",
-    schemas: ["shop"],
-  };
-  const { id: connection_id } = await send("POST", "/connections", source);
-  const { id } = await send("POST", "/instances", { name: "read", namespace, connection_id, schema: "shop" });
-  const view = (): Promise<InstanceView> => send("GET", `/instances/${id}`);
-  const rests = (): Promise<InstanceView> =>
-    until(
-      () => "it does not come to rest",
-      async () => {
-        const now = await view();
-        return isStable(now.status) && now;
-      },
-    );
-  const act = (action: string, body?: unknown): Promise<InstanceView> =>
-    send("POST", `/instances/${id}/${action}`, body);
-  return { cluster, rules, view, rests, act, send, id };
-}
+import { standIn } from "./stand-in.ts";
 
 test("kill -9 of control plane or agent during each action: it ends where it should, or says why not", async (context) => {
-  const { cluster, rules, rests, act, view, id } = await start(context);
+  const { cluster, rules, rests, act, view, id } = await standIn(context);
   const interrupted = async (action: string, who: "plane" | "agent") => {
     await act(action);
     if (who === "plane") {
@@ -85,9 +39,13 @@ test("kill -9 of control plane or agent during each action: it ends where it sho
 });
 
 test("a failed rebuild leaves the same engine process serving; a queued pause is done after it", async (context) => {
-  const { cluster, rules, rests, act, view, id } = await start(context);
+  const { cluster, rules, rests, act, view, id } = await standIn(context);
   await act("provision");
-  const { endpoint_url } = await rests();
+  await rests();
+  const endpoint_url = await until(
+    () => "it has no endpoint",
+    async () => (await view()).endpoint_url,
+  );
   const ask = async () => (await fetch(`${endpoint_url}/query`, { method: "POST" })).text();
   expect(await ask()).toBe("[]");
   const [before] = await cluster.liveOf(id);

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Stands in for the engine's program where only the control plane's side is tested: it reports as that does, reads no source, and answers [] to
-// every query. What it does about a task is said by the file $STAND_IN_RULES: `{"build": "fail"}`, `{"test": "silent"}`.
+// every query, at once or ("slow") after a moment. What it does about a task is said by a file beside it: `{"build": "fail"}`, `{"test": "silent"}`.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
@@ -45,7 +45,10 @@ if (what === "build") {
   await report({ kind: "built", result: rule === "fail" ? bad : good });
 }
 if (what === "serve") {
-  createServer((_request, response) => response.end("[]")).listen(Number(env.PORT));
+  createServer((_request, response) => setTimeout(() => response.end("[]"), rule === "slow" ? 30 : 0)).listen(
+    Number(env.PORT),
+    "127.0.0.1",
+  );
   process.on("SIGTERM", () => process.exit(0));
   await report({ kind: "loaded", rows: 3, tables: 1 });
 }
