@@ -30,6 +30,8 @@ export const WriterStart = z.object({
   certificate: z.string().nullable().default(null),
   /** Whose verifier PostgreSQL has: the task's, or that of one given later. */
   credential: z.string(),
+  /** Which password its readers have; left out: none. */
+  reader: z.string().nullable().optional(),
 });
 export type WriterStart = z.infer<typeof WriterStart>;
 

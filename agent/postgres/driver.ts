@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import type { ReaderOrder } from "../../contract/database-reader.ts";
 import type { LogQuery } from "../../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
 import { WriterOrder } from "../../contract/writer.ts";
@@ -17,6 +18,7 @@ import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
 import { NotStarted } from "./not-started.ts";
 import type { Postmaster } from "./postmaster.ts";
+import { setReader } from "./reader.ts";
 import type { Renewals } from "./renewals.ts";
 import { nameDatabase } from "./roles.ts";
 import { Template } from "./template.ts";
@@ -113,9 +115,18 @@ export class PostgresDriver implements Driver {
         const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
           await writers.start(order);
         const listen = { ...order.listen, port: postmaster.place.port };
+        const [credential, reader] = [task.credential, task.reader?.credential ?? null];
         const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));
-        const { credential } = task;
-        const start = { rung, why, phases, restored_bytes: restoredBytes, older_lease_ms, certificate, credential };
+        const start = {
+          rung,
+          why,
+          phases,
+          restored_bytes: restoredBytes,
+          older_lease_ms,
+          certificate,
+          credential,
+          reader,
+        };
         const kept: Kept = { id, generation, owner, order: { ...order, listen }, started_at: Date.now(), start };
         await this.#write(writers, kept);
         this.#watch(kept, ended);
@@ -146,7 +157,7 @@ export class PostgresDriver implements Driver {
 
   stopUnused(id: string, generation: number): Promise<number> {
     return this.#turn(id, async () => {
-      const clients = await (await this.#postmaster(id, generation)).stopUnused();
+      const clients = await (await this.#running(id, generation)).stopUnused();
       // Should the answer be lost, this says the same. What is left of it goes when it is said to go.
       if (clients === 0) this.#observe(exited(this.#kept.get(id) as Kept, 0));
       return clients;
@@ -165,6 +176,18 @@ export class PostgresDriver implements Driver {
         order: { ...kept.order, naming },
         start: { ...kept.start, credential },
       });
+    });
+  }
+
+  /** Gives a running writer another role of readers, or none. */
+  setReader(id: string, generation: number, reader: ReaderOrder | null): Promise<void> {
+    return this.#turn(id, async () => {
+      const kept = this.#kept.get(id);
+      const postmaster = await this.#running(id, generation);
+      if (kept === undefined) return;
+      await setReader(postmaster, reader, kept.order.naming);
+      const start = { ...kept.start, reader: reader?.credential ?? null };
+      await this.#write(await this.#open(), { ...kept, order: { ...kept.order, reader }, start });
     });
   }
 
@@ -193,10 +216,10 @@ export class PostgresDriver implements Driver {
 
   /** The agent's own connection to a running writer. */
   async #connect(id: string, generation: number): Promise<Connection> {
-    return (await this.#postmaster(id, generation)).connect("postgres");
+    return (await this.#running(id, generation)).connect("postgres");
   }
 
-  async #postmaster(id: string, generation: number): Promise<Postmaster> {
+  async #running(id: string, generation: number): Promise<Postmaster> {
     const kept = this.#kept.get(id);
     const postmaster = kept?.generation === generation ? await (await this.#open()).running(kept.order) : null;
     if (postmaster === null) throw new RuntimeSilent(`${id} does not run here under term ${generation}`);

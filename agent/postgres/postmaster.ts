@@ -9,6 +9,7 @@ import type { Installation } from "./binaries.ts";
 import { countClients } from "./clients.ts";
 import { SUPERUSER } from "./parameters.ts";
 import { programOf, type Surroundings } from "./program.ts";
+import { endReaders } from "./reader.ts";
 
 export type Place = { pgdata: string; socketFolder: string; port: number };
 
@@ -134,7 +135,10 @@ export class Postmaster {
       const clients = await countClients(connection, () =>
         processesOf(this.place.pgdata).filter((pid) => pid !== this.pid.pid),
       );
-      if (clients === 0) signal(this.pid.pid, "SIGINT");
+      if (clients > 0) return clients;
+      // PostgreSQL would wait for them to have taken all that there is.
+      await endReaders(connection);
+      signal(this.pid.pid, "SIGINT");
       return clients;
     } finally {
       this.letGoOn();

@@ -88,7 +88,11 @@ export function boot(draft: Draft, wake: Wake, attempt: number, refusedBy: strin
     step,
   };
   const who = wake.client ? ` for ${wake.client.application_name || "a client"} at ${wake.client.address}` : "";
-  become(draft, next, wake.cause === "connection" ? `woken${who}` : `started again: ${wake.cause}`);
+  become(
+    draft,
+    next,
+    wake.cause === "connection" || wake.cause === "reader" ? `woken${who}` : `started again: ${wake.cause}`,
+  );
   if (attempt === 1) tell(draft, { kind: "waking", phase: "placing", message: "the database is starting" });
   const last = facts.kept && attempt === ATTEMPTS;
   if (next.home !== null && refused[next.home] === undefined && !last) begin(draft, next.home);
@@ -219,6 +223,7 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         older_lease_ms = 0,
         certificate = null,
         credential,
+        reader = null,
       } = observation.start ?? {};
       const start = startView(state, { rung, why, phases, restored_bytes }, facts.now);
       const installed = credential ?? state.ordered;
@@ -227,7 +232,13 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         draft,
         state.leaving.filter((one) => one.host_id !== host_id),
       );
-      const next = { ...(draft.state as Of<"booting">), installed, current_profile: facts.profile, home: host_id };
+      const next = {
+        ...(draft.state as Of<"booting">),
+        installed,
+        reader,
+        current_profile: facts.profile,
+        home: host_id,
+      };
       // It counts from now, which is later than the keepers said so.
       const leased_until = facts.now + older_lease_ms;
       const backend = observation.address;

@@ -88,7 +88,7 @@ export class DatabaseWorld {
       profile: "L1",
       idle_ms: IDLE_MS,
       kept: this.kept,
-      credential: "c",
+      ...{ credential: "c", reader: null },
       demand: { leases, last_active_at: this.lastActive },
     };
   }
