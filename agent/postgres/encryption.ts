@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { isIP } from "node:net";
 import { join } from "node:path";
+import { isLoopback } from "../../postgres/loopback.ts";
 import { selfSigned } from "../../postgres/self-signed.ts";
 import type { Cluster } from "./cluster.ts";
 
@@ -8,10 +8,6 @@ const FILES = { certificate: "server.crt", key: "server.key" } as const;
 
 /** It is good for longer than clocks of hosts are apart. */
 const YEAR_MS = 365 * 24 * 3_600_000;
-
-/** What is said to a loopback address does not leave the host. */
-const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 
 /**
  * A certificate for the writer of one term, which keepers and gateways are told of; null where it is reached on this host only. Nobody has to vouch

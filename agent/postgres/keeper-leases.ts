@@ -1,5 +1,6 @@
 import { LeaseAnswer } from "../../contract/keeper.ts";
 import type { KeeperAddress, WriterOrder } from "../../contract/writer.ts";
+import { askKeeper } from "./keeper-request.ts";
 import { type Moment, thisMoment } from "./lease.ts";
 import { lastGivenBy } from "./quorum.ts";
 
@@ -55,10 +56,9 @@ export class KeeperLeases {
 
 const keyOf = ({ database, term }: KeptWriter): string => `${database} ${term}`;
 
-async function askOne({ url, token }: KeeperAddress, writers: readonly KeptWriter[]): Promise<string[]> {
-  const response = await fetch(`${url.replace(/\/+$/, "")}/leases`, {
+async function askOne(keeper: KeeperAddress, writers: readonly KeptWriter[]): Promise<string[]> {
+  const response = await askKeeper(keeper, "/leases", {
     method: "POST",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
     body: JSON.stringify({ writers: writers.map(({ database, term }) => ({ database, term })) }),
     signal: AbortSignal.timeout(ANSWER_MS),
   });

@@ -145,17 +145,18 @@ export class DatabaseWorld {
         if (!isLost) this.do({ type: "answered", host_id, term, accepted, message });
         break;
       }
-      case "discard": {
+      case "discard":
         if (state.status === "deleting" && state.discarding?.term === Number(first))
           assign(this.host(state.discarding.host_id), Number(first), "discard");
         break;
-      }
       case "withdraw": {
         const host = this.host(first);
         const term = Number(second);
         const gone = withdraw(host, term);
         const left = Math.max(0, host.leaseUntil - this.clock);
-        if (!isLost) this.do({ type: "left", host_id: first, term, lease_until: gone ? null : this.clock + left });
+        if (isLost) break;
+        if (host.status === "removed") this.do({ type: "evicted", host_id: first, term, why: "host_removed" });
+        else this.do({ type: "left", host_id: first, term, lease_until: gone ? null : this.clock + left });
         break;
       }
       case "close": {

@@ -9,7 +9,7 @@ import {
 } from "../../contract/database.ts";
 import { deadlineOf } from "../../objects/database/letters.ts";
 import { random } from "../random.ts";
-import type { Gateway } from "./database-parts.ts";
+import type { Gateway, Host } from "./database-parts.ts";
 import { DatabaseWorld } from "./database-world.ts";
 
 const HISTORIES = Number(process.env.HISTORIES ?? 400);
@@ -171,6 +171,30 @@ describe("a wake", () => {
     settle(world, 40_000);
     expect(world.state).toMatchObject({ status: "error", code: "no_host", home: "a" });
     expect(world.host("b").copy).toBe(false);
+  });
+});
+
+describe("a host that is removed by force", () => {
+  test("may only be out of reach: nobody is let in elsewhere before the lease of its writer is over, on whoever's word", () => {
+    for (const cut of [false, true]) {
+      const world = new DatabaseWorld(random(4));
+      const gateway = world.gateways[0] as Gateway;
+      world.connect(gateway);
+      settle(world, 2_000);
+      const host = world.hosts.find(({ running }) => running !== null) as Host;
+      world.unlink(host);
+      if (cut) world.keepers.all[0]?.cut.add(host.id);
+      // Long enough for the keepers to have been asked.
+      settle(world, 12_000);
+      host.status = "removed";
+      world.do({ type: "evicted", host_id: host.id, term: 1, why: "host_removed" });
+      const at = world.now;
+      // `onlyWriter` throws if it is opened too early.
+      while (world.state.status !== "ready" && world.now < at + 90_000) settle(world, 100);
+      expect([world.state.status, world.state.term > 1, host.running]).toEqual(["ready", true, null]);
+      settle(world, 60_000);
+      expect([world.state.leaving, world.state.copies.includes(host.id)]).toEqual([[], false]);
+    }
   });
 });
 

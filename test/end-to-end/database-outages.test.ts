@@ -6,7 +6,7 @@ import { DatabaseSite } from "./database-site.ts";
 
 let site: DatabaseSite;
 beforeAll(async () => {
-  site = await DatabaseSite.start();
+  site = await DatabaseSite.start({ lostAfterMs: 20_000 });
 });
 afterAll(() => site?.close());
 

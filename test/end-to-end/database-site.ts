@@ -28,7 +28,8 @@ export class DatabaseSite {
     const folder = scratch("keeper");
     const keeper = await runKeeper({ dataDir: folder, listen: { host: keeperHost, port: 0 } });
     const { host, protocol } = new URL(keeper.url);
-    const variables = { KEEPERS: `keeper=${protocol}//:${keeper.token}@${host}` };
+    const pin = keeper.fingerprint === undefined ? "" : `#${keeper.fingerprint}`;
+    const variables = { KEEPERS: `keeper=${protocol}//:${keeper.token}@${host}${pin}` };
     const cluster = await Cluster.start(hosts, { variables, lostAfterMs });
     const gateway = await runGateway({
       listen: { host: "127.0.0.1", port: 0 },

@@ -67,6 +67,36 @@ describe.skipIf(address === undefined)("a writer on an address that others reach
   });
 });
 
+describe.skipIf(address === undefined)("a keeper on an address that others reach", () => {
+  test("has a certificate of its own, which stays; who expects another tells it nothing", async () => {
+    const folder = scratch("keeper");
+    const options = { dataDir: folder, listen: { host: address as string, port: 0 } };
+    const first = await runKeeper(options);
+    const { fingerprint } = first;
+    expect([first.url.startsWith("https://"), fingerprint?.length]).toEqual([true, 64]);
+    const order = await orderFor("db_pinned", 1, [first]);
+    await host.start(order);
+    const sql = await client(order);
+    await sql.query("CREATE TABLE t (n int)");
+    sql.end();
+    const { base } = await new KeeperClient(first, "db_pinned").status();
+    const stream = await new KeeperClient(first, "db_pinned").base(base?.id ?? "");
+    let bytes = 0;
+    for await (const chunk of stream) bytes += (chunk as Buffer).length;
+    expect(bytes).toBe(base?.stored_bytes);
+    const other = new KeeperClient({ ...first, fingerprint: "0".repeat(64) }, "db_pinned");
+    await expect(other.status()).rejects.toThrow("another certificate");
+    const { fingerprint: _, ...unpinned } = first;
+    await expect(new KeeperClient(unpinned, "db_pinned").status()).rejects.toThrow(/self.signed/i);
+    await host.writers.stop(order);
+    await first.close();
+    const again = await runKeeper(options);
+    expect(again.fingerprint).toBe(fingerprint);
+    await again.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+});
+
 test("one on a loopback address is reached without", async () => {
   const order = await orderFor("db_plain", 1, [keeper]);
   expect((await host.start(order)).certificate).toBeNull();
