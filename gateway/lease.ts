@@ -6,6 +6,8 @@ import { type Refusal, refusal } from "./refusal.ts";
 const RETRY_LEAST_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
 const RENEW_JITTER = 0.1;
+/** That the last one has left is said after so long, and not only with the next renewal: why a database is awake is then true, and it sleeps in time. */
+const LEFT_AFTER_MS = 1_000;
 /** An answer to an older frame than this many ago no longer counts. */
 const UNANSWERED_MOST = 8;
 
@@ -67,6 +69,8 @@ export class Lease {
   #renewMs = 10_000;
   #renewal: NodeJS.Timeout | null = null;
   #linger: NodeJS.Timeout | null = null;
+  #saidBusy = false;
+  #left: NodeJS.Timeout | null = null;
   #message = "";
 
   constructor(options: LeaseOptions) {
@@ -191,6 +195,7 @@ export class Lease {
     const wake = this.#waiting.size > 0;
     if (wake && !this.#asked) counters.wakes_total++;
     this.#asked = wake;
+    this.#saidBusy = this.#waiting.size + this.#staying.size > 0;
     const waiting = [...this.#waiting].slice(0, CLIENTS_NAMED).map(({ guest }) => guest.describe());
     const staying = [...this.#staying].map(({ guest }) => guest.describe());
     if (staying.some(({ phase }) => phase !== "idle")) this.#lastActive = this.#now();
@@ -308,11 +313,16 @@ export class Lease {
     if (this.#staying.size > 0 || this.#waiting.size > 0 || this.#linger !== null) return;
     this.#linger = setTimeout(() => this.#release(), this.#options.lingerMs);
     this.#linger.unref();
+    if (!this.#saidBusy) return;
+    this.#left = setTimeout(() => this.#restate(), LEFT_AFTER_MS);
+    this.#left.unref();
   }
 
   #stopLingering(): void {
     if (this.#linger !== null) clearTimeout(this.#linger);
     this.#linger = null;
+    if (this.#left !== null) clearTimeout(this.#left);
+    this.#left = null;
   }
 
   #release(): void {

@@ -19,6 +19,7 @@ import { NotStarted } from "./not-started.ts";
 import type { Renewals } from "./renewals.ts";
 import { nameDatabase } from "./roles.ts";
 import { Template } from "./template.ts";
+import { endWatch } from "./watchdog.ts";
 import { type StartOrder, Writers } from "./writer.ts";
 
 export type PostgresDriverOptions = {
@@ -182,6 +183,8 @@ export class PostgresDriver implements Driver {
 
   async close(): Promise<void> {
     (await this.#writers)?.close();
+    // A start that is under way is about to need it.
+    if (this.#turns.size === 0) await endWatch(this.#root);
   }
 
   /** The agent's own connection to a running writer. */

@@ -31,10 +31,12 @@ export const KEEPER_GRACE_MS = 5_000;
 export async function planDatabases(dataDir: string, host: string, asked: number | undefined): Promise<DatabasePlan> {
   if (asked !== undefined && asked !== 0) await requireFreePort(host, asked);
   const port = asked === undefined ? await freePort(host, GATEWAY_PORT) : asked === 0 ? await freePort(host, 0) : asked;
+  // Whoever takes any port for the gateway leaves the usual ones to others.
+  const keeperPort = asked === 0 ? 0 : KEEPER_DEFAULT_PORT;
   const shown = host === "0.0.0.0" ? LOCAL : host === "::" ? "::1" : host;
   return {
     dataDir,
-    keeper: { port: await freePort(LOCAL, KEEPER_DEFAULT_PORT), token: keptToken(join(dataDir, "keeper-token")) },
+    keeper: { port: await freePort(LOCAL, keeperPort), token: keptToken(join(dataDir, "keeper-token")) },
     gateway: { host, port, address: `${bracketed(shown)}:${port}` },
   };
 }
