@@ -99,9 +99,10 @@ export class Stage {
   async startDatabases(): Promise<{ address: string; keeper: Child; gateway: Child }> {
     const plan = this.#databases;
     if (plan === null) throw new Failure("the control plane is not started");
-    this.#keeper = await startKeeper(plan);
-    this.#gateway = await startGateway(plan, this.api, this.#signal);
-    return { address: plan.gateway.address, keeper: this.#keeper, gateway: this.#gateway };
+    const [keeper, gateway] = await Promise.all([startKeeper(plan), startGateway(plan, this.api, this.#signal)]);
+    this.#keeper = keeper;
+    this.#gateway = gateway;
+    return { address: plan.gateway.address, keeper, gateway };
   }
 
   async startReceiver(): Promise<Receiver> {
