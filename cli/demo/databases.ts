@@ -107,6 +107,7 @@ export async function database(scene: Scene): Promise<Made> {
     const after = await connect(made.dsn);
     const { rows } = await after.query<{ n: number }>("SELECT n FROM ticks");
     const took = performance.now() - at;
+    await after.query("DROP TABLE ticks");
     await after.end();
     const kept = new Set(rows.map(({ n }) => n));
     const lost = acknowledged.filter((n) => !kept.has(n));
@@ -160,7 +161,7 @@ async function asleep({ stage, within }: Scene, id: string, tell: (text: string)
   );
 }
 
-async function connect(connectionString: string): Promise<pg.Client> {
+export async function connect(connectionString: string): Promise<pg.Client> {
   const client = new pg.Client({ connectionString, application_name: "demo", connectionTimeoutMillis: 20_000 });
   // What becomes of it is seen with its next query.
   client.on("error", () => {});

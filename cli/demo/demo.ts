@@ -7,6 +7,7 @@ import type { Surroundings } from "../session.ts";
 import { oneLine } from "../terminal.ts";
 import { database, databaseOutlivesDisk } from "./databases.ts";
 import { deployments } from "./deployments.ts";
+import { instance } from "./instances.ts";
 import { isGone, type Scene } from "./scene.ts";
 import { Stage, until } from "./stage.ts";
 import { Story, seconds } from "./story.ts";
@@ -66,14 +67,21 @@ async function tell(scene: Scene): Promise<void> {
   story.chapter("A database that is awake only while it is used");
   const shop = await database(scene);
 
+  story.chapter("A read engine compiled from its schema");
+  const reader = await instance(scene, shop);
+
   story.chapter("Processes, jobs and updates");
   const deployed = await deployments(scene);
 
   story.chapter("The end");
-  await databaseOutlivesDisk(scene, shop, "Ada, Grace, Edsger");
+  await databaseOutlivesDisk(scene, shop, "Ada, Grace, Edsger, Barbara");
 
   await story.step("Everything is deleted, and no program is left", async (tellMore) => {
-    const paths = [`/databases/${shop.id}`, ...deployed.views.map(({ id }) => `/deployments/${id}`)];
+    const paths = [
+      `/instances/${reader}`,
+      `/databases/${shop.id}`,
+      ...deployed.views.map(({ id }) => `/deployments/${id}`),
+    ];
     for (const path of paths) await stage.api.delete(path);
     for (const path of paths) {
       tellMore(path);
@@ -120,7 +128,7 @@ function isAlive(pid: number): boolean {
 /** The last events of everything that was made. */
 async function journalTail(stage: Stage): Promise<string[]> {
   const tails = await Promise.all(
-    ["/deployments", "/databases"].map(async (path) => {
+    ["/deployments", "/databases", "/instances"].map(async (path) => {
       const views = JSON.parse((await stage.api.get(path)).text) as { id: string; name: string }[];
       return Promise.all(views.map(({ id, name }) => eventsOf(stage, `${path}/${id}/events`, name)));
     }),

@@ -126,6 +126,13 @@ export class Stage {
     return processes().filter(({ command }) => command.includes(folder));
   }
 
+  /** Engines, and what builds them. */
+  engineProcesses(): Running[] {
+    return processes().filter(
+      ({ command }) => command.includes(join(this.folder, "agent", "process/")) && /engine/.test(command),
+    );
+  }
+
   /** Every process of this stage: control plane, agent, workloads, and what stands by them. */
   allProcesses(): Running[] {
     return processes().filter(({ pid, command }) => pid !== process.pid && command.includes(`${this.folder}/`));
