@@ -6,8 +6,11 @@ import { type Refusal, refusal } from "./refusal.ts";
 const RETRY_LEAST_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
 const RENEW_JITTER = 0.1;
-/** That the last one has left is said after so long, and not only with the next renewal: why a database is awake is then true, and it sleeps in time. */
-const LEFT_AFTER_MS = 1_000;
+/**
+ * That somebody is there, or nobody any more, is said once it has been so for this long, and not only with the next renewal: why a database is
+ * awake is then true, it sleeps in time, and clients that come and go cost nothing.
+ */
+const TOLD_AFTER_MS = 1_000;
 /** An answer to an older frame than this many ago no longer counts. */
 const UNANSWERED_MOST = 8;
 
@@ -70,7 +73,7 @@ export class Lease {
   #renewal: NodeJS.Timeout | null = null;
   #linger: NodeJS.Timeout | null = null;
   #saidBusy = false;
-  #left: NodeJS.Timeout | null = null;
+  #news: NodeJS.Timeout | null = null;
   #message = "";
 
   constructor(options: LeaseOptions) {
@@ -164,6 +167,7 @@ export class Lease {
     const staying = { guest, term };
     this.#staying.add(staying);
     this.#lastActive = this.#now();
+    this.#tellSoon();
     const leave = () => {
       if (!this.#staying.delete(staying)) return;
       this.#lastActive = this.#now();
@@ -196,6 +200,7 @@ export class Lease {
     if (wake && !this.#asked) counters.wakes_total++;
     this.#asked = wake;
     this.#saidBusy = this.#waiting.size + this.#staying.size > 0;
+    this.#tellSoon();
     const waiting = [...this.#waiting].slice(0, CLIENTS_NAMED).map(({ guest }) => guest.describe());
     const staying = [...this.#staying].map(({ guest }) => guest.describe());
     if (staying.some(({ phase }) => phase !== "idle")) this.#lastActive = this.#now();
@@ -309,24 +314,32 @@ export class Lease {
     return this.#lastActive === null ? null : Math.round(this.#now() - this.#lastActive);
   }
 
+  /** After whoever was there has changed. */
+  #tellSoon(): void {
+    const isBusy = this.#waiting.size + this.#staying.size > 0;
+    if (this.#news !== null) clearTimeout(this.#news);
+    this.#news = null;
+    if (this.#line === null || isBusy === this.#saidBusy) return;
+    this.#news = setTimeout(() => this.#restate(), TOLD_AFTER_MS);
+    this.#news.unref();
+  }
+
   #startLingering(): void {
+    this.#tellSoon();
     if (this.#staying.size > 0 || this.#waiting.size > 0 || this.#linger !== null) return;
     this.#linger = setTimeout(() => this.#release(), this.#options.lingerMs);
     this.#linger.unref();
-    if (!this.#saidBusy) return;
-    this.#left = setTimeout(() => this.#restate(), LEFT_AFTER_MS);
-    this.#left.unref();
   }
 
   #stopLingering(): void {
     if (this.#linger !== null) clearTimeout(this.#linger);
     this.#linger = null;
-    if (this.#left !== null) clearTimeout(this.#left);
-    this.#left = null;
   }
 
   #release(): void {
     this.#stopLingering();
+    if (this.#news !== null) clearTimeout(this.#news);
+    this.#news = null;
     if (this.#renewal !== null) clearTimeout(this.#renewal);
     this.#renewal = null;
     this.#endpoint = null;

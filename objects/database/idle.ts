@@ -34,6 +34,8 @@ export function idleAt(state: DatabaseState, facts: DatabaseFacts): number | nul
 /** A host that has not said how many clients there are is asked again, and after a count that was not nought so much later, ms. */
 export const COUNT_AGAIN_MS = 10_000;
 const OTHERS_THERE_MS = 30_000;
+/** A gateway says by then that somebody has come to it. */
+const TOLD_WITHIN_MS = 5_000;
 
 /**
  * After every event: whether it is time to stop. First its host is asked whether a client is connected: one of a gateway that cannot be heard
@@ -60,6 +62,10 @@ export function onCounted(draft: Draft, { term, clients }: { term: number; clien
   if (state.status !== "ready" || state.term !== term || state.counting === null || state.quiesce !== null) return;
   const at = idleAt(state, facts);
   if (at === null || at > facts.now) return;
+  if (clients > 0 && facts.demand.leases.length > 0) {
+    draft.state = { ...state, counting: null, not_before: facts.now + TOLD_WITHIN_MS };
+    return;
+  }
   if (clients > 0) {
     const message = `not stopped: ${clients} ${clients === 1 ? "client is" : "clients are"} connected, of a gateway that has no lease any more`;
     note(draft, "warning", "agent", "idle_stop_abandoned", message, { clients });
