@@ -48,6 +48,8 @@ export async function instance(scene: Scene, database: Made): Promise<string> {
     return ms;
   };
 
+  let key = "";
+
   const id = await story.stepFor("An instance is registered: the database is its source", async () => {
     const { hostname: host, port, username: user, password } = new URL(database.dsn);
     const address = {
@@ -82,10 +84,9 @@ export async function instance(scene: Scene, database: Made): Promise<string> {
     },
   );
 
-  const { key } = await send<KeyCreated>(`/instances/${id}/keys`, { name: "demo" });
-
   await story.step("It is asked, with a filter over a relation", async () => {
     show(QUERY);
+    ({ key } = await send<KeyCreated>(`/instances/${id}/keys`, { name: "demo" }));
     await within(
       5000,
       () => "the key is not known to the engine",
