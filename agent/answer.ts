@@ -63,6 +63,14 @@ export async function answer(
         await emit({ kind: "chunk", op, data: { installed: credential } });
         break;
       }
+      case "set_reader": {
+        const { workload_id: id, generation, reader } = question;
+        const driver = driverOf(id, knowledge);
+        if (driver.setReader === undefined) throw new Unanswerable("not_found", `${id} is no writer of a database.`);
+        await driver.setReader(id, generation, reader);
+        await emit({ kind: "chunk", op, data: { reader: reader?.credential ?? null } });
+        break;
+      }
     }
     await emit({ kind: "end", op, error: null });
   } catch (error) {

@@ -1,3 +1,4 @@
+import type { ReaderOrder } from "../contract/database-reader.ts";
 import type { LogQuery } from "../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Runtime, Workload } from "../contract/workload.ts";
 
@@ -58,6 +59,9 @@ export interface Driver {
 
   /** Of writers of databases: gives the running one another verifier for its owner. */
   install?(id: string, generation: number, credential: string, verifier: string): Promise<void>;
+
+  /** Of writers of databases: gives the running one another role of readers, or (null) none. */
+  setReader?(id: string, generation: number, reader: ReaderOrder | null): Promise<void>;
 
   /** Left out: instances are reached at their own addresses. */
   reach?(): Promise<Reach>;

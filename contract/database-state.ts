@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { RestoredFrom, ScaleState, StartView } from "./database.ts";
+import { RestoredFrom, ScaleState, StartView, WAKE_CAUSES } from "./database.ts";
 import { ProfileName } from "./database-profile.ts";
 
 /** What a database is from its making on. */
@@ -26,7 +26,7 @@ export type DatabaseSettings = z.infer<typeof DatabaseSettings>;
 /** Who woke it. */
 export const Wake = z.object({
   at: z.int(),
-  cause: z.enum(["connection", "restart", "restore"]),
+  cause: z.enum(WAKE_CAUSES),
   gateway: z.string().nullable(),
   client: z.object({ address: z.string(), application_name: z.string() }).nullable(),
 });
@@ -61,6 +61,8 @@ const common = {
   accept_loss: z.boolean(),
   /** The verifier that PostgreSQL has, as far as is known. */
   installed: z.string().nullable(),
+  /** The password that readers have there, as far as is known; null: PostgreSQL has no role of readers. */
+  reader: z.string().nullable().default(null),
 };
 
 const writer = { host_id: z.string(), since: z.int() };

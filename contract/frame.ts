@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ReaderOrder } from "./database-reader.ts";
 import { HealthResult, Usage } from "./health.ts";
 import { HostCapacity, HostPolicy, HostRuntime } from "./host.ts";
 import { Observation, Workload } from "./workload.ts";
@@ -77,6 +78,13 @@ export const Question = z.discriminatedUnion("verb", [
     generation: z.int().positive(),
     credential: z.string(),
     verifier: z.string(),
+  }),
+  /** Makes the role of readers in the running writer of this term what it should be, or (null) takes it away with all that readers left. */
+  z.object({
+    verb: z.literal("set_reader"),
+    workload_id: z.string(),
+    generation: z.int().positive(),
+    reader: ReaderOrder.nullable(),
   }),
 ]);
 export type Question = z.infer<typeof Question>;

@@ -26,6 +26,8 @@ export const WriterStart = z.object({
   restored_bytes: z.int(),
   /** Whose verifier PostgreSQL has: the task's, or that of one given later. */
   credential: z.string(),
+  /** Which password its readers have; left out: none. */
+  reader: z.string().nullable().optional(),
 });
 export type WriterStart = z.infer<typeof WriterStart>;
 

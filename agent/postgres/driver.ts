@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { READER_ROLE, type ReaderOrder } from "../../contract/database-reader.ts";
 import type { LogQuery } from "../../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
 import { WriterOrder } from "../../contract/writer.ts";
@@ -16,6 +17,8 @@ import { writeDurably } from "./cluster.ts";
 import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
 import { NotStarted } from "./not-started.ts";
+import type { Postmaster } from "./postmaster.ts";
+import { setReader } from "./reader.ts";
 import type { Renewals } from "./renewals.ts";
 import { nameDatabase } from "./roles.ts";
 import { Template } from "./template.ts";
@@ -106,7 +109,8 @@ export class PostgresDriver implements Driver {
         const order = await this.#order(writers, workload, task);
         const { rung, why, phases, restoredBytes, postmaster, ended } = await writers.start(order);
         const listen = { ...order.listen, port: postmaster.place.port };
-        const start = { rung, why, phases, restored_bytes: restoredBytes, credential: task.credential };
+        const [credential, reader] = [task.credential, task.reader?.credential ?? null];
+        const start = { rung, why, phases, restored_bytes: restoredBytes, credential, reader };
         const kept: Kept = { id, generation, owner, order: { ...order, listen }, started_at: Date.now(), start };
         await this.#write(writers, kept);
         this.#watch(kept, ended);
@@ -135,12 +139,12 @@ export class PostgresDriver implements Driver {
     });
   }
 
-  /** A base backup counts as one: it would have to begin anew. */
+  /** A base backup counts as one: it would have to begin anew. Engines that follow do not: what they need it for, the control plane knows. */
   async clients(id: string, generation: number): Promise<number> {
     const connection = await this.#connect(id, generation);
     const [row] = await connection
       .query(
-        `SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> current_user)
+        `SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename NOT IN (current_user, '${READER_ROLE}'))
            + (SELECT count(*) FROM pg_stat_progress_basebackup) AS clients`,
       )
       .finally(() => connection.end());
@@ -159,6 +163,18 @@ export class PostgresDriver implements Driver {
         order: { ...kept.order, naming },
         start: { ...kept.start, credential },
       });
+    });
+  }
+
+  /** Gives a running writer another role of readers, or none. */
+  setReader(id: string, generation: number, reader: ReaderOrder | null): Promise<void> {
+    return this.#turn(id, async () => {
+      const kept = this.#kept.get(id);
+      const postmaster = await this.#running(id, generation);
+      if (kept === undefined) return;
+      await setReader(postmaster, reader, kept.order.naming);
+      const start = { ...kept.start, reader: reader?.credential ?? null };
+      await this.#write(await this.#open(), { ...kept, order: { ...kept.order, reader }, start });
     });
   }
 
@@ -189,10 +205,14 @@ export class PostgresDriver implements Driver {
 
   /** The agent's own connection to a running writer. */
   async #connect(id: string, generation: number): Promise<Connection> {
+    return (await this.#running(id, generation)).connect("postgres");
+  }
+
+  async #running(id: string, generation: number): Promise<Postmaster> {
     const kept = this.#kept.get(id);
     const postmaster = kept?.generation === generation ? await (await this.#open()).running(kept.order) : null;
     if (postmaster === null) throw new RuntimeSilent(`${id} does not run here under term ${generation}`);
-    return postmaster.connect("postgres");
+    return postmaster;
   }
 
   /** Removes every trace of a database from this host, and from its keepers. */

@@ -23,6 +23,8 @@ export type WriterSettings = {
 const SENDER_TIMEOUT = "10s";
 /** What log is kept for a keeper that is away. Beyond it, it begins anew with a base backup. */
 const MOST_LOG_FOR_KEEPERS = "4GB";
+/** Slots of engines: one of each, a second one while its successor loads, and one for what is read again beside the stream. */
+const MOST_READERS = 12;
 
 /** The whole postgresql.conf of a writer. Nothing of it can be changed by those who use the database. */
 export function configuration(settings: WriterSettings): string {
@@ -38,13 +40,14 @@ export function configuration(settings: WriterSettings): string {
     password_encryption: "scram-sha-256",
     superuser_reserved_connections: "3",
     // Durability: a commit is acknowledged when so many keepers of this very term have it on disk.
-    wal_level: "replica",
+    // So that engines may follow any database without its writer being started anew for it.
+    wal_level: "logical",
     synchronous_commit: "on",
     synchronous_standby_names: keepers.length === 0 ? "" : `ANY ${quorum} (${standbys})`,
     full_page_writes: "on",
     wal_log_hints: "on",
-    max_wal_senders: String(2 * keepers.length + 4),
-    max_replication_slots: String(keepers.length + 4),
+    max_wal_senders: String(2 * keepers.length + 4 + MOST_READERS),
+    max_replication_slots: String(keepers.length + 4 + MOST_READERS),
     max_slot_wal_keep_size: MOST_LOG_FOR_KEEPERS,
     // After a restore no slot holds the end of the old timeline, of which a keeper may lack the zeroes that follow a switch of segments.
     wal_keep_size: "64MB",

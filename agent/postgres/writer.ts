@@ -23,6 +23,7 @@ import { isOver, Leases, leaseOf, type Renewal, thisMoment } from "./lease.ts";
 import { NotStarted } from "./not-started.ts";
 import { configuration, hostRules, identityMap } from "./parameters.ts";
 import { Postmaster, runningOn } from "./postmaster.ts";
+import { letReadersGo, setReader } from "./reader.ts";
 import { restore } from "./restore.ts";
 import { nameDatabase, setReplicationVerifier } from "./roles.ts";
 import type { Template } from "./template.ts";
@@ -129,6 +130,7 @@ export class Writers {
     if (order.term < fence) throw new NotStarted("stale_term", `this host was given term ${fence} already`);
     this.#leave(order.database);
     const running = await this.running(order);
+    if (running && order.reader) await letReadersGo(running).catch(() => {});
     await running?.stop();
     await this.#leases.drop(order.database);
     this.#renewals.delete(order.database);
@@ -202,6 +204,7 @@ export class Writers {
         return null;
       }
       await nameDatabase(connection, order.naming);
+      await setReader(postmaster, order.reader ?? null, order.naming);
       clock.lap("roles");
       // Not waited for: until then a crash right after a restore means another restore.
       if (recovery) connection.send("CHECKPOINT");

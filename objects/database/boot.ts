@@ -87,7 +87,11 @@ export function boot(draft: Draft, wake: Wake, attempt: number, refusedBy: strin
     step,
   };
   const who = wake.client ? ` for ${wake.client.application_name || "a client"} at ${wake.client.address}` : "";
-  become(draft, next, wake.cause === "connection" ? `woken${who}` : `started again: ${wake.cause}`);
+  become(
+    draft,
+    next,
+    wake.cause === "connection" || wake.cause === "reader" ? `woken${who}` : `started again: ${wake.cause}`,
+  );
   if (attempt === 1) tell(draft, { kind: "waking", phase: "placing", message: "the database is starting" });
   const last = facts.kept && attempt === ATTEMPTS;
   if (next.home !== null && refused[next.home] === undefined && !last) begin(draft, next.home);
@@ -210,7 +214,14 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         fail(draft, "failed", "its agent does not say where it listens", false);
         return;
       }
-      const { rung = 0, why = "", phases = {}, restored_bytes = 0, credential } = observation.start ?? {};
+      const {
+        rung = 0,
+        why = "",
+        phases = {},
+        restored_bytes = 0,
+        credential,
+        reader = null,
+      } = observation.start ?? {};
       const start = startView(state, { rung, why, phases, restored_bytes }, facts.now);
       const installed = credential ?? state.ordered;
       // Older ones of this host went before this one came.
@@ -218,7 +229,13 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         draft,
         state.leaving.filter((one) => one.host_id !== host_id),
       );
-      const next = { ...(draft.state as Of<"booting">), installed, current_profile: facts.profile, home: host_id };
+      const next = {
+        ...(draft.state as Of<"booting">),
+        installed,
+        reader,
+        current_profile: facts.profile,
+        home: host_id,
+      };
       draft.state = { ...next, step: { name: "fencing", host_id, backend: observation.address, start } };
       open(draft);
       return;

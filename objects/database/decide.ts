@@ -33,6 +33,7 @@ export type DatabaseEvent =
   /** What the gateways say has changed. */
   | { type: "demand" }
   | { type: "installed"; term: number; credential: string }
+  | { type: "reader_set"; term: number; reader: string | null }
   | { type: "accept_loss" }
   | { type: "delete" }
   | { type: "due" };
@@ -58,6 +59,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
     failures: 0,
     accept_loss: false,
     installed: null,
+    reader: null,
   };
   const draft: Draft = { facts, state, entries: [], said: [] };
   note(draft, "info", "api", "database_created", "created; the first connection starts it");
@@ -105,6 +107,9 @@ function apply(draft: Draft, event: DatabaseEvent): void {
       break;
     case "installed":
       onInstalled(draft, event);
+      break;
+    case "reader_set":
+      if (draft.state.term === event.term) draft.state = { ...draft.state, reader: event.reader };
       break;
     case "accept_loss":
       if (draft.state.status !== "error") break;

@@ -7,6 +7,7 @@ import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { ownerVerifier } from "./credential.ts";
 import type { DatabaseEvent } from "./decide.ts";
+import { readerOrder } from "./reader.ts";
 import type { DatabaseRecord } from "./record.ts";
 import { reservationOf } from "./reservation.ts";
 
@@ -34,6 +35,8 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
       return withdraw(record, first, Number(second), sender);
     case "install":
       return install(record, sender);
+    case "reader":
+      return setReader(record, sender);
     case "count":
       return count(record, Number(first), Number(second), sender);
     case "discard":
@@ -93,6 +96,22 @@ async function install(record: DatabaseRecord, { env, sql, apply }: Sender): Pro
   apply({ type: "installed", term: state.term, credential: owner.credential });
 }
 
+/** Gives the writer that runs the role of readers, or takes it away. */
+async function setReader({ state, identity }: DatabaseRecord, { env, sql, apply }: Sender): Promise<void> {
+  const reader = readerOrder(sql);
+  const { term } = state;
+  if (state.status !== "ready" || state.reader === (reader?.credential ?? null)) return;
+  const workload_id = workloadId(identity.id, 0);
+  const reply = await remote(env.HOST, state.host_id).ask({
+    verb: "set_reader",
+    workload_id,
+    generation: term,
+    reader,
+  });
+  if (!reply.ok) throw new Error(reply.refusal.detail);
+  apply({ type: "reader_set", term, reader: reader?.credential ?? null });
+}
+
 /** One that cannot be asked has a writer that cannot be stopped either: it is asked again when that deadline comes. */
 async function count(
   { identity, state }: DatabaseRecord,
@@ -138,6 +157,7 @@ export function writerWorkload(sql: SqlStorage, record: DatabaseRecord, purpose:
     profile: settings.profile,
     naming: { name: identity.name, owner: { role: identity.role, verifier } },
     credential,
+    reader: readerOrder(sql),
     keepers: keeping?.keepers ?? [],
     quorum: keeping?.quorum ?? 0,
     ...(restored_from === null ? {} : { from: restored_from }),

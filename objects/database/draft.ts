@@ -16,6 +16,8 @@ export type DatabaseFacts = {
   kept: boolean;
   /** The verifier that a writer is to have. */
   credential: string;
+  /** The password that its readers are to have there; null: it has none. */
+  reader: string | null;
   demand: Demand;
 };
 
@@ -56,6 +58,7 @@ export const commonOf = (state: DatabaseState): Common => ({
   failures: state.failures,
   accept_loss: state.accept_loss,
   installed: state.installed,
+  reader: state.reader,
 });
 
 export function note(

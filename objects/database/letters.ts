@@ -21,6 +21,7 @@ export function subjects(state: DatabaseState, facts: DatabaseFacts): Set<string
     case "ready":
       if (state.counting !== null) keys.add(`count ${term} ${state.counting}`);
       if (state.installed !== facts.credential) keys.add(`install ${term} ${facts.credential}`);
+      if (state.reader !== facts.reader) keys.add(`reader ${term} ${facts.reader ?? "none"}`);
       break;
     case "deleting":
       if (state.discarding !== null) keys.add(`discard ${state.discarding.term}`);

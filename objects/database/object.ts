@@ -4,12 +4,10 @@ import { DATABASE_ACTION_TABLE, type DatabaseAction, type DatabasePatch } from "
 import type { DatabaseSettings } from "../../contract/database-state.ts";
 import type { Level } from "../../contract/event.ts";
 import type { GatewayFrame, Lookup } from "../../contract/gateway.ts";
-
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Credentials } from "../../contract/scram.ts";
 import type { Observation } from "../../contract/workload.ts";
-import database0001 from "../../migrations/database/0001_create.sql";
 import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { announce } from "../announce.ts";
 import { isBorn } from "../born.ts";
@@ -23,23 +21,25 @@ import { type Resealed, resealed } from "../reseal.ts";
 import { answerClose } from "../socket-close.ts";
 import { isForgotten, isPurged } from "../tombstone.ts";
 import { Watchers } from "../watch.ts";
+import { active } from "./activity.ts";
 import { type DatabaseDraft, make } from "./creation.ts";
-import { addCredential, bridgeTo, credentialsOf, credentialViews, newestId, retireCredential } from "./credential.ts";
+import { addCredential, bridgeTo, credentialsOf, credentialViews, retireCredential, unsettled } from "./credential.ts";
 import { type DatabaseEvent, decide, type EvictionCause } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import type { Said } from "./draft.ts";
 import { explanation } from "./explain.ts";
-import { active, demandOf, expire, leaseViews, release, renew } from "./lease.ts";
+import { demandOf, expire, leaseViews, release, renew } from "./lease.ts";
 import { questions, subjects } from "./letters.ts";
 import { bootIdOf, Lines, parseFrame } from "./line.ts";
 import { lookupOf } from "./lookup.ts";
+import { MIGRATIONS } from "./migrations.ts";
 import { prepare } from "./prepare.ts";
+import { check, followers, isNews } from "./reader.ts";
 import { auditEntry, type DatabaseRecord, factsOf, load, save, sourceOf } from "./record.ts";
 import { answersTo, eventOf, restoreWake } from "./reply.ts";
+import { answerAsSource, askHolder, type SourceAsk, type SourceParts, tellFollower } from "./source.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
-import { databaseView, indexRow } from "./view.ts";
-
-const MIGRATIONS = [{ id: "database/0001", sql: database0001 }];
+import { databaseView, indexRow, notAllowed } from "./view.ts";
 
 /** One database: whether it has a writer, where, under which term, and who uses it. Named by its id. */
 export class DatabaseObject extends DurableObject<Env> {
@@ -112,15 +112,8 @@ export class DatabaseObject extends DurableObject<Env> {
     const [current] = this.#born ? credentialsOf(this.#sql) : [];
     const bridged = current === undefined ? null : await bridgeTo(current, made);
     const reply = this.#mutate("rotate_credentials", mutation, namespaces, (record, now) => {
-      const pending = record.state.status === "ready" && record.state.installed !== newestId(this.#sql);
-      if (pending || newestId(this.#sql) !== current?.verifier.id)
-        return refuse(
-          "action_not_allowed",
-          "The last rotation has not reached PostgreSQL yet; try again in a moment.",
-          {
-            more: { resource_status: record.state.status, retry_after: 1 },
-          },
-        );
+      const refusal = unsettled(this.#sql, record.state, current?.verifier.id);
+      if (refusal !== null) return refusal;
       addCredential(this.#sql, made.verifier, bridged, now);
       this.#apply({ type: "demand" }, mutation.actor, now);
       if (record.state.status === "ready") post(this.#sql, `install ${record.state.term} ${made.verifier.id}`, now);
@@ -136,12 +129,8 @@ export class DatabaseObject extends DurableObject<Env> {
   /** Ends the password of before the last rotation. */
   retire(credential: string, mutation: Mutation, namespaces: string[]): Reply<Answer> {
     return this.#mutate("rotate_credentials", mutation, namespaces, (record, now) => {
-      const outcome = retireCredential(this.#sql, credential);
-      if (outcome === "unknown") return refuse("not_found", `There is no credential ${credential}.`);
-      if (outcome === "current")
-        return refuse("action_not_allowed", "This is the current password; rotate first.", {
-          more: { resource_status: record.state.status },
-        });
+      const refusal = retireCredential(this.#sql, credential, record.state.status);
+      if (refusal !== null) return refusal;
       this.#apply({ type: "demand" }, mutation.actor, now);
       this.#lines.say([{ to: null, frame: { kind: "changed" } }]);
       return accept({ status: 204, body: "", revision: record.revision });
@@ -157,6 +146,11 @@ export class DatabaseObject extends DurableObject<Env> {
   lookup(name: string, namespaces: string[]): Lookup | null {
     const record = this.#visible(namespaces);
     return record.ok && record.value.state.status !== "deleting" ? lookupOf(this.#sql, record.value, name) : null;
+  }
+
+  /** What connections and instances want of it as their source. */
+  asSource(ask: SourceAsk) {
+    return answerAsSource(ask, this.#parts());
   }
 
   /** What a host saw of its writers. Late, repeated, or of an older term, it changes nothing. */
@@ -187,10 +181,10 @@ export class DatabaseObject extends DurableObject<Env> {
   }
 
   async explain(namespaces: string[]): Promise<Reply<string>> {
-    const record = this.#visible(namespaces);
-    if (!record.ok) return record;
     const hosts = await remote(this.env.INDEX, CLUSTER_SHARD).hosts();
-    return accept(JSON.stringify(explanation(this.#sql, record.value, this.#lines.connected(), hosts, Date.now())));
+    const record = this.#visible(namespaces);
+    const connected = this.#lines.connected();
+    return record.ok ? accept(explanation(this.#sql, record.value, connected, hosts, Date.now())) : record;
   }
 
   events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
@@ -269,7 +263,8 @@ export class DatabaseObject extends DurableObject<Env> {
   #tick(now: number): boolean {
     const timer = takeDue(this.#sql, now);
     if (!timer) return false;
-    if (this.#load()) this.#apply({ type: timer.name === "leases" ? "demand" : "due" }, "scheduler", now);
+    if (timer.name === "readers") check(this.#sql, now);
+    if (this.#load()) this.#apply({ type: timer.name === "deadline" ? "due" : "demand" }, "scheduler", now);
     return true;
   }
 
@@ -308,14 +303,20 @@ export class DatabaseObject extends DurableObject<Env> {
         await sayTheRest(this.#sql, record, this.env);
         commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
         return this.#watchers.notify();
-      default:
-        return deliver(key, {
-          env: this.env,
-          sql: this.#sql,
-          load: () => this.#load(),
-          apply: (event) => this.#change((now) => this.#apply(event, "scheduler", now)),
-        });
     }
+    const [what, holder = ""] = key.split(" ");
+    const parts = this.#parts();
+    if (what === "tell") return tellFollower(holder, parts);
+    if (what === "need") return askHolder(holder, parts);
+    return deliver(key, { ...parts, apply: (event) => parts.change((now) => parts.apply(event, now)) });
+  }
+
+  #parts(): SourceParts {
+    return {
+      ...{ id: this.ctx.id.name as string, env: this.env, sql: this.#sql, watchers: this.#watchers },
+      ...{ load: () => this.#load(), change: (work) => this.#change(work) },
+      apply: (event, now) => this.#apply(event, "scheduler", now),
+    };
   }
 
   /** A mutation of a database that is there; `work` answers a refusal, an answer of its own, or null for the database. */
@@ -334,10 +335,7 @@ export class DatabaseObject extends DurableObject<Env> {
         const refusal = stale(mutation, revision);
         if (refusal) return refusal;
         const said = verdict(DATABASE_ACTION_TABLE, state.status, action);
-        if (said === "refused")
-          return refuse("action_not_allowed", `${identity.name} is ${state.status}.`, {
-            more: { resource_status: state.status },
-          });
+        if (said === "refused") return notAllowed(identity.name, state.status);
         const own = said === "go" ? work(record.value, now) : null;
         if (own !== null && !own.ok) return own;
         if (said === "go") {
@@ -376,6 +374,7 @@ export class DatabaseObject extends DurableObject<Env> {
     this.#say.push(...decision.said);
     const head = { actor, now, ...(settings === undefined ? {} : { settings }) };
     if (save(this.#sql, record, decision, facts, head)) post(this.#sql, "index", now);
+    if (isNews(record.state, state)) for (const holder of followers(this.#sql)) post(this.#sql, `tell ${holder}`, now);
     const again = event.type === "due";
     for (const subject of subjects(state, facts)) if (again || !before.has(subject)) post(this.#sql, subject, now);
     if (again) for (const subject of questions(state)) post(this.#sql, subject, now);

@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import type { SourceNeed, SourceStanding } from "../../contract/database-reader.ts";
 import type { Level } from "../../contract/event.ts";
 import { newId } from "../../contract/id.ts";
 import { type InstanceIdentity, type InstanceSpec, SLOT } from "../../contract/instance.ts";
@@ -6,12 +7,10 @@ import type { InstanceAction } from "../../contract/instance-action.ts";
 import { type InstancePatch, patched } from "../../contract/instance-check.ts";
 import type { KeyCreate } from "../../contract/instance-key.ts";
 import type { Report } from "../../contract/instance-report.ts";
-import type { InstanceSize } from "../../contract/instance-size.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
-import instance0001 from "../../migrations/instance/0001_create.sql";
 import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
-import { announce, isAnnounced } from "../announce.ts";
+import { announce } from "../announce.ts";
 import { isBorn } from "../born.ts";
 import type { ConnectionObject } from "../connection/object.ts";
 import { after, cursor, newest } from "../journal.ts";
@@ -25,29 +24,22 @@ import { seal } from "../sealing.ts";
 import { isForgotten } from "../tombstone.ts";
 import { Watchers } from "../watch.ts";
 import { artifactText } from "./build-history.ts";
+import type { ActInput, InstanceCreation } from "./creation.ts";
 import { decide, type InstanceDecision, type InstanceEvent, initial } from "./decide.ts";
-import { deliver, type Sender, withdrawAll } from "./deliver.ts";
+import { deliver, type Sender } from "./deliver.ts";
 import { dueEvents } from "./due.ts";
 import type { Seen } from "./engine.ts";
 import { heard, presentOrders } from "./hearing.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { addKey, dropKey, keySecretLabel, keys, keyView, newKeySecret, withKey } from "./keys.ts";
 import { buildInQueue, lettersFor } from "./letters.ts";
+import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
-import { bury } from "./tombstone.ts";
+import { keepStanding, needsChanged, sourceNeed } from "./source.ts";
+import { bury, sayTheRest } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
-
-const MIGRATIONS = [{ id: "instance/0001", sql: instance0001 }];
-
-export type InstanceCreation = {
-  identity: Omit<InstanceIdentity, "database_id">;
-  spec: InstanceSpec;
-  mutation: Mutation;
-  mayCreateNamespace: boolean;
-};
-export type ActInput = { build_id?: string | undefined; size?: InstanceSize | undefined };
 
 /** One instance: its state machine, its builds, its journal, and its own alarm. Named by its id. */
 export class InstanceObject extends DurableObject<Env> {
@@ -225,6 +217,21 @@ export class InstanceObject extends DurableObject<Env> {
     return buildInQueue(this.#load()?.state ?? null) === buildId;
   }
 
+  /** What it needs of the managed database that it reads from. */
+  sourceNeed(): SourceNeed | null {
+    const record = this.#load();
+    return record && sourceNeed(record.state, record.identity.name);
+  }
+
+  /** Where that can be read now. Answers whether it wants to be told. */
+  sourceStands(standing: SourceStanding): boolean {
+    return this.#change((now) => {
+      const follows = this.sourceNeed()?.follows ?? false;
+      if (follows && keepStanding(this.#sql, { ...standing })) post(this.#sql, "orders", now);
+      return follows;
+    });
+  }
+
   read(namespaces: string[]): Reply<Answer> {
     const record = this.#visible(namespaces);
     return record.ok ? this.#answer(200) : record;
@@ -297,12 +304,7 @@ export class InstanceObject extends DurableObject<Env> {
   }
 
   async #purge(record: InstanceRecord): Promise<void> {
-    const { id, namespace, name, connection_id } = record.identity;
-    await withdrawAll(record, this.env);
-    await remote<ConnectionObject>(this.env.CONNECTION, connection_id).detach(id);
-    await remote(this.env.NAMESPACE, namespace).releaseName("instance", name, id);
-    await project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));
-    if (!isAnnounced(this.#sql)) await announce(this.#sql, this.env, sourceOf(record.identity, record.spec.labels));
+    await sayTheRest(this.#sql, record, this.env);
     commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
     this.#watchers.notify();
   }
@@ -369,6 +371,8 @@ export class InstanceObject extends DurableObject<Env> {
     now: number,
   ): void {
     if (save(this.#sql, before, { identity, spec }, decision, { actor, now })) post(this.#sql, "index", now);
+    if (identity.database_id !== null && needsChanged(before?.state ?? null, decision.state))
+      post(this.#sql, "source", now);
     for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.#sql, key, now);
   }
 

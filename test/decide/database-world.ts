@@ -83,6 +83,7 @@ export class DatabaseWorld {
       idle_ms: IDLE_MS,
       kept: this.kept,
       credential: "c",
+      reader: null,
       demand: { leases, last_active_at: this.lastActive },
     };
   }
