@@ -3,15 +3,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { DatabaseView } from "../../contract/database.ts";
 import { Failure } from "../failure.ts";
+import type { Reader } from "./instances.ts";
 import type { Scene } from "./scene.ts";
 import type { Stage } from "./stage.ts";
-import { seconds } from "./story.ts";
+import { seconds, type Tell } from "./story.ts";
 
 /** The least that there is: so long nobody has to be connected until it is stopped. */
 const IDLE_TIMEOUT_S = 5;
 const CROWD = 20;
 const WRITERS = 4;
 const WRITING_MS = 300;
+
+/** Those that are there at the end. */
+const CUSTOMERS = "Ada, Grace, Edsger, Barbara";
 
 export type Made = DatabaseView & { dsn: string };
 
@@ -119,34 +123,36 @@ export async function database(scene: Scene): Promise<Made> {
 }
 
 /** What was committed outlives the host's disk. */
-export async function databaseOutlivesDisk(scene: Scene, { id, dsn }: Made, expected: string): Promise<void> {
+export async function databaseOutlivesDisk(scene: Scene, { id, dsn }: Made, reader: Reader): Promise<void> {
   const { story, stage } = scene;
 
-  await story.step(
-    "Meanwhile the database sleeps; its data folder is deleted, and the row is still there",
-    async (tell) => {
-      await asleep(scene, id, tell);
-      const folder = stage.databaseFolder(id);
-      if (!existsSync(folder)) throw new Failure(`expected its data in ${folder}`);
-      rmSync(folder, { recursive: true });
-      tell("a client comes");
-      const at = performance.now();
-      const client = await connect(dsn);
-      const { rows } = await client.query("SELECT name FROM customers ORDER BY id");
-      const took = performance.now() - at;
-      await client.end();
-      const names = rows.map(({ name }) => name).join(", ");
-      expectThat(names === expected, `expected ${expected}, got ${names}`);
-      const { last_start } = await read(stage, id);
-      expectThat((last_start?.restored_bytes ?? 0) > 0, `expected it restored, got ${last_start?.why}`);
-      const size = Math.round((last_start?.restored_bytes ?? 0) / 1024 ** 2);
-      return `restored from the keeper: ${size} MiB in ${last_start?.ms} ms; the client had ${names} after ${ms(took)}`;
-    },
-  );
+  await story.step("Meanwhile the database has gone to sleep; its engine goes on answering", async (tell) => {
+    await asleep(scene, id, tell);
+    await reader.expectAnswer();
+    expectThat((await read(stage, id)).state === "stopped", "the question has woken it");
+    return "the same answer, and no PostgreSQL runs";
+  });
+
+  await story.step("Its data folder is deleted, a client comes: every row is there", async () => {
+    const folder = stage.databaseFolder(id);
+    if (!existsSync(folder)) throw new Failure(`expected its data in ${folder}`);
+    rmSync(folder, { recursive: true });
+    const at = performance.now();
+    const client = await connect(dsn);
+    const { rows } = await client.query("SELECT name FROM customers ORDER BY id");
+    const took = performance.now() - at;
+    await client.end();
+    const names = rows.map(({ name }) => name).join(", ");
+    expectThat(names === CUSTOMERS, `expected ${CUSTOMERS}, got ${names}`);
+    const { last_start } = await read(stage, id);
+    expectThat((last_start?.restored_bytes ?? 0) > 0, `expected it restored, got ${last_start?.why}`);
+    const size = Math.round((last_start?.restored_bytes ?? 0) / 1024 ** 2);
+    return `restored from the keeper, ${size} MiB in ${last_start?.ms} ms; the client had ${names} after ${ms(took)}`;
+  });
 }
 
 /** Waits until it has been stopped because nobody is there. */
-async function asleep({ stage, within }: Scene, id: string, tell: (text: string) => void): Promise<void> {
+async function asleep({ stage, within }: Scene, id: string, tell: Tell): Promise<void> {
   let last = "";
   await within(
     30_000,

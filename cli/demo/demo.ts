@@ -74,7 +74,7 @@ async function tell(scene: Scene): Promise<void> {
   const deployed = await deployments(scene);
 
   story.chapter("The end");
-  await databaseOutlivesDisk(scene, shop, "Ada, Grace, Edsger, Barbara");
+  await databaseOutlivesDisk(scene, shop, reader);
 
   await story.step("Everything is deleted, and no program is left", async (tellMore) => {
     const paths = [
@@ -92,7 +92,9 @@ async function tell(scene: Scene): Promise<void> {
       );
     }
     const left = () => [
-      ...[...stage.workloadProcesses(), ...stage.postgresOf(shop.id)].map((one) => `${one.pid} ${one.command}`),
+      ...[...stage.workloadProcesses(), ...stage.engineProcesses(), ...stage.postgresOf(shop.id)].map(
+        (one) => `${one.pid} ${one.command}`,
+      ),
       ...[...deployed.pids].filter(isAlive).map(String),
     ];
     await within(
@@ -101,7 +103,7 @@ async function tell(scene: Scene): Promise<void> {
       async () => (left().length === 0 ? true : null),
     );
     if (existsSync(stage.databaseFolder(shop.id))) throw new Failure("the database's folder is left");
-    return `no deployment, no database, and none of the ${deployed.pids.size} processes that ever answered`;
+    return `no deployment, no instance, no database, and none of the ${deployed.pids.size} processes that ever answered`;
   });
 
   await story.step("Gateway, agent, keeper and control plane stop, and no process is left", async () => {

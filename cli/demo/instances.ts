@@ -5,19 +5,27 @@ import { isStable } from "../../contract/instance-status.ts";
 import { Failure } from "../failure.ts";
 import { connect, type Made } from "./databases.ts";
 import type { Scene } from "./scene.ts";
+import type { Tell } from "./story.ts";
 
 const QUERY = 'customers(orders.item = "lamp") { name orders(item = "lamp") { item } }';
 const BEFORE = '[{"name":"Ada","orders":[{"item":"lamp"}]}]';
 const AFTER = '[{"name":"Ada","orders":[{"item":"lamp"}]},{"name":"Barbara","orders":[{"item":"lamp"}]}]';
 
-/** A read engine compiled from a database's schema. Answers where it is, terminated. */
-export async function instance(scene: Scene, database: Made): Promise<string> {
+export type Reader = {
+  id: string;
+  /** Asks it again, and expects what it last knew. */
+  expectAnswer: () => Promise<void>;
+  terminate: (tell: Tell) => Promise<void>;
+};
+
+/** A read engine compiled from a database's schema. Answers it running. */
+export async function instance(scene: Scene, database: Made): Promise<Reader> {
   const { story, stage, show, within, signal } = scene;
   const send = async <T>(path: string, body?: unknown): Promise<T> =>
     JSON.parse((await stage.api.post(path, body === undefined ? {} : { body })).text) as T;
   const read = async (): Promise<InstanceView> => JSON.parse((await stage.api.get(`/instances/${id}`)).text);
   const act = (action: string) => send<InstanceView>(`/instances/${id}/${action}`);
-  const rest = async (status: InstanceView["status"], tell: (text: string) => void): Promise<InstanceView> => {
+  const rest = async (status: InstanceView["status"], tell: Tell): Promise<InstanceView> => {
     let last: InstanceView | null = null;
     const rested = await within(
       30_000,
@@ -51,23 +59,12 @@ export async function instance(scene: Scene, database: Made): Promise<string> {
   let key = "";
 
   const id = await story.stepFor("An instance is registered: the database is its source", async () => {
-    const { hostname: host, port, username: user, password } = new URL(database.dsn);
-    const address = {
-      kind: "postgres",
-      host,
-      port: Number(port),
-      user,
-      password,
-      database: database.name,
-      tls: "disable",
-    };
-    const connection = await send<ConnectionView>("/connections", { name: "shop", ...address, schemas: ["public"] });
+    const source = { name: "shop", database_id: database.id, schemas: ["public"] };
+    const connection = await send<ConnectionView>("/connections", source);
     const made = await send<InstanceView>("/instances", {
       name: "shop-read",
       connection_id: connection.id,
       schema: "public",
-      sync_mode: "poll",
-      sync_interval: 1,
     });
     if (made.status !== "registered") throw new Failure(`expected it registered, got ${made.status}`);
     return { held: `${made.name} is ${made.status}: nothing is built, and nothing runs`, value: made.id };
@@ -139,11 +136,14 @@ export async function instance(scene: Scene, database: Made): Promise<string> {
     return `queued while ${queued.status}, cancelled, and running again; the same answer in ${ms.toFixed(1)} ms`;
   });
 
-  await story.step("It is terminated: the database is nobody's source any more", async (tell) => {
-    await act("terminate");
-    await rest("terminated", tell);
-    return "no engine, no build; its registration is still there";
-  });
-
-  return id;
+  return {
+    id,
+    expectAnswer: async () => {
+      await expectAnswer((await read()).endpoint_url, AFTER);
+    },
+    terminate: async (tell) => {
+      await act("terminate");
+      await rest("terminated", tell);
+    },
+  };
 }
