@@ -77,11 +77,10 @@ async function tell(scene: Scene): Promise<void> {
   await databaseOutlivesDisk(scene, shop, reader);
 
   await story.step("Everything is deleted, and no program is left", async (tellMore) => {
-    const paths = [
-      `/instances/${reader}`,
-      `/databases/${shop.id}`,
-      ...deployed.views.map(({ id }) => `/deployments/${id}`),
-    ];
+    tellMore("the instance is terminated");
+    await reader.terminate(tellMore);
+    const made = [`/instances/${reader.id}`, `/databases/${shop.id}`];
+    const paths = [...made, ...deployed.views.map(({ id }) => `/deployments/${id}`)];
     for (const path of paths) await stage.api.delete(path);
     for (const path of paths) {
       tellMore(path);
@@ -92,7 +91,7 @@ async function tell(scene: Scene): Promise<void> {
       );
     }
     const left = () => [
-      ...[...stage.workloadProcesses(), ...stage.engineProcesses(), ...stage.postgresOf(shop.id)].map(
+      ...[...stage.workloadProcesses(), ...stage.programsOf(reader.id), ...stage.postgresOf(shop.id)].map(
         (one) => `${one.pid} ${one.command}`,
       ),
       ...[...deployed.pids].filter(isAlive).map(String),

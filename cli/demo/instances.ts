@@ -75,9 +75,8 @@ export async function instance(scene: Scene, database: Made): Promise<Reader> {
     async (tell) => {
       await act("provision");
       const value = await rest("running", tell);
-      const rows = Object.values(value.vitals?.row_counts ?? {}).reduce((sum, count) => sum + count, 0);
-      const { latest_build: build } = value;
-      return { held: `build of ${build?.tables} tables, ${rows} rows in memory, at ${value.endpoint_url}`, value };
+      const { latest_build: build, endpoint_url } = value;
+      return { held: `${build?.tables} tables, compiled, loaded and verified; it answers at ${endpoint_url}`, value };
     },
   );
 
@@ -113,10 +112,16 @@ export async function instance(scene: Scene, database: Made): Promise<Reader> {
   });
 
   await story.step("It is paused: nothing of it runs", async (tell) => {
+    if (stage.programsOf(id).length === 0) throw new Failure("no engine ran before");
     await act("pause");
     const paused = await rest("paused", tell);
-    const left = stage.engineProcesses();
-    if (left.length > 0 || paused.endpoint_url !== null) throw new Failure(`its engine runs: ${left[0]?.command}`);
+    const left = () => stage.programsOf(id).map(({ pid, command }) => `${pid} ${command}`);
+    if (paused.endpoint_url !== null) throw new Failure(`it still answers at ${paused.endpoint_url}`);
+    await within(
+      2000,
+      () => `its engine runs: ${left().join("; ")}`,
+      async () => (left().length === 0 ? true : null),
+    );
     return `its engine and its memory are gone; its build is kept`;
   });
 

@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -122,20 +122,23 @@ export class Stage {
 
   /** The PostgreSQL of a database: one while it is awake. */
   postgresOf(id: string): Running[] {
-    const folder = this.databaseFolder(id);
-    return processes().filter(({ command }) => command.includes(folder));
+    return this.#processesIn(this.databaseFolder(id));
   }
 
-  /** Engines, and what builds them. */
-  engineProcesses(): Running[] {
-    return processes().filter(
-      ({ command }) => command.includes(join(this.folder, "agent", "process/")) && /engine/.test(command),
-    );
+  /** What runs of an instance: engines, and what builds them. */
+  programsOf(id: string): Running[] {
+    return this.#processesIn(join(this.folder, "agent", "process", `${id}-`));
   }
 
   /** Every process of this stage: control plane, agent, workloads, and what stands by them. */
   allProcesses(): Running[] {
-    return processes().filter(({ pid, command }) => pid !== process.pid && command.includes(`${this.folder}/`));
+    return this.#processesIn(`${this.folder}/`);
+  }
+
+  #processesIn(place: string): Running[] {
+    return processes().filter(
+      ({ pid, command }) => pid !== process.pid && (command.includes(place) || workingFolder(pid).startsWith(place)),
+    );
   }
 
   logTails(): string[] {
@@ -173,6 +176,15 @@ export class Stage {
       await sleep(20);
     }
     if (!keep) rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** Where that can be seen: not everything names its folder on its command line. */
+function workingFolder(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return "";
   }
 }
 
