@@ -72,6 +72,7 @@ export class PostgresDriver implements Driver {
 
   async detect(): Promise<string | null> {
     if (this.#installation !== null && existsSync(this.#installation.folder)) return this.#installation.version;
+    await databaseAccount();
     const [own] = await findInstallations();
     this.#installation = own ?? (await embeddedInstallation(this.#root));
     return this.#installation?.version ?? null;

@@ -1,6 +1,5 @@
 import { execFile } from "node:child_process";
 import { readFile, stat } from "node:fs/promises";
-import { userInfo } from "node:os";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import type { WorkloadSpec } from "../../contract/workload.ts";
@@ -15,7 +14,8 @@ const UNPRIVILEGED = ["lamplighter", "nobody"];
 
 /** Whom this program runs as; a text is why it cannot be. */
 export async function accountFor(user: WorkloadSpec["user"]): Promise<{ account: Account } | { fault: string }> {
-  const own = userInfo();
+  // Not by name: in a container its user need not have one.
+  const own = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
   if (own.uid !== 0) {
     if (user.id !== null && user.id !== own.uid) {
       return {

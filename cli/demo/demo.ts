@@ -56,6 +56,8 @@ async function tell(scene: Scene): Promise<void> {
         return one?.status === "ready" ? one : null;
       },
     );
+    if (!host.runtimes.some(({ runtime }) => runtime === "postgres"))
+      throw new Failure("the host has no PostgreSQL: its agent's log says why");
     return `${host.name} is ready, over a tunnel that its agent opened (process ${agent.pid})`;
   });
 
