@@ -82,8 +82,7 @@ export class DatabaseWorld {
       profile: "L1",
       idle_ms: IDLE_MS,
       kept: this.kept,
-      credential: "c",
-      reader: null,
+      ...{ credential: "c", reader: null },
       demand: { leases, last_active_at: this.lastActive },
     };
   }
