@@ -11,6 +11,7 @@ import type { Connection } from "../../postgres/connection.ts";
 import { type Driver, type Found, RuntimeSilent } from "../driver.ts";
 import { levelOf } from "../level.ts";
 import { type PortRange, Ports } from "../process/port.ts";
+import { reachableFolder } from "../reachable-folder.ts";
 import { databaseAccount } from "./account.ts";
 import { findInstallations, type Installation } from "./binaries.ts";
 import { writeDurably } from "./cluster.ts";
@@ -54,7 +55,8 @@ type Kept = z.infer<typeof Kept>;
 export class PostgresDriver implements Driver {
   readonly runtime = "postgres" as const;
   readonly #options: PostgresDriverOptions;
-  readonly #root: string;
+  /** Known once PostgreSQL was looked for. */
+  #root = "";
   readonly #ports: Ports;
   /** By workload id; what is done for one of them is done one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
@@ -65,14 +67,13 @@ export class PostgresDriver implements Driver {
 
   constructor(options: PostgresDriverOptions) {
     this.#options = options;
-    this.#root = join(options.dataDir, "postgres");
     this.#ports = new Ports(options.portRange ?? PORTS);
     options.renewals.serve((database, term, renewal) => this.#renew(database, term, renewal));
   }
 
   async detect(): Promise<string | null> {
     if (this.#installation !== null && existsSync(this.#installation.folder)) return this.#installation.version;
-    await databaseAccount();
+    this.#root = await reachableFolder(this.#options.dataDir, "postgres", await databaseAccount());
     const [own] = await findInstallations();
     this.#installation = own ?? (await embeddedInstallation(this.#root));
     return this.#installation?.version ?? null;

@@ -82,3 +82,11 @@ export async function canReach(path: string, account: Account): Promise<boolean>
   const parent = dirname(path);
   return parent === path || canReach(parent, account);
 }
+
+/** Whether this user can read a file. */
+export async function canRead(path: string, account: Account): Promise<boolean> {
+  if (account === null) return true;
+  const { uid, gid, mode } = await stat(path);
+  const bit = uid === account.uid ? 0o400 : gid === account.gid ? 0o040 : 0o004;
+  return (mode & bit) !== 0 && canReach(dirname(path), account);
+}
