@@ -24,6 +24,7 @@ const LOCAL = "127.0.0.1";
 const ANSWERS_WITHIN_MS = 15_000;
 
 /** A gateway lets transactions end before it ends itself; a keeper has everything on its disk. */
+const GATEWAY_DRAIN_S = 2;
 export const GATEWAY_GRACE_MS = 5_000;
 export const KEEPER_GRACE_MS = 5_000;
 
@@ -88,6 +89,7 @@ export async function startGateway({ dataDir, gateway }: DatabasePlan, api: Api,
       ...["--url", api.url, "--name", "local", "--listen", `${bracketed(host)}:${port}`],
       // What does not leave this machine need not be encrypted.
       ...["--tls", isLocal ? "allow" : "require"],
+      ...["--drain", `${GATEWAY_DRAIN_S}s`],
     ],
     env: { ...process.env, LAMPLIGHTER_TOKEN: token },
     cwd: PROJECT,

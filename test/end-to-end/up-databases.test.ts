@@ -57,6 +57,13 @@ test("a database is made with the CLI, and woken by a driver and by psql", async
     PGPASSWORD: answer.password,
   });
   expect(asked).toEqual({ code: 0, output: "1\n" });
+  const PGPASSWORD = answer.password;
+  const without = await site.cli(["database", "query", "shop", "SELECT n FROM t", "-o", "json"], { PGPASSWORD });
+  expect([without.code, JSON.parse(without.output)]).toEqual([0, [{ n: 1 }]]);
+  const wrong = await site.cli(["database", "query", "shop", "SELECT 1"], { PGPASSWORD: "wrong" });
+  expect([wrong.code, wrong.output]).toEqual([2, expect.stringContaining("28P01: password authentication failed")]);
+  const unknown = await site.cli(["database", "query", "shop", "SELECT x"], { PGPASSWORD });
+  expect([unknown.code, unknown.output]).toEqual([1, expect.stringContaining('42703: column "x" does not exist')]);
 });
 
 test.each([
