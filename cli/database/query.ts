@@ -44,6 +44,8 @@ async function query(session: Session, options: Options, reference: string, give
   });
   // What becomes of it is said by the statement.
   client.on("error", () => {});
+  // Also while a statement runs: that is given up with its connection.
+  around.interrupt.signal.addEventListener("abort", () => void client.end().catch(() => {}), { once: true });
   try {
     await client.connect();
     const answer = (await client.query(statements)) as pg.QueryResult<Row> | pg.QueryResult<Row>[];
