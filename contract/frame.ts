@@ -69,8 +69,8 @@ export const Question = z.discriminatedUnion("verb", [
     command: z.array(z.string()).min(1),
     timeout_ms: z.int().positive(),
   }),
-  /** How many clients are connected to the writer of this term: `{clients}`. */
-  z.object({ verb: z.literal("clients"), workload_id: z.string(), generation: z.int().positive() }),
+  /** Stops the writer of this term unless clients are connected, of whom none can come in between: `{clients}`. */
+  z.object({ verb: z.literal("stop_unused"), workload_id: z.string(), generation: z.int().positive() }),
   /** Gives the running writer of this term another verifier for its owner; answers when it is durable. */
   z.object({
     verb: z.literal("install_verifier"),

@@ -15,7 +15,7 @@ async function led() {
   const given: (ReaderOrder | null)[] = [];
   agent.answers = (question) => {
     if (question.verb === "set_reader") given.push(question.reader);
-    return question.verb === "clients" ? { clients: 0 } : { reader: "x" };
+    return question.verb === "stop_unused" ? { clients: 0 } : { reader: "x" };
   };
   const { id } = await create({ placement });
   const holder = newId("connection", Date.now());
