@@ -252,7 +252,7 @@ export class Lease {
   }
 
   #renewLater(): void {
-    if (this.#renewal !== null) clearTimeout(this.#renewal);
+    stopped(this.#renewal);
     const jitter = 1 + RENEW_JITTER * (2 * Math.random() - 1);
     this.#renewal = setTimeout(() => this.#restate(), this.#renewMs * jitter);
   }
@@ -366,8 +366,7 @@ export class Lease {
   /** After whoever was there has changed. */
   #tellSoon(): void {
     const isBusy = this.#waiting.size + this.#staying.size > 0;
-    if (this.#news !== null) clearTimeout(this.#news);
-    this.#news = null;
+    this.#news = stopped(this.#news);
     if (this.#line === null || isBusy === this.#saidBusy) return;
     this.#news = setTimeout(() => this.#restate(), TOLD_AFTER_MS);
     this.#news.unref();
@@ -381,18 +380,14 @@ export class Lease {
   }
 
   #stopLingering(): void {
-    if (this.#linger !== null) clearTimeout(this.#linger);
-    this.#linger = null;
+    this.#linger = stopped(this.#linger);
   }
 
   #release(): void {
     this.#stopLingering();
-    if (this.#news !== null) clearTimeout(this.#news);
-    this.#news = null;
-    if (this.#renewal !== null) clearTimeout(this.#renewal);
-    this.#renewal = null;
-    if (this.#patience !== null) clearTimeout(this.#patience);
-    this.#patience = null;
+    this.#news = stopped(this.#news);
+    this.#renewal = stopped(this.#renewal);
+    this.#patience = stopped(this.#patience);
     this.#isOpen = false;
     this.#askedAt = null;
     this.#expiresAt = 0;
@@ -402,4 +397,9 @@ export class Lease {
     this.#line = null;
     this.#options.ended(this.#known);
   }
+}
+
+function stopped(timer: NodeJS.Timeout | null): null {
+  clearTimeout(timer ?? undefined);
+  return null;
 }
