@@ -1,6 +1,7 @@
-import { CLIENTS_NAMED, type Endpoint, type GatewayClient, type LeaseFrame } from "../contract/gateway.ts";
+import { CLIENTS_NAMED, type Endpoint, type LeaseFrame } from "../contract/gateway.ts";
 import type { Counters } from "./counters.ts";
 import type { DatabaseDirectory, LeaseLine } from "./directory.ts";
+import type { Grant, Guest } from "./guest.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
 const RETRY_LEAST_MS = 1_000;
@@ -15,26 +16,6 @@ const TOLD_AFTER_MS = 1_000;
 const PATIENCE_MS = 1_000;
 /** An answer to an older frame than this many ago no longer counts. */
 const UNANSWERED_MOST = 8;
-
-/** A client that uses the database, or waits to. */
-export type Guest = {
-  describe(): GatewayClient;
-  /** Told when its session has to end. */
-  end(why: Refusal): void;
-  /** What the control plane says about the start that it waits for. */
-  progress(message: string): void;
-};
-
-/** Leave to connect to PostgreSQL. It counts as a session until `leave`. */
-export type Grant = {
-  term: number;
-  endpoint: Endpoint;
-  /** No newer writer has been heard of since. */
-  current(): boolean;
-  /** The control plane cannot be asked whether that is still so. */
-  unconfirmed: boolean;
-  leave(): void;
-};
 
 /** Where PostgreSQL was when that was last heard. */
 export type Known = { term: number; endpoint: Endpoint };

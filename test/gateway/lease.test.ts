@@ -4,7 +4,8 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { GatewayFrame, LeaseFrame } from "../../contract/gateway.ts";
 import { noCounts } from "../../gateway/counters.ts";
 import type { LeaseEar } from "../../gateway/directory.ts";
-import { type Grant, type Guest, Lease } from "../../gateway/lease.ts";
+import type { Grant, Guest } from "../../gateway/guest.ts";
+import { Lease } from "../../gateway/lease.ts";
 
 const TTL_MS = 30_000;
 const endpoint = { host: "127.0.0.1", port: 5432, tls: null };
