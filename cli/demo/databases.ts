@@ -54,7 +54,7 @@ export async function database(scene: Scene): Promise<Made> {
     if (writer === undefined) throw new Failure("no PostgreSQL runs");
     const { rows } = await client.query("SHOW server_version");
     for (const each of [client, second]) await each.end();
-    return `PostgreSQL ${rows[0].server_version.split(" ")[0]} (process ${writer.pid}) woke in ${view.last_start?.ms} ms, and answered after ${ms(first)}; a second connection took ${ms(warm)}`;
+    return `PostgreSQL ${rows[0].server_version.split(" ")[0]} (process ${writer.pid}) got its data folder and was awake in ${view.last_start?.ms} ms, and answered after ${ms(first)}; a second connection took ${ms(warm)}`;
   });
 
   await story.step("Nobody is connected: it goes to sleep", async (tell) => {
