@@ -1,35 +1,21 @@
-import { CLIENTS_NAMED, type Endpoint, type GatewayClient, type LeaseFrame } from "../contract/gateway.ts";
+import { CLIENTS_NAMED, type Endpoint, type LeaseFrame } from "../contract/gateway.ts";
 import type { Counters } from "./counters.ts";
 import type { DatabaseDirectory, LeaseLine } from "./directory.ts";
+import type { Grant, Guest } from "./guest.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
 const RETRY_LEAST_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
 const RENEW_JITTER = 0.1;
+/**
+ * That somebody is there, or nobody any more, is said once it has been so for this long, and not only with the next renewal: why a database is
+ * awake is then true, it sleeps in time, and clients that come and go cost nothing.
+ */
+const TOLD_AFTER_MS = 1_000;
 /** After so long without an answer the control plane cannot be reached, and what it said last has to do. */
 const PATIENCE_MS = 1_000;
 /** An answer to an older frame than this many ago no longer counts. */
 const UNANSWERED_MOST = 8;
-
-/** A client that uses the database, or waits to. */
-export type Guest = {
-  describe(): GatewayClient;
-  /** Told when its session has to end. */
-  end(why: Refusal): void;
-  /** What the control plane says about the start that it waits for. */
-  progress(message: string): void;
-};
-
-/** Leave to connect to PostgreSQL. It counts as a session until `leave`. */
-export type Grant = {
-  term: number;
-  endpoint: Endpoint;
-  /** No newer writer has been heard of since. */
-  current(): boolean;
-  /** The control plane cannot be asked whether that is still so. */
-  unconfirmed: boolean;
-  leave(): void;
-};
 
 /** Where PostgreSQL was when that was last heard. */
 export type Known = { term: number; endpoint: Endpoint };
@@ -82,6 +68,8 @@ export class Lease {
   #renewMs = 10_000;
   #renewal: NodeJS.Timeout | null = null;
   #linger: NodeJS.Timeout | null = null;
+  #saidBusy = false;
+  #news: NodeJS.Timeout | null = null;
   #message = "";
 
   constructor(options: LeaseOptions) {
@@ -186,6 +174,7 @@ export class Lease {
     const staying = { guest, term };
     this.#staying.add(staying);
     this.#lastActive = this.#now();
+    this.#tellSoon();
     const leave = () => {
       if (!this.#staying.delete(staying)) return;
       this.#lastActive = this.#now();
@@ -218,6 +207,8 @@ export class Lease {
     const wake = this.#waiting.size > 0;
     if (wake && !this.#asked) counters.wakes_total++;
     this.#asked = wake;
+    this.#saidBusy = this.#waiting.size + this.#staying.size > 0;
+    this.#tellSoon();
     const waiting = [...this.#waiting].slice(0, CLIENTS_NAMED).map(({ guest }) => guest.describe());
     const staying = [...this.#staying].map(({ guest }) => guest.describe());
     if (staying.some(({ phase }) => phase !== "idle")) this.#lastActive = this.#now();
@@ -242,7 +233,7 @@ export class Lease {
   }
 
   #renewLater(): void {
-    if (this.#renewal !== null) clearTimeout(this.#renewal);
+    stopped(this.#renewal);
     const jitter = 1 + RENEW_JITTER * (2 * Math.random() - 1);
     this.#renewal = setTimeout(() => this.#restate(), this.#renewMs * jitter);
   }
@@ -353,23 +344,31 @@ export class Lease {
     return this.#lastActive === null ? null : Math.round(this.#now() - this.#lastActive);
   }
 
+  /** After whoever was there has changed. */
+  #tellSoon(): void {
+    const isBusy = this.#waiting.size + this.#staying.size > 0;
+    this.#news = stopped(this.#news);
+    if (this.#line === null || isBusy === this.#saidBusy) return;
+    this.#news = setTimeout(() => this.#restate(), TOLD_AFTER_MS);
+    this.#news.unref();
+  }
+
   #startLingering(): void {
+    this.#tellSoon();
     if (this.#staying.size > 0 || this.#waiting.size > 0 || this.#linger !== null) return;
     this.#linger = setTimeout(() => this.#release(), this.#options.lingerMs);
     this.#linger.unref();
   }
 
   #stopLingering(): void {
-    if (this.#linger !== null) clearTimeout(this.#linger);
-    this.#linger = null;
+    this.#linger = stopped(this.#linger);
   }
 
   #release(): void {
     this.#stopLingering();
-    if (this.#renewal !== null) clearTimeout(this.#renewal);
-    this.#renewal = null;
-    if (this.#patience !== null) clearTimeout(this.#patience);
-    this.#patience = null;
+    this.#news = stopped(this.#news);
+    this.#renewal = stopped(this.#renewal);
+    this.#patience = stopped(this.#patience);
     this.#isOpen = false;
     this.#askedAt = null;
     this.#expiresAt = 0;
@@ -379,4 +378,9 @@ export class Lease {
     this.#line = null;
     this.#options.ended(this.#known);
   }
+}
+
+function stopped(timer: NodeJS.Timeout | null): null {
+  clearTimeout(timer ?? undefined);
+  return null;
 }

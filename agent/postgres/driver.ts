@@ -11,6 +11,7 @@ import type { Connection } from "../../postgres/connection.ts";
 import { type Driver, type Found, RuntimeSilent } from "../driver.ts";
 import { levelOf } from "../level.ts";
 import { type PortRange, Ports } from "../process/port.ts";
+import { reachableFolder } from "../reachable-folder.ts";
 import { databaseAccount } from "./account.ts";
 import { findInstallations, type Installation } from "./binaries.ts";
 import { writeDurably } from "./cluster.ts";
@@ -22,6 +23,7 @@ import { setReader } from "./reader.ts";
 import type { Renewals } from "./renewals.ts";
 import { nameDatabase } from "./roles.ts";
 import { Template } from "./template.ts";
+import { endWatch } from "./watchdog.ts";
 import { type StartOrder, Writers } from "./writer.ts";
 
 export type PostgresDriverOptions = {
@@ -53,7 +55,8 @@ type Kept = z.infer<typeof Kept>;
 export class PostgresDriver implements Driver {
   readonly runtime = "postgres" as const;
   readonly #options: PostgresDriverOptions;
-  readonly #root: string;
+  /** Known once PostgreSQL was looked for. */
+  #root = "";
   readonly #ports: Ports;
   /** By workload id; what is done for one of them is done one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
@@ -64,7 +67,6 @@ export class PostgresDriver implements Driver {
 
   constructor(options: PostgresDriverOptions) {
     this.#options = options;
-    this.#root = join(options.dataDir, "postgres");
     this.#ports = new Ports(options.portRange ?? PORTS);
     options.renewals.serve({
       renew: async (database, term, renewal) => (await this.#open()).renew(database, term, renewal),
@@ -77,6 +79,7 @@ export class PostgresDriver implements Driver {
 
   async detect(): Promise<string | null> {
     if (this.#installation !== null && existsSync(this.#installation.folder)) return this.#installation.version;
+    this.#root = await reachableFolder(this.#options.dataDir, "postgres", await databaseAccount());
     const [own] = await findInstallations();
     this.#installation = own ?? (await embeddedInstallation(this.#root));
     return this.#installation?.version ?? null;
@@ -212,6 +215,8 @@ export class PostgresDriver implements Driver {
 
   async close(): Promise<void> {
     (await this.#writers)?.close();
+    // A start that is under way is about to need it.
+    if (this.#turns.size === 0) await endWatch(this.#root);
   }
 
   /** The agent's own connection to a running writer. */

@@ -24,10 +24,10 @@ export class Loader {
 
   /** All tables, with progress. */
   async loadAll(store: Store): Promise<Position> {
-    this.progress = { ...this.progress, table: null, tables: store.tables.length, tables_done: -1, rows: 0 };
+    this.progress = { ...this.progress, table: null, tables: store.tables.length, tables_done: 0, rows: 0 };
     const position = await this.read(new Map(store.tables.entries()), (table, rows) => {
       const { tables_done, rows: before } = this.progress;
-      const isNext = table !== this.progress.table;
+      const isNext = this.progress.table !== null && table !== this.progress.table;
       this.progress = {
         ...this.progress,
         table,

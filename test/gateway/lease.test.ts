@@ -4,7 +4,8 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { GatewayFrame, LeaseFrame } from "../../contract/gateway.ts";
 import { noCounts } from "../../gateway/counters.ts";
 import type { LeaseEar } from "../../gateway/directory.ts";
-import { type Grant, type Guest, Lease } from "../../gateway/lease.ts";
+import type { Grant, Guest } from "../../gateway/guest.ts";
+import { Lease } from "../../gateway/lease.ts";
 
 const TTL_MS = 30_000;
 const endpoint = { host: "127.0.0.1", port: 5432, tls: null };
@@ -245,4 +246,31 @@ test("nobody is let in on the strength of what may not be so any more, in any or
     { numRuns: 5_000, seed: 20261125 },
   );
   expect(alone).toBeGreaterThan(100);
+});
+
+test("that somebody has come, or that the last one has left, is said within a second; who comes and goes is not", async () => {
+  const world = new World();
+  const saidSince = (count: number) =>
+    world.sent.slice(count).map(({ frame }) => (frame.kind === "lease" ? frame.sessions + frame.waiting : frame.kind));
+  await take(world, { do: "enter" });
+  world.up();
+  await take(world, { do: "granted", back: 0 });
+  await take(world, { do: "ready", term: 1 });
+  expect(world.lease.sessions).toBe(1);
+  let said = world.sent.length;
+  await take(world, { do: "leave" });
+  await take(world, { do: "wait", ms: 1_000 });
+  expect(saidSince(said)).toEqual([0]);
+  await take(world, { do: "granted", back: 0 });
+  said = world.sent.length;
+  for (let i = 0; i < 3; i++) {
+    await take(world, { do: "enter" });
+    await take(world, { do: "wait", ms: 500 });
+    await take(world, { do: "leave" });
+    await take(world, { do: "wait", ms: 500 });
+  }
+  expect(saidSince(said)).toEqual([]);
+  await take(world, { do: "enter" });
+  await take(world, { do: "wait", ms: 1_000 });
+  expect(saidSince(said)).toEqual([1]);
 });

@@ -87,4 +87,15 @@ describe("who reads from a database", () => {
     expect((await view(id)).awake_because).toEqual([]);
     expect(await ask({ do: "read", holder, need: FOR_LOAD, wait_ms: 0 })).toMatchObject({ ok: false });
   });
+
+  test("one that is awake already is given the role at once", async () => {
+    const { given, holder, ask } = await led();
+    await ask({ do: "read", holder, need: FOR_LOAD, wait_ms: 10_000 });
+    await ask({ do: "detach", connection_id: holder });
+    await until(() => given.at(-1) === null, "taken away from the writer");
+    const second = newId("connection", Date.now());
+    await ask({ do: "attach", connection_id: second, namespace: SPACE });
+    expect(await ask({ do: "read", holder: second, need: FOR_LOAD, wait_ms: 3_000 })).toMatchObject({ ok: true });
+    expect(given.at(-1)).not.toBe(null);
+  });
 });
