@@ -11,6 +11,8 @@ const QUERY = 'customers(orders.item = "lamp") { name orders(item = "lamp") { it
 const BEFORE = '[{"name":"Ada","orders":[{"item":"lamp"}]}]';
 const AFTER = '[{"name":"Ada","orders":[{"item":"lamp"}]},{"name":"Barbara","orders":[{"item":"lamp"}]}]';
 
+type Answer = { answer: string; status: number; retryAfter: string | null; ms: number };
+
 export type Reader = {
   id: string;
   /** Asks it again, and expects what it last knew. */
@@ -40,7 +42,7 @@ export async function instance(scene: Scene, database: Made): Promise<Reader> {
       throw new Failure(`expected ${status}, got ${rested.status}: ${rested.last_error?.message ?? rested.message}`);
     return rested;
   };
-  const ask = async (url: string | null): Promise<{ answer: string; ms: number }> => {
+  const ask = async (url: string | null): Promise<Answer> => {
     const at = performance.now();
     const response = await fetch(`${url}/query`, {
       method: "POST",
@@ -48,7 +50,9 @@ export async function instance(scene: Scene, database: Made): Promise<Reader> {
       headers: { authorization: `Bearer ${key}` },
       signal: AbortSignal.any([signal, AbortSignal.timeout(5000)]),
     });
-    return { answer: (await response.text()).trim(), ms: performance.now() - at };
+    const answer = (await response.text()).trim();
+    const { status, headers } = response;
+    return { answer, status, retryAfter: headers.get("retry-after"), ms: performance.now() - at };
   };
   const expectAnswer = async (url: string | null, expected: string): Promise<number> => {
     const { answer, ms } = await ask(url);
@@ -116,13 +120,16 @@ export async function instance(scene: Scene, database: Made): Promise<Reader> {
     await act("pause");
     const paused = await rest("paused", tell);
     const left = () => stage.programsOf(id).map(({ pid, command }) => `${pid} ${command}`);
-    if (paused.endpoint_url !== null) throw new Failure(`it still answers at ${paused.endpoint_url}`);
+    if (paused.endpoint_url !== running.endpoint_url)
+      throw new Failure(`expected the address to stay ${running.endpoint_url}, got ${paused.endpoint_url}`);
+    const { status, retryAfter } = await ask(paused.endpoint_url);
+    if (status !== 503 || retryAfter === null) throw new Failure(`expected 503 and when to come again, got ${status}`);
     await within(
       2000,
       () => `its engine runs: ${left().join("; ")}`,
       async () => (left().length === 0 ? true : null),
     );
-    return `its engine and its memory are gone; its build is kept`;
+    return `its engine and its memory are gone; who asks is answered ${status}, and to come again in ${retryAfter} s`;
   });
 
   await story.step("It resumes; a pause is queued behind that, and cancelled", async (tell) => {
