@@ -55,7 +55,10 @@ export function agentCommand(program: Command, around: Surroundings): void {
     .option("--memory <size>", "memory that workloads may reserve, such as 8Gi; otherwise measured")
     .option("--cpu <cores>", "CPU that workloads may reserve, such as 4 or 500m; otherwise measured")
     .option("--advertise <address>", "under which address others reach this host's processes; otherwise 127.0.0.1")
-    .option("--instance-port <port>", "of the endpoints of instances; otherwise one from 30000 to 30999, and always that")
+    .option(
+      "--instance-port <port>",
+      "of the endpoints of instances; otherwise one from 30000 to 30999, and always that",
+    )
     .action((options: Options) => agent(options, around));
 }
 
