@@ -2,7 +2,7 @@ import { ENGINE_PROGRAM } from "../../contract/engine-task.ts";
 import { workloadId } from "../../contract/id.ts";
 import type { Runner } from "../../contract/instance.ts";
 import type { BuildQueueObject } from "../build-queue/object.ts";
-import type { ConnectionObject } from "../connection/object.ts";
+import { tellNeed } from "../connection/source.ts";
 import type { Candidate } from "../deployment/placement.ts";
 import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
@@ -15,6 +15,7 @@ import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
 import { sayRoute, withdrawRoutes } from "./routing.ts";
+import { keepStanding, sourceNeed, standingOf } from "./source.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */
@@ -47,6 +48,13 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
       return order(record, sender);
     case "route":
       return sayRoute(record, sender);
+    case "source":
+      return tellNeed(
+        record.identity.database_id,
+        record.identity.id,
+        sourceNeed(record.state, record.identity.name),
+        sender.env,
+      );
     case "queue":
       return queue(record, subject, sender);
   }
@@ -96,8 +104,12 @@ async function secretsOf(
   sender: Sender,
 ): Promise<Secrets | string> {
   const { env, sql } = sender;
-  const source = await remote(env.CONNECTION, connectionId).source();
+  const { state, identity } = sender.load() ?? {};
+  const need = state && identity ? sourceNeed(state, identity.name) : null;
+  if (identity === undefined || need === null) return "nothing of it runs any more";
+  const source = await remote(env.CONNECTION, connectionId).source(identity.id, need);
   if (!source.ok) return source.refusal.detail;
+  if (source.value.standing !== null) keepStanding(sql, { ...source.value.standing });
   const record = sender.load();
   if (!record) return "it was deleted";
   const { id } = record.identity;
@@ -145,15 +157,12 @@ async function withdraw({ identity, state }: InstanceRecord, { env, apply }: Sen
   if (failed) throw failed.reason;
 }
 
-/** Of a deleted instance: hosts are told of what is still to go there, and see to it whether anybody asks again or not; others hold nothing for it. */
-export async function sayGoodbye(record: InstanceRecord, sender: Sender): Promise<void> {
+/** Tells hosts of what is still to go of a deleted instance: they see to it, whether anybody asks again or not. */
+export async function withdrawAll(record: InstanceRecord, { env, sql }: Pick<Sender, "env" | "sql">): Promise<void> {
   const { identity, state } = record;
-  const { id, namespace, name, connection_id } = identity;
-  await withdrawRoutes(record, sender);
+  await withdrawRoutes(record, { env, sql });
   for (const { slot, generation, host_id } of state.leaving)
-    await remote(sender.env.HOST, host_id).withdraw(id, [{ id: workloadId(id, slot), generation }]);
-  await remote<ConnectionObject>(sender.env.CONNECTION, connection_id).detach(id);
-  await remote(sender.env.NAMESPACE, namespace).releaseName("instance", name, id);
+    await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, slot), generation }]);
 }
 
 /** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */
@@ -168,7 +177,7 @@ async function order({ identity, state }: InstanceRecord, { env, sql }: Sender):
     verb: "exec",
     workload_id: workloadId(identity.id, slot),
     generation,
-    command: [ENGINE_PROGRAM, "tell", JSON.stringify(ordersOf(state, engineKeys(sql)))],
+    command: [ENGINE_PROGRAM, "tell", JSON.stringify(ordersOf(state, engineKeys(sql), standingOf(sql)))],
     timeout_ms: TELLING_MS,
   });
   let timer: ReturnType<typeof setTimeout> | undefined;

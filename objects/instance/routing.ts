@@ -115,7 +115,10 @@ async function withdrawFormer({ identity }: InstanceRecord, { env, sql, change }
 }
 
 /** Of a deleted instance: every route goes. */
-export async function withdrawRoutes({ identity, route }: InstanceRecord, { env, sql }: Sender): Promise<void> {
+export async function withdrawRoutes(
+  { identity, route }: InstanceRecord,
+  { env, sql }: Pick<Sender, "env" | "sql">,
+): Promise<void> {
   const { host_id, generation } = route;
   const all = [...former(sql), ...(host_id === null ? [] : [{ host_id, generation }])];
   for (const one of all) await withdraw(env, identity.id, one);
