@@ -44,8 +44,8 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
       return withdraw(record, sender);
     case "orders":
       // Which keys there are the route has too.
-      await sayRoute(record, sender);
-      return order(record, sender);
+      await Promise.all([order(record, sender), sayRoute(record, sender)]);
+      return;
     case "route":
       return sayRoute(record, sender);
     case "source":
