@@ -67,11 +67,15 @@ export class ProxyProcess {
     await this.#tell({ kind: "drain", ...of, within_ms });
   }
 
-  /** The proxy goes on. */
+  /** The proxy goes on, if there is anything for it to do. */
   close(): void {
     this.#closed = true;
     if (this.#retry) clearTimeout(this.#retry);
-    this.#socket?.destroy();
+    if (this.#routes.length > 0) this.#socket?.destroy();
+    else {
+      send(this.#socket, { kind: "end", within_ms: 0 });
+      this.#socket?.end();
+    }
     this.#settleAll();
   }
 

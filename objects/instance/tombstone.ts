@@ -12,8 +12,20 @@ import { indexRow, sourceOf } from "./record.ts";
 import { withdrawRoutes } from "./routing.ts";
 
 const TABLES = [
+<<<<<<< HEAD
   ...["instance", "vitals", "build", "artifact", "key_secret", "api_key", "source_standing"],
   ...["route", "route_leaving"],
+=======
+  "instance",
+  "vitals",
+  "build",
+  "artifact",
+  "key_secret",
+  "api_key",
+  "source_standing",
+  "route",
+  "route_leaving",
+>>>>>>> w-proxy
 ];
 
 /**
@@ -23,9 +35,13 @@ const TABLES = [
 export async function sayTheRest(record: InstanceRecord, sender: Sender): Promise<void> {
   const { env, sql } = sender;
   const { id, namespace, name, connection_id, database_id } = record.identity;
+<<<<<<< HEAD
   await withdrawRoutes(record, sender);
   for (const { slot, generation, host_id } of record.state.leaving)
     await remote(env.HOST, host_id).withdraw(id, [{ id: workloadId(id, slot), generation }]);
+=======
+  await withdrawAll(record, { env, sql });
+>>>>>>> w-proxy
   await tellNeed(database_id, id, null, env);
   await remote<ConnectionObject>(env.CONNECTION, connection_id).detach(id);
   await remote(env.NAMESPACE, namespace).releaseName("instance", name, id);
