@@ -14,11 +14,7 @@ import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
-<<<<<<< HEAD
-import { sayRoute } from "./routing.ts";
-=======
 import { sayRoute, withdrawRoutes } from "./routing.ts";
->>>>>>> w-proxy
 import { keepStanding, sourceNeed, standingOf } from "./source.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
 
@@ -48,15 +44,10 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
       return withdraw(record, sender);
     case "orders":
       // Which keys there are the route has too.
-<<<<<<< HEAD
-      await sayRoute(record, sender);
-      return order(record, sender);
-=======
       await Promise.all([order(record, sender), sayRoute(record, sender)]);
       return;
     case "route":
       return sayRoute(record, sender);
->>>>>>> w-proxy
     case "source":
       return tellNeed(
         record.identity.database_id,
@@ -64,11 +55,6 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
         sourceNeed(record.state, record.identity.name),
         sender.env,
       );
-<<<<<<< HEAD
-    case "route":
-      return sayRoute(record, sender);
-=======
->>>>>>> w-proxy
     case "queue":
       return queue(record, subject, sender);
   }
@@ -171,8 +157,6 @@ async function withdraw({ identity, state }: InstanceRecord, { env, apply }: Sen
   if (failed) throw failed.reason;
 }
 
-<<<<<<< HEAD
-=======
 /** Tells hosts of what is still to go of a deleted instance: they see to it, whether anybody asks again or not. */
 export async function withdrawAll(record: InstanceRecord, { env, sql }: Pick<Sender, "env" | "sql">): Promise<void> {
   const { identity, state } = record;
@@ -181,7 +165,6 @@ export async function withdrawAll(record: InstanceRecord, { env, sql }: Pick<Sen
     await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, slot), generation }]);
 }
 
->>>>>>> w-proxy
 /** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */
 const TELLING_MS = 3_000;
 

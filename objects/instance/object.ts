@@ -32,11 +32,7 @@ import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
-<<<<<<< HEAD
-import { routeAsked, routeEvicted, routeSeen } from "./routing.ts";
-=======
 import { routeAsked, routeCapacity, routeEvicted, routeSeen } from "./routing.ts";
->>>>>>> w-proxy
 import { keepStanding, needsChanged, sourceNeed } from "./source.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
@@ -270,11 +266,7 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   }
 
   async #purge(record: InstanceRecord): Promise<void> {
-<<<<<<< HEAD
-    await sayTheRest(record, this.#sender());
-=======
     await sayTheRest(this.sql, record, this.env);
->>>>>>> w-proxy
     this.change((now) => bury(this.sql, now));
   }
 
