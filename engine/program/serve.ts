@@ -179,7 +179,7 @@ async function release(given: Given, task: TaskOf<"serve">, standing: EngineOrde
   if (standing?.at === null) return;
   const source = { ...sourceOf(given, task.schema), ...standing?.at };
   if (source.kind !== "postgres") return;
-  const { releaseUnused } = await import("../source/postgres/postgres-source.ts");
+  const { releaseUnused } = await import("../source/postgres/traces.ts");
   const done = releaseUnused(source, task.instance_id).catch((error: Error) =>
     console.error(`the publication stays: ${error.message}`),
   );

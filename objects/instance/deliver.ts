@@ -14,7 +14,8 @@ import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
-import { keepStanding, sourceNeed, standingOf } from "./source.ts";
+import { sourceNeed } from "./source.ts";
+import { keepStanding, standingOf } from "./standing.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */

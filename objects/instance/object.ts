@@ -32,7 +32,8 @@ import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
-import { keepStanding, needsChanged, sourceNeed } from "./source.ts";
+import { needsChanged, sourceNeed } from "./source.ts";
+import { keepStanding } from "./standing.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
 

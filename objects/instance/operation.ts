@@ -3,6 +3,7 @@ import { GOAL_OF, type InstanceAction, instanceVerdict, isGoalAction } from "../
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
 import { become, type Draft, extend, fail, finishInto, leave, newRunner, note, rowsText, standingOf } from "./draft.ts";
+import { giveUpRelease, release } from "./release.ts";
 
 /** What each action does, and how what is under way ends. */
 
@@ -117,6 +118,7 @@ export function launch(draft: Draft, build_id: string): void {
   const slot = SLOT.engines.find((one) => one !== taken) ?? SLOT.engines[0];
   leave(draft, draft.candidate?.runner ?? null);
   draft.candidate = newEngine(draft, slot, build_id);
+  if (draft.source_traces === false && draft.candidate.settings.sync_mode !== "poll") draft.source_traces = true;
 }
 
 function newEngine(draft: Draft, slot: number, build_id: string): Engine {
@@ -159,10 +161,14 @@ function replicate(draft: Draft, paused: boolean): void {
   note(draft, "info", "api", reason as string, message as string);
 }
 
-/** The source can be read: a build waits for its turn. */
-export function tested(draft: Draft): void {
+/**
+ * The source can be read: a build waits for its turn.
+ * @param isTraced whether engines make something there that stays when they do not take it away
+ */
+export function tested(draft: Draft, isTraced: boolean): void {
   const { operation } = draft;
   if (draft.status !== "testing_connection" || !operation?.build_id) return;
+  if (isTraced) draft.source_traces ??= false;
   leave(draft, draft.job);
   draft.job = null;
   become(draft, "queued");
@@ -195,11 +201,11 @@ export function takeOver(draft: Draft, loaded: { rows: number; tables: number })
   finishInto(draft, "running", "succeeded", `${operation.action} done`);
 }
 
-/** Nothing of what was to go is left on any host. */
+/** Nothing of what was to go is left on any host. What engines have left at the source is taken away last. */
 export function emptied(draft: Draft): void {
   if (draft.leaving.length > 0) return;
   if (draft.status === "pausing") finishInto(draft, "paused", "succeeded", "paused");
-  if (draft.status === "terminating") {
+  if (draft.status === "terminating" && !release(draft)) {
     draft.deployed = null;
     draft.degraded = false;
     draft.last_error = null;
@@ -224,6 +230,10 @@ export function overdue(draft: Draft): void {
   const { status, operation, facts } = draft;
   if (operation === null || operation.due_at > facts.now) return;
   if (status === "terminating") {
+    if (draft.job !== null) {
+      giveUpRelease(draft, operation.message || "it was not done in time");
+      return;
+    }
     if (!draft.degraded)
       note(draft, "warning", "scheduler", "terminate_slow", "a host has not said that it is gone; asking goes on");
     draft.degraded = true;

@@ -1,6 +1,7 @@
 import type { EngineVitals, Report, ReportBody, SourceTest } from "../../contract/instance-report.ts";
 import { become, type Draft, fail, leave, note, rowsText, runnerAt } from "./draft.ts";
 import { launch, takeOver, tested } from "./operation.ts";
+import { giveUpRelease, released } from "./release.ts";
 
 /** What the programs of an instance say of themselves. */
 
@@ -33,11 +34,15 @@ export function onReport(draft: Draft, told: Told): void {
     case "built":
       if (isJob && draft.status === "building") onBuilt(draft, body);
       return;
+    case "released":
+      if (isJob && draft.status === "terminating") released(draft, body.left);
+      return;
     case "loaded":
       onLoaded(draft, body, isServing, isJob);
       return;
     case "failed":
-      onFailed(draft, body, isServing);
+      if (isJob && draft.status === "terminating") giveUpRelease(draft, body.message);
+      else onFailed(draft, body, isServing);
       return;
     case "vitals":
       if (isServing) onVitals(draft, body.vitals);
@@ -65,7 +70,7 @@ function onTested(draft: Draft, test: SourceTest): void {
     fail(draft, finding?.code ?? "other", `${why}; mend it, or take sync_mode auto or poll`);
     return;
   }
-  tested(draft);
+  tested(draft, test.replication.mode === "logical");
 }
 
 function onBuilt(draft: Draft, { result }: Extract<ReportBody, { kind: "built" }>): void {

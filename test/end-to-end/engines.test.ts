@@ -213,6 +213,9 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
       expect(await names(back)).toHaveLength(4);
       expect(live.pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
     }
+    // Killed, and terminated before another was started, it leaves what it had at the source to nobody.
+    const [live] = (await cluster.liveOf(id)) as [Live];
+    for (const pid of live.pids) process.kill(pid, "SIGKILL");
     await act("terminate");
     expect([await cluster.liveOf(id), await traces(source)]).toEqual([[], []]);
   });
