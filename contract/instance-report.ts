@@ -126,7 +126,13 @@ export const ReportBody = z.discriminatedUnion("kind", [
     ]),
   }),
   /** The engine has loaded its snapshot, and it was verified: it may take over. */
-  z.object({ kind: z.literal("loaded"), rows: z.int().nonnegative(), tables: z.int().nonnegative() }),
+  z.object({
+    kind: z.literal("loaded"),
+    rows: z.int().nonnegative(),
+    tables: z.int().nonnegative(),
+    /** How many tables were counted, and how many rows compared, with the source as it was when they were read. */
+    verified: z.object({ tables: z.int().nonnegative(), samples: z.int().nonnegative() }).optional(),
+  }),
   /** What engines had left at the source is gone, but for what these statements take away: the user of the connection may not. */
   z.object({ kind: z.literal("released"), left: z.array(Message).max(100) }),
   /** The engine cannot do what it should. */

@@ -1,5 +1,6 @@
 import { type Engine, type Operation, SLOT } from "../../contract/instance.ts";
 import { GOAL_OF, type InstanceAction, instanceVerdict, isGoalAction } from "../../contract/instance-action.ts";
+import type { ReportBody } from "../../contract/instance-report.ts";
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
 import { become, type Draft, extend, fail, finishInto, leave, newRunner, note, rowsText, standingOf } from "./draft.ts";
@@ -183,20 +184,24 @@ export function admitted(draft: Draft, build_id: string): void {
   draft.builds.push({ type: "started", id: build_id, generation: draft.generation });
 }
 
+export type Loaded = Extract<ReportBody, { kind: "loaded" }>;
+
 /** The candidate has loaded and was verified: queries go to it from now on, and the engine before it goes. */
-export function takeOver(draft: Draft, loaded: { rows: number; tables: number }): void {
+export function takeOver(draft: Draft, { rows, tables, verified }: Loaded): void {
   const { candidate, operation, facts } = draft;
   if (candidate === null || operation === null) return;
   leave(draft, draft.serving?.runner ?? null);
-  draft.serving = { ...candidate, loaded: { ...loaded, at: facts.now }, deaths: 0, trouble: null };
+  draft.serving = { ...candidate, loaded: { rows, tables, at: facts.now }, deaths: 0, trouble: null };
   draft.candidate = null;
   draft.deployed = { build_id: candidate.build_id, settings: candidate.settings };
   draft.last_error = null;
   draft.idle_since = facts.now;
   if (operation.action === "rebuild" || operation.action === "provision") draft.drift = null;
-  note(draft, "info", "engine", "engine_ready", `serves ${rowsText(loaded)}`, {
+  note(draft, "info", "engine", "engine_ready", `serves ${rowsText({ rows, tables })}`, {
     build_id: candidate.build_id,
-    ...loaded,
+    rows,
+    tables,
+    ...(verified === undefined ? {} : { verified }),
   });
   finishInto(draft, "running", "succeeded", `${operation.action} done`);
 }

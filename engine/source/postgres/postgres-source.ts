@@ -9,8 +9,8 @@ import type { Store, Table } from "../../store/table.ts";
 import { connectPostgres } from "../connect.ts";
 import { SourceFailure, sourceFailure } from "../failure.ts";
 import { Probe } from "../probe.ts";
-import type { LoadProgress, Position, Sink, Source } from "../source.ts";
-import { identifier, loadTables } from "./load.ts";
+import type { LoadProgress, Position, Sink, Source, Witness } from "../source.ts";
+import { evidenceOf, identifier, loadTables } from "./load.ts";
 import { readMessage } from "./pgoutput.ts";
 import { PostgresPosition } from "./position.ts";
 import { ReplicationStream } from "./replication-stream.ts";
@@ -67,7 +67,7 @@ export class PostgresSource implements Source {
   }
 
   /** With the slot as it is there is no snapshot of it any more: each time there is a new one, and what is not kept is the slot of before. */
-  async snapshot(into: ReadonlyMap<number, Table>, progress: LoadProgress): Promise<Position> {
+  async snapshot(into: ReadonlyMap<number, Table>, progress: LoadProgress, witness?: Witness): Promise<Position> {
     const { source, shape } = this.#options;
     const isWhole = into.size === shape.tables.length;
     const client = await connectPostgres(source);
@@ -82,6 +82,7 @@ export class PostgresSource implements Source {
         position = made.position;
       }
       await loadTables(client, shape, into, progress);
+      if (witness !== undefined) for (const place of into.keys()) witness(await evidenceOf(client, shape, place));
       return position;
     } catch (error) {
       throw sourceFailure(error, "initial_load_failed");
