@@ -9,6 +9,7 @@ import { remote } from "../remote.ts";
 import { seal } from "../sealing.ts";
 import { workloadProof } from "../workload-proof.ts";
 import { isKept } from "./build-history.ts";
+import { keepBuildLog, leavingBuilds, readBuildLog } from "./build-log.ts";
 import type { InstanceEvent } from "./decide.ts";
 import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
@@ -24,6 +25,7 @@ export type Sender = {
   sql: SqlStorage;
   load: () => InstanceRecord | null;
   apply: (event: InstanceEvent) => void;
+  change: (work: () => void) => void;
 };
 
 /** Says the present truth about one subject. Throws when the other side could not be reached; it is then tried again. */
@@ -127,7 +129,12 @@ async function ask({ identity, state }: InstanceRecord, { env, apply }: Sender):
   }
 }
 
-async function withdraw({ identity, state }: InstanceRecord, { env, apply }: Sender): Promise<void> {
+async function withdraw(record: InstanceRecord, { env, sql, apply, change }: Sender): Promise<void> {
+  const { identity, state } = record;
+  for (const build of leavingBuilds(sql, record)) {
+    const lines = await readBuildLog(identity.id, build, env);
+    if (lines !== null) change(() => keepBuildLog(sql, build.id, lines));
+  }
   const outcomes = await Promise.allSettled(
     [...Map.groupBy(state.leaving, ({ host_id }) => host_id)].map(async ([host_id, leaving]) => {
       const workloads = leaving.map(({ slot, generation }) => ({ id: workloadId(identity.id, slot), generation }));

@@ -9,7 +9,7 @@ import { withdrawAll } from "./deliver.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { indexRow, sourceOf } from "./record.ts";
 
-const TABLES = ["instance", "vitals", "build", "artifact", "key_secret", "api_key", "source_standing"];
+const TABLES = ["instance", "vitals", "build", "build_log", "artifact", "key_secret", "api_key", "source_standing"];
 
 /** What others are still to hear of an instance that was deleted. */
 export async function sayTheRest(sql: SqlStorage, record: InstanceRecord, env: Env): Promise<void> {

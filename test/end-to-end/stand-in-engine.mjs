@@ -32,6 +32,14 @@ async function report(body) {
 
 const hash = "b".repeat(64);
 if (rule === "silent") await new Promise(() => setInterval(() => {}, 1000));
+if (rule === "slow" || rule === "die") {
+  console.log(`${what} of ${env.LAMPLIGHTER_WORKLOAD_GENERATION} begins`);
+  console.error("a complaint");
+}
+if (rule === "slow") {
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  console.log("it goes on");
+}
 if (rule === "die") process.exit(3);
 if (what === "test") {
   const replication = { mode: "binlog", ready: true };
