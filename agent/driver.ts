@@ -54,8 +54,8 @@ export interface Driver {
    */
   exec(id: string, generation: number, command: string[], timeoutMs: number): Promise<ExecResult>;
 
-  /** Of writers of databases: how many clients are connected, and whatever else should not be cut off. */
-  clients?(id: string, generation: number): Promise<number>;
+  /** Of writers of databases: stops it if no client is connected. Answers how many are, and whatever else should not be cut off. */
+  stopUnused?(id: string, generation: number): Promise<number>;
 
   /** Of writers of databases: gives the running one another verifier for its owner. */
   install?(id: string, generation: number, credential: string, verifier: string): Promise<void>;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
 import { HealthResult, Probing } from "../contract/health.ts";
-import { Observation, type Runtime, WorkloadSpec } from "../contract/workload.ts";
+import { Observation, type Runtime, type Workload, WorkloadSpec } from "../contract/workload.ts";
 import { StateKey } from "./state-key.ts";
 
 /**
@@ -117,6 +117,13 @@ export class Ledger {
         last: row.last === null ? null : Observation.parse(JSON.parse(row.last as string)),
         changedAt: row.changed_at as number,
       }));
+  }
+
+  /** What should run on a runtime, as it was accepted. */
+  running(runtime: Runtime): Workload[] {
+    return this.workloads().flatMap(({ id, fence: generation, want, owner, spec }) =>
+      want === "running" && spec?.runtime === runtime ? [{ id, generation, owner, want, spec }] : [],
+    );
   }
 
   presences(): Presence[] {

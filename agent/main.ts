@@ -13,6 +13,7 @@ import { ownCapacity } from "./capacity.ts";
 import type { Driver } from "./driver.ts";
 import { Prober } from "./health/prober.ts";
 import { enrol, forgetIdentity, type Identity, JoinRefused, readIdentity } from "./identity.ts";
+import { ProxyDriver } from "./instance-proxy/driver.ts";
 import { Ledger } from "./ledger.ts";
 import { Backoff } from "./link/backoff.ts";
 import { Call } from "./link/call.ts";
@@ -57,6 +58,8 @@ export type AgentOptions = {
   portRange?: PortRange | undefined;
   /** Under which address others reach this host's processes; 127.0.0.1 when absent. */
   advertiseAddress?: string | undefined;
+  /** Of the endpoints of instances; chosen once, and kept, when absent. */
+  instancePort?: number | undefined;
   /** Over which time the CPU use of measured workloads is measured, ms; 10 s when absent. */
   usageWindowMs?: number | undefined;
   /** The Docker or Podman socket, when it is not where it usually is. */
@@ -159,8 +162,15 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
   const facts = () => ({ runtimes: runtimes.list(), capacity, policy });
 
   const renewals = new Renewals(() => outbox.renew(), log);
+  const proxy = new ProxyDriver({
+    ...{ dataDir, log, advertiseAddress: options.advertiseAddress ?? "127.0.0.1", port: options.instancePort },
+    kept: () => ledger.running("proxy"),
+    asked: (id, generation, waits) => outbox.asked(id, generation, waits),
+  });
+  const drivers = await makeDrivers(options, dataDir, identity.host_id, renewals, log);
   const runtimes = new Runtimes({
-    drivers: await makeDrivers(options, dataDir, identity.host_id, renewals, log),
+    // Where there are engines there is the way to them.
+    drivers: options.runtimes.includes("process") ? [...drivers, proxy] : drivers,
     observe: (observation) => reconciler.observe(observation),
     cameUp: (runtime, found) => {
       reconciler.adopt(runtime, found);
@@ -173,6 +183,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     ledger,
     driver: (runtime) => runtimes.get(runtime),
     permit: (workload) => permit(workload, policy, policyPath),
+    retire: (id, generation) => proxy.drain(id, generation),
     changed: (id) => outbox.changed(id),
     attend: (id) => {
       const subject = reconciler.subject(id);
@@ -287,6 +298,7 @@ async function makeDrivers(
       );
       continue;
     }
+    if (runtime === "proxy") continue;
     if (runtime === "postgres") {
       const advertiseAddress = options.advertiseAddress ?? "127.0.0.1";
       drivers.push(new PostgresDriver({ dataDir, log, advertiseAddress, renewals }));

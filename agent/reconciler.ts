@@ -27,6 +27,8 @@ export type ReconcilerOptions = {
   driver: (runtime: Runtime) => Driver | "waiting" | "disabled";
   /** Judges a workload before a driver sees it. */
   permit: (workload: Workload) => Promise<Verdict>;
+  /** Told before a generation of a workload is stopped; what it still has to do for others is done when this resolves. */
+  retire?: (id: string, generation: number) => Promise<void>;
   /** Told of every workload whose observation changed. */
   changed: (id: string) => void;
   /** Told of every workload of which `subject` may answer something else now. */
@@ -287,6 +289,7 @@ export class Reconciler {
     if (typeof driver === "string") return this.#wait(entry, step.runtime, "remove");
     if (step.tell)
       this.#see(entry, { id: entry.id, generation: entry.fence, at: this.#now(), phase: "stopping" }, true);
+    await this.#options.retire?.(entry.id, step.generation);
     await this.#removals.pass(() => driver.remove(entry.id, step.generation, step.stopTimeoutMs));
     if (this.#closed) return false;
     this.#options.ledger.dropPresence(entry.id, step.generation);

@@ -25,6 +25,7 @@ type Options = {
   memory?: string;
   cpu?: string;
   advertise?: string;
+  instancePort?: string;
 };
 
 export function agentCommand(program: Command, around: Surroundings): void {
@@ -54,6 +55,10 @@ export function agentCommand(program: Command, around: Surroundings): void {
     .option("--memory <size>", "memory that workloads may reserve, such as 8Gi; otherwise measured")
     .option("--cpu <cores>", "CPU that workloads may reserve, such as 4 or 500m; otherwise measured")
     .option("--advertise <address>", "under which address others reach this host's processes; otherwise 127.0.0.1")
+    .option(
+      "--instance-port <port>",
+      "of the endpoints of instances; otherwise one from 30000 to 30999, and always that",
+    )
     .action((options: Options) => agent(options, around));
 }
 
@@ -85,6 +90,7 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
       ...size("cpu_millis", options.cpu, parseCpu, "--cpu"),
     },
     advertiseAddress: options.advertise,
+    instancePort: options.instancePort === undefined ? undefined : port(options.instancePort, "--instance-port"),
     log,
   }).catch((error: Error) => {
     throw new Failure(oneLine(error.message), { cause: error });
@@ -102,6 +108,12 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
   } else if (why.reason === "removed") {
     log("the agent has ended: its host was removed");
   }
+}
+
+function port(text: string, flag: string): number {
+  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (number < 1 || number > 65_535) throw new Failure(`${flag} '${text}': expected a port from 1 to 65535`);
+  return number;
 }
 
 function defaultFolder({ env }: Surroundings): string {

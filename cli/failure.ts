@@ -1,3 +1,4 @@
+import { AllowedActions } from "../contract/action.ts";
 import { PROBLEMS, type Problem, type Violation } from "../contract/problem.ts";
 
 /** How `lamplighter` ends, by class of what happened. */
@@ -76,7 +77,7 @@ function exitOf(status: number): ExitCode {
 function sentence(problem: Problem): string {
   const detail = problem.detail.trim();
   const title = problem.title.trim();
-  const said = problem.violations.some((violation) => bullet(violation) === detail);
+  const said = problem.violations.length > 0 && problem.violations.every((one) => detail.includes(bullet(one)));
   return `${title === "" ? `the server answered ${problem.status}` : title} (${problem.status})${detail === "" || detail === title || said ? "" : `: ${detail}`}`;
 }
 
@@ -86,6 +87,11 @@ function hintFor(problem: Problem): string | undefined {
   }
   if (problem.status === 500) {
     return problem.request_id === undefined ? undefined : `The server knows this request as ${problem.request_id}.`;
+  }
+  const possible = Object.entries(AllowedActions.safeParse(problem.allowedActions).data ?? {});
+  if (problem.code === "action_not_allowed" && possible.length > 0) {
+    const names = possible.filter(([, { allowed }]) => allowed).map(([action]) => action.replaceAll("_", "-"));
+    return names.length === 0 ? "Nothing is possible now." : `Possible now: ${names.join(", ")}.`;
   }
   // Violations say themselves what to do.
   if (problem.violations.length > 0) return undefined;

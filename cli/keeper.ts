@@ -41,7 +41,10 @@ export function keeperCommand(program: Command, around: Surroundings): void {
       "a folder or s3://bucket/prefix for full segments and base backups; otherwise a folder in the data folder",
     )
     .option("--s3-endpoint <url>", "of the S3 service ($AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL)")
-    .option("--tls-cert <file>", "serve the API by HTTPS with this certificate, PEM")
+    .option(
+      "--tls-cert <file>",
+      "serve the API by HTTPS with this certificate, PEM; otherwise, unless only this machine is listened to, with one of its own",
+    )
     .option("--tls-key <file>", "its key, PEM")
     .option("--keep-bases <n>", "keep at least so many base backups of a database", "2")
     .option("--keep-for <duration>", "restore to any moment of so long ago", "7d")
@@ -77,6 +80,8 @@ async function keeper(options: Options, around: Surroundings): Promise<void> {
   });
   log(`the keeper ${running.name} answers at ${running.url}, and ships to ${running.store}`);
   if (token === undefined) log(`its token is in ${join(options.data, "token")}`);
+  if (running.fingerprint !== undefined)
+    log(`in KEEPERS: ${running.name}=${running.url.replace("://", "://:TOKEN@")}#${running.fingerprint}`);
   await new Promise<void>((done) => {
     if (interrupt.signal.aborted) done();
     interrupt.signal.addEventListener("abort", () => done());

@@ -1,9 +1,18 @@
+import { enableCompileCache, flushCompileCache } from "node:module";
 import { text } from "node:stream/consumers";
-import { EXIT } from "./failure.ts";
-import { prompt } from "./prompt.ts";
-import { run } from "./run.ts";
-import { Interrupt } from "./session.ts";
-import { processTerminal } from "./terminal.ts";
+import { fileURLToPath } from "node:url";
+
+// Every command is a process, and most of its time went into compiling the same modules: what comes of that is kept, beside the packages.
+enableCompileCache(fileURLToPath(new URL("../node_modules/.cache/lamplighter", import.meta.url)));
+const [{ EXIT }, { prompt }, { run }, { Interrupt }, { processTerminal }] = await Promise.all([
+  import("./failure.ts"),
+  import("./prompt.ts"),
+  import("./run.ts"),
+  import("./session.ts"),
+  import("./terminal.ts"),
+]);
+// Now, for the programs that this one is about to start.
+flushCompileCache();
 
 /** npm and the terminal may both deliver one Ctrl-C; only a later one is a second one. */
 const SAME_PRESS_MS = 700;

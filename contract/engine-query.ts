@@ -40,6 +40,7 @@ export const QUERY_PROBLEMS = {
   internal: 500,
   loading: 503,
   paused: 503,
+  no_engine: 503,
   stale: 503,
   position_not_reached: 503,
   timed_out: 504,

@@ -69,8 +69,8 @@ export const Question = z.discriminatedUnion("verb", [
     command: z.array(z.string()).min(1),
     timeout_ms: z.int().positive(),
   }),
-  /** How many clients are connected to the writer of this term: `{clients}`. */
-  z.object({ verb: z.literal("clients"), workload_id: z.string(), generation: z.int().positive() }),
+  /** Stops the writer of this term unless clients are connected, of whom none can come in between: `{clients}`. */
+  z.object({ verb: z.literal("stop_unused"), workload_id: z.string(), generation: z.int().positive() }),
   /** Gives the running writer of this term another verifier for its owner; answers when it is durable. */
   z.object({
     verb: z.literal("install_verifier"),
@@ -112,6 +112,11 @@ export const AgentBody = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("usage"), usages: z.array(Usage) }),
   /** Asks for the leases of the writers that run here; answered by `renewed`. */
   z.object({ kind: z.literal("renew"), ...WriterRenewal.shape }),
+  /** What these routes lead to was asked something by somebody with a key, or (`waits`) is waited for. Said again while that is so; one may be lost. */
+  z.object({
+    kind: z.literal("asked"),
+    routes: z.array(z.object({ id: z.string(), generation: z.int().positive(), waits: z.boolean() })),
+  }),
   z.object({ kind: z.literal("heartbeat") }),
   /** Runtimes or capacity changed, e.g. a Docker Engine came up. */
   z.object({ kind: z.literal("facts"), runtimes: z.array(HostRuntime), capacity: HostCapacity, policy: HostPolicy }),

@@ -156,6 +156,8 @@ const common = {
   source_traces: z.boolean().nullable().default(null),
   /** Terminating takes longer than it should. */
   degraded: z.boolean(),
+  /** Who had it paused last. One that rests because nobody asked comes back when somebody does. */
+  paused_by: z.enum(GOAL_BY).nullable().default(null),
   /** Times of the pause schedule up to this one are dealt with. */
   schedule_until: z.int(),
   /** Since when the engine that serves could have been asked something, ms since 1970. */
@@ -176,8 +178,8 @@ export const InstanceState = z.discriminatedUnion("status", [
 ]);
 export type InstanceState = z.infer<typeof InstanceState>;
 
-/** The slots of an instance's workloads. Engines take turns, so that two of them can be there at a time. */
-export const SLOT = { test: 0, build: 1, engines: [2, 3], release: 4 } as const;
+/** The slots of an instance's workloads. Engines take turns, so that two of them can be there at a time. The route is no program: it says where queries go. */
+export const SLOT = { test: 0, build: 1, engines: [2, 3], route: 4, release: 5 } as const;
 
 const time = z.iso.datetime();
 export const INSTANCE_HEALTH = ["ok", "degraded", "unreachable"] as const;
@@ -225,7 +227,12 @@ export const InstanceView = z.object({
   last_error: InstanceFailure.omit({ at: true }).extend({ at: time }).nullable(),
   degraded: z.boolean(),
   health: z.enum(INSTANCE_HEALTH).nullable().describe("Of the engine that serves; null when none does"),
-  endpoint_url: z.string().nullable().describe("Where the engine that serves answers, as its host sees it"),
+  endpoint_url: z
+    .string()
+    .nullable()
+    .describe(
+      "Where it is queried: it stays across engines, pauses and restarts, and changes when the instance moves to another host. Null before the first engine is placed, and when terminated",
+    ),
   host_id: z.string().nullable(),
   build_id: z.string().nullable().describe("Of the engine that serves"),
   replication_paused: z.boolean(),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Probe, Probing } from "./health.ts";
+import { Route } from "./route.ts";
 import { WriterStart, WriterTask } from "./writer-task.ts";
 
 /**
@@ -9,8 +10,8 @@ import { WriterStart, WriterTask } from "./writer-task.ts";
 
 /** What deployments run on. */
 export const RUNTIMES = ["process", "docker", "podman"] as const;
-/** And `postgres`, on which only the writers of databases do. */
-export const WORKLOAD_RUNTIMES = [...RUNTIMES, "postgres"] as const;
+/** And `postgres`, on which only the writers of databases do, and `proxy`, the one of routes: it comes with `process`. */
+export const WORKLOAD_RUNTIMES = [...RUNTIMES, "postgres", "proxy"] as const;
 export const Runtime = z.enum(WORKLOAD_RUNTIMES);
 export type Runtime = z.infer<typeof Runtime>;
 
@@ -90,6 +91,8 @@ export const WorkloadSpec = z.object({
     .optional(),
   /** Of the runtime `postgres`: what its writer is to do. */
   writer: WriterTask.optional(),
+  /** Of the runtime `proxy`: where it leads. */
+  route: Route.optional(),
   /** Why the sealed part could not be opened, without which it must not be started. */
   unreadable: z.string().optional(),
 });

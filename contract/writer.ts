@@ -11,7 +11,13 @@ const term = z.int().positive();
 export const WRITER_LEASE_MS = 20_000;
 export const WRITER_RENEW_MS = 5_000;
 
-export const KeeperAddress = z.object({ name: KeeperName, url: z.string(), token: z.string() });
+export const KeeperAddress = z.object({
+  name: KeeperName,
+  url: z.string(),
+  token: z.string(),
+  /** SHA-256 of its certificate, 64 hex digits; without it, its certificate has to be one that hosts trust. */
+  fingerprint: z.string().optional(),
+});
 export type KeeperAddress = z.infer<typeof KeeperAddress>;
 
 /** What clients see of a database: its name, and the one role that owns everything in it. */

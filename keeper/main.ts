@@ -1,9 +1,11 @@
-import { randomBytes, timingSafeEqual } from "node:crypto";
+import { createHash, randomBytes, timingSafeEqual, X509Certificate } from "node:crypto";
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import { join, resolve } from "node:path";
 import { KEEPER_DEFAULT_PORT, KeeperName } from "../contract/keeper.ts";
+import { isLoopback } from "../postgres/loopback.ts";
+import { selfSigned } from "../postgres/self-signed.ts";
 import { adoptAll } from "./adoption.ts";
 import { serve } from "./api.ts";
 import { replaceFile } from "./durable-file.ts";
@@ -28,7 +30,7 @@ export type KeeperOptions = {
   store?: string | S3Options | undefined;
   retention?: Partial<RetentionPolicy> | undefined;
   tailEveryMs?: number | undefined;
-  /** PEM; without it the API is plain HTTP. */
+  /** PEM. Without it the API is plain HTTP on a loopback address; elsewhere it has a certificate of its own, known by its fingerprint. */
   tls?: { certificate: string; key: string } | undefined;
   log?: ((line: string) => void) | undefined;
 };
@@ -37,6 +39,8 @@ export type Keeper = {
   name: string;
   url: string;
   token: string;
+  /** SHA-256 of the certificate that it made for itself. */
+  fingerprint?: string;
   /** Where it ships to, for people. */
   store: string;
   /** Ends the keeper. Commits wait until it runs again. */
@@ -65,6 +69,7 @@ export async function runKeeper(options: KeeperOptions): Promise<Keeper> {
       backups: new Gate(BACKUPS_AT_ONCE),
       shipments: new Gate(SHIPMENTS_AT_ONCE),
       now: Date.now,
+      startedAt: performance.now(),
       log,
     };
     await adoptAll(around);
@@ -75,17 +80,20 @@ export async function runKeeper(options: KeeperOptions): Promise<Keeper> {
         response.destroy();
       });
     };
-    const { tls } = options;
+    const address = options.listen ?? { host: "127.0.0.1", port: KEEPER_DEFAULT_PORT };
+    const own = options.tls === undefined && !isLoopback(address.host) ? await ownCertificate(dataDir, name) : null;
+    const tls = options.tls ?? own;
     // A base backup takes as long as it takes.
     const server = tls
       ? createSecureServer({ cert: tls.certificate, key: tls.key, requestTimeout: 0 }, listener)
       : createServer({ requestTimeout: 0 }, listener);
     const scheme = tls ? "https" : "http";
-    const url = await listen(server, scheme, options.listen ?? { host: "127.0.0.1", port: KEEPER_DEFAULT_PORT });
+    const url = await listen(server, scheme, address);
     return {
       name,
       url,
       token,
+      ...(own === null ? {} : { fingerprint: own.fingerprint }),
       store: around.store.name,
       close: async () => {
         server.close();
@@ -112,6 +120,19 @@ async function ownToken(dataDir: string): Promise<string> {
   const token = `lamp_keeper_${randomBytes(24).toString("hex")}`;
   await replaceFile(path, `${token}\n`);
   return token;
+}
+
+/** The certificate of a data folder: made once, so that what is said of it elsewhere stays right. */
+async function ownCertificate(dataDir: string, name: string) {
+  const path = join(dataDir, "certificate.pem");
+  const kept = await readFile(path, "utf8").catch(() => "");
+  const pem = kept === "" ? Object.values(selfSigned("lamplighter keeper", [name], Date.now())).join("") : kept;
+  if (kept === "") await replaceFile(path, pem);
+  return {
+    certificate: pem,
+    key: pem,
+    fingerprint: createHash("sha256").update(new X509Certificate(pem).raw).digest("hex"),
+  };
 }
 
 async function listen(

@@ -23,6 +23,7 @@ export class Outbox {
   readonly #checked = new Map<string, HealthResult>();
   readonly #used = new Map<string, Usage>();
   #settled: number | null = null;
+  readonly #asked = new Map<string, { generation: number; waits: boolean }>();
   #facts = false;
   #renewal = false;
   #news: () => void = () => {};
@@ -47,6 +48,13 @@ export class Outbox {
     if (usages.length > 0) this.#news();
   }
 
+  /** What a route leads to was asked something, or is waited for. */
+  asked(id: string, generation: number, waits: boolean): void {
+    const before = this.#asked.get(id);
+    this.#asked.set(id, { generation, waits: waits || (before?.generation === generation && before.waits) });
+    this.#news();
+  }
+
   settled(revision: number): void {
     this.#settled = revision;
     this.#news();
@@ -69,7 +77,7 @@ export class Outbox {
   }
 
   get isEmpty(): boolean {
-    const isQuiet = this.#checked.size === 0 && this.#used.size === 0;
+    const isQuiet = this.#checked.size === 0 && this.#used.size === 0 && this.#asked.size === 0;
     return isQuiet && this.#dirty.size === 0 && this.#settled === null && !this.#facts && !this.#renewal;
   }
 
@@ -77,6 +85,8 @@ export class Outbox {
   restate(): AgentBody[] {
     this.#dirty.clear();
     this.#checked.clear();
+    // Whoever asks still says it again.
+    this.#asked.clear();
     this.#settled = null;
     this.#facts = false;
     const all = this.#source.inventory();
@@ -109,7 +119,10 @@ export class Outbox {
     const used = [...this.#used.values()];
     for (let at = 0; at < used.length; at += FULL_PART)
       bodies.push({ kind: "usage", usages: used.slice(at, at + FULL_PART) });
+    const routes = [...this.#asked].map(([id, said]) => ({ id, ...said }));
+    if (routes.length > 0) bodies.push({ kind: "asked", routes });
     if (this.#settled !== null) bodies.push({ kind: "settled", revision: this.#settled });
+    this.#asked.clear();
     this.#facts = false;
     this.#dirty.clear();
     this.#checked.clear();

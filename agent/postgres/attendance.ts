@@ -1,12 +1,12 @@
 import { stat, truncate } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { KeeperGroup } from "./keeper-group.ts";
+import type { KeeperGroup, WriterPlace } from "./keeper-group.ts";
 import type { Postmaster } from "./postmaster.ts";
 
 export type Attended = {
   postmaster: Postmaster;
   group: KeeperGroup;
-  address: { host: string; port: number };
+  address: WriterPlace;
   logFile: string;
 };
 

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { READER_ROLE, type ReaderOrder } from "../../contract/database-reader.ts";
+import type { ReaderOrder } from "../../contract/database-reader.ts";
 import type { LogQuery } from "../../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
 import { WriterOrder } from "../../contract/writer.ts";
@@ -11,6 +11,7 @@ import type { Connection } from "../../postgres/connection.ts";
 import { type Driver, type Found, RuntimeSilent } from "../driver.ts";
 import { levelOf } from "../level.ts";
 import { type PortRange, Ports } from "../process/port.ts";
+import { reachableFolder } from "../reachable-folder.ts";
 import { databaseAccount } from "./account.ts";
 import { findInstallations, type Installation } from "./binaries.ts";
 import { writeDurably } from "./cluster.ts";
@@ -22,6 +23,7 @@ import { setReader } from "./reader.ts";
 import type { Renewals } from "./renewals.ts";
 import { nameDatabase } from "./roles.ts";
 import { Template } from "./template.ts";
+import { endWatch } from "./watchdog.ts";
 import { type StartOrder, Writers } from "./writer.ts";
 
 export type PostgresDriverOptions = {
@@ -53,7 +55,8 @@ type Kept = z.infer<typeof Kept>;
 export class PostgresDriver implements Driver {
   readonly runtime = "postgres" as const;
   readonly #options: PostgresDriverOptions;
-  readonly #root: string;
+  /** Known once PostgreSQL was looked for. */
+  #root = "";
   readonly #ports: Ports;
   /** By workload id; what is done for one of them is done one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
@@ -64,13 +67,19 @@ export class PostgresDriver implements Driver {
 
   constructor(options: PostgresDriverOptions) {
     this.#options = options;
-    this.#root = join(options.dataDir, "postgres");
     this.#ports = new Ports(options.portRange ?? PORTS);
-    options.renewals.serve((database, term, renewal) => this.#renew(database, term, renewal));
+    options.renewals.serve({
+      renew: async (database, term, renewal) => (await this.#open()).renew(database, term, renewal),
+      keptBy: (id, term) => {
+        const kept = this.#kept.get(id);
+        return kept?.generation === term ? kept.order : null;
+      },
+    });
   }
 
   async detect(): Promise<string | null> {
     if (this.#installation !== null && existsSync(this.#installation.folder)) return this.#installation.version;
+    this.#root = await reachableFolder(this.#options.dataDir, "postgres", await databaseAccount());
     const [own] = await findInstallations();
     this.#installation = own ?? (await embeddedInstallation(this.#root));
     return this.#installation?.version ?? null;
@@ -86,7 +95,7 @@ export class PostgresDriver implements Driver {
       if (kept === null || !(await writers.running(kept.order))) continue;
       this.#kept.set(kept.id, kept);
       this.#ports.hold(kept.order.listen.port, database);
-      this.#options.renewals.add(kept.id, kept.generation, database);
+      this.#options.renewals.adopt(kept.id, kept.generation, database);
       found.push({ id: kept.id, generation: kept.generation, owner: kept.owner, observation: running(kept) });
       void this.#turn(kept.id, () => this.#attend(writers, kept)).catch(() => {});
     }
@@ -106,10 +115,21 @@ export class PostgresDriver implements Driver {
         if (!(await renewals.granted(id, generation, LEASE_WITHIN_MS, signal)))
           return failed(workload, "lease_over", "the control plane has not granted its lease");
         const order = await this.#order(writers, workload, task);
-        const { rung, why, phases, restoredBytes, postmaster, ended } = await writers.start(order);
+        const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
+          await writers.start(order);
         const listen = { ...order.listen, port: postmaster.place.port };
         const [credential, reader] = [task.credential, task.reader?.credential ?? null];
-        const start = { rung, why, phases, restored_bytes: restoredBytes, credential, reader };
+        const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));
+        const start = {
+          rung,
+          why,
+          phases,
+          restored_bytes: restoredBytes,
+          older_lease_ms,
+          certificate,
+          credential,
+          reader,
+        };
         const kept: Kept = { id, generation, owner, order: { ...order, listen }, started_at: Date.now(), start };
         await this.#write(writers, kept);
         this.#watch(kept, ended);
@@ -138,16 +158,13 @@ export class PostgresDriver implements Driver {
     });
   }
 
-  /** A base backup counts as one: it would have to begin anew. Engines that follow do not: what they need it for, the control plane knows. */
-  async clients(id: string, generation: number): Promise<number> {
-    const connection = await this.#connect(id, generation);
-    const [row] = await connection
-      .query(
-        `SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename NOT IN (current_user, '${READER_ROLE}'))
-           + (SELECT count(*) FROM pg_stat_progress_basebackup) AS clients`,
-      )
-      .finally(() => connection.end());
-    return Number(row?.clients ?? 0);
+  stopUnused(id: string, generation: number): Promise<number> {
+    return this.#turn(id, async () => {
+      const clients = await (await this.#running(id, generation)).stopUnused();
+      // Should the answer be lost, this says the same. What is left of it goes when it is said to go.
+      if (clients === 0) this.#observe(exited(this.#kept.get(id) as Kept, 0));
+      return clients;
+    });
   }
 
   /** Gives a running writer another verifier for its owner. Durable, and with the keepers, when it resolves. */
@@ -198,6 +215,8 @@ export class PostgresDriver implements Driver {
 
   async close(): Promise<void> {
     (await this.#writers)?.close();
+    // A start that is under way is about to need it.
+    if (this.#turns.size === 0) await endWatch(this.#root);
   }
 
   /** The agent's own connection to a running writer. */
@@ -274,10 +293,6 @@ export class PostgresDriver implements Driver {
     });
   }
 
-  async #renew(database: string, term: number, renewal: Parameters<Writers["renew"]>[2]): Promise<void> {
-    await (await this.#open()).renew(database, term, renewal);
-  }
-
   #open(): Promise<Writers> {
     this.#writers ??= this.#prepare().catch((error: unknown) => {
       this.#writers = null;
@@ -337,9 +352,9 @@ function running({ id, generation, order, started_at, start }: Kept): Observatio
   return { ...head, started_at, address, image_digest: null, notes: [], start };
 }
 
-function exited({ id, generation }: Kept): Observation {
+function exited({ id, generation }: Kept, code: number | null = null): Observation {
   const at = Date.now();
-  const exit = { code: null, signal: null, oom: false, at, evidence: "lost" as const };
+  const exit = { code, signal: null, oom: false, at, evidence: "lost" as const };
   return { id, generation, at, phase: "exited", exit };
 }
 

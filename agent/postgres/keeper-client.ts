@@ -13,6 +13,7 @@ import {
   type WriterAddress,
 } from "../../contract/keeper.ts";
 import type { KeeperAddress } from "../../contract/writer.ts";
+import { askKeeper } from "./keeper-request.ts";
 
 const ANSWER_MS = 10_000;
 
@@ -29,13 +30,13 @@ export class KeeperFailure extends Error {
 /** One keeper's API, for one database. */
 export class KeeperClient {
   readonly name: string;
+  readonly #keeper: KeeperAddress;
   readonly #base: string;
-  readonly #token: string;
 
-  constructor({ name, url, token }: KeeperAddress, database: string) {
-    this.name = name;
-    this.#base = `${url.replace(/\/+$/, "")}/databases/${encodeURIComponent(database)}`;
-    this.#token = token;
+  constructor(keeper: KeeperAddress, database: string) {
+    this.name = keeper.name;
+    this.#keeper = keeper;
+    this.#base = `/databases/${encodeURIComponent(database)}`;
   }
 
   status(): Promise<KeptDatabase> {
@@ -110,12 +111,10 @@ export class KeeperClient {
     body: string | ReadableStream | undefined,
     timeoutMs: number | null,
   ): Promise<Response> {
-    const response = await fetch(this.#base + path, {
-      method,
-      headers: { authorization: `Bearer ${this.#token}` },
-      ...(body === undefined ? {} : { body, duplex: "half" }),
+    const response = await askKeeper(this.#keeper, `${this.#base}${path}`, {
+      ...{ method, body },
       ...(timeoutMs === null ? {} : { signal: AbortSignal.timeout(timeoutMs) }),
-    } as RequestInit).catch((error: Error & { cause?: Error }) => {
+    }).catch((error: Error & { cause?: Error }) => {
       throw new KeeperFailure("unreachable", `keeper ${this.name}: ${error.cause?.message ?? error.message}`);
     });
     if (response.ok) return response;

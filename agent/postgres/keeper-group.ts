@@ -10,12 +10,21 @@ import { KeeperClient, KeeperFailure } from "./keeper-client.ts";
 import type { Kept } from "./ladder.ts";
 import { NotStarted } from "./not-started.ts";
 import { REPLICATION_USER } from "./parameters.ts";
-import { keptOf, mostComplete } from "./quorum.ts";
+import { keptOf, leaseLeftMs, mostComplete } from "./quorum.ts";
 
 type Answer = { client: KeeperClient; status: KeptDatabase };
 
 /** What the keepers promised, and what they have. `kept` is null when too few answered. */
-export type Promised = { answers: readonly Answer[]; source: KeeperClient | null; kept: Kept | null };
+export type Promised = {
+  answers: readonly Answer[];
+  source: KeeperClient | null;
+  kept: Kept | null;
+  /** An older writer may go on until then, ms of `performance.now()`, on the keepers' word. */
+  olderUntil: number;
+};
+
+/** Where a writer is reached, and by which certificate it is known. */
+export type WriterPlace = Pick<WriterAddress, "host" | "port" | "certificate">;
 
 const ASK_EVERY_MS = 500;
 const LOOK_EVERY_MS = 2;
@@ -32,7 +41,7 @@ export class KeeperGroup {
 
   async promises(): Promise<Promised> {
     const { term, keepers, quorum, served_term: servedTerm } = this.#order;
-    if (keepers.length === 0) return { answers: [], source: null, kept: unkept };
+    if (keepers.length === 0) return { answers: [], source: null, kept: unkept, olderUntil: 0 };
     const asked = this.#clients.map(async (client) => ({ client, status: await client.promise(term) }));
     const outcomes = await Promise.allSettled(asked);
     for (const { status, ...outcome } of outcomes)
@@ -42,11 +51,12 @@ export class KeeperGroup {
     const source = mostComplete(answers, keepers.length, quorum);
     const statuses = answers.map(({ status }) => status);
     const kept = source && keptOf(statuses, source.status, { keepers: keepers.length, quorum, servedTerm });
-    return { answers, source: source?.client ?? null, kept };
+    const olderUntil = performance.now() + leaseLeftMs(statuses);
+    return { answers, source: source?.client ?? null, kept, olderUntil };
   }
 
   /** Has the keepers follow the writer. Those that do not answer are told later, by `tend`. */
-  async tell(address: { host: string; port: number }): Promise<void> {
+  async tell(address: WriterPlace): Promise<void> {
     const writer = this.#addressOf(address);
     await Promise.allSettled(this.#clients.map((client) => client.follow(writer)));
   }
@@ -87,7 +97,7 @@ export class KeeperGroup {
    * Brings those keepers back that do not follow though they should: that were away when the others were told, or lost their disk. One whose
    * log is another one gives it up once enough others follow, for then everything that was acknowledged is with them.
    */
-  async tend(connection: Connection, address: { host: string; port: number }): Promise<void> {
+  async tend(connection: Connection, address: WriterPlace): Promise<void> {
     const { keepers, quorum, term } = this.#order;
     if (keepers.length === 0) return;
     await this.#dropSlots(connection);
@@ -154,9 +164,9 @@ export class KeeperGroup {
     });
   }
 
-  #addressOf({ host, port }: { host: string; port: number }): WriterAddress {
+  #addressOf({ host, port, certificate }: WriterPlace): WriterAddress {
     const { term, replication_password: password } = this.#order;
-    return { term, host, port, user: REPLICATION_USER, password, tls: "off", anew: false };
+    return { term, host, port, user: REPLICATION_USER, password, certificate, anew: false };
   }
 }
 

@@ -31,7 +31,7 @@ export async function setReader(postmaster: Postmaster, reader: ReaderOrder | nu
 /** With its slots, for which the log would be kept for ever, and its publications. */
 async function remove(postmaster: Postmaster, connection: Connection, { name }: Naming): Promise<void> {
   await connection.query(`ALTER ROLE ${READER_ROLE} NOLOGIN`);
-  await end(connection);
+  await endReaders(connection);
   await connection.query(
     "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT active",
   );
@@ -46,12 +46,13 @@ async function remove(postmaster: Postmaster, connection: Connection, { name }: 
 /** Before a stop: PostgreSQL would wait for them to have taken all that there is. They go on from where they were once it wakes. */
 export async function letReadersGo(postmaster: Postmaster): Promise<void> {
   const connection = await postmaster.connect("postgres");
-  await end(connection).finally(() => connection.end());
+  await endReaders(connection).finally(() => connection.end());
 }
 
 const GONE_WITHIN_MS = 1_000;
 
-async function end(connection: Connection): Promise<void> {
+/** Ends their sessions. */
+export async function endReaders(connection: Connection): Promise<void> {
   const theirs = `FROM pg_stat_activity WHERE usename = ${literal(READER_ROLE)}`;
   await connection.query(`SELECT pg_terminate_backend(pid) ${theirs}`);
   for (const until = performance.now() + GONE_WITHIN_MS; performance.now() < until; ) {

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isAlive, Pid, startOf } from "../process/pid.ts";
+import { isAlive, Pid, signal, startOf } from "../process/pid.ts";
 import { Leases } from "./lease.ts";
 
 // A process of its own, one for all writers of a host, so that a writer's lease ends also when the agent is dead or stuck. Run as a program it
@@ -31,6 +31,13 @@ export async function keepWatch(root: string): Promise<void> {
 export async function watchdogOf(root: string): Promise<Pid | null> {
   const known = await readFile(join(root, "watchdog.json"), "utf8").catch(() => "null");
   return Pid.nullable().catch(null).parse(JSON.parse(known));
+}
+
+/** Ends the watchdog when there is nothing to look after. */
+export async function endWatch(root: string): Promise<void> {
+  if ((await new Leases(root).all()).length > 0) return;
+  const watchdog = await watchdogOf(root);
+  if (watchdog && (await isAlive(watchdog))) signal(watchdog.pid, "SIGTERM");
 }
 
 /** Nobody needs it without leases; whoever grants one calls `keepWatch` first. */

@@ -17,7 +17,8 @@ import { Attendance } from "./attendance.ts";
 import type { Installation } from "./binaries.ts";
 import { Cluster } from "./cluster.ts";
 import { endOfLog, readControlFile } from "./control-file.ts";
-import { KeeperGroup, type Promised } from "./keeper-group.ts";
+import { certificateOf, makeCertificate } from "./encryption.ts";
+import { KeeperGroup, type Promised, type WriterPlace } from "./keeper-group.ts";
 import { type Decision, decide } from "./ladder.ts";
 import { isOver, Leases, leaseOf, type Renewal, thisMoment } from "./lease.ts";
 import { NotStarted } from "./not-started.ts";
@@ -42,6 +43,10 @@ export type Started = {
   postmaster: Postmaster;
   /** How much was fetched, when it was restored. */
   restoredBytes: number;
+  /** See `Promised`. */
+  olderUntil: number;
+  /** By which it is known, PEM; null where it is reached without TLS, on this host only. */
+  certificate: string | null;
   /** Resolves when the writer has ended by itself: it crashed, or its lease was over. */
   ended: Promise<void>;
 };
@@ -119,7 +124,8 @@ export class Writers {
     const cluster = this.cluster(order.database);
     const postmaster = cluster.mark().opened === order.term ? await this.running(order) : null;
     if (postmaster === null) return null;
-    const address = { host: order.listen.host, port: postmaster.place.port };
+    postmaster.letGoOn();
+    const address = await this.#reachedAt(order, postmaster);
     return { postmaster, ended: this.#lookAfter(order.database, postmaster, new KeeperGroup(order), address) };
   }
 
@@ -189,7 +195,7 @@ export class Writers {
     }
     const postmaster = running ?? (await this.#launch(order, cluster, recovery));
     clock.lap("spawn");
-    const address = { host: order.listen.host, port: postmaster.place.port };
+    const address = await this.#reachedAt(order, postmaster);
     const [told, verifier] = [group.tell(address), group.verifier()];
     try {
       const connection = await this.#untilReady(order, cluster, postmaster, recovery);
@@ -212,7 +218,9 @@ export class Writers {
       void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
       const ended = this.#lookAfter(order.database, postmaster, group, address);
       const { rung, why } = decision;
-      return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended };
+      const { olderUntil } = promised;
+      const { certificate } = address;
+      return { rung, why, phases: clock.phases, postmaster, restoredBytes, olderUntil, certificate, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
       throw error;
@@ -251,15 +259,16 @@ export class Writers {
     const installation = await this.#installationFor(cluster);
     const place = await this.#place(cluster, order);
     await cluster.setMark({ opened: order.term, port: place.port });
+    const isEncrypted = (await makeCertificate(cluster, order.listen.host)) !== null;
     await cluster.write(
       "postgresql.conf",
       configuration({
         ...{ database: order.database, term: order.term, profile: order.profile, major: installation.major },
         ...{ listen: order.listen, socketFolder: place.socketFolder, folder: cluster.folder },
-        ...{ keepers: order.keepers.map(({ name }) => name), quorum: order.quorum, recovery },
+        ...{ keepers: order.keepers.map(({ name }) => name), quorum: order.quorum, recovery, isEncrypted },
       }),
     );
-    await cluster.write("pg_hba.conf", hostRules());
+    await cluster.write("pg_hba.conf", hostRules(isEncrypted));
     await cluster.write("pg_ident.conf", identityMap(userInfo().username));
     await cluster.write("postgresql.log", "");
     const { configFile, logFile } = cluster;
@@ -331,12 +340,11 @@ export class Writers {
     await keepWatch(this.#options.root);
   }
 
-  #lookAfter(
-    database: string,
-    postmaster: Postmaster,
-    group: KeeperGroup,
-    address: { host: string; port: number },
-  ): Promise<void> {
+  async #reachedAt({ database, listen: { host } }: StartOrder, { place: { port } }: Postmaster): Promise<WriterPlace> {
+    return { host, port, certificate: await certificateOf(this.cluster(database), host) };
+  }
+
+  #lookAfter(database: string, postmaster: Postmaster, group: KeeperGroup, address: WriterPlace): Promise<void> {
     this.#leave(database);
     const { logFile } = this.cluster(database);
     const attendance = new Attendance({ postmaster, group, address, logFile });
@@ -364,7 +372,7 @@ type Start = {
   clock: Stopwatch;
 };
 
-const unasked: Promised = { answers: [], source: null, kept: null };
+const unasked: Promised = { answers: [], source: null, kept: null, olderUntil: 0 };
 
 class Stopwatch {
   readonly phases: Phases = {};

@@ -1,6 +1,5 @@
 import { execFile } from "node:child_process";
 import { readFile, stat } from "node:fs/promises";
-import { userInfo } from "node:os";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import type { WorkloadSpec } from "../../contract/workload.ts";
@@ -15,7 +14,8 @@ const UNPRIVILEGED = ["lamplighter", "nobody"];
 
 /** Whom this program runs as; a text is why it cannot be. */
 export async function accountFor(user: WorkloadSpec["user"]): Promise<{ account: Account } | { fault: string }> {
-  const own = userInfo();
+  // Not by name: in a container its user need not have one.
+  const own = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
   if (own.uid !== 0) {
     if (user.id !== null && user.id !== own.uid) {
       return {
@@ -81,4 +81,12 @@ export async function canReach(path: string, account: Account): Promise<boolean>
   if ((mode & bit) === 0) return false;
   const parent = dirname(path);
   return parent === path || canReach(parent, account);
+}
+
+/** Whether this user can read a file. */
+export async function canRead(path: string, account: Account): Promise<boolean> {
+  if (account === null) return true;
+  const { uid, gid, mode } = await stat(path);
+  const bit = uid === account.uid ? 0o400 : gid === account.gid ? 0o040 : 0o004;
+  return (mode & bit) !== 0 && canReach(dirname(path), account);
 }

@@ -1,7 +1,8 @@
 import { chmod, chown, lstat, mkdir, stat } from "node:fs/promises";
-import { delimiter, join, resolve } from "node:path";
+import { delimiter, dirname, join, resolve } from "node:path";
 import { REPORT_ENV } from "../../contract/instance-report.ts";
 import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
+import { ownPrograms } from "../own-programs.ts";
 import { type Account, accountFor, canReach } from "./account.ts";
 import { type Cgroups, procsOf } from "./cgroup.ts";
 import { type Fault, fault } from "./fault.ts";
@@ -46,9 +47,6 @@ export type Making = {
   controlUrl?: string | undefined;
 };
 
-/** Where the programs are that come with the agent; those of the same name that its owner put into the PATH come before them. */
-const OWN_PROGRAMS = join(import.meta.dirname, "..", "..", "bin");
-
 /** Puts everything in place that a shim needs, its intent last; answers why it cannot be. Safe to repeat after a crash at any point. */
 export async function prepare(
   workload: Workload,
@@ -74,7 +72,7 @@ export async function prepare(
 
   const reports = spec.environment[REPORT_ENV.path] !== undefined;
   const usual = spec.environment.PATH ?? defaultPath(process.env.PATH);
-  const path = reports ? `${usual}${delimiter}${OWN_PROGRAMS}` : usual;
+  const path = reports ? `${usual}${delimiter}${await ownPrograms(dirname(folders.root), account)}` : usual;
   const files = await filesFor(workload, folders, account);
   if (typeof files !== "string" && files !== null) return files;
   const command = spec.command[0] as string;

@@ -11,6 +11,7 @@ import { databaseExplainCommand } from "./explain.ts";
 import { databaseInspectCommand } from "./inspect.ts";
 import { databaseLeasesCommand } from "./leases.ts";
 import { databaseListCommand } from "./list.ts";
+import { databaseQueryCommand } from "./query.ts";
 import { databaseRestoreCommand } from "./restore.ts";
 import { databaseUpdateCommand } from "./update.ts";
 
@@ -19,6 +20,7 @@ const VERBS = [
   databaseListCommand,
   databaseInspectCommand,
   databaseConnectCommand,
+  databaseQueryCommand,
   databaseLeasesCommand,
   databaseEventsCommand,
   databaseExplainCommand,

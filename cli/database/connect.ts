@@ -6,6 +6,7 @@ import { ExecEnded } from "../deployment/exec.ts";
 import { Failure } from "../failure.ts";
 import { databaseId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
+import { GATEWAY_OPTION, gatewayAddress } from "./gateway-address.ts";
 
 type Options = SessionOptions & { gateway?: string };
 
@@ -20,21 +21,15 @@ export function databaseConnectCommand(group: Command, around: Surroundings): vo
       "lamplighter database connect shop --gateway db.example.com:5432",
     ],
   )
-    .option("--gateway <host:port>", "the gateway's address; otherwise the one that the control plane names")
+    .option(...GATEWAY_OPTION)
     .action(inSession(around, connect));
 }
 
 async function connect(session: Session, options: Options, reference: string, rest: string[]): Promise<void> {
   const id = await databaseId(session.api, reference);
   const { name, role } = JSON.parse((await session.api.get(`/databases/${id}`)).text) as DatabaseView;
-  const gateway = options.gateway ?? (await gatewayOf(session));
-  if (gateway === null)
-    throw new Failure("the control plane does not say where a gateway is", {
-      hint: "Give --gateway host:port, or set GATEWAY_ADDRESS on the control plane.",
-    });
-  const { hostname, port } = new URL(`postgres://${gateway}`);
-  const host = hostname.replace(/^\[|\]$/g, "");
-  const psql = spawn("psql", ["-h", host, "-p", port || "5432", "-U", role, "-d", name, ...rest], {
+  const { host, port } = await gatewayAddress(session, options.gateway);
+  const psql = spawn("psql", ["-h", host, "-p", String(port), "-U", role, "-d", name, ...rest], {
     stdio: "inherit",
     env: { PGCONNECT_TIMEOUT: "60", ...session.around.env } as NodeJS.ProcessEnv,
   });
@@ -43,7 +38,7 @@ async function connect(session: Session, options: Options, reference: string, re
       fail(
         error.code === "ENOENT"
           ? new Failure("psql is not installed here", {
-              hint: "Any PostgreSQL client does: `database inspect` shows the role.",
+              hint: "`database query` asks without it, and any driver does: `database inspect` shows the role.",
             })
           : error,
       ),
@@ -51,8 +46,4 @@ async function connect(session: Session, options: Options, reference: string, re
     psql.once("close", done);
   });
   if (code !== 0) throw new ExecEnded(code);
-}
-
-async function gatewayOf(session: Session): Promise<string | null> {
-  return (JSON.parse((await session.api.get("/gateway")).text) as { address: string | null }).address;
 }

@@ -37,6 +37,11 @@ async function restore(session: Session, { time, lsn, as }: Options, reference: 
     headers: { prefer: "wait=25" },
     timeoutMs: 60_000,
   });
+  const { state, message } = JSON.parse(text) as DatabaseView;
+  if (state === "error")
+    throw new Failure(`${as} was made, but cannot be restored: ${message}`, {
+      hint: `\`lamplighter database delete ${as}\` takes it away again.`,
+    });
   showDsnOnce(
     session,
     text,

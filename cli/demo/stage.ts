@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,6 +7,15 @@ import { Api } from "../api.ts";
 import { Failure, Interrupted } from "../failure.ts";
 import type { Child } from "../up/child.ts";
 import { CONTROL_PLANE_GRACE_MS, type ControlPlane, startControlPlane } from "../up/control-plane.ts";
+import {
+  type DatabasePlan,
+  databaseVariables,
+  GATEWAY_GRACE_MS,
+  KEEPER_GRACE_MS,
+  planDatabases,
+  startGateway,
+  startKeeper,
+} from "../up/databases.ts";
 import { joinTokenOf } from "../up/join.ts";
 import { AGENT_GRACE_MS, startAgent } from "../up/local-agent.ts";
 import { processes, type Running } from "../up/process-table.ts";
@@ -24,7 +33,10 @@ export class Stage {
   readonly #secretKeys = newSecretKey("k1");
   #plane: ControlPlane | null = null;
   #receiver: Receiver | null = null;
+  #databases: DatabasePlan | null = null;
+  #keeper: Child | null = null;
   #agent: Child | null = null;
+  #gateway: Child | null = null;
 
   constructor(signal: AbortSignal) {
     this.#signal = signal;
@@ -57,6 +69,7 @@ export class Stage {
   /** The second time, on the same port with the same state. */
   async startControlPlane(): Promise<ControlPlane> {
     const before = this.#plane;
+    this.#databases ??= await planDatabases(this.folder, "127.0.0.1", 0);
     this.#plane = await startControlPlane({
       dataDir: this.folder,
       port: before?.port ?? 0,
@@ -64,6 +77,7 @@ export class Stage {
       secretKeys: this.#secretKeys,
       // The receiver is on this machine.
       webhookTargets: "any",
+      variables: databaseVariables(this.#databases),
       ...(before === null ? {} : { modulePath: before.modulePath }),
     });
     return this.#plane;
@@ -75,10 +89,20 @@ export class Stage {
       dataDir: join(this.folder, "agent"),
       joinToken: await joinTokenOf(this.api),
       name,
-      runtimes: ["process"],
+      runtimes: ["process", "postgres"],
       logPath: join(this.folder, "logs", "agent.log"),
     });
     return this.#agent;
+  }
+
+  /** What databases need beside the agent. Answers where clients connect to. */
+  async startDatabases(): Promise<{ address: string; keeper: Child; gateway: Child }> {
+    const plan = this.#databases;
+    if (plan === null) throw new Failure("the control plane is not started");
+    const [keeper, gateway] = await Promise.all([startKeeper(plan), startGateway(plan, this.api, this.#signal)]);
+    this.#keeper = keeper;
+    this.#gateway = gateway;
+    return { address: plan.gateway.address, keeper, gateway };
   }
 
   async startReceiver(): Promise<Receiver> {
@@ -91,21 +115,47 @@ export class Stage {
     return processes().filter(({ command }) => command.includes(join(this.folder, "programs/")));
   }
 
+  /** Where the host has what it keeps of a database. */
+  databaseFolder(id: string): string {
+    return join(this.folder, "agent", "postgres", "clusters", id);
+  }
+
+  /** The PostgreSQL of a database: one while it is awake. */
+  postgresOf(id: string): Running[] {
+    return this.#processesIn(this.databaseFolder(id));
+  }
+
+  /** What runs of an instance: engines, and what builds them. */
+  programsOf(id: string): Running[] {
+    return this.#processesIn(join(this.folder, "agent", "process", `${id}-`));
+  }
+
   /** Every process of this stage: control plane, agent, workloads, and what stands by them. */
   allProcesses(): Running[] {
-    return processes().filter(({ pid, command }) => pid !== process.pid && command.includes(`${this.folder}/`));
+    return this.#processesIn(`${this.folder}/`);
+  }
+
+  #processesIn(place: string): Running[] {
+    return processes().filter(
+      ({ pid, command }) => pid !== process.pid && (command.includes(place) || workingFolder(pid).startsWith(place)),
+    );
   }
 
   logTails(): string[] {
     const lines = (name: string, child: Child | undefined | null) =>
       (child?.logTail(6) ?? "").split("\n").map((line) => `${name}: ${line}`);
-    return [...lines("agent", this.#agent), ...lines("control plane", this.#plane?.child)].filter(
-      (line) => !line.endsWith(": "),
-    );
+    return [
+      ...lines("agent", this.#agent),
+      ...lines("keeper", this.#keeper),
+      ...lines("gateway", this.#gateway),
+      ...lines("control plane", this.#plane?.child),
+    ].filter((line) => !line.endsWith(": "));
   }
 
   async stop(): Promise<void> {
+    await this.#gateway?.stop(GATEWAY_GRACE_MS);
     await this.#agent?.stop(AGENT_GRACE_MS);
+    await this.#keeper?.stop(KEEPER_GRACE_MS);
     await this.#plane?.child.stop(CONTROL_PLANE_GRACE_MS);
     await this.#receiver?.close();
     this.#receiver = null;
@@ -126,6 +176,15 @@ export class Stage {
       await sleep(20);
     }
     if (!keep) rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** Where that can be seen: not everything names its folder on its command line. */
+function workingFolder(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return "";
   }
 }
 

@@ -3,6 +3,7 @@ import { Progress } from "../progress.ts";
 import { table } from "../table.ts";
 import type { Terminal } from "../terminal.ts";
 
+export type Tell = (text: string) => void;
 type Told = { title: string; held: string; ms: number };
 
 /** Steps told one after the other, each with what it showed and how long it took. The first that does not hold ends the story. */
@@ -18,19 +19,30 @@ export class Story {
     this.#signal = signal;
   }
 
+  chapter(title: string): void {
+    const { color, out } = this.#terminal;
+    out(`\n${color.cyan(title)}\n`);
+  }
+
   /** `work` answers what has been shown, and throws when it does not hold; `tell` changes the line that is shown meanwhile. */
-  async step(title: string, work: (tell: (text: string) => void) => Promise<string>): Promise<void> {
+  async step(title: string, work: (tell: Tell) => Promise<string>): Promise<void> {
+    await this.stepFor(title, async (tell) => ({ held: await work(tell), value: null }));
+  }
+
+  /** A step that the others build on. */
+  async stepFor<T>(title: string, work: (tell: Tell) => Promise<{ held: string; value: T }>): Promise<T> {
     const { color, live, out } = this.#terminal;
     const progress = new Progress(this.#terminal);
-    const tell = (text: string) => live !== null && progress.update(`${title}: ${text}`);
+    const tell: Tell = (text) => live !== null && progress.update(`${title}: ${text}`);
     const started = performance.now();
     if (live !== null) progress.update(title);
     try {
-      const held = await work(tell);
+      const { held, value } = await work(tell);
       const ms = performance.now() - started;
       progress.clear();
       this.#told.push({ title, held, ms });
       out(`${color.green("✓")} ${color.bold(title)} ${color.dim(seconds(ms))}\n  ${held}\n`);
+      return value;
     } catch (error) {
       progress.clear();
       if (this.#signal.aborted || error instanceof Interrupted) throw new Interrupted();

@@ -24,17 +24,23 @@ const LOCAL = "127.0.0.1";
 const ANSWERS_WITHIN_MS = 15_000;
 
 /** A gateway lets transactions end before it ends itself; a keeper has everything on its disk. */
+const GATEWAY_DRAIN_S = 2;
 export const GATEWAY_GRACE_MS = 5_000;
 export const KEEPER_GRACE_MS = 5_000;
 
-/** @param asked the gateway's port; without one it is the usual, or another when that is taken */
+/** @param asked the gateway's port; without one it is that of the last time, or the usual, or another when that is taken */
 export async function planDatabases(dataDir: string, host: string, asked: number | undefined): Promise<DatabasePlan> {
-  if (asked !== undefined && asked !== 0) await requireFreePort(host, asked);
-  const port = asked === undefined ? await freePort(host, GATEWAY_PORT) : asked === 0 ? await freePort(host, 0) : asked;
+  if (asked !== undefined && asked !== 0) await requireFreePort(host, asked, "--gateway-port");
+  const kept = join(dataDir, "gateway-port");
+  const port = asked || (await freePort(host, asked ?? lastPort(kept) ?? GATEWAY_PORT));
+  // Connection strings that were handed out have it in them.
+  writeFileSync(kept, `${port}\n`, { mode: 0o600 });
+  // Whoever takes any port for the gateway leaves the usual ones to others.
+  const keeperPort = asked === 0 ? 0 : KEEPER_DEFAULT_PORT;
   const shown = host === "0.0.0.0" ? LOCAL : host === "::" ? "::1" : host;
   return {
     dataDir,
-    keeper: { port: await freePort(LOCAL, KEEPER_DEFAULT_PORT), token: keptToken(join(dataDir, "keeper-token")) },
+    keeper: { port: await freePort(LOCAL, keeperPort), token: keptToken(join(dataDir, "keeper-token")) },
     gateway: { host, port, address: `${bracketed(shown)}:${port}` },
   };
 }
@@ -83,6 +89,7 @@ export async function startGateway({ dataDir, gateway }: DatabasePlan, api: Api,
       ...["--url", api.url, "--name", "local", "--listen", `${bracketed(host)}:${port}`],
       // What does not leave this machine need not be encrypted.
       ...["--tls", isLocal ? "allow" : "require"],
+      ...["--drain", `${GATEWAY_DRAIN_S}s`],
     ],
     env: { ...process.env, LAMPLIGHTER_TOKEN: token },
     cwd: PROJECT,
@@ -103,6 +110,10 @@ async function gatewayToken(path: string, api: Api, signal: AbortSignal): Promis
   const { token } = JSON.parse(text) as TokenCreated;
   writeFileSync(path, `${token}\n`, { mode: 0o600 });
   return token;
+}
+
+function lastPort(path: string): number | null {
+  return existsSync(path) ? Number(readFileSync(path, "utf8")) || null : null;
 }
 
 function keptToken(path: string): string {

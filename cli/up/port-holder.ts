@@ -4,13 +4,13 @@ import { createServer } from "node:net";
 import { EXIT, Failure } from "../failure.ts";
 import { commandOf } from "./process-table.ts";
 
-/** Fails when the port cannot be listened on, saying who has it as far as that can be known. */
-export async function requireFreePort(host: string, port: number): Promise<void> {
+/** Fails when the port cannot be listened on, saying who has it as far as that can be known. `flag` chooses another. */
+export async function requireFreePort(host: string, port: number, flag: string): Promise<void> {
   const code = await tryListen(host, port);
   if (code === null) return;
   if (code === "EACCES")
     throw new Failure(`port ${port} needs more rights than this user has`, {
-      hint: "Choose one above 1023 with --port.",
+      hint: `Choose one above 1023 with ${flag}.`,
     });
   if (code === "EADDRNOTAVAIL")
     throw new Failure(`${host} is not an address of this machine`, { hint: "Look at --host." });
@@ -21,7 +21,7 @@ export async function requireFreePort(host: string, port: number): Promise<void>
     pid === null ? "another program" : `process ${pid}${command === null ? "" : ` (${command.slice(0, 120)})`}`;
   throw new Failure(`port ${port} is in use by ${who}`, {
     exit: EXIT.conflict,
-    hint: "Stop that, or choose another port with --port.",
+    hint: `Stop that, or choose another port with ${flag}.`,
   });
 }
 

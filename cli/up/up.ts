@@ -73,7 +73,7 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
         ? await planDatabases(options.data, options.host, options.gatewayPort)
         : null;
     const token = rootToken(options.data, options.token);
-    await requireFreePort(options.host, options.port);
+    await requireFreePort(options.host, options.port, "--port");
 
     progress.update("starting the control plane");
     const own = databases === null ? {} : databaseVariables(databases);

@@ -170,7 +170,7 @@ class Serving {
 }
 
 const loadText = ({ load }: EngineHealth): string =>
-  `loading ${load.table ?? ""}: ${load.tables_done} of ${load.tables} tables, ${load.rows} rows`;
+  `loading${load.table === null ? "" : ` ${load.table}`}: ${load.tables_done} of ${load.tables} tables, ${load.rows} rows`;
 
 /** What no engine of the instance uses at its source any more is taken away there. */
 async function release(given: Given, task: TaskOf<"serve">, standing: EngineOrders["source"]): Promise<void> {

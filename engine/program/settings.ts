@@ -22,8 +22,8 @@ export function settingsOf(given: Given, task: TaskOf<"serve">, keySecret: strin
       safetyNet: settings.safety_net,
       serverId: settings.binlog_server_id,
     },
-    // Its address is its host's, whichever that is under: all but whether it serves wants a key.
-    listen: { host: "0.0.0.0", port: given.port ?? 0 },
+    // Its callers come through the proxy of its host.
+    listen: { host: "127.0.0.1", port: given.port ?? 0 },
     memoryMb: rowsMb(settings.size),
     logLevel: settings.log_level,
     keys: { secret: keySecret, keys: usableKeys(orders.keys) },

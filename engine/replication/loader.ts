@@ -36,14 +36,14 @@ export class Loader {
    * @param scratch empty tables: what was loaded is compared with the source; null: it is not
    */
   async loadAll(store: Store, scratch: Store | null): Promise<Position> {
-    this.progress = { ...this.progress, table: null, tables: store.tables.length, tables_done: -1, rows: 0 };
+    this.progress = { ...this.progress, table: null, tables: store.tables.length, tables_done: 0, rows: 0 };
     const evidence: Evidence[] = [];
     const handed = new Map<number, number>();
     const witness = scratch === null ? undefined : (of: Evidence) => void evidence.push(of);
     const position = await this.read(new Map(store.tables.entries()), witness, (place, table, rows) => {
       handed.set(place, (handed.get(place) ?? 0) + rows);
       const { tables_done, rows: before } = this.progress;
-      const isNext = table !== this.progress.table;
+      const isNext = this.progress.table !== null && table !== this.progress.table;
       this.progress = {
         ...this.progress,
         table,

@@ -53,18 +53,19 @@ export function onWake(draft: Draft, wake: Wake): void {
       return;
     case "ready":
       // Those who said that nobody is there have forgotten where it is.
-      if (state.quiesce !== null) abandon(draft, "a client came");
+      if (state.quiesce !== null || state.closing !== null) abandon(draft, "a client came");
       return;
     default:
       return;
   }
 }
 
-export function abandon(draft: Draft, why: string): void {
+/** Nobody is stopped now. Those who said that nobody is there are told again where it is. */
+export function abandon(draft: Draft, why: string, forMs = 1_000): void {
   const { state, facts } = draft;
-  if (state.status !== "ready" || state.quiesce === null) return;
+  if (state.status !== "ready" || (state.quiesce === null && state.closing === null)) return;
   note(draft, "info", "scheduler", "idle_stop_abandoned", `not stopped: ${why}`);
-  draft.state = { ...state, quiesce: null, not_before: facts.now + 1_000 };
+  draft.state = { ...state, quiesce: null, closing: null, not_before: facts.now + forMs };
   tell(draft, readyFrame(draft.state as Of<"ready">));
 }
 
@@ -176,7 +177,7 @@ export function onObserved(
       if (state.host_id !== host_id) return;
       if (observation.phase === "running" && observation.address !== null) {
         if (observation.address === state.backend) return;
-        draft.state = { ...state, backend: observation.address };
+        draft.state = { ...state, backend: observation.address, certificate: observation.start?.certificate ?? null };
         tell(draft, readyFrame(draft.state as Of<"ready">));
         return;
       }
@@ -219,6 +220,8 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         why = "",
         phases = {},
         restored_bytes = 0,
+        older_lease_ms = 0,
+        certificate = null,
         credential,
         reader = null,
       } = observation.start ?? {};
@@ -236,7 +239,10 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         current_profile: facts.profile,
         home: host_id,
       };
-      draft.state = { ...next, step: { name: "fencing", host_id, backend: observation.address, start } };
+      // It counts from now, which is later than the keepers said so.
+      const leased_until = facts.now + older_lease_ms;
+      const backend = observation.address;
+      draft.state = { ...next, step: { name: "fencing", host_id, backend, certificate, start, leased_until } };
       open(draft);
       return;
     }
@@ -256,10 +262,10 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
 export function open(draft: Draft): void {
   const { state, facts } = draft;
   if (state.status !== "booting" || state.step.name !== "fencing") return;
-  const { host_id, backend, start } = state.step;
-  const older = mayServe(state, host_id, facts.now);
+  const { host_id, backend, certificate, start } = state.step;
+  const older = mayServe(state, state.step, facts.now);
   if (older.length > 0) {
-    const ends = older.map(({ lease_until }) => lease_until ?? facts.now + 1_000);
+    const ends = older.map(({ until }) => until ?? facts.now + 1_000);
     const message = `waiting for the lease of the last writer, on ${older.map((one) => one.host_id).join(", ")}, to end`;
     draft.state = { ...state, message, look_at: Math.max(...ends) };
     tell(draft, { kind: "waking", phase: "fencing", message });
@@ -275,8 +281,9 @@ export function open(draft: Draft): void {
     host_id,
     since: facts.now,
     backend,
+    certificate,
     unwelcome: false,
-    counting: null,
+    closing: null,
     quiesce: null,
     not_before: 0,
   };
@@ -357,7 +364,8 @@ function gone(draft: Draft, host_id: string, term: number): void {
 export const readyFrame = (state: Of<"ready">) => {
   const at = state.backend.lastIndexOf(":");
   const host = state.backend.slice(0, at).replace(/^\[|\]$/g, "");
-  const endpoint = { host, port: Number(state.backend.slice(at + 1)), tls: null };
+  const tls = state.certificate === null ? null : { certificate: state.certificate };
+  const endpoint = { host, port: Number(state.backend.slice(at + 1)), tls };
   return { kind: "ready" as const, term: state.term, endpoint };
 };
 

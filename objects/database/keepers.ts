@@ -1,8 +1,8 @@
 import type { KeeperAddress } from "../../contract/writer.ts";
 
 /**
- * The keepers as the operator names them: `KEEPERS` is `name=url` several times, separated by commas, the token in the url's password. Throws a
- * message for a person, without tokens, when it cannot be read.
+ * The keepers as the operator names them: `KEEPERS` is `name=url` several times, separated by commas, the token in the url's password, and the
+ * fingerprint of its certificate behind a `#`. Throws a message for a person, without tokens, when it cannot be read.
  */
 export function keepersOf(env: { KEEPERS?: string }): KeeperAddress[] {
   const text = env.KEEPERS?.trim() ?? "";
@@ -14,9 +14,16 @@ export function keepersOf(env: { KEEPERS?: string }): KeeperAddress[] {
     if (!/^[a-z][a-z0-9_]{0,30}$/.test(name) || url === null || url.password === "")
       throw new Error(`KEEPERS: entry ${i + 1} is not of the form name=http://:TOKEN@host:port`);
     const token = decodeURIComponent(url.password);
+    const fingerprint = url.hash.slice(1);
+    if (fingerprint !== "" && (url.protocol !== "https:" || !/^[0-9a-f]{64}$/.test(fingerprint)))
+      throw new Error(
+        `KEEPERS: entry ${i + 1}: behind # goes the SHA-256 fingerprint of an https keeper, 64 hex digits`,
+      );
     url.username = "";
     url.password = "";
-    return { name, url: url.href.replace(/\/$/, ""), token };
+    url.hash = "";
+    const address = { name, url: url.href.replace(/\/$/, ""), token };
+    return fingerprint === "" ? address : { ...address, fingerprint };
   });
 }
 

@@ -1,6 +1,7 @@
 import type { SourceNeed, SourceStanding } from "../../contract/database-reader.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Sealed } from "../../contract/sealed.ts";
+import { post } from "../outbox.ts";
 import { remote } from "../remote.ts";
 import type { Watchers } from "../watch.ts";
 import type { DatabaseEvent } from "./decide.ts";
@@ -44,6 +45,7 @@ export async function answerAsSource(ask: SourceAsk, parts: SourceParts): Promis
       if (!role.ok) return role;
       change((now) => {
         attach(sql, ask.connection_id, role.value, now);
+        tellWriter(record, sql, now);
         apply({ type: "demand" }, now);
       });
       return accept(null);
@@ -51,6 +53,7 @@ export async function answerAsSource(ask: SourceAsk, parts: SourceParts): Promis
     case "detach":
       change((now) => {
         detach(sql, ask.connection_id, now);
+        tellWriter(record, sql, now);
         apply({ type: "demand" }, now);
       });
       return accept(null);
@@ -60,6 +63,13 @@ export async function answerAsSource(ask: SourceAsk, parts: SourceParts): Promis
     case "read":
       return read(ask, parts);
   }
+}
+
+/** A writer that runs already gets the role of readers now, or loses it; others do when they start. */
+function tellWriter({ state }: DatabaseRecord, sql: SqlStorage, now: number): void {
+  const credential = readerRole(sql)?.credential ?? null;
+  if (state.status === "ready" && state.reader !== credential)
+    post(sql, `reader ${state.term} ${credential ?? "none"}`, now);
 }
 
 /** Whoever needs it awake wakes it. */

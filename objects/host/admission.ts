@@ -14,10 +14,15 @@ export type Books = {
   holderOf: (port: string) => string | null;
 };
 
+const KNOWN_TO_COME_BACK: readonly HostStatus[] = ["syncing", "unreachable"];
+
 /** Why the host does not take it, as a sentence that goes behind the host's name; null when it does. */
 export function obstacle(spec: WorkloadSpec, books: Books): string | null {
-  if (books.status !== "ready") return `is ${books.status}`;
-  if (books.scheduling !== "open") return `is ${books.scheduling}`;
+  const isRoute = spec.runtime === "proxy";
+  // A route goes where its engine is, whatever else is not to come there, and its host is told when it is back.
+  if (books.status !== "ready" && !(isRoute && KNOWN_TO_COME_BACK.includes(books.status))) return `is ${books.status}`;
+  const isNeeded = isRoute && (spec.route?.target ?? spec.route?.loading) != null;
+  if (books.scheduling !== "open" && !isNeeded) return `is ${books.scheduling}`;
   if (!books.runtimes.some(({ runtime }) => runtime === spec.runtime)) return `has no ${spec.runtime} runtime`;
   const memory = books.capacity.memory_bytes - books.reserved.memory_bytes;
   if (spec.memory_reserved_bytes > memory)

@@ -13,6 +13,7 @@ import { once, stale } from "../request.ts";
 import { answerClose } from "../socket-close.ts";
 import { StoredObject, type Timer } from "../stored-object.ts";
 import { ownerOf } from "../workload-owner.ts";
+import { passAsked } from "./asked.ts";
 import { ask, readLogs } from "./asking.ts";
 import { type Assigned, assign, withdraw } from "./assignment.ts";
 import { bootOf, decideHost, type HostEvent, heardBoot } from "./decide.ts";
@@ -222,6 +223,9 @@ export class HostObject extends StoredObject {
           return [];
         case "usage":
           this.ctx.waitUntil(this.#usage.pass(owned(this.sql, body.usages)));
+          return [];
+        case "asked":
+          this.ctx.waitUntil(passAsked(this.sql, this.env, body.routes));
           return [];
         case "renew":
           return [renewWriters(this.sql, body, now)];

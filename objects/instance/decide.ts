@@ -15,9 +15,9 @@ import {
 } from "./draft.ts";
 import { onSeen, onTimes, type Seen } from "./engine.ts";
 import { type Act, act, admitted, cancelGoal, emptied, overdue, runGoal } from "./operation.ts";
-import { type Answered, type EvictionCause, onAnswered, onEvicted, onHosts } from "./placing.ts";
+import { type Answered, type EvictionCause, onAnswered, onEndpoint, onEvicted, onHosts } from "./placing.ts";
 import { onReport, type Told } from "./report.ts";
-import { onIdle, onScheduled } from "./unattended.ts";
+import { onIdle, onScheduled, onWanted } from "./unattended.ts";
 
 /**
  * The instance's machine. Pure: time, chance, ids and what is known of builds come in as facts. What is to be said to others follows from the
@@ -43,6 +43,10 @@ export type InstanceEvent =
   /** The pause schedule: which of its times came last. */
   | { type: "scheduled"; want: "paused" | "running"; until: number }
   | { type: "idle" }
+  /** Somebody with a key asks while it is paused. */
+  | { type: "wanted" }
+  /** Where it is queried has changed; null: nowhere for now. */
+  | { type: "endpoint"; url: string | null; former: string | null }
   | { type: "due" };
 
 export type InstanceDecision = {
@@ -74,6 +78,7 @@ export function initial(now: number): InstanceDecision {
     last_error: null,
     last_operation: null,
     degraded: false,
+    paused_by: null,
     schedule_until: now,
     idle_since: now,
   };
@@ -133,6 +138,12 @@ function apply(draft: Draft, event: InstanceEvent): void {
       return;
     case "idle":
       onIdle(draft);
+      return;
+    case "wanted":
+      onWanted(draft);
+      return;
+    case "endpoint":
+      onEndpoint(draft, event);
       return;
     case "due":
       onTimes(draft);

@@ -15,6 +15,7 @@ import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
+import { sayRoute } from "./routing.ts";
 import { sourceNeed } from "./source.ts";
 import { keepStanding, standingOf } from "./standing.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
@@ -25,7 +26,8 @@ export type Sender = {
   sql: SqlStorage;
   load: () => InstanceRecord | null;
   apply: (event: InstanceEvent) => void;
-  change: (work: () => void) => void;
+  /** One change as one transaction, of what is kept beside the state. */
+  change: <T>(work: (now: number) => T) => T;
 };
 
 /** Says the present truth about one subject. Throws when the other side could not be reached; it is then tried again. */
@@ -43,6 +45,8 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
     case "withdraw":
       return withdraw(record, sender);
     case "orders":
+      // Which keys there are the route has too.
+      await sayRoute(record, sender);
       return order(record, sender);
     case "source":
       return tellNeed(
@@ -51,6 +55,8 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
         sourceNeed(record.state, record.identity.name),
         sender.env,
       );
+    case "route":
+      return sayRoute(record, sender);
     case "queue":
       return queue(record, subject, sender);
   }
@@ -156,12 +162,6 @@ async function withdraw(record: InstanceRecord, { env, sql, apply, change }: Sen
   );
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (failed) throw failed.reason;
-}
-
-/** Tells hosts of what is still to go of a deleted instance: they see to it, whether anybody asks again or not. */
-export async function withdrawAll({ identity, state }: InstanceRecord, env: Pick<Env, "HOST">): Promise<void> {
-  for (const { slot, generation, host_id } of state.leaving)
-    await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, slot), generation }]);
 }
 
 /** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */

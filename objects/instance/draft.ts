@@ -71,6 +71,7 @@ type Common = {
   last_error: InstanceState["last_error"];
   last_operation: InstanceState["last_operation"];
   degraded: boolean;
+  paused_by: InstanceState["paused_by"];
   schedule_until: number;
   idle_since: number;
 };

@@ -1,6 +1,7 @@
 import type { Build } from "../../contract/build.ts";
 import type { InstanceIdentity, InstanceSpec, InstanceState } from "../../contract/instance.ts";
 import type { EngineVitals } from "../../contract/instance-report.ts";
+import type { Routing } from "./route.ts";
 
 /** An InstanceObject's row, and what it keeps beside it. */
 export type InstanceRecord = {
@@ -14,6 +15,7 @@ export type InstanceRecord = {
   image: string | null;
   pinned: Record<string, string>;
   vitals: Vitals | null;
+  route: Routing;
 };
 
 /** What the engine that serves last said of itself, and when it was last known to be busy: kept beside the state, and no part of its revision. */

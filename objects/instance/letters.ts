@@ -6,7 +6,7 @@ import { lookAtPauses } from "./pause-times.ts";
 import { idleAt } from "./unattended.ts";
 
 /** Whom an instance has something to say to. What is said is read from the state when the letter is sent. */
-export type LetterKey = "place" | "offer" | "ask" | "withdraw" | "orders" | `queue ${string}`;
+export type LetterKey = "place" | "offer" | "ask" | "withdraw" | "orders" | "route" | `queue ${string}`;
 
 /** What must be said because of a change. What was said and not answered by its deadline is said again. */
 export function lettersFor(

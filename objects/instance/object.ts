@@ -32,6 +32,7 @@ import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogState, logState, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
+import { routeAsked, routeEvicted, routeSeen } from "./routing.ts";
 import { needsChanged, sourceNeed } from "./source.ts";
 import { keepStanding } from "./standing.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
@@ -184,11 +185,19 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   /** What a host saw of its workloads. Reports of other generations, and repeated ones, change nothing. */
   observe(hostId: string, reports: Seen[]): void {
     this.#event({ type: "observed", host_id: hostId, reports }, "agent");
+    routeSeen(this.#sender(), hostId, reports);
   }
 
   /** Workloads cannot stay on their host. */
   evict(hostId: string, why: EvictionCause, slots: { slot: number; generation: number }[]): void {
-    this.#event({ type: "evicted", host_id: hostId, why, slots }, "host");
+    routeEvicted(this.#sender(), hostId, why, () =>
+      this.#event({ type: "evicted", host_id: hostId, why, slots }, "host"),
+    );
+  }
+
+  /** Somebody with a key asks on its host, or waits for it there. */
+  asked(waits: boolean): void {
+    routeAsked(this.#sender(), waits);
   }
 
   /** No health checks of its workloads are asked for: its programs tell by themselves. */
@@ -257,7 +266,7 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   }
 
   async #purge(record: InstanceRecord): Promise<void> {
-    await sayTheRest(this.sql, record, this.env);
+    await sayTheRest(record, this.#sender());
     this.change((now) => bury(this.sql, now));
   }
 

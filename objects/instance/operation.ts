@@ -48,6 +48,7 @@ const ACTS: Record<InstanceAction, (draft: Draft, asked: Act) => void> = {
   resize,
   pause: (draft, asked) => {
     begin(draft, asked, null);
+    draft.paused_by = asked.by === "host" ? "user" : asked.by;
     leave(draft, draft.serving?.runner ?? null);
     draft.serving = null;
     draft.replication = null;

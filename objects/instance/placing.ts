@@ -132,6 +132,18 @@ export function onEvicted(
   moved(draft, runner);
 }
 
+/** Callers have to be told of another endpoint; that it goes on answering at the same one is no news. */
+export function onEndpoint(draft: Draft, { url, former }: { url: string | null; former: string | null }): void {
+  if (url === former) return;
+  const message =
+    url === null
+      ? `it is not queried at ${former} any more`
+      : former === null
+        ? `it is queried at ${url}`
+        : `it is queried at ${url} now, and at ${former} no more`;
+  note(draft, former === null ? "info" : "warning", "host", "endpoint_changed", message, { old: former, new: url });
+}
+
 function moved(draft: Draft, runner: Runner): void {
   if (draft.serving?.runner.slot === runner.slot) {
     draft.serving = { ...draft.serving, loaded: null };

@@ -5,12 +5,14 @@ import type { WebhookSource } from "../../contract/webhook.ts";
 import { setTimer } from "../alarm.ts";
 import { postAnnouncement } from "../announce.ts";
 import { append } from "../journal.ts";
+import { post } from "../outbox.ts";
 import { type Deed, entryOf, type IndexRow } from "../projection.ts";
 import { changeBuilds, history } from "./build-history.ts";
 import type { InstanceDecision } from "./decide.ts";
 import type { InstanceFacts } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { buildsInUse, deadlineOf } from "./letters.ts";
+import { isRouteNews, routing } from "./routing.ts";
 import { instanceView } from "./view.ts";
 import { vitalsOf } from "./vitals.ts";
 
@@ -38,6 +40,7 @@ export function load(sql: SqlStorage): InstanceRecord | null {
     deleted: row.deleted_at !== null,
     ...history(sql),
     vitals: vitalsOf(sql),
+    route: routing(sql),
   };
 }
 
@@ -74,6 +77,7 @@ export function save(
   if (state.serving === null) sql.exec("DELETE FROM vitals");
   // Also when nothing changed: the timer that rang was taken, perhaps before its time.
   setTimer(sql, "deadline", deadlineOf(state, present, { now, busy_at: vitalsOf(sql)?.busy_at ?? null }));
+  if (isRouteNews(sql, before, { identity, spec: present, state })) post(sql, "route", now);
   const text = JSON.stringify(state);
   const specText = JSON.stringify(present);
   const isSeen =

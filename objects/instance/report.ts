@@ -83,12 +83,19 @@ function onBuilt(draft: Draft, { result }: Extract<ReportBody, { kind: "built" }
   const { artifact, schema_hash, tables, warnings } = result;
   const { build_id: id } = operation;
   draft.builds.push({ type: "succeeded", id, host_id: job.host_id, artifact, schema_hash, tables, warnings });
-  note(draft, "info", "builder", "build_finished", `an engine for ${tables} tables was built`, {
-    build_id: id,
-    status: "succeeded",
-    artifact_hash: artifact.hash,
-    schema_hash,
-  });
+  note(
+    draft,
+    "info",
+    "builder",
+    "build_finished",
+    `an engine for ${tables} ${tables === 1 ? "table" : "tables"} was built`,
+    {
+      build_id: id,
+      status: "succeeded",
+      artifact_hash: artifact.hash,
+      schema_hash,
+    },
+  );
   leave(draft, job);
   draft.job = null;
   become(draft, "deploying");

@@ -22,6 +22,8 @@ export function onScheduled(draft: Draft, want: "paused" | "running", until: num
       );
     return;
   }
+  // Who asks in a scheduled pause does not end it.
+  if (want === "paused" && done.includes(draft.status) && draft.paused_by === "idle") draft.paused_by = "schedule";
   if (done.includes(draft.status)) return;
   const before = draft.entries.length;
   act(draft, { action, actor: "schedule", by: "schedule" });
@@ -52,4 +54,12 @@ export function onIdle(draft: Draft): void {
   if (at === null || at > draft.facts.now) return;
   note(draft, "info", "scheduler", "idle", `no query has come for ${draft.facts.spec.idle_pause}`);
   act(draft, { action: "pause", actor: "idle", by: "idle" });
+}
+
+/** Somebody with a key asks. Only what rests because nobody asked comes back by it: not what its user, or a schedule, has paused. */
+export function onWanted(draft: Draft): void {
+  const rests = draft.status === "paused" || draft.status === "pausing";
+  if (!rests || draft.paused_by !== "idle" || draft.facts.spec.idle_pause === null || draft.goal !== null) return;
+  note(draft, "info", "scheduler", "wanted", "a query came");
+  act(draft, { action: "resume", actor: "idle", by: "idle" });
 }

@@ -4,6 +4,7 @@ import { GOAL_OF, instanceAllowedActions, type Standing } from "../../contract/i
 import { changedSettings } from "../../contract/instance-settings.ts";
 import { isBare, rowsText } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
+import { endpointOf } from "./route.ts";
 
 export const standingOf = ({ state, image }: Pick<InstanceRecord, "state" | "image">): Standing => ({
   status: state.status,
@@ -14,7 +15,7 @@ export const standingOf = ({ state, image }: Pick<InstanceRecord, "state" | "ima
 
 /** An instance as the API answers it. */
 export function instanceView(record: InstanceRecord, event_cursor: number): InstanceView {
-  const { identity, spec, state, revision, updated_at, builds, vitals } = record;
+  const { identity, spec, state, revision, updated_at, builds, vitals, route } = record;
   const { serving, operation, goal, last_operation, last_error, drift } = state;
   const { created_at, ...named } = identity;
   const runner = serving?.runner;
@@ -43,7 +44,7 @@ export function instanceView(record: InstanceRecord, event_cursor: number): Inst
     last_error: last_error && { ...last_error, at: iso(last_error.at) },
     degraded: state.degraded,
     health: serving && healthOf(serving, state),
-    endpoint_url: runner?.phase === "running" && runner.address !== null ? `http://${runner.address}` : null,
+    endpoint_url: endpointOf(identity.id, route),
     host_id: runner && "host_id" in runner ? runner.host_id : null,
     build_id: serving?.build_id ?? null,
     replication_paused: state.replication_paused,

@@ -16,3 +16,6 @@ export function keepVitals(sql: SqlStorage, generation: number, body: EngineVita
   const busy_at = asked && body.last_query_at !== known ? now : (before?.busy_at ?? null);
   sql.exec("INSERT OR REPLACE INTO vitals VALUES (1, ?, ?, ?, ?)", generation, JSON.stringify(body), now, busy_at);
 }
+
+/** Its host says that somebody asks: sooner than the engine does, and also when the engine fails. */
+export const noteAsked = (sql: SqlStorage, now: number): void => void sql.exec("UPDATE vitals SET busy_at = ?", now);

@@ -76,6 +76,7 @@ describe("random histories", () => {
             builds: [],
             image: one.image,
             pinned: {},
+            route: { generation: 0, host_id: null, body: "", address: null, is_up: false },
             vitals: null,
           },
           0,

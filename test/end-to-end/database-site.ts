@@ -19,11 +19,17 @@ export class DatabaseSite {
   readonly gateway: Gateway;
   readonly #clients = new Set<pg.Client>();
 
-  static async start({ hosts = [{ name: "one", runtimes: ["postgres"] }] as HostSpec[], lostAfterMs = 60_000 } = {}) {
+  static async start({
+    hosts = [{ name: "one", runtimes: ["postgres"] }] as HostSpec[],
+    lostAfterMs = 60_000,
+    /** Where the keeper listens. */
+    keeperHost = "127.0.0.1",
+  } = {}) {
     const folder = scratch("keeper");
-    const keeper = await runKeeper({ dataDir: folder, listen: { host: "127.0.0.1", port: 0 } });
+    const keeper = await runKeeper({ dataDir: folder, listen: { host: keeperHost, port: 0 } });
     const { host, protocol } = new URL(keeper.url);
-    const variables = { KEEPERS: `keeper=${protocol}//:${keeper.token}@${host}` };
+    const pin = keeper.fingerprint === undefined ? "" : `#${keeper.fingerprint}`;
+    const variables = { KEEPERS: `keeper=${protocol}//:${keeper.token}@${host}${pin}` };
     const cluster = await Cluster.start(hosts, { variables, lostAfterMs });
     const gateway = await runGateway({
       listen: { host: "127.0.0.1", port: 0 },

@@ -73,7 +73,8 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
     expect(vitals?.row_counts).toEqual({ users: 3, posts: 2 });
     expect(vitals?.last_query_at).toBeGreaterThan(Date.now() - 60_000);
 
-    expect(await act("pause")).toMatchObject({ status: "paused", endpoint_url: null });
+    expect(await act("pause")).toMatchObject({ status: "paused", endpoint_url: running.endpoint_url });
+    expect(await ask(running, "users { id }", key)).toMatchObject({ status: 503, body: { code: "paused" } });
     expect([await cluster.liveOf(id), await traces(source)]).toEqual([[], []]);
     await source.run("INSERT INTO users VALUES (4, 'dee')");
     const resumed = await act("resume");

@@ -1,57 +1,11 @@
 // Instances with a real control plane and a real agent. The engine's program is stood in for: what is tested here is everything around it.
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { expect, type TestContext, test } from "vitest";
-import type { InstanceView } from "../../contract/instance.ts";
-import { isStable } from "../../contract/instance-status.ts";
+import { expect, test } from "vitest";
 import { freshEnv, lamplighter } from "../cli/captured.ts";
 import { until } from "./client.ts";
-import { Cluster } from "./cluster.ts";
-
-type Rules = Partial<Record<"test" | "build" | "serve", "fail" | "silent" | "die" | "slow">>;
-
-async function start({ onTestFinished }: TestContext) {
-  const cluster = await Cluster.start([], { docker: null });
-  onTestFinished(() => cluster.close());
-  const bin = join(cluster.folder, "stand-in");
-  mkdirSync(bin, { mode: 0o755 });
-  copyFileSync(join(import.meta.dirname, "stand-in-engine.mjs"), join(bin, "lamplighter-engine"));
-  chmodSync(join(bin, "lamplighter-engine"), 0o755);
-  const rules = (what: Rules) => writeFileSync(join(bin, "stand-in-rules.json"), JSON.stringify(what));
-  rules({});
-  await cluster.join({ name: "one", env: { PATH: `${bin}:${process.env.PATH}` } });
-  const send = async (method: string, path: string, body?: unknown) => {
-    const { status, text } = await cluster.client.send(method, path, body === undefined ? {} : { body });
-    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
-    return text === "" ? null : JSON.parse(text);
-  };
-  const { namespace } = cluster;
-  const source = {
-    name: "src",
-    namespace,
-    host: "127.0.0.1",
-    user: "u",
-    password: "s3cret-of-source",
-    schemas: ["shop"],
-  };
-  const { id: connection_id } = await send("POST", "/connections", source);
-  const { id } = await send("POST", "/instances", { name: "read", namespace, connection_id, schema: "shop" });
-  const view = (): Promise<InstanceView> => send("GET", `/instances/${id}`);
-  const rests = (): Promise<InstanceView> =>
-    until(
-      () => "it does not come to rest",
-      async () => {
-        const now = await view();
-        return isStable(now.status) && now;
-      },
-    );
-  const act = (action: string, body?: unknown): Promise<InstanceView> =>
-    send("POST", `/instances/${id}/${action}`, body);
-  return { cluster, rules, view, rests, act, send, id };
-}
+import { standIn } from "./stand-in.ts";
 
 test("kill -9 of control plane or agent during each action: it ends where it should, or says why not", async (context) => {
-  const { cluster, rules, rests, act, view, id } = await start(context);
+  const { cluster, rules, rests, act, view, id } = await standIn(context);
   const interrupted = async (action: string, who: "plane" | "agent") => {
     await act(action);
     if (who === "plane") {
@@ -86,9 +40,13 @@ test("kill -9 of control plane or agent during each action: it ends where it sho
 });
 
 test("a failed rebuild leaves the same engine process serving; a queued pause is done after it", async (context) => {
-  const { cluster, rules, rests, act, view, id } = await start(context);
+  const { cluster, rules, rests, act, view, id } = await standIn(context);
   await act("provision");
-  const { endpoint_url } = await rests();
+  await rests();
+  const endpoint_url = await until(
+    () => "it has no endpoint",
+    async () => (await view()).endpoint_url,
+  );
   const ask = async () => (await fetch(`${endpoint_url}/query`, { method: "POST" })).text();
   expect(await ask()).toBe("[]");
   const [before] = await cluster.liveOf(id);
@@ -118,7 +76,7 @@ test("a failed rebuild leaves the same engine process serving; a queued pause is
 });
 
 test("what a build writes is read while it is written, and is kept; what an engine writes goes on over rollouts", async (context) => {
-  const { cluster, rules, rests, act, send, view, id } = await start(context);
+  const { cluster, rules, rests, act, send, view, id } = await standIn(context);
   const env = freshEnv({ LAMPLIGHTER_URL: cluster.url, LAMPLIGHTER_TOKEN: cluster.token });
   const logs = (...more: string[]) => lamplighter(["instance", "logs", id, ...more], { env });
   const building = () =>
@@ -129,7 +87,7 @@ test("what a build writes is read while it is written, and is kept; what an engi
         return status === "building" && latest_build;
       },
     );
-  rules({ build: "slow", serve: "slow" });
+  rules({ build: "verbose", serve: "verbose" });
   await act("provision");
   const first = await building();
   const followed = logs("--build", first.id, "--follow");
@@ -147,7 +105,7 @@ test("what a build writes is read while it is written, and is kept; what an engi
   await rests();
 
   const ending = logs("--follow");
-  rules({ build: "die", serve: "slow" });
+  rules({ build: "die", serve: "verbose" });
   await act("rebuild");
   const second = await building();
   expect((await rests()).last_error?.code).toBe("builder_died");

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Stands in for the engine's program where only the control plane's side is tested: it reports as that does, reads no source, and answers [] to
-// every query. What it does about a task is said by the file $STAND_IN_RULES: `{"build": "fail"}`, `{"test": "silent"}`.
+// every query, at once or ("slow") after a moment. What it does about a task is said by a file beside it: `{"build": "fail"}`, `{"test": "silent"}`;
+// `verbose` takes its time and writes meanwhile.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
@@ -32,11 +33,11 @@ async function report(body) {
 
 const hash = "b".repeat(64);
 if (rule === "silent") await new Promise(() => setInterval(() => {}, 1000));
-if (rule === "slow" || rule === "die") {
+if (rule === "verbose" || rule === "die") {
   console.log(`${what} of ${env.LAMPLIGHTER_WORKLOAD_GENERATION} begins`);
   console.error("a complaint");
 }
-if (rule === "slow") {
+if (rule === "verbose") {
   await new Promise((resolve) => setTimeout(resolve, 2000));
   console.log("it goes on");
 }
@@ -53,7 +54,10 @@ if (what === "build") {
   await report({ kind: "built", result: rule === "fail" ? bad : good });
 }
 if (what === "serve") {
-  createServer((_request, response) => response.end("[]")).listen(Number(env.PORT));
+  createServer((_request, response) => setTimeout(() => response.end("[]"), rule === "slow" ? 30 : 0)).listen(
+    Number(env.PORT),
+    "127.0.0.1",
+  );
   process.on("SIGTERM", () => process.exit(0));
   await report({ kind: "loaded", rows: 3, tables: 1 });
 }

@@ -77,7 +77,15 @@ export const upAt = ({ id, generation }: Workload, address = "127.0.0.1:20000"):
     image_digest: null,
     notes: [],
   },
-  start: { rung: 3, why: "test", phases: { spawn: 12 }, restored_bytes: 0, credential: "none" },
+  start: {
+    rung: 3,
+    why: "test",
+    phases: { spawn: 12 },
+    restored_bytes: 0,
+    older_lease_ms: 0,
+    certificate: null,
+    credential: "none",
+  },
 });
 export const done = ({ id, generation }: Workload): Observation => {
   const at = Date.now();
@@ -99,7 +107,7 @@ export async function hostFor(): Promise<{
     starts.push(workload);
     return upAt(workload);
   };
-  agent.answers = (question) => (question.verb === "clients" ? { clients: 0 } : { installed: "x" });
+  agent.answers = (question) => (question.verb === "stop_unused" ? { clients: 0 } : { installed: "x" });
   await agent.connect();
   await until(async () => {
     const reply = await agent.host.read();

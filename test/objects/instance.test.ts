@@ -38,7 +38,7 @@ describe("an instance on a host", () => {
     const there = await reach(id, "running");
     expect(await moves(id)).toEqual(["testing_connection", "queued", "building", "deploying", "running"]);
     expect(there).toMatchObject({
-      endpoint_url: "http://127.0.0.1:20000",
+      endpoint_url: `http://127.0.0.1:20000/${id}`,
       health: "ok",
       host_id: agent.id,
       latest_build: { status: "succeeded", deployable: true },

@@ -15,7 +15,7 @@ async function led() {
   const given: (ReaderOrder | null)[] = [];
   agent.answers = (question) => {
     if (question.verb === "set_reader") given.push(question.reader);
-    return question.verb === "clients" ? { clients: 0 } : { reader: "x" };
+    return question.verb === "stop_unused" ? { clients: 0 } : { reader: "x" };
   };
   const { id } = await create({ placement });
   const holder = newId("connection", Date.now());
@@ -86,5 +86,16 @@ describe("who reads from a database", () => {
     await until(() => given.at(-1) === null, "taken away from the writer");
     expect((await view(id)).awake_because).toEqual([]);
     expect(await ask({ do: "read", holder, need: FOR_LOAD, wait_ms: 0 })).toMatchObject({ ok: false });
+  });
+
+  test("one that is awake already is given the role at once", async () => {
+    const { given, holder, ask } = await led();
+    await ask({ do: "read", holder, need: FOR_LOAD, wait_ms: 10_000 });
+    await ask({ do: "detach", connection_id: holder });
+    await until(() => given.at(-1) === null, "taken away from the writer");
+    const second = newId("connection", Date.now());
+    await ask({ do: "attach", connection_id: second, namespace: SPACE });
+    expect(await ask({ do: "read", holder: second, need: FOR_LOAD, wait_ms: 3_000 })).toMatchObject({ ok: true });
+    expect(given.at(-1)).not.toBe(null);
   });
 });

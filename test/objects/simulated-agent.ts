@@ -113,7 +113,10 @@ export class SimulatedAgent {
       protocol: 1,
       boot_id: this.#boot,
       agent_version: "sim",
-      runtimes: [{ runtime: this.runtime, version: "1" }],
+      runtimes: [
+        { runtime: this.runtime, version: "1" },
+        ...(this.runtime === "process" ? [{ runtime: "proxy" as const, version: "1" }] : []),
+      ],
       capacity: this.capacity,
       policy,
     });
