@@ -3,7 +3,14 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { LogQuery } from "../../contract/frame.ts";
-import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
+import {
+  type ExecResult,
+  type InstanceStats,
+  type LogLine,
+  Note,
+  type Observation,
+  type Workload,
+} from "../../contract/workload.ts";
 import { WriterOrder } from "../../contract/writer.ts";
 import { WriterStart, type WriterTask } from "../../contract/writer-task.ts";
 import type { Connection } from "../../postgres/connection.ts";
@@ -43,6 +50,8 @@ const Kept = z.object({
   order: WriterOrder.extend({ listen: z.object({ host: z.string(), port: z.int() }) }),
   started_at: z.int(),
   start: WriterStart,
+  /** What was last told of its troubles, and when. */
+  noted: z.object({ at: z.int(), notes: z.array(Note) }).optional(),
 });
 type Kept = z.infer<typeof Kept>;
 
@@ -254,6 +263,18 @@ export class PostgresDriver implements Driver {
     });
   }
 
+  /** Kept, so that an agent that is started anew does not say it otherwise. On a full disk that may fail. */
+  #noted(database: string, term: number, notes: Note[]): void {
+    const kept = [...this.#kept.values()].find(({ order }) => order.database === database);
+    if (kept === undefined || kept.generation !== term) return;
+    const now: Kept = { ...kept, noted: { at: Date.now(), notes } };
+    this.#kept.set(kept.id, now);
+    this.#observe(running(now));
+    void this.#turn(kept.id, async () => {
+      if (this.#kept.get(kept.id) === now) await this.#write(await this.#open(), now);
+    }).catch(() => {});
+  }
+
   async #renew(database: string, term: number, renewal: Parameters<Writers["renew"]>[2]): Promise<void> {
     await (await this.#open()).renew(database, term, renewal);
   }
@@ -278,7 +299,8 @@ export class PostgresDriver implements Driver {
     // Databases that came from elsewhere may need another version than new ones get.
     const installations = [...(await findInstallations()), ...(packaged === null ? [] : [packaged])];
     const { log } = this.#options;
-    return new Writers({ root: this.#root, account, installation, installations, template, log });
+    const noted = this.#noted.bind(this);
+    return new Writers({ root: this.#root, account, installation, installations, template, log, noted });
   }
 
   #pathOf(database: string): string {
@@ -310,11 +332,11 @@ export class PostgresDriver implements Driver {
   }
 }
 
-function running({ id, generation, order, started_at, start }: Kept): Observation {
+function running({ id, generation, order, started_at, start, noted }: Kept): Observation {
   const { host, port } = order.listen;
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const head = { id, generation, at: started_at, phase: "running" as const };
-  return { ...head, started_at, address, image_digest: null, notes: [], start };
+  const head = { id, generation, at: noted?.at ?? started_at, phase: "running" as const };
+  return { ...head, started_at, address, image_digest: null, notes: noted?.notes ?? [], start };
 }
 
 function exited({ id, generation }: Kept): Observation {

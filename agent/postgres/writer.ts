@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { PROFILES } from "../../contract/database-profile.ts";
 import type { RestoreTarget } from "../../contract/keeper.ts";
+import type { Note } from "../../contract/workload.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
 import { formatLsn } from "../../postgres/lsn.ts";
@@ -54,6 +55,8 @@ export type WritersOptions = {
   installations?: readonly Installation[] | undefined;
   template: Template;
   log: (line: string) => void;
+  /** What clients notice of a running writer's troubles, whenever that changes. */
+  noted?: ((database: string, term: number, notes: Note[]) => void) | undefined;
   /** How long the replay of the log, and the keepers after it, may take. */
   startTimeoutMs?: number | undefined;
 };
@@ -100,7 +103,10 @@ export class Writers {
       });
       clock.lap("keepers");
       this.#options.log(`${order.database}: term ${order.term}: ${decision.do}: ${decision.why}`);
-      if (decision.do === "refuse") throw new NotStarted(decision.code, decision.why);
+      if (decision.do === "refuse") {
+        const said = decision.code === "keepers_unreachable" ? promised.failures : [];
+        throw new NotStarted(decision.code, [decision.why, ...said].join("; "));
+      }
       if (decision.do === "stop") {
         await running?.stop();
         clock.lap("stop");
@@ -119,7 +125,7 @@ export class Writers {
     const postmaster = cluster.mark().opened === order.term ? await this.running(order) : null;
     if (postmaster === null) return null;
     const address = { host: order.listen.host, port: postmaster.place.port };
-    return { postmaster, ended: this.#lookAfter(order.database, postmaster, new KeeperGroup(order), address) };
+    return { postmaster, ended: this.#lookAfter(order, postmaster, new KeeperGroup(order), address) };
   }
 
   /** Stops the writer of a term. What was acknowledged is with the keepers; the copy here is complete too when `clean`. */
@@ -207,7 +213,7 @@ export class Writers {
       if (recovery) connection.send("CHECKPOINT");
       connection.end();
       void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
-      const ended = this.#lookAfter(order.database, postmaster, group, address);
+      const ended = this.#lookAfter(order, postmaster, group, address);
       const { rung, why } = decision;
       return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended };
     } catch (error) {
@@ -329,14 +335,15 @@ export class Writers {
   }
 
   #lookAfter(
-    database: string,
+    { database, term }: StartOrder,
     postmaster: Postmaster,
     group: KeeperGroup,
     address: { host: string; port: number },
   ): Promise<void> {
     this.#leave(database);
     const { logFile } = this.cluster(database);
-    const attendance = new Attendance({ postmaster, group, address, logFile });
+    const noted = (notes: Note[]) => this.#options.noted?.(database, term, notes);
+    const attendance = new Attendance({ postmaster, group, address, logFile, noted });
     this.#attendances.set(database, attendance);
     return attendance.ended;
   }
@@ -361,7 +368,7 @@ type Start = {
   clock: Stopwatch;
 };
 
-const unasked: Promised = { answers: [], source: null, kept: null };
+const unasked: Promised = { answers: [], source: null, kept: null, failures: [] };
 
 class Stopwatch {
   readonly phases: Phases = {};

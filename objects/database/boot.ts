@@ -15,6 +15,7 @@ import {
   startView,
   tell,
 } from "./draft.ts";
+import { hearNotes } from "./notes.ts";
 import { reservationOf } from "./reservation.ts";
 
 /** From a wake to a writer that is ready, and what may go wrong on the way. */
@@ -171,8 +172,9 @@ export function onObserved(
     case "ready":
       if (state.host_id !== host_id) return;
       if (observation.phase === "running" && observation.address !== null) {
+        hearNotes(draft, observation.notes);
         if (observation.address === state.backend) return;
-        draft.state = { ...state, backend: observation.address };
+        draft.state = { ...(draft.state as Of<"ready">), backend: observation.address };
         tell(draft, readyFrame(draft.state as Of<"ready">));
         return;
       }
