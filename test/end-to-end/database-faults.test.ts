@@ -33,12 +33,8 @@ async function says(id: string, ...reasons: string[]): Promise<DatabaseView> {
   return last as unknown as DatabaseView;
 }
 
-async function journal(id: string): Promise<string[]> {
-  const { items } = await site.cluster.client.json<{ items: { reason: string }[] }>(
-    `/databases/${id}/events?limit=100`,
-  );
-  return items.map(({ reason }) => reason);
-}
+const journal = async (id: string): Promise<string[]> =>
+  (await site.cluster.client.events(`/databases/${id}`)).map(({ reason }) => reason);
 
 const numbers = async (client: Client): Promise<number[]> =>
   ((await client.query("SELECT n FROM t ORDER BY n")).rows as { n: number }[]).map(({ n }) => n);
