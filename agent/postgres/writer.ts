@@ -253,18 +253,18 @@ export class Writers {
     const { account } = this.#options;
     const installation = await this.#installationFor(cluster);
     const place = await this.#place(cluster, order);
-    await cluster.setMark({ opened: order.term, port: place.port });
-    await cluster.write(
-      "postgresql.conf",
-      configuration({
-        ...{ database: order.database, term: order.term, profile: order.profile, major: installation.major },
-        ...{ listen: order.listen, socketFolder: place.socketFolder, folder: cluster.folder },
-        ...{ keepers: order.keepers.map(({ name }) => name), quorum: order.quorum, recovery },
-      }),
-    );
-    await cluster.write("pg_hba.conf", hostRules());
-    await cluster.write("pg_ident.conf", identityMap(userInfo().username));
-    await cluster.write("postgresql.log", "");
+    const settings = configuration({
+      ...{ database: order.database, term: order.term, profile: order.profile, major: installation.major },
+      ...{ listen: order.listen, socketFolder: place.socketFolder, folder: cluster.folder },
+      ...{ keepers: order.keepers.map(({ name }) => name), quorum: order.quorum, recovery },
+    });
+    await Promise.all([
+      cluster.setMark({ opened: order.term, port: place.port }),
+      cluster.write("postgresql.conf", settings),
+      cluster.write("pg_hba.conf", hostRules()),
+      cluster.write("pg_ident.conf", identityMap(userInfo().username)),
+      cluster.write("postgresql.log", ""),
+    ]);
     const { configFile, logFile } = cluster;
     if (this.#renewals.get(order.database)?.term !== order.term) this.#renewals.delete(order.database);
     // Before it is there, so that no agent that dies in between leaves a writer without an end.

@@ -10,6 +10,7 @@ import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Credentials } from "../../contract/scram.ts";
 import type { Observation } from "../../contract/workload.ts";
 import database0001 from "../../migrations/database/0001_create.sql";
+import database0002 from "../../migrations/database/0002_suspect.sql";
 import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { announce } from "../announce.ts";
 import { isBorn } from "../born.ts";
@@ -39,7 +40,10 @@ import { answersTo, eventOf, restoreWake } from "./reply.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
 import { databaseView, indexRow } from "./view.ts";
 
-const MIGRATIONS = [{ id: "database/0001", sql: database0001 }];
+const MIGRATIONS = [
+  { id: "database/0001", sql: database0001 },
+  { id: "database/0002", sql: database0002 },
+];
 
 /** One database: whether it has a writer, where, under which term, and who uses it. Named by its id. */
 export class DatabaseObject extends DurableObject<Env> {
@@ -241,6 +245,7 @@ export class DatabaseObject extends DurableObject<Env> {
       return;
     }
     this.#change((now) => this.#hear(socket, frame, now));
+    this.ctx.waitUntil(this.#lines.recheck(socket, this.env));
   }
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {
