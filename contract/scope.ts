@@ -56,5 +56,5 @@ export const holds = (principal: Principal, scope: ScopeName): boolean =>
   principal.scopes.includes(scope) || (scope !== "hosts:join" && principal.scopes.includes("admin"));
 
 /** Whether the principal may see and change what is in the namespace. */
-export const permits = (principal: Principal, namespace: string): boolean =>
+export const permits = (principal: Pick<Principal, "namespaces">, namespace: string): boolean =>
   principal.namespaces.length === 0 || principal.namespaces.includes(namespace);

@@ -1,4 +1,5 @@
 import type { AuditEntry } from "../contract/event.ts";
+import type { Mutation } from "../contract/request.ts";
 import { remote } from "./remote.ts";
 
 /**
@@ -55,6 +56,29 @@ export function shardOf(namespace: string | null): string {
   for (let i = 0; i < namespace.length; i++) hash = Math.imul(hash ^ namespace.charCodeAt(i), 0x01000193) >>> 0;
   return `namespaces-${hash % NAMESPACE_SHARDS}`;
 }
+
+/** Who does something, and by which request. */
+export type By = Pick<Mutation, "actor" | "request_id">;
+/** What is done to a resource; `before` and `after` are its revisions. */
+export type Deed = [action: string, by: By, now: number, before: number | null, after: number | null];
+
+/** A deed in the trail. The same deed told again has the same id. */
+export const entryOf = (
+  { kind, id, name, namespace }: { kind: IndexRow["kind"]; id: string; name: string; namespace: string | null },
+  ...[action, by, now, before, after]: Deed
+): AuditEntry => ({
+  id: `${id}:${action}:${after}`,
+  timestamp: new Date(now).toISOString(),
+  actor: by.actor,
+  action,
+  resource_kind: kind,
+  resource_id: id,
+  resource_name: name,
+  namespace,
+  before_revision: before,
+  after_revision: after,
+  request_id: by.request_id,
+});
 
 /** Keeps an audit entry until it has been projected. Call it inside the mutation's `commit`, and post the "index" letter. */
 export function audit(sql: SqlStorage, entry: AuditEntry): void {

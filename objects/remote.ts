@@ -1,3 +1,5 @@
+import type { Reply } from "../contract/problem.ts";
+
 /** An object as its callers see it: its methods, each answering a promise of what it returns. */
 export type Remote<T> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
@@ -11,3 +13,7 @@ export const remote = <T extends Rpc.DurableObjectBranded>(
   namespace: DurableObjectNamespace<T>,
   name: string,
 ): Remote<T> => namespace.getByName(name) as unknown as Remote<T>;
+
+/** A copy: what came over RPC, handed on as it is, would hold both objects until it is collected. */
+export const copied = <T extends object | null>(reply: Reply<T>): Reply<T> =>
+  reply.ok ? { ok: true, value: reply.value && { ...reply.value } } : { ok: false, refusal: { ...reply.refusal } };

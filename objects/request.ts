@@ -1,5 +1,6 @@
 import { accept, type Reply, refuse } from "../contract/problem.ts";
 import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../contract/request.ts";
+import { setTimer } from "./alarm.ts";
 
 /**
  * Runs a mutation at most once per Idempotency-Key: the same request again gets the stored answer, byte for byte; another request with
@@ -13,7 +14,7 @@ export function once<A extends Answer>(
 ): Reply<A> {
   if (mutation.idempotency === null) return work();
   const { key, fingerprint } = mutation.idempotency;
-  sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
+  forgetRequests(sql, now);
   const kept = sql
     .exec<{ fingerprint: string; answer: string }>("SELECT fingerprint, answer FROM request WHERE key = ?", key)
     .toArray()[0];
@@ -34,6 +35,26 @@ export function once<A extends Answer>(
       now + IDEMPOTENCY_KEPT_MS,
     );
   return reply;
+}
+
+/**
+ * The same where answers have sealed secrets in them: they go when their time is over, and not with the next request only. The object hears
+ * its timer "requests", and calls `forgetRequests`.
+ */
+export function onceTimed<A extends Answer>(
+  sql: SqlStorage,
+  mutation: Mutation,
+  now: number,
+  work: () => Reply<A>,
+): Reply<A> {
+  const reply = once(sql, mutation, now, work);
+  if (mutation.idempotency) setTimer(sql, "requests", now + IDEMPOTENCY_KEPT_MS);
+  return reply;
+}
+
+/** Drops the answers whose time is over. */
+export function forgetRequests(sql: SqlStorage, now: number): void {
+  sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
 }
 
 /** Forgets what a request was answered: the same request again is carried out again. */

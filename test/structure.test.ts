@@ -88,6 +88,11 @@ describe("files", () => {
     expect(long.filter(([, lines]) => lines > 400)).toEqual([]);
   });
 
+  test("no kind of object has a shell of its own", () => {
+    const bare = code.filter((file) => file.startsWith("objects/") && /extends DurableObject\b/.test(text(file)));
+    expect(bare).toEqual(["objects/stored-object.ts"]);
+  });
+
   test("docs/design names only files that exist", () => {
     const wrong: string[] = [];
     for (const page of files.filter((file) => /^docs\/design\/.*\.md$/.test(file))) {

@@ -1,11 +1,9 @@
-import { DurableObject } from "cloudflare:workers";
 import buildQueue0001 from "../../migrations/build-queue/0001_create.sql";
-import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
-import { isBorn } from "../born.ts";
+import { setTimer } from "../alarm.ts";
 import type { InstanceObject } from "../instance/object.ts";
-import { migrate } from "../migrate.ts";
-import { Outbox, post } from "../outbox.ts";
+import { post } from "../outbox.ts";
 import { remote } from "../remote.ts";
+import { StoredObject, type Timer } from "../stored-object.ts";
 import { next, type Waiting } from "./decide.ts";
 
 const MIGRATIONS = [{ id: "build-queue/0001", sql: buildQueue0001 }];
@@ -21,24 +19,17 @@ type Row = Ticket & { number: number; admitted_at: number | null };
  * The build capacity of a region: which builds wait, and which have their turn. Named by the region. It holds no truth of its own: an instance
  * says that its build waits and that it is over, and is asked when neither was heard for long.
  */
-export class BuildQueueObject extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
-  #born: boolean;
-  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
-
+export class BuildQueueObject extends StoredObject {
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#born = isBorn(this.#sql);
-    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+    super(ctx, env, MIGRATIONS);
   }
 
   /** The build waits for its turn; its instance is told when it has it. Said again, it keeps its place. */
   enqueue(ticket: Ticket): void {
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
-    this.#change((now) => {
+    this.bear();
+    this.change((now) => {
       const { build_id, instance_id, namespace } = ticket;
-      this.#sql.exec(
+      this.sql.exec(
         "INSERT INTO ticket (build_id, instance_id, namespace, queued_at, check_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (build_id) DO NOTHING",
         build_id,
         instance_id,
@@ -47,23 +38,23 @@ export class BuildQueueObject extends DurableObject<Env> {
         now + CHECK_AFTER_MS,
       );
       const row = this.#row(build_id);
-      if (row?.admitted_at != null) post(this.#sql, `admit ${build_id}`, now);
+      if (row?.admitted_at != null) post(this.sql, `admit ${build_id}`, now);
       this.#admit(now);
     });
   }
 
   /** The build is over, or does not wait any more. */
   release(buildId: string): void {
-    if (!this.#born) return;
-    this.#change((now) => {
-      this.#sql.exec("DELETE FROM ticket WHERE build_id = ?", buildId);
+    if (!this.isBorn) return;
+    this.change((now) => {
+      this.sql.exec("DELETE FROM ticket WHERE build_id = ?", buildId);
       this.#admit(now);
     });
   }
 
   /** What waits and what has its turn, in the order in which they came. */
   tickets(): (Ticket & { admitted: boolean })[] {
-    return this.#born
+    return this.isBorn
       ? this.#rows().map(({ build_id, instance_id, namespace, admitted_at }) => ({
           build_id,
           instance_id,
@@ -73,27 +64,24 @@ export class BuildQueueObject extends DurableObject<Env> {
       : [];
   }
 
-  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
-    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
-    try {
-      while (this.#change((now) => this.#tick(now)));
-      await this.#outbox.drain();
-    } finally {
-      rearm(this.ctx.storage);
-    }
-  }
-
-  #tick(now: number): boolean {
-    if (!takeDue(this.#sql, now)) return false;
-    const due = this.#sql
+  protected override due(_timer: Timer, now: number): void {
+    const due = this.sql
       .exec<{ build_id: string }>(
         "UPDATE ticket SET check_at = ? WHERE check_at <= ? RETURNING build_id",
         now + CHECK_AFTER_MS,
         now,
       )
       .toArray();
-    for (const { build_id } of due) post(this.#sql, `check ${build_id}`, now);
-    return true;
+    for (const { build_id } of due) post(this.sql, `check ${build_id}`, now);
+  }
+
+  protected override change<T>(work: (now: number) => T): T {
+    return super.change((now) => {
+      const answer = work(now);
+      const { at } = this.sql.exec<{ at: number | null }>("SELECT min(check_at) AS at FROM ticket").one();
+      setTimer(this.sql, "check", at);
+      return answer;
+    });
   }
 
   /** Gives free places to those whose turn it is. Call it inside `commit`. */
@@ -102,21 +90,21 @@ export class BuildQueueObject extends DurableObject<Env> {
     const waiting: Waiting[] = rows.filter(({ admitted_at }) => admitted_at === null);
     const free = this.#capacity() - (rows.length - waiting.length);
     const turns = Object.fromEntries(
-      this.#sql
+      this.sql
         .exec<{ namespace: string; number: number }>("SELECT namespace, number FROM turn")
         .toArray()
         .map((row) => [row.namespace, row.number]),
     );
     const { admitted, turns: after } = next(waiting, turns, free);
     for (const { build_id, namespace } of admitted) {
-      this.#sql.exec(
+      this.sql.exec(
         "UPDATE ticket SET admitted_at = ?, check_at = ? WHERE build_id = ?",
         now,
         now + CHECK_AFTER_MS,
         build_id,
       );
-      this.#sql.exec("INSERT OR REPLACE INTO turn VALUES (?, ?)", namespace, after[namespace] as number);
-      post(this.#sql, `admit ${build_id}`, now);
+      this.sql.exec("INSERT OR REPLACE INTO turn VALUES (?, ?)", namespace, after[namespace] as number);
+      post(this.sql, `admit ${build_id}`, now);
     }
   }
 
@@ -124,7 +112,7 @@ export class BuildQueueObject extends DurableObject<Env> {
     return Math.max(1, Number(this.env.BUILD_CAPACITY) || CAPACITY);
   }
 
-  async #deliver(key: string): Promise<void> {
+  protected override async deliver(key: string): Promise<void> {
     const [what, buildId] = key.split(" ") as ["admit" | "check", string];
     const row = this.#row(buildId);
     if (!row) return;
@@ -133,23 +121,12 @@ export class BuildQueueObject extends DurableObject<Env> {
     if (!(await instance.needsCapacity(buildId))) this.release(buildId);
   }
 
-  #change<T>(work: (now: number) => T): T {
-    const result = commit(this.ctx.storage, () => {
-      const answer = work(Date.now());
-      const at = this.#sql.exec<{ at: number | null }>("SELECT min(check_at) AS at FROM ticket").one().at;
-      setTimer(this.#sql, "check", at);
-      return answer;
-    });
-    this.ctx.waitUntil(this.#outbox.drain());
-    return result;
-  }
-
   #row(buildId: string): Row | null {
     return this.#rows().find(({ build_id }) => build_id === buildId) ?? null;
   }
 
   #rows(): Row[] {
-    return this.#sql
+    return this.sql
       .exec<Row>("SELECT number, build_id, instance_id, namespace, admitted_at FROM ticket ORDER BY number")
       .toArray();
   }

@@ -1,24 +1,21 @@
-import { DurableObject } from "cloudflare:workers";
 import type { ConnectionPatch, ConnectionSpec, Source } from "../../contract/connection.ts";
-import type { Entry, Level } from "../../contract/event.ts";
+import type { Entry } from "../../contract/event.ts";
 import type { Report } from "../../contract/instance-report.ts";
 import type { InstanceSettings } from "../../contract/instance-settings.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
+import { permits } from "../../contract/scope.ts";
 import connection0001 from "../../migrations/connection/0001_create.sql";
-import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
-import { isBorn } from "../born.ts";
+import { setTimer } from "../alarm.ts";
 import type { Seen } from "../instance/engine.ts";
-import { after, cursor, newest } from "../journal.ts";
-import { migrate } from "../migrate.ts";
-import { Outbox, post } from "../outbox.ts";
+import { cursor } from "../journal.ts";
+import { post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
-import { remote } from "../remote.ts";
-import { once, stale } from "../request.ts";
-import { type Resealed, resealed } from "../reseal.ts";
+import { copied, remote } from "../remote.ts";
+import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import { seal } from "../sealing.ts";
-import { entomb, isForgotten } from "../tombstone.ts";
-import { Watchers } from "../watch.ts";
+import type { Timer } from "../stored-object.ts";
+import { entomb } from "../tombstone.ts";
 import { type ConnectionEvent, decide, NEVER_TESTED } from "./decide.ts";
 import { deliver, sourceOf } from "./deliver.ts";
 import {
@@ -32,7 +29,16 @@ import {
 } from "./record.ts";
 import { inUse, settingsViolations, unfit } from "./settings.ts";
 
-const MIGRATIONS = [{ id: "connection/0001", sql: connection0001 }];
+const CONNECTION: ResourceKind<ConnectionRecord, string[]> = {
+  noun: "connection",
+  migrations: [{ id: "connection/0001", sql: connection0001 }],
+  // What was deleted is not there any more for anybody but its last letters.
+  load: (sql) => {
+    const record = load(sql);
+    return record?.deleted ? null : record;
+  },
+  isVisible: ({ identity }, namespaces) => permits({ namespaces }, identity.namespace),
+};
 /** An instance that was never made is forgotten after so long: its request may still be under way before, ms. */
 const UNMADE_MS = 60_000;
 
@@ -45,16 +51,13 @@ export type ConnectionCreation = {
 };
 
 /** One connection to a source: its address, its sealed password, its tests, and which instances read through it. Named by its id. */
-export class ConnectionObject extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
-  #born: boolean;
-  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
-  readonly #watchers = new Watchers();
-
+export class ConnectionObject extends ResourceObject<ConnectionRecord> {
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#born = isBorn(this.#sql);
-    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+    super(ctx, env, CONNECTION);
+  }
+
+  protected override view(record: ConnectionRecord): string {
+    return JSON.stringify(connectionView(record, cursor(this.sql)));
   }
 
   /** Makes the connection, once its name is its own. The same id again is the same request: it gets the same answer. */
@@ -64,54 +67,44 @@ export class ConnectionObject extends DurableObject<Env> {
     const { id, namespace, name } = identity;
     const names = remote(this.env.NAMESPACE, namespace);
     const claimed = await names.claimName("connection", name, id, mutation, mayCreateNamespace);
-    if (!claimed.ok) return { ok: false, refusal: { ...claimed.refusal } };
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
-    const reply = this.#change((now) =>
-      once<Answer>(this.#sql, mutation, now, () => {
-        if (this.#load() === null) {
-          const entry: Entry = { level: "info", component: "api", reason: "connection_created", message: "made" };
-          save(this.#sql, { identity, spec, password: sealed.value, state: NEVER_TESTED }, [entry], {
-            revision: 1,
-            actor: mutation.actor,
-            now,
-          });
-          audit(this.#sql, auditEntry(identity, "create", mutation, now, null, 1));
-          post(this.#sql, "index", now);
-        }
-        return this.#answer(201);
-      }),
-    );
-    await this.#outbox.drain();
-    return reply;
+    if (!claimed.ok) return copied(claimed);
+    return this.make(mutation, (now) => {
+      if (this.load() === null) {
+        const entry: Entry = { level: "info", component: "api", reason: "connection_created", message: "made" };
+        save(this.sql, { identity, spec, password: sealed.value, state: NEVER_TESTED }, [entry], {
+          revision: 1,
+          actor: mutation.actor,
+          now,
+        });
+        audit(this.sql, auditEntry(identity, "create", mutation, now, null, 1));
+        post(this.sql, "index", now);
+      }
+      return this.answer(201);
+    });
   }
 
   /** Whether another may have its name; null: it was never made, and may still come. */
   isDeleted(): boolean | null {
-    return this.#born ? this.#load() === null : null;
+    return this.isBorn ? this.load() === null : null;
   }
 
   /** Notes an instance that reads a schema through it. Answers the managed database that it leads to, if it does. */
   attach(instanceId: string, namespace: string, schema: string, settings: InstanceSettings): Reply<string | null> {
-    return this.#change((now) => {
-      const record = this.#visible([namespace]);
+    return this.change((now) => {
+      const record = this.visible([namespace]);
       if (!record.ok)
-        return refuse(
-          "validation_failed",
-          `connection_id: there is no connection ${this.ctx.id.name} in ${namespace}.`,
-          {
-            violations: [
-              {
-                property_path: "connection_id",
-                message: `there is none in ${namespace}`,
-                code: "connection.not_found",
-              },
-            ],
-          },
-        );
+        return refuse("validation_failed", `connection_id: there is no connection ${this.id} in ${namespace}.`, {
+          violations: [
+            {
+              property_path: "connection_id",
+              message: `there is none in ${namespace}`,
+              code: "connection.not_found",
+            },
+          ],
+        });
       const violations = settingsViolations(record.value.spec, schema, settings);
       if (violations.length > 0) return unfit(violations);
-      const { rowsWritten } = this.#sql.exec(
+      const { rowsWritten } = this.sql.exec(
         "INSERT INTO attached VALUES (?, ?, ?) ON CONFLICT (instance_id) DO NOTHING",
         instanceId,
         schema,
@@ -123,79 +116,77 @@ export class ConnectionObject extends DurableObject<Env> {
   }
 
   detach(instanceId: string): void {
-    this.#change((now) => {
-      const record = this.#load();
+    this.change((now) => {
+      const record = this.load();
       if (!record) return;
-      const { rowsWritten } = this.#sql.exec("DELETE FROM attached WHERE instance_id = ?", instanceId);
+      const { rowsWritten } = this.sql.exec("DELETE FROM attached WHERE instance_id = ?", instanceId);
       if (rowsWritten > 0) this.#touch(record, [], "api", now);
     });
   }
 
   /** Whether an instance may have these settings. */
   permits(schema: string, settings: InstanceSettings): Reply<null> {
-    const record = this.#load();
-    if (!record) return this.#unknown();
+    const record = this.load();
+    if (!record) return this.unknown();
     const violations = settingsViolations(record.spec, schema, settings);
     return violations.length > 0 ? unfit(violations) : accept(null);
   }
 
   /** The source as programs are given it: its password stays sealed. */
   source(): Reply<Source> {
-    const record = this.#load();
-    return record ? accept(sourceOf(record)) : this.#unknown();
+    const record = this.load();
+    return record ? accept(sourceOf(record)) : this.unknown();
   }
 
   async update(patch: ConnectionPatch, mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
     const { password, ...fields } = patch;
     const sealed = password === undefined ? null : await this.#seal(password);
     if (sealed && !sealed.ok) return sealed;
-    return this.#mutate(mutation, namespaces, (record, now) => {
+    return this.mutate(mutation, namespaces, (record, now) => {
       const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
       const spec: ConnectionSpec = { ...record.spec, ...given };
       const lost = record.attached.filter(({ schema }) => !spec.schemas.includes(schema));
       if (lost.length > 0) return inUse(lost, `${lost.map(({ schema }) => schema).join(", ")} is read`);
       const entry: Entry = { level: "info", component: "api", reason: "connection_changed", message: "changed" };
-      save(this.#sql, { ...record, spec, password: sealed?.value ?? record.password }, [entry], {
+      save(this.sql, { ...record, spec, password: sealed?.value ?? record.password }, [entry], {
         revision: record.revision + 1,
         actor: mutation.actor,
         now,
       });
-      audit(this.#sql, auditEntry(record.identity, "update", mutation, now, record.revision, record.revision + 1));
-      post(this.#sql, "index", now);
-      return this.#answer(200);
+      audit(this.sql, auditEntry(record.identity, "update", mutation, now, record.revision, record.revision + 1));
+      post(this.sql, "index", now);
+      return this.answer(200);
     });
   }
 
   async delete(mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
     await this.#forgetUnmade();
-    return this.#mutate(mutation, namespaces, (record, now) => {
+    return this.mutate(mutation, namespaces, (record, now) => {
       if (record.attached.length > 0) return inUse(record.attached, "instances read through it");
       const next = record.revision + 1;
-      audit(this.#sql, auditEntry(record.identity, "delete", mutation, now, record.revision, next));
-      this.#sql.exec("UPDATE connection SET deleted_at = ?", now);
-      post(this.#sql, "purge", now);
+      audit(this.sql, auditEntry(record.identity, "delete", mutation, now, record.revision, next));
+      this.sql.exec("UPDATE connection SET deleted_at = ?", now);
+      post(this.sql, "purge", now);
       return accept({ status: 204, body: "", revision: next });
     });
   }
 
   /** Starts a test, unless one is under way, and waits for its result that long; then it is answered as it is. */
   async testSource(mutation: Mutation, namespaces: string[], waitMs: number): Promise<Reply<Answer>> {
-    const begun = this.#mutate(mutation, namespaces, (record, now) => {
+    const begun = this.mutate(mutation, namespaces, (record, now) => {
       this.#apply({ type: "test" }, mutation.actor, now);
-      const present = this.#load() as ConnectionRecord;
-      audit(this.#sql, auditEntry(record.identity, "test", mutation, now, record.revision, present.revision));
-      return this.#answer(202);
+      const present = this.load() as ConnectionRecord;
+      audit(this.sql, auditEntry(record.identity, "test", mutation, now, record.revision, present.revision));
+      return this.answer(202);
     });
     if (!begun.ok) return begun;
-    const deadline = Date.now() + waitMs;
-    while (this.#load()?.state.test != null && Date.now() < deadline) await this.#watchers.next(deadline - Date.now());
-    const record = this.#visible(namespaces);
-    return record.ok ? this.#answer(record.value.state.test === null ? 200 : 202) : record;
+    const record = await this.until(namespaces, waitMs, ({ state }) => state.test === null);
+    return record.ok ? this.answer(record.value.state.test === null ? 200 : 202) : record;
   }
 
   report({ workload_id, generation, body }: Report): Reply<string> {
-    return this.#change((now) => {
-      const state = this.#load()?.state;
+    return this.change((now) => {
+      const state = this.load()?.state;
       if (!state?.test || state.generation !== generation)
         return refuse("stale_report", `${workload_id} generation ${generation} is not waited for.`);
       if (body.kind === "tested") this.#apply({ type: "reported", generation, test: body.test }, "engine", now);
@@ -204,7 +195,7 @@ export class ConnectionObject extends DurableObject<Env> {
   }
 
   observe(hostId: string, reports: Seen[]): void {
-    this.#change((now) => {
+    this.change((now) => {
       for (const { generation, observation } of reports) {
         const { phase } = observation;
         if (phase === "gone") this.#apply({ type: "gone", generation, host_id: hostId }, "agent", now);
@@ -217,7 +208,7 @@ export class ConnectionObject extends DurableObject<Env> {
   }
 
   evict(hostId: string, why: string, slots: { slot: number; generation: number }[]): void {
-    this.#change((now) => {
+    this.change((now) => {
       for (const { generation } of slots) {
         if (why === "host_draining") continue;
         this.#apply({ type: "ended", generation, message: "its host went away" }, "host", now);
@@ -230,152 +221,66 @@ export class ConnectionObject extends DurableObject<Env> {
   used(): void {}
   capacityChanged(): void {}
 
-  read(namespaces: string[]): Reply<Answer> {
-    const record = this.#visible(namespaces);
-    return record.ok ? this.#answer(200) : record;
-  }
-
-  events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
-    const record = this.#visible(namespaces);
-    return record.ok ? accept(newest(this.#sql, level, limit)) : record;
-  }
-
-  async follow(namespaces: string[], seq: number, waitMs: number): Promise<Reply<{ seq: number; body: string }[]>> {
-    const record = this.#visible(namespaces);
-    if (!record.ok) return record;
-    if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
-    return accept(this.#born ? after(this.#sql, seq, 500) : []);
-  }
-
-  /** Seals its password anew with the newest key. */
-  async reseal(): Promise<Reply<Resealed>> {
-    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
-  }
-
-  async poke(): Promise<void> {
-    if (this.#born) await this.alarm();
-  }
-
-  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
-    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
-    try {
-      while (this.#change((now) => this.#tick(now)));
-      if (isForgotten(this.#sql, Date.now())) {
-        this.#born = false;
-        return void (await this.ctx.storage.deleteAll());
-      }
-      await this.#outbox.drain();
-    } finally {
-      if (this.#born) rearm(this.ctx.storage);
-    }
-  }
-
-  #tick(now: number): boolean {
-    if (!takeDue(this.#sql, now)) return false;
+  protected override due(_timer: Timer, now: number): void {
     this.#apply({ type: "due" }, "scheduler", now);
-    return true;
   }
 
   /** A test that has ended without a word is given a moment for its report, and not the whole time. */
   #hurry(generation: number, now: number): void {
-    const record = this.#load();
+    const record = this.load();
     const test = record?.state.test;
     if (!record || !test || record.state.generation !== generation) return;
     const due_at = Math.min(test.due_at, now + 5_000);
-    save(this.#sql, { ...record, state: { ...record.state, test: { ...test, due_at } } }, [], {
+    save(this.sql, { ...record, state: { ...record.state, test: { ...test, due_at } } }, [], {
       revision: record.revision,
       actor: "agent",
       now,
     });
-    setTimer(this.#sql, "deadline", due_at);
+    setTimer(this.sql, "deadline", due_at);
   }
 
   #apply(event: ConnectionEvent, actor: string, now: number): void {
-    const record = this.#load();
+    const record = this.load();
     if (!record) return;
     const { state, entries } = decide(record.state, event, now);
-    setTimer(this.#sql, "deadline", state.test?.due_at ?? null);
+    setTimer(this.sql, "deadline", state.test?.due_at ?? null);
     if (JSON.stringify(state) === JSON.stringify(record.state)) return;
     this.#touch({ ...record, state }, entries, actor, now);
     const { test } = state;
-    if (test !== null && !test.taken) post(this.#sql, "test", now);
-    if (state.leaving.length > record.state.leaving.length) post(this.#sql, "withdraw", now);
+    if (test !== null && !test.taken) post(this.sql, "test", now);
+    if (state.leaving.length > record.state.leaving.length) post(this.sql, "withdraw", now);
   }
 
   #touch(record: ConnectionRecord, entries: readonly Entry[], actor: string, now: number): void {
-    save(this.#sql, record, entries, { revision: record.revision + 1, actor, now });
-    post(this.#sql, "index", now);
+    save(this.sql, record, entries, { revision: record.revision + 1, actor, now });
+    post(this.sql, "index", now);
   }
 
-  async #deliver(key: string): Promise<void> {
-    const record = load(this.#sql);
+  protected override async deliver(key: string): Promise<void> {
+    const record = load(this.sql);
     if (!record) return;
-    if (key === "index") return project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));
+    if (key === "index") return project(this.sql, this.env.INDEX, indexRow(record, cursor(this.sql)));
     if (key === "purge") return this.#purge(record);
-    const apply = (event: ConnectionEvent) => this.#change((now) => this.#apply(event, "scheduler", now));
-    return deliver(key, { env: this.env, load: () => this.#load(), apply });
+    const apply = (event: ConnectionEvent) => this.change((now) => this.#apply(event, "scheduler", now));
+    return deliver(key, { env: this.env, load: () => this.load(), apply });
   }
 
   async #purge(record: ConnectionRecord): Promise<void> {
     const { id, namespace, name } = record.identity;
     await remote(this.env.NAMESPACE, namespace).releaseName("connection", name, id);
-    await project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));
-    commit(this.ctx.storage, () => entomb(this.#sql, ["connection", "attached"], Date.now()));
-    this.#watchers.notify();
+    await project(this.sql, this.env.INDEX, indexRow(record, cursor(this.sql)));
+    this.change((now) => entomb(this.sql, ["connection", "attached"], now));
   }
 
   /** Instances that were announced, and then never made. */
   async #forgetUnmade(): Promise<void> {
-    for (const { instance_id, at } of this.#load()?.attached ?? []) {
+    for (const { instance_id, at } of this.load()?.attached ?? []) {
       if (Date.now() - at < UNMADE_MS) continue;
       if ((await remote(this.env.INSTANCE, instance_id).isDeleted()) !== false) this.detach(instance_id);
     }
   }
 
   #seal(password: string): Promise<Reply<string>> {
-    return seal(this.env, password, `connection:${this.ctx.id.name}`);
-  }
-
-  #mutate(
-    mutation: Mutation,
-    namespaces: string[],
-    work: (record: ConnectionRecord, now: number) => Reply<Answer>,
-  ): Reply<Answer> {
-    if (!this.#born) return this.#unknown();
-    return this.#change((now) =>
-      once<Answer>(this.#sql, mutation, now, () => {
-        const record = this.#visible(namespaces);
-        return record.ok ? (stale(mutation, record.value.revision) ?? work(record.value, now)) : record;
-      }),
-    );
-  }
-
-  #change<T>(work: (now: number) => T): T {
-    if (!this.#born) return work(Date.now());
-    const result = commit(this.ctx.storage, () => work(Date.now()));
-    this.#watchers.notify();
-    this.ctx.waitUntil(this.#outbox.drain());
-    return result;
-  }
-
-  #answer(status: 200 | 201 | 202): Reply<Answer> {
-    const record = this.#load() as ConnectionRecord;
-    const body = JSON.stringify(connectionView(record, cursor(this.#sql)));
-    return accept({ status, body, revision: record.revision });
-  }
-
-  #load(): ConnectionRecord | null {
-    const record = this.#born ? load(this.#sql) : null;
-    return record?.deleted ? null : record;
-  }
-
-  #visible(namespaces: string[]): Reply<ConnectionRecord> {
-    const record = this.#load();
-    if (record && (namespaces.length === 0 || namespaces.includes(record.identity.namespace))) return accept(record);
-    return this.#unknown();
-  }
-
-  #unknown(): Reply<never> {
-    return refuse("not_found", `There is no connection ${this.ctx.id.name}.`);
+    return seal(this.env, password, `connection:${this.id}`);
   }
 }

@@ -3,7 +3,7 @@ import { ConnectionSpec, type ConnectionStatus, type ConnectionView } from "../.
 import type { AuditEntry, Entry } from "../../contract/event.ts";
 import type { Sealed } from "../../contract/sealed.ts";
 import { append } from "../journal.ts";
-import type { IndexRow } from "../projection.ts";
+import { type Deed, entryOf, type IndexRow } from "../projection.ts";
 import { ConnectionState } from "./decide.ts";
 
 export const ConnectionIdentity = z.object({
@@ -122,25 +122,10 @@ export function indexRow(record: ConnectionRecord, cursor: number): IndexRow {
   };
 }
 
-export const auditEntry = (
-  { id, namespace, name }: ConnectionIdentity,
-  action: string,
-  by: { actor: string; request_id: string },
-  now: number,
-  before: number | null,
-  after: number,
-): AuditEntry => ({
-  id: `${id}:${action}:${after}:${by.request_id}`,
-  timestamp: iso(now),
-  actor: by.actor,
-  action,
-  resource_kind: "connection",
-  resource_id: id,
-  resource_name: name,
-  namespace,
-  before_revision: before,
-  after_revision: after,
-  request_id: by.request_id,
-});
+/** Some deeds leave the revision as it is: the request tells them apart. */
+export function auditEntry({ id, namespace, name }: ConnectionIdentity, ...deed: Deed): AuditEntry {
+  const entry = entryOf({ kind: "connection", id, namespace, name }, ...deed);
+  return { ...entry, id: `${entry.id}:${entry.request_id}` };
+}
 
 const iso = (ms: number): string => new Date(ms).toISOString();

@@ -5,6 +5,7 @@ import type { WebhookSource } from "../../contract/webhook.ts";
 import { setTimer } from "../alarm.ts";
 import { postAnnouncement } from "../announce.ts";
 import { append } from "../journal.ts";
+import { type Deed, entryOf } from "../projection.ts";
 import { newestId } from "./credential.ts";
 import type { DatabaseDecision } from "./decide.ts";
 import type { DatabaseFacts, Demand } from "./draft.ts";
@@ -139,23 +140,5 @@ export const sourceOf = ({ identity, settings }: DatabaseRecord): WebhookSource 
   labels: settings.labels,
 });
 
-export const auditEntry = (
-  { id, namespace, name }: DatabaseIdentity,
-  action: string,
-  by: { actor: string; request_id: string },
-  now: number,
-  before: number | null,
-  after: number,
-): AuditEntry => ({
-  id: `${id}:${action}:${after}`,
-  timestamp: new Date(now).toISOString(),
-  actor: by.actor,
-  action,
-  resource_kind: "database",
-  resource_id: id,
-  resource_name: name,
-  namespace,
-  before_revision: before,
-  after_revision: after,
-  request_id: by.request_id,
-});
+export const auditEntry = ({ id, namespace, name }: DatabaseIdentity, ...deed: Deed): AuditEntry =>
+  entryOf({ kind: "database", id, namespace, name }, ...deed);

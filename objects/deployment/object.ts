@@ -1,6 +1,5 @@
-import { DurableObject } from "cloudflare:workers";
 import { type DeploymentIdentity, isTerminal } from "../../contract/deployment.ts";
-import type { Entry, Level } from "../../contract/event.ts";
+import type { Entry } from "../../contract/event.ts";
 import type { HealthResult, Usage } from "../../contract/health.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import { sameManifest } from "../../contract/manifest-diff.ts";
@@ -9,21 +8,16 @@ import type { Answer, Mutation } from "../../contract/request.ts";
 import type { RolloutReport } from "../../contract/rollout.ts";
 import { type RolloutAction, rolloutObstacle } from "../../contract/rollout-action.ts";
 import type { Standing } from "../../contract/schedule.ts";
+import { permits } from "../../contract/scope.ts";
 import deployment0001 from "../../migrations/deployment/0001_create.sql";
 import deployment0002 from "../../migrations/deployment/0002_rollout.sql";
-import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
 import { announce } from "../announce.ts";
-import { isBorn } from "../born.ts";
-import { after, cursor, newest } from "../journal.ts";
-import { migrate } from "../migrate.ts";
-import { Outbox, post } from "../outbox.ts";
-import { audit, CLUSTER_SHARD, project } from "../projection.ts";
+import { post } from "../outbox.ts";
+import { audit, type By, CLUSTER_SHARD, entryOf, project } from "../projection.ts";
 import { remote } from "../remote.ts";
-import { once, stale } from "../request.ts";
-import { type Resealed, resealed } from "../reseal.ts";
-import { isForgotten, isPurged } from "../tombstone.ts";
-import { Watchers } from "../watch.ts";
-import { auditEntry } from "./audit-entry.ts";
+import { type ResourceKind, ResourceObject } from "../resource-object.ts";
+import type { Timer } from "../stored-object.ts";
+import { isPurged } from "../tombstone.ts";
 import { type Decision, decide, type Event, initial } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import type { SlotGeneration } from "./draft.ts";
@@ -38,10 +32,15 @@ import { present } from "./rollout-delivery.ts";
 import { endsRun, standingOf, tellSchedule, UNKNOWN } from "./run.ts";
 import { bury, lastWords } from "./tombstone.ts";
 
-const MIGRATIONS = [
-  { id: "deployment/0001", sql: deployment0001 },
-  { id: "deployment/0002", sql: deployment0002 },
-];
+const DEPLOYMENT: ResourceKind<DeploymentRecord, string[]> = {
+  noun: "deployment",
+  migrations: [
+    { id: "deployment/0001", sql: deployment0001 },
+    { id: "deployment/0002", sql: deployment0002 },
+  ],
+  load,
+  isVisible: ({ identity }, namespaces) => permits({ namespaces }, identity.manifest.namespace),
+};
 
 const DELETION_REQUESTED: Entry = {
   level: "info",
@@ -51,112 +50,104 @@ const DELETION_REQUESTED: Entry = {
 };
 
 /** One deployment: its state machine, its journal, and its own alarm. Named by its id. */
-export class DeploymentObject extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
-  /** Whether its tables are there; asking SQLite each time would cost more than most reads. */
-  #born: boolean;
-  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
-  readonly #watchers = new Watchers();
-
+export class DeploymentObject extends ResourceObject<DeploymentRecord> {
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#born = isBorn(this.#sql);
-    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+    super(ctx, env, DEPLOYMENT);
   }
 
-  #bear(): void {
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
+  /** Kept as text, so that it is read without making the record of it. */
+  override read(namespaces: string[]): Reply<Answer> {
+    const kept = this.isBorn ? loadView(this.sql) : null;
+    return kept && permits({ namespaces }, kept.namespace)
+      ? accept({ status: 200, body: kept.view, revision: kept.revision })
+      : this.unknown();
+  }
+
+  protected override view(): string {
+    return loadView(this.sql)?.view ?? "";
   }
 
   /** Makes the deployment. Made already, or purged since: nothing happens. */
   create(identity: DeploymentIdentity, actor: string, requestId: string): void {
-    this.#bear();
-    commit(this.ctx.storage, () => {
-      if (load(this.#sql) || isPurged(this.#sql)) return;
+    this.bear();
+    this.change(() => {
+      if (this.load() || isPurged(this.sql)) return;
       const now = identity.created_at;
       this.#write(identity, null, initial(factsOf(identity, 0, now), identity), "created", actor, now);
-      audit(this.#sql, auditEntry(identity, "create", actor, requestId, now, null, 1));
+      this.#audit(identity, "create", { actor, request_id: requestId }, now, null);
     });
-    this.#afterCommit();
   }
 
   /** Marks it deleted: every instance is removed, then it is purged. */
   delete(mutation: Mutation, namespaces: string[], why: Entry = DELETION_REQUESTED): Reply<Answer> {
-    return this.#mutation(mutation, namespaces, ({ identity, state, revision }, now) => {
+    return this.mutate(mutation, namespaces, ({ identity, state, revision }, now) => {
       if (state.status !== "deleted") {
         this.#apply({ type: "delete", entry: why }, mutation.actor, now);
-        audit(
-          this.#sql,
-          auditEntry(identity, "delete", mutation.actor, mutation.request_id, now, revision, revision + 1),
-        );
+        this.#audit(identity, "delete", mutation, now, revision);
       }
-      return accept({ status: 204, body: "", revision: load(this.#sql)?.revision ?? revision });
+      return accept({ status: 204, body: "", revision: load(this.sql)?.revision ?? revision });
     });
   }
 
   /** The same manifest was applied again: the restart count starts over. */
   reapplied(actor: string): Reply<Answer> {
-    this.#change((now) => this.#apply({ type: "reapplied" }, actor, now));
+    this.change((now) => this.#apply({ type: "reapplied" }, actor, now));
     return this.read([]);
   }
 
   /** What a host saw of instances of this deployment. Reports of other generations, and repeated ones, change nothing. */
   observe(hostId: string, reports: Report[]): void {
-    this.#change((now) => this.#apply({ type: "observed", host_id: hostId, reports }, "agent", now));
+    this.change((now) => this.#apply({ type: "observed", host_id: hostId, reports }, "agent", now));
   }
 
   /** What health checks of its instances came to on a host. A result that comes twice changes nothing. */
   probed(hostId: string, results: HealthResult[]): void {
-    this.#change((now) => {
-      const record = this.#load();
+    this.change((now) => {
+      const record = this.load();
       if (!record) return;
-      keepResults(this.#sql, record.identity.id, results, now);
+      keepResults(this.sql, record.identity.id, results, now);
       this.#apply({ type: "probed", host_id: hostId, results }, "health_checker", now);
     });
   }
 
   /** Another version takes over from this one, which may keep so many instances (null: all). Answers what there is; null when there is nothing any more. */
   yieldTo(successor: string, number: number, keep: number | null): RolloutReport | null {
-    this.#change((now) => this.#apply({ type: "yield", successor, number, keep }, "scheduler", now));
-    const record = this.#load();
+    this.change((now) => this.#apply({ type: "yield", successor, number, keep }, "scheduler", now));
+    const record = this.load();
     return record && present(record);
   }
 
   /** What a parent of this one has. */
   parentReported(id: string, report: RolloutReport): void {
-    this.#change((now) => this.#apply({ type: "reported", reports: [{ id, report }] }, "scheduler", now));
+    this.change((now) => this.#apply({ type: "reported", reports: [{ id, report }] }, "scheduler", now));
   }
 
   /** A version that was taking over from this one has given up. Answers whether this one takes over again. */
   takeOver(from: string, others: string[], number: number): boolean {
-    this.#change((now) => this.#apply({ type: "take_over", from, others, number }, "scheduler", now));
-    const state = this.#load()?.state;
+    this.change((now) => this.#apply({ type: "take_over", from, others, number }, "scheduler", now));
+    const state = this.load()?.state;
     return state !== undefined && state.rollout.role !== "none" && state.rollout.number >= number;
   }
 
   /** Nothing of this one is left, and another version has taken over. */
   retire(by: string): void {
-    this.#change((now) => this.#apply({ type: "retired", by }, "scheduler", now));
+    this.change((now) => this.#apply({ type: "retired", by }, "scheduler", now));
   }
 
   /** The manifest is changed in what no instance notices. */
   amend(manifest: Manifest, actor: string, requestId: string): void {
-    this.#change((now) => {
-      const record = this.#load();
+    this.change((now) => {
+      const record = this.load();
       if (!record || sameManifest(record.identity.manifest, manifest)) return;
       const from = record.identity.manifest.replicas;
       this.#apply({ type: "amended", from }, actor, now, { ...record.identity, manifest });
-      audit(
-        this.#sql,
-        auditEntry(record.identity, "amend", actor, requestId, now, record.revision, record.revision + 1),
-      );
+      this.#audit(record.identity, "amend", { actor, request_id: requestId }, now, record.revision);
     });
   }
 
   /** Pauses, resumes or undoes the rolling update to this version. */
   act(action: RolloutAction, mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#mutation(mutation, namespaces, ({ identity, state, revision }, now) => {
+    return this.mutate(mutation, namespaces, ({ identity, state, revision }, now) => {
       const obstacle = rolloutObstacle(state, action);
       if (obstacle !== null && !obstacle.already)
         return refuse("action_not_allowed", `It is not possible to ${action}: ${obstacle.reason}.`, {
@@ -164,10 +155,7 @@ export class DeploymentObject extends DurableObject<Env> {
         });
       if (obstacle === null) {
         this.#apply({ type: action }, mutation.actor, now);
-        audit(
-          this.#sql,
-          auditEntry(identity, action, mutation.actor, mutation.request_id, now, revision, revision + 1),
-        );
+        this.#audit(identity, action, mutation, now, revision);
       }
       return this.read(namespaces);
     });
@@ -175,131 +163,78 @@ export class DeploymentObject extends DurableObject<Env> {
 
   /** What its health checks came to, newest first, as JSON texts. */
   healthResults(namespaces: string[], limit: number, latest: boolean): Reply<string[]> {
-    const record = this.#visible(namespaces);
-    return record.ok ? accept(results(this.#sql, record.value.identity.id, limit, latest)) : record;
+    const record = this.visible(namespaces);
+    return record.ok ? accept(results(this.sql, record.value.identity.id, limit, latest)) : record;
   }
 
   /** What its instances use on a host, the newest only. */
   used(hostId: string, usages: Usage[]): void {
-    this.#change((now) => this.#apply({ type: "used", host_id: hostId, usages }, "autoscaler", now));
+    this.change((now) => this.#apply({ type: "used", host_id: hostId, usages }, "autoscaler", now));
   }
 
   /** Something that its manifest refers to, a secret or a config, has appeared or changed. */
   referenceChanged(): void {
-    this.#change((now) => this.#apply({ type: "resolvable" }, "scheduler", now));
-  }
-
-  /** Seals anew, with the newest key, what of it is sealed. */
-  async reseal(): Promise<Reply<Resealed>> {
-    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
+    this.change((now) => this.#apply({ type: "resolvable" }, "scheduler", now));
   }
 
   /** Instances that cannot stay on their host. */
   evict(hostId: string, why: "host_lost" | "host_draining" | "host_removed", slots: SlotGeneration[]): void {
-    this.#change((now) => this.#apply({ type: "evicted", host_id: hostId, why, slots }, "host", now));
+    this.change((now) => this.#apply({ type: "evicted", host_id: hostId, why, slots }, "host", now));
   }
 
   /** Some host may have room now. */
   capacityChanged(): void {
-    this.#change((now) => this.#apply({ type: "capacity" }, "scheduler", now));
-  }
-
-  /** Sets the alarm anew and looks after what is due: for an object whose alarm may have been lost. */
-  async poke(): Promise<void> {
-    if (this.#born) await this.alarm();
-  }
-
-  read(namespaces: string[]): Reply<Answer> {
-    const kept = this.#born ? loadView(this.#sql) : null;
-    if (kept && (namespaces.length === 0 || namespaces.includes(kept.namespace)))
-      return accept({ status: 200, body: kept.view, revision: kept.revision });
-    return this.#unknown();
+    this.change((now) => this.#apply({ type: "capacity" }, "scheduler", now));
   }
 
   /** What applying a manifest must know of the deployment that holds the name. */
   peek(): Peek | null {
-    const record = this.#load();
+    const record = this.load();
     return record && peekOf(record);
   }
 
   manifest(namespaces: string[]): Reply<Manifest> {
-    const record = this.#visible(namespaces);
+    const record = this.visible(namespaces);
     return record.ok ? accept(record.value.identity.manifest) : record;
   }
 
   /** For the schedule that it is a run of: how it stands, also when it is purged or was never heard of. */
   standing(): Standing {
-    return this.#born ? standingOf(this.#sql) : UNKNOWN;
-  }
-
-  events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
-    const record = this.#visible(namespaces);
-    return record.ok ? accept(newest(this.#sql, level, limit)) : record;
-  }
-
-  /** Events after a seq: at once when there are any, else when one comes, or none after `waitMs`. */
-  async follow(namespaces: string[], seq: number, waitMs: number): Promise<Reply<{ seq: number; body: string }[]>> {
-    const record = this.#visible(namespaces);
-    if (!record.ok) return record;
-    if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
-    return accept(this.#born ? after(this.#sql, seq, 500) : []);
+    return this.isBorn ? standingOf(this.sql) : UNKNOWN;
   }
 
   /** Answers when it is in one of the statuses, in a terminal one, purged (not_found), or the time is over. */
   async waitFor(namespaces: string[], statuses: string[], timeoutMs: number): Promise<Reply<Answer>> {
-    const deadline = Date.now() + timeoutMs;
-    for (;;) {
-      const record = this.#visible(namespaces);
-      if (!record.ok) return record;
-      const { status } = record.value.state;
-      const left = deadline - Date.now();
-      if (statuses.includes(status) || isTerminal(status) || left <= 0) return this.read(namespaces);
-      await this.#watchers.next(left);
-    }
+    const isSo = ({ state: { status } }: DeploymentRecord) => statuses.includes(status) || isTerminal(status);
+    const record = await this.until(namespaces, timeoutMs, isSo);
+    return record.ok ? this.answer(200) : record;
   }
 
   running(namespaces: string[]): Reply<Running[]> {
-    const record = this.#visible(namespaces);
+    const record = this.visible(namespaces);
     return record.ok ? accept(running(record.value)) : record;
   }
 
   /** Why it is as it is, what it waits for, and what comes next. */
   async explain(namespaces: string[]): Promise<Reply<string>> {
-    const record = this.#visible(namespaces);
+    const record = this.visible(namespaces);
     if (!record.ok) return record;
     const hosts = (await remote(this.env.INDEX, CLUSTER_SHARD).hosts()).map((body) => JSON.parse(body) as Told);
-    return accept(JSON.stringify(explanation(record.value, this.#sql, hosts)));
+    return accept(JSON.stringify(explanation(record.value, this.sql, hosts)));
   }
 
-  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
-    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
-    try {
-      while (this.#change((now) => this.#tick(now)));
-      if (isForgotten(this.#sql, Date.now())) {
-        this.#born = false;
-        return void (await this.ctx.storage.deleteAll());
-      }
-      await this.#outbox.drain();
-    } finally {
-      if (this.#born) rearm(this.ctx.storage);
-    }
+  protected override due({ name }: Timer, now: number): void {
+    if (name === "deadline") this.#apply({ type: "due" }, "scheduler", now);
   }
 
-  #tick(now: number): boolean {
-    const timer = takeDue(this.#sql, now);
-    if (!timer) return false;
-    if (timer.name === "deadline") this.#apply({ type: "due" }, "scheduler", now);
-    return true;
-  }
-
-  async #deliver(key: string): Promise<void> {
-    const record = this.#load();
+  protected override async deliver(key: string): Promise<void> {
+    const record = this.load();
     if (!record) return;
     switch (key) {
       case "index":
-        return project(this.#sql, this.env.INDEX, indexRow(record, false), healthTally(this.#sql));
+        return project(this.sql, this.env.INDEX, indexRow(record, false), healthTally(this.sql));
       case "announce":
-        return announce(this.#sql, this.env, sourceOf(record.identity));
+        return announce(this.sql, this.env, sourceOf(record.identity));
       case "release":
         return releaseName(this.env, record);
       case "schedule":
@@ -308,59 +243,30 @@ export class DeploymentObject extends DurableObject<Env> {
         await this.#sayTheRest();
         await tellSchedule(this.env, record.identity, { status: "gone", message: "deleted" });
         await releaseName(this.env, record);
-        await project(this.#sql, this.env.INDEX, indexRow(record, true));
-        return this.#purge();
+        await project(this.sql, this.env.INDEX, indexRow(record, true));
+        return this.change((now) => bury(this.sql, now));
       default:
         return deliver(key as LetterKey, {
           env: this.env,
-          load: () => this.#load(),
-          apply: (event) => this.#change((now) => this.#apply(event, "scheduler", now)),
+          load: () => this.load(),
+          apply: (event) => this.change((now) => this.#apply(event, "scheduler", now)),
         });
     }
   }
 
   /** Whatever else is to be said is said before the deployment is forgotten. */
   async #sayTheRest(): Promise<void> {
-    for (const key of lastWords(this.#sql)) await this.#deliver(key);
+    for (const key of lastWords(this.sql)) await this.deliver(key);
   }
 
-  #purge(): void {
-    commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
-    this.#watchers.notify();
-  }
-
-  /** What a user asks for, once per Idempotency-Key, also when the deployment has been purged meanwhile. */
-  #mutation(
-    mutation: Mutation,
-    namespaces: string[],
-    work: (record: DeploymentRecord, now: number) => Reply<Answer>,
-  ): Reply<Answer> {
-    if (!this.#born) return this.#unknown();
-    return this.#change((now) =>
-      once(this.#sql, mutation, now, () => {
-        const record = this.#visible(namespaces);
-        return record.ok ? (stale(mutation, record.value.revision) ?? work(record.value, now)) : record;
-      }),
-    );
-  }
-
-  /** One change as one transaction; then whoever watches is woken, and letters are sent. */
-  #change<T>(work: (now: number) => T): T {
-    // Nobody is here: there is nothing to write, and no table to write it to.
-    if (!this.#born) return work(Date.now());
-    const result = commit(this.ctx.storage, () => work(Date.now()));
-    this.#afterCommit();
-    return result;
-  }
-
-  #afterCommit(): void {
-    this.#watchers.notify();
-    this.ctx.waitUntil(this.#outbox.drain());
+  #audit({ id, manifest }: DeploymentIdentity, action: string, by: By, now: number, before: number | null): void {
+    const of = { kind: "deployment", id, name: manifest.name, namespace: manifest.namespace } as const;
+    audit(this.sql, entryOf(of, action, by, now, before, (before ?? 0) + 1));
   }
 
   /** @param amended what it is from now on, when the event changes that */
   #apply(event: Event, actor: string, now: number, amended?: DeploymentIdentity): void {
-    const record = this.#load();
+    const record = this.load();
     if (!record) return;
     const identity = amended ?? record.identity;
     const facts = factsOf(identity, record.generation, now);
@@ -375,25 +281,10 @@ export class DeploymentObject extends DurableObject<Env> {
     actor: string,
     now: number,
   ): void {
-    if (save(this.#sql, identity, before, decision, { actor, now }))
-      post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
-    for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.#sql, key, now);
-    if (endsRun(identity, before?.state ?? null, decision.state)) post(this.#sql, "schedule", now);
-    if (leavesName(before?.state ?? null, decision.state)) post(this.#sql, "release", now);
-  }
-
-  #load(): DeploymentRecord | null {
-    return this.#born ? load(this.#sql) : null;
-  }
-
-  #visible(namespaces: string[]): Reply<DeploymentRecord> {
-    const record = this.#load();
-    if (record && (namespaces.length === 0 || namespaces.includes(record.identity.manifest.namespace)))
-      return accept(record);
-    return this.#unknown();
-  }
-
-  #unknown(): Reply<never> {
-    return refuse("not_found", `There is no deployment ${this.ctx.id.name}.`);
+    if (save(this.sql, identity, before, decision, { actor, now }))
+      post(this.sql, isGone(decision.state) ? "purge" : "index", now);
+    for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.sql, key, now);
+    if (endsRun(identity, before?.state ?? null, decision.state)) post(this.sql, "schedule", now);
+    if (leavesName(before?.state ?? null, decision.state)) post(this.sql, "release", now);
   }
 }

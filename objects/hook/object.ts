@@ -1,16 +1,14 @@
-import { DurableObject } from "cloudflare:workers";
 import type { HookDelivery } from "../../contract/hook.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
+import { permits } from "../../contract/scope.ts";
 import hook0001 from "../../migrations/hook/0001_create.sql";
-import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
-import { isBorn } from "../born.ts";
-import { migrate } from "../migrate.ts";
-import { Outbox, post } from "../outbox.ts";
+import { setTimer } from "../alarm.ts";
+import { post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
-import { once, stale } from "../request.ts";
-import { type Resealed, resealed } from "../reseal.ts";
+import { forgetRequests, onceTimed, stale } from "../request.ts";
 import { open, seal } from "../sealing.ts";
+import { StoredObject, type Timer } from "../stored-object.ts";
 import { sha256Hex } from "../token/secret.ts";
 import { type Push, type Read, readPush } from "./push.ts";
 import { deliveriesOf, type HookConfig, type HookRecord, hookAudit, hookRow, hookView, load, save } from "./record.ts";
@@ -29,36 +27,29 @@ export const NOT_VERIFIED = refuse(
 export type HookDraft = { config: HookConfig; secret: string };
 
 /** One address that a registry or forge calls when something was pushed; it applies a deployment's manifest with the new image. Named by its id. */
-export class HookObject extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
-  #born: boolean;
-  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
-
+export class HookObject extends StoredObject {
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#born = isBorn(this.#sql);
-    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+    super(ctx, env, MIGRATIONS);
   }
 
   async create({ config, secret }: HookDraft, mutation: Mutation): Promise<Reply<Answer>> {
-    const sealed = await seal(this.env, secret, this.#id);
+    const sealed = await seal(this.env, secret, this.id);
     if (!sealed.ok) return sealed;
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
-    const reply = this.#change((now) =>
-      this.#once(mutation, now, () => {
-        if (load(this.#sql)) return refuse("name_taken", `There is a hook ${this.#id} already.`);
+    this.bear();
+    const reply = this.change((now) =>
+      onceTimed(this.sql, mutation, now, () => {
+        if (load(this.sql)) return refuse("name_taken", `There is a hook ${this.id} already.`);
         const record: HookRecord = { config, sealed: sealed.value, created_at: now, revision: 1, deleted_at: null };
-        save(this.#sql, record);
-        audit(this.#sql, hookAudit(this.#id, record, "create", mutation, now));
-        post(this.#sql, "index", now);
-        return accept({ status: 201, body: JSON.stringify(hookView(this.#id, record)), revision: 1 });
+        save(this.sql, record);
+        audit(this.sql, hookAudit(this.id, record, "create", mutation, now));
+        post(this.sql, "index", now);
+        return accept({ status: 201, body: JSON.stringify(hookView(this.id, record)), revision: 1 });
       }),
     );
-    await this.#outbox.drain();
-    const kept = reply.ok ? load(this.#sql) : null;
+    await this.outbox.drain();
+    const kept = reply.ok ? load(this.sql) : null;
     if (!reply.ok || kept === null) return reply;
-    const known = await open(this.env, kept.sealed, this.#id);
+    const known = await open(this.env, kept.sealed, this.id);
     if (!known.ok) return known;
     return accept({ ...reply.value, body: JSON.stringify({ ...JSON.parse(reply.value.body), secret: known.value }) });
   }
@@ -67,29 +58,29 @@ export class HookObject extends DurableObject<Env> {
     const record = this.#visible(namespaces);
     if (!record.ok) return record;
     const { revision } = record.value;
-    return accept({ status: 200, body: JSON.stringify(hookView(this.#id, record.value)), revision });
+    return accept({ status: 200, body: JSON.stringify(hookView(this.id, record.value)), revision });
   }
 
   deliveries(namespaces: string[], limit: number): Reply<string> {
     const record = this.#visible(namespaces);
-    return record.ok ? accept(JSON.stringify(deliveriesOf(this.#sql, limit))) : record;
+    return record.ok ? accept(JSON.stringify(deliveriesOf(this.sql, limit))) : record;
   }
 
   delete(mutation: Mutation, namespaces: string[]): Reply<Answer> {
     const seen = this.#permitted(namespaces);
     if (!seen.ok) return seen;
-    return this.#change((now) =>
-      this.#once(mutation, now, () => {
+    return this.change((now) =>
+      onceTimed(this.sql, mutation, now, () => {
         const record = seen.value;
         const refusal = stale(mutation, record.revision);
         if (refusal) return refusal;
         const gone = { status: 204 as const, body: "", revision: record.revision };
         if (record.deleted_at !== null) return accept(gone);
         const next = { ...record, revision: record.revision + 1, deleted_at: now };
-        save(this.#sql, next);
-        audit(this.#sql, hookAudit(this.#id, next, "delete", mutation, now));
-        post(this.#sql, "index", now);
-        setTimer(this.#sql, "forget", now + IDEMPOTENCY_KEPT_MS);
+        save(this.sql, next);
+        audit(this.sql, hookAudit(this.id, next, "delete", mutation, now));
+        post(this.sql, "index", now);
+        setTimer(this.sql, "forget", now + IDEMPOTENCY_KEPT_MS);
         return accept(gone);
       }),
     );
@@ -97,9 +88,9 @@ export class HookObject extends DurableObject<Env> {
 
   /** A call from outside. Each delivery is carried out once; a repeated one is answered with what came of it. */
   async receive(call: HookCall): Promise<Reply<HookDelivery>> {
-    const record = this.#born ? load(this.#sql) : null;
+    const record = this.isBorn ? load(this.sql) : null;
     if (record === null || record.deleted_at !== null) return NOT_VERIFIED;
-    const secret = await open(this.env, record.sealed, this.#id);
+    const secret = await open(this.env, record.sealed, this.id);
     if (!secret.ok) return secret;
     const { source } = record.config;
     if (!(await isVerified(source, secret.value, call))) return NOT_VERIFIED;
@@ -108,50 +99,33 @@ export class HookObject extends DurableObject<Env> {
     // Where the signature is over the body alone, who has seen one cannot make another delivery of it by another id.
     const digest = signsBodyOnly(source) ? ofBody : id;
     const known = () =>
-      this.#sql.exec<{ id: string }>("SELECT id FROM delivery WHERE id = ? OR digest = ?", id, digest).toArray()[0]?.id;
-    this.#change((now) => {
+      this.sql.exec<{ id: string }>("SELECT id FROM delivery WHERE id = ? OR digest = ?", id, digest).toArray()[0]?.id;
+    this.change((now) => {
       if (known() !== undefined) return;
       const read = readPush(source, eventOf(call.headers), parsed(call.body));
       this.#note(id, digest, read, now);
     });
-    await this.#outbox.drain();
-    return accept(deliveriesOf(this.#sql, 1, known() ?? id)[0] as HookDelivery);
+    await this.outbox.drain();
+    return accept(deliveriesOf(this.sql, 1, known() ?? id)[0] as HookDelivery);
   }
 
-  /** Seals anew, with the newest key, what it signs with. */
-  async reseal(): Promise<Reply<Resealed>> {
-    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
-  }
-
-  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
-    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
-    try {
-      while (this.#change((now) => this.#tick(now)));
-      await this.#outbox.drain();
-      const deletedAt = load(this.#sql)?.deleted_at ?? null;
-      if (deletedAt !== null && deletedAt <= Date.now() - IDEMPOTENCY_KEPT_MS) {
-        this.#born = false;
-        await this.ctx.storage.deleteAll();
-      }
-    } finally {
-      if (this.#born) rearm(this.ctx.storage);
-    }
-  }
-
-  #tick(now: number): boolean {
-    const timer = takeDue(this.#sql, now);
-    if (timer?.name === "prune") {
-      this.#sql.exec("DELETE FROM delivery WHERE at <= ?", now - KEPT_MS);
+  protected override due({ name }: Timer, now: number): void {
+    if (name === "prune") {
+      this.sql.exec("DELETE FROM delivery WHERE at <= ?", now - KEPT_MS);
       this.#planPrune();
     }
-    if (timer?.name === "requests") this.#sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
-    return timer !== undefined;
+    if (name === "requests") forgetRequests(this.sql, now);
+  }
+
+  protected override isForgotten(now: number): boolean {
+    const deletedAt = load(this.sql)?.deleted_at ?? null;
+    return deletedAt !== null && deletedAt <= now - IDEMPOTENCY_KEPT_MS;
   }
 
   #note(id: string, digest: string, read: Read, now: number): void {
     const [outcome, message, push] =
       "push" in read ? ["pending", "being applied", JSON.stringify(read.push)] : ["ignored", read.ignored, null];
-    const { number } = this.#sql
+    const { number } = this.sql
       .exec<{ number: number }>(
         "INSERT INTO delivery (id, digest, at, outcome, message, push) VALUES (?, ?, ?, ?, ?, ?) RETURNING number",
         id,
@@ -162,35 +136,35 @@ export class HookObject extends DurableObject<Env> {
         push,
       )
       .one();
-    if (push !== null) post(this.#sql, `apply ${number}`, now);
+    if (push !== null) post(this.sql, `apply ${number}`, now);
     this.#planPrune();
   }
 
   #planPrune(): void {
-    const { at } = this.#sql.exec<{ at: number | null }>("SELECT min(at) AS at FROM delivery").one();
-    setTimer(this.#sql, "prune", at === null ? null : at + KEPT_MS);
+    const { at } = this.sql.exec<{ at: number | null }>("SELECT min(at) AS at FROM delivery").one();
+    setTimer(this.sql, "prune", at === null ? null : at + KEPT_MS);
   }
 
-  async #deliver(key: string): Promise<void> {
-    const record = load(this.#sql);
+  protected override async deliver(key: string): Promise<void> {
+    const record = load(this.sql);
     if (!record) return;
-    if (key === "index") return project(this.#sql, this.env.INDEX, hookRow(this.#id, record));
+    if (key === "index") return project(this.sql, this.env.INDEX, hookRow(this.id, record));
     const number = Number(key.split(" ")[1]);
-    const row = this.#sql
+    const row = this.sql
       .exec<{ id: string; push: string | null }>(
         "SELECT id, push FROM delivery WHERE number = ? AND outcome = 'pending'",
         number,
       )
       .toArray()[0];
     if (!row?.push) return;
-    const asker = { hook: this.#id, delivery: row.id };
+    const asker = { hook: this.id, delivery: row.id };
     const { outcome, message, image, deployment_id } = await redeploy(
       this.env,
       record.config,
       JSON.parse(row.push) as Push,
       asker,
     );
-    this.#sql.exec(
+    this.sql.exec(
       "UPDATE delivery SET outcome = ?, message = ?, image = ?, deployment_id = ?, push = NULL WHERE number = ?",
       outcome,
       message,
@@ -200,34 +174,16 @@ export class HookObject extends DurableObject<Env> {
     );
   }
 
-  get #id(): string {
-    return this.ctx.id.name as string;
-  }
-
   #permitted(namespaces: string[]): Reply<HookRecord> {
-    const record = this.#born ? load(this.#sql) : null;
-    return record && (namespaces.length === 0 || namespaces.includes(record.config.namespace))
+    const record = this.isBorn ? load(this.sql) : null;
+    return record && permits({ namespaces }, record.config.namespace)
       ? accept(record)
-      : refuse("not_found", `There is no hook ${this.#id}.`);
+      : refuse("not_found", `There is no hook ${this.id}.`);
   }
 
   #visible(namespaces: string[]): Reply<HookRecord> {
     const record = this.#permitted(namespaces);
-    return record.ok && record.value.deleted_at !== null
-      ? refuse("not_found", `There is no hook ${this.#id}.`)
-      : record;
-  }
-
-  #once(mutation: Mutation, now: number, work: () => Reply<Answer>): Reply<Answer> {
-    const reply = once(this.#sql, mutation, now, work);
-    if (mutation.idempotency) setTimer(this.#sql, "requests", now + IDEMPOTENCY_KEPT_MS);
-    return reply;
-  }
-
-  #change<T>(work: (now: number) => T): T {
-    const result = commit(this.ctx.storage, () => work(Date.now()));
-    this.ctx.waitUntil(this.#outbox.drain());
-    return result;
+    return record.ok && record.value.deleted_at !== null ? refuse("not_found", `There is no hook ${this.id}.`) : record;
   }
 }
 

@@ -1,7 +1,6 @@
 import type { AuditEntry } from "../../contract/event.ts";
 import type { HookDelivery, HookSource, HookView } from "../../contract/hook.ts";
-import type { Mutation } from "../../contract/request.ts";
-import type { IndexRow } from "../projection.ts";
+import { type By, entryOf, type IndexRow } from "../projection.ts";
 
 /** What a hook is from its creation on. */
 export type HookConfig = {
@@ -69,21 +68,17 @@ export const hookAudit = (
   id: string,
   { config, revision }: HookRecord,
   action: string,
-  by: Pick<Mutation, "actor" | "request_id">,
+  by: By,
   now: number,
-): AuditEntry => ({
-  id: `${id}:${action}:${revision}`,
-  timestamp: iso(now),
-  actor: by.actor,
-  action,
-  resource_kind: "hook",
-  resource_id: id,
-  resource_name: config.deployment,
-  namespace: config.namespace,
-  before_revision: revision === 1 ? null : revision - 1,
-  after_revision: revision,
-  request_id: by.request_id,
-});
+): AuditEntry =>
+  entryOf(
+    { kind: "hook", id, name: config.deployment, namespace: config.namespace },
+    action,
+    by,
+    now,
+    revision === 1 ? null : revision - 1,
+    revision,
+  );
 
 /** The newest first. */
 export const deliveriesOf = (sql: SqlStorage, limit: number, id: string | null = null): HookDelivery[] =>

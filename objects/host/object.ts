@@ -1,4 +1,3 @@
-import { DurableObject } from "cloudflare:workers";
 import { verdict } from "../../contract/action.ts";
 import type { Level } from "../../contract/event.ts";
 import type { AgentBody, ControlBody, LogQuery, Question } from "../../contract/frame.ts";
@@ -7,38 +6,24 @@ import { HOST_ACTION_TABLE, type HostAction, type HostView, LOST_AFTER_MS } from
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
-import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
-import { isBorn } from "../born.ts";
-import { after, append, cursor, newest } from "../journal.ts";
-import { migrate } from "../migrate.ts";
-import { Outbox, post } from "../outbox.ts";
+import { append, newest } from "../journal.ts";
+import { post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
 import { once, stale } from "../request.ts";
-import { type Resealed, resealed } from "../reseal.ts";
 import { answerClose } from "../socket-close.ts";
-import { Watchers } from "../watch.ts";
+import { StoredObject, type Timer } from "../stored-object.ts";
 import { ownerOf } from "../workload-owner.ts";
 import { ask, readLogs } from "./asking.ts";
-import { type Assigned, assign, observe, withdraw } from "./assignment.ts";
+import { type Assigned, assign, withdraw } from "./assignment.ts";
 import { bootOf, decideHost, type HostEvent, heardBoot } from "./decide.ts";
 import { deliver, type LetterKey, type Sender } from "./deliver.ts";
 import { type Enrolment, enrolAnswer, enrolledEntry, identify, insert } from "./enrol.ts";
 import { note, setProbing } from "./health.ts";
 import { Link } from "./link.ts";
 import { MIGRATIONS } from "./migrations.ts";
+import { desired, desiredChanged, observed, profiled, touch } from "./news.ts";
 import { opened } from "./open.ts";
-import {
-  type HostRecord,
-  hostAudit,
-  hostRow,
-  hostView,
-  load,
-  notEmpty,
-  type SaidProfile,
-  save,
-  saveProfile,
-} from "./record.ts";
-import { restate } from "./restate.ts";
+import { type HostRecord, hostAudit, hostRow, hostView, load, notEmpty, save } from "./record.ts";
 import { noteSeen, seenAt } from "./seen.ts";
 import { refusal } from "./tunnel.ts";
 import { owned, UsageRelay } from "./usage.ts";
@@ -49,12 +34,7 @@ import { leaseLeft, renewWriters } from "./writers.ts";
  * One host: what should run there, what it has room for, and the only link to its agent. Named by its id. Owners assign and withdraw
  * workloads; the agent reports; what changed is pushed to the owners at once.
  */
-export class HostObject extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
-  /** Whether its tables are there; asking SQLite each time would cost more than most reads. */
-  #born: boolean;
-  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
-  readonly #watchers = new Watchers();
+export class HostObject extends StoredObject {
   readonly #usage = new UsageRelay((owner, usages) => ownerOf(this.env, owner).used(this.#known().identity.id, usages));
   readonly #link = new Link(this.ctx, {
     identity: () => this.#known().identity,
@@ -65,79 +45,76 @@ export class HostObject extends DurableObject<Env> {
   });
 
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#born = isBorn(this.#sql);
-    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+    super(ctx, env, MIGRATIONS);
   }
 
   /** Takes a host in. The same key again gets the same answer. */
   async enrol(enrolment: Enrolment): Promise<Reply<Answer>> {
     const identity = await identify(enrolment, Date.now());
     if (!identity.ok) return identity;
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
-    const reply = this.#change((now): Reply<Answer> => {
+    this.bear();
+    const reply = this.change((now): Reply<Answer> => {
       const known = this.#load();
       if (known && known.identity.public_key !== enrolment.request.public_key)
         return refuse("name_taken", "This host id is taken by another key.");
       if (known) return accept({ status: 201, body: enrolAnswer(known.identity), revision: known.revision });
-      insert(this.#sql, identity.value, now);
-      append(this.#sql, enrolledEntry(identity.value.name), {
+      insert(this.sql, identity.value, now);
+      append(this.sql, enrolledEntry(identity.value.name), {
         resourceId: identity.value.id,
         actor: enrolment.actor,
         revision: 1,
         now,
       });
-      audit(this.#sql, hostAudit(identity.value, "enrol", enrolment, now, null, 1));
-      post(this.#sql, "index", now);
+      audit(this.sql, hostAudit(identity.value, "enrol", enrolment, now, null, 1));
+      post(this.sql, "index", now);
       return accept({ status: 201, body: enrolAnswer(identity.value), revision: 1 });
     });
-    await this.#outbox.drain();
+    await this.outbox.drain();
     return reply;
   }
 
   /** Reserves and takes workloads, or says why not, one answer for each. Asking again for the same generation is harmless. */
   assign(workloads: Workload[]): Assigned[] {
-    return this.#change((now) => {
+    return this.change((now) => {
       const answers = workloads.map((workload): Assigned => {
         const host = this.#load();
-        return host ? assign(this.#sql, host, workload, now) : { accepted: false, message: "was removed" };
+        return host ? assign(this.sql, host, workload, now) : { accepted: false, message: "was removed" };
       });
-      if (answers.some(({ accepted }) => accepted)) this.#desiredChanged(now);
+      if (answers.some(({ accepted }) => accepted)) desiredChanged(this.sql, now);
       return answers;
     });
   }
 
   /** These generations must be gone. `going`: its owner is told when it is. */
   withdraw(owner: string, workloads: { id: string; generation: number }[]): ("gone" | "going")[] {
-    return this.#change((now) => {
+    return this.change((now) => {
       const status = this.#load()?.state.status;
       if (status === undefined || status === "removed") return workloads.map(() => "gone" as const);
-      const answers = workloads.map((workload) => withdraw(this.#sql, owner, workload, now));
-      this.#desiredChanged(now);
+      const answers = workloads.map((workload) => withdraw(this.sql, owner, workload, now));
+      desiredChanged(this.sql, now);
       return answers;
     });
   }
 
   /** How long a writer of a database may still go on that was withdrawn just now, ms. */
   writerLeaseLeft(): number {
-    return this.#born ? leaseLeft(this.#sql, Date.now()) : 0;
+    return this.isBorn ? leaseLeft(this.sql, Date.now()) : 0;
   }
 
   /** Which health checks of these generations are to run from now on; what runs goes on running. */
   probing(owner: string, workloads: { id: string; generation: number }[], probing: Probing): void {
-    this.#change((now) => {
-      if (this.#load() && setProbing(this.#sql, owner, workloads, probing, now)) this.#desiredChanged(now);
+    this.change((now) => {
+      if (this.#load() && setProbing(this.sql, owner, workloads, probing, now)) desiredChanged(this.sql, now);
     });
   }
 
   /** What was last seen of workloads; what the agent may not have been sent is sent again. */
   recheck(ids: string[]): (Observation | null)[] {
-    return this.#change((now) => {
-      const rows = ids.map((id) => one(this.#sql, id));
+    return this.change((now) => {
+      const rows = ids.map((id) => one(this.sql, id));
       for (const row of rows)
-        if (row && row.observation === null) this.#sql.exec("UPDATE workload SET unsent = 1 WHERE id = ?", row.id);
-      post(this.#sql, "frames", now);
+        if (row && row.observation === null) this.sql.exec("UPDATE workload SET unsent = 1 WHERE id = ?", row.id);
+      post(this.sql, "frames", now);
       return rows.map((row) => row?.observation ?? null);
     });
   }
@@ -148,7 +125,7 @@ export class HostObject extends DurableObject<Env> {
       const what = verdict(HOST_ACTION_TABLE, host.state.scheduling, action);
       if (what === "go") {
         this.#apply({ type: "scheduling", to: HOST_ACTION_TABLE[action].to }, mutation.actor, now);
-        audit(this.#sql, hostAudit(host.identity, action, mutation, now, host.revision, host.revision + 1));
+        audit(this.sql, hostAudit(host.identity, action, mutation, now, host.revision, host.revision + 1));
       }
       return this.read();
     });
@@ -159,7 +136,7 @@ export class HostObject extends DurableObject<Env> {
     return this.#mutation(mutation, (host, now) => {
       if (host.workloads > 0 && !force) return notEmpty(host);
       this.#apply({ type: "removed" }, mutation.actor, now);
-      audit(this.#sql, hostAudit(host.identity, "remove", mutation, now, host.revision, host.revision + 1));
+      audit(this.sql, hostAudit(host.identity, "remove", mutation, now, host.revision, host.revision + 1));
       return accept({ status: 204, body: "", revision: host.revision + 1 });
     });
   }
@@ -173,15 +150,13 @@ export class HostObject extends DurableObject<Env> {
 
   events(level: Level | null, limit: number): Reply<string[]> {
     const host = this.#present();
-    return host.ok ? accept(newest(this.#sql, level, limit)) : host;
+    return host.ok ? accept(newest(this.sql, level, limit)) : host;
   }
 
   /** Events after a seq: at once when there are any, else when one comes, or none after `waitMs`. */
   async follow(seq: number, waitMs: number): Promise<Reply<{ seq: number; body: string }[]>> {
     const host = this.#present();
-    if (!host.ok) return host;
-    if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
-    return accept(after(this.#sql, seq, 500));
+    return host.ok ? accept(await this.journalAfter(seq, waitMs)) : host;
   }
 
   /** Asks the agent something that has one answer: stats, exec. The answer is JSON text. */
@@ -192,7 +167,7 @@ export class HostObject extends DurableObject<Env> {
 
   /** What everything that runs here uses now: InstanceStats[], JSON. */
   async measure(): Promise<Reply<string>> {
-    const ids = this.#born ? runningIds(this.#sql) : [];
+    const ids = this.isBorn ? runningIds(this.sql) : [];
     return ids.length === 0 ? accept("[]") : this.ask({ verb: "stats", workload_ids: ids });
   }
 
@@ -200,11 +175,6 @@ export class HostObject extends DurableObject<Env> {
   async logs(query: LogQuery): Promise<Reply<ReadableStream<Uint8Array>>> {
     const host = this.#present();
     return host.ok ? readLogs(this.#link, query) : host;
-  }
-
-  /** Seals anew, with the newest key, what of its workloads is sealed. */
-  async reseal(): Promise<Reply<Resealed>> {
-    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
   }
 
   /** The agent's own door: the tunnel, and the frames of the call transport. Who it is, its signature says. */
@@ -228,49 +198,33 @@ export class HostObject extends DurableObject<Env> {
     this.#link.closed(socket);
   }
 
-  async poke(): Promise<void> {
-    if (this.#born) await this.alarm();
-  }
-
-  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
-    if (isPostponed(this.ctx.storage, info)) return;
-    try {
-      while (this.#change((now) => this.#tick(now)));
-      await this.#outbox.drain();
-    } finally {
-      rearm(this.ctx.storage);
-    }
-  }
-
-  #tick(now: number): boolean {
-    const timer = takeDue(this.#sql, now);
-    if (timer) this.#apply({ type: "due", due_at: timer.dueAt, last_seen: this.#lastSeen() }, "host", now);
-    return timer !== undefined;
+  protected override due({ dueAt }: Timer, now: number): void {
+    this.#apply({ type: "due", due_at: dueAt, last_seen: this.#lastSeen() }, "host", now);
   }
 
   #receive(body: AgentBody): Iterable<ControlBody> {
-    return this.#change((now): Iterable<ControlBody> => {
-      if (this.#known().identity.transport === "call") noteSeen(this.#sql, now);
+    return this.change((now): Iterable<ControlBody> => {
+      if (this.#known().identity.transport === "call") noteSeen(this.sql, now);
       switch (body.kind) {
         case "hello":
-          this.#profile(body, now);
+          profiled(this.sql, this.#known(), body, now);
           this.#apply({ type: "hello", boot_id: body.boot_id }, "agent", now);
           return [];
         case "facts":
-          this.#profile(body, now);
+          profiled(this.sql, this.#known(), body, now);
           return [];
         case "inventory":
         case "report":
-          this.#observed(body.observations, now);
-          return body.kind === "inventory" && body.last ? this.#desired() : [];
+          observed(this.sql, body.observations, now);
+          return body.kind === "inventory" && body.last ? desired(this.sql, this.#known()) : [];
         case "health":
-          for (const owner of note(this.#sql, body.results)) post(this.#sql, `health ${owner}`, now);
+          for (const owner of note(this.sql, body.results)) post(this.sql, `health ${owner}`, now);
           return [];
         case "usage":
-          this.ctx.waitUntil(this.#usage.pass(owned(this.#sql, body.usages)));
+          this.ctx.waitUntil(this.#usage.pass(owned(this.sql, body.usages)));
           return [];
         case "renew":
-          return [renewWriters(this.#sql, body, now)];
+          return [renewWriters(this.sql, body, now)];
         case "settled":
           this.#apply({ type: "settled" }, "agent", now);
           return [];
@@ -280,37 +234,26 @@ export class HostObject extends DurableObject<Env> {
     });
   }
 
-  #observed(observations: readonly Observation[], now: number): void {
-    const news = new Set(observations.flatMap((seen) => observe(this.#sql, seen, now) ?? []));
-    for (const owner of news) post(this.#sql, `owner ${owner}`, now);
-    if (news.size > 0) this.#touch(now);
-  }
-
-  #desired(): Iterable<ControlBody> {
-    this.#sql.exec("UPDATE workload SET unsent = 0 WHERE unsent = 1");
-    return restate(this.#sql, this.#known().desired_revision);
-  }
-
   #closed(bootId: string): void {
-    this.#change((now) => {
+    this.change((now) => {
       if (bootOf(this.#known().state) === bootId) this.#apply({ type: "closed" }, "host", now);
     });
   }
 
-  async #deliver(key: string): Promise<void> {
+  protected override async deliver(key: string): Promise<void> {
     const host = this.#load();
     if (!host) return;
     const sender: Sender = {
       env: this.env,
-      sql: this.#sql,
+      sql: this.sql,
       host,
-      change: (work) => this.#change(work),
+      change: (work) => this.change(work),
       send: (bodies) => this.#link.send(bodies),
     };
     const [what, owner] = key.split(" ") as [string, string];
     switch (what) {
       case "index":
-        return project(this.#sql, this.env.INDEX, hostRow(host, this.#view(host)));
+        return project(this.sql, this.env.INDEX, hostRow(host, this.#view(host)));
       case "dismiss":
         return this.#link.dismiss();
       default:
@@ -319,20 +262,11 @@ export class HostObject extends DurableObject<Env> {
   }
 
   #mutation(mutation: Mutation, work: (host: HostRecord, now: number) => Reply<Answer>): Reply<Answer> {
-    return this.#change((now) => {
+    return this.change((now) => {
       const host = this.#present();
       if (!host.ok) return host;
-      return once(this.#sql, mutation, now, () => stale(mutation, host.value.revision) ?? work(host.value, now));
+      return once(this.sql, mutation, now, () => stale(mutation, host.value.revision) ?? work(host.value, now));
     });
-  }
-
-  #change<T>(work: (now: number) => T): T {
-    // Nobody is here: there is nothing to write, and no table to write it to.
-    if (!this.#born) return work(Date.now());
-    const result = commit(this.ctx.storage, () => work(Date.now()));
-    this.#watchers.notify();
-    this.ctx.waitUntil(this.#outbox.drain());
-    return result;
   }
 
   #apply(event: HostEvent, actor: string, now: number): void {
@@ -341,38 +275,21 @@ export class HostObject extends DurableObject<Env> {
       now,
       lost_after: Number(this.env.LOST_AFTER_MS) || LOST_AFTER_MS,
     });
-    if (save(this.#sql, host, decision, { actor, now })) this.#touch(now);
-    if (decision.evict) for (const owner of owners(this.#sql)) post(this.#sql, `evict ${owner}`, now);
-    if (decision.state.status === "removed") post(this.#sql, "dismiss", now);
-  }
-
-  #profile(profile: SaidProfile, now: number): void {
-    saveProfile(this.#sql, this.#known(), profile);
-    this.#touch(now);
-  }
-
-  #desiredChanged(now: number): void {
-    this.#sql.exec("UPDATE host SET desired_revision = desired_revision + 1");
-    post(this.#sql, "frames", now);
-    this.#touch(now);
-  }
-
-  /** The index must hear of it. */
-  #touch(now: number): void {
-    this.#sql.exec("UPDATE host SET version = version + 1, updated_at = ?", now);
-    post(this.#sql, "index", now);
+    if (save(this.sql, host, decision, { actor, now })) touch(this.sql, now);
+    if (decision.evict) for (const owner of owners(this.sql)) post(this.sql, `evict ${owner}`, now);
+    if (decision.state.status === "removed") post(this.sql, "dismiss", now);
   }
 
   #lastSeen(): number {
-    return Math.max(seenAt(this.#sql), this.#link.lastSeen());
+    return Math.max(seenAt(this.sql), this.#link.lastSeen());
   }
 
   #view(host: HostRecord): HostView {
-    return hostView(this.#sql, host, this.#lastSeen());
+    return hostView(this.sql, host, this.#lastSeen());
   }
 
   #load(): HostRecord | null {
-    return this.#born ? load(this.#sql) : null;
+    return this.isBorn ? load(this.sql) : null;
   }
 
   /** For what only happens to an enrolled host. */

@@ -7,7 +7,7 @@ import type { WebhookSource } from "../../contract/webhook.ts";
 import { setTimer } from "../alarm.ts";
 import { postAnnouncement } from "../announce.ts";
 import { append, cursor } from "../journal.ts";
-import type { IndexRow } from "../projection.ts";
+import { type Deed, entryOf, type IndexRow } from "../projection.ts";
 import { type HostDecision, HostState, hostDeadline } from "./decide.ts";
 
 /** What a host is from enrolment on. `control_private_key` signs what this object says to the agent, and never leaves it. */
@@ -190,25 +190,7 @@ export const hostSource = ({ id, name, labels }: HostIdentity): WebhookSource =>
   labels,
 });
 
-export const hostAudit = (
-  identity: HostIdentity,
-  action: string,
-  by: { actor: string; request_id: string },
-  now: number,
-  before: number | null,
-  after: number,
-): AuditEntry => ({
-  id: `${identity.id}:${action}:${after}`,
-  timestamp: iso(now),
-  actor: by.actor,
-  action,
-  resource_kind: "host",
-  resource_id: identity.id,
-  resource_name: identity.name,
-  namespace: null,
-  before_revision: before,
-  after_revision: after,
-  request_id: by.request_id,
-});
+export const hostAudit = ({ id, name }: HostIdentity, ...deed: Deed): AuditEntry =>
+  entryOf({ kind: "host", id, name, namespace: null }, ...deed);
 
 const iso = (ms: number): string => new Date(ms).toISOString();

@@ -1,5 +1,3 @@
-import { DurableObject } from "cloudflare:workers";
-import type { Level } from "../../contract/event.ts";
 import { newId } from "../../contract/id.ts";
 import { type InstanceIdentity, type InstanceSpec, SLOT } from "../../contract/instance.ts";
 import type { InstanceAction } from "../../contract/instance-action.ts";
@@ -9,21 +7,18 @@ import type { Report } from "../../contract/instance-report.ts";
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
+import { permits } from "../../contract/scope.ts";
 import instance0001 from "../../migrations/instance/0001_create.sql";
-import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
+import { setTimer } from "../alarm.ts";
 import { announce, isAnnounced } from "../announce.ts";
-import { isBorn } from "../born.ts";
 import type { ConnectionObject } from "../connection/object.ts";
-import { after, cursor, newest } from "../journal.ts";
-import { migrate } from "../migrate.ts";
-import { Outbox, post } from "../outbox.ts";
+import { cursor } from "../journal.ts";
+import { post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
-import { remote } from "../remote.ts";
-import { once, stale } from "../request.ts";
-import { type Resealed, resealed } from "../reseal.ts";
+import { copied, remote } from "../remote.ts";
+import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import { seal } from "../sealing.ts";
-import { isForgotten } from "../tombstone.ts";
-import { Watchers } from "../watch.ts";
+import type { Timer } from "../stored-object.ts";
 import { artifactText } from "./build-history.ts";
 import { decide, type InstanceDecision, type InstanceEvent, initial } from "./decide.ts";
 import { deliver, type Sender, withdrawAll } from "./deliver.ts";
@@ -39,7 +34,16 @@ import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts
 import { bury } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
 
-const MIGRATIONS = [{ id: "instance/0001", sql: instance0001 }];
+const INSTANCE: ResourceKind<InstanceRecord, string[]> = {
+  noun: "instance",
+  migrations: [{ id: "instance/0001", sql: instance0001 }],
+  // What was deleted is not there any more for anybody but its last letters.
+  load: (sql) => {
+    const record = load(sql);
+    return record?.deleted ? null : record;
+  },
+  isVisible: ({ identity }, namespaces) => permits({ namespaces }, identity.namespace),
+};
 
 export type InstanceCreation = {
   identity: Omit<InstanceIdentity, "database_id">;
@@ -50,17 +54,13 @@ export type InstanceCreation = {
 export type ActInput = { build_id?: string | undefined; size?: InstanceSize | undefined };
 
 /** One instance: its state machine, its builds, its journal, and its own alarm. Named by its id. */
-export class InstanceObject extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
-  /** Whether its tables are there; asking SQLite each time would cost more than most reads. */
-  #born: boolean;
-  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
-  readonly #watchers = new Watchers();
-
+export class InstanceObject extends ResourceObject<InstanceRecord> {
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#born = isBorn(this.#sql);
-    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+    super(ctx, env, INSTANCE);
+  }
+
+  protected override view(record: InstanceRecord): string {
+    return JSON.stringify(instanceView(record, cursor(this.sql)));
   }
 
   /** Makes the instance, once its connection and its name are its own. The same id again is the same request: it gets the same answer. */
@@ -68,133 +68,122 @@ export class InstanceObject extends DurableObject<Env> {
     const { id, namespace, name, connection_id } = identity;
     const connection = remote<ConnectionObject>(this.env.CONNECTION, connection_id);
     const attached = await connection.attach(id, namespace, identity.schema, spec.settings);
-    if (!attached.ok) return { ok: false, refusal: { ...attached.refusal } };
+    if (!attached.ok) return copied(attached);
     const names = remote(this.env.NAMESPACE, namespace);
     const claimed = await names.claimName("instance", name, id, mutation, mayCreateNamespace);
     if (!claimed.ok) {
-      if (this.#load() === null) await connection.detach(id);
-      return { ok: false, refusal: { ...claimed.refusal } };
+      if (this.load() === null) await connection.detach(id);
+      return copied(claimed);
     }
     const sealed = await seal(this.env, newKeySecret(), keySecretLabel(id));
     if (!sealed.ok) return sealed;
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
-    const reply = this.#change((now) =>
-      once<Answer>(this.#sql, mutation, now, () => {
-        if (this.#load() === null) {
-          const whole = { ...identity, database_id: attached.value };
-          this.#sql.exec("INSERT INTO key_secret VALUES (1, ?)", sealed.value);
-          this.#write(null, whole, spec, initial(now), "specified", mutation.actor, now);
-          audit(this.#sql, auditEntry(identity, "create", mutation, now, null, 1));
-        }
-        return this.#answer(201);
-      }),
-    );
-    await this.#outbox.drain();
-    return reply;
+    return this.make(mutation, (now) => {
+      if (this.load() === null) {
+        const whole = { ...identity, database_id: attached.value };
+        this.sql.exec("INSERT INTO key_secret VALUES (1, ?)", sealed.value);
+        this.#write(null, whole, spec, initial(now), "specified", mutation.actor, now);
+        audit(this.sql, auditEntry(identity, "create", mutation, now, null, 1));
+      }
+      return this.answer(201);
+    });
   }
 
   /** Whether another may have its name; null: it was never made, and may still come. */
   isDeleted(): boolean | null {
-    return this.#born ? this.#load() === null : null;
+    return this.isBorn ? this.load() === null : null;
   }
 
   /** Does or queues what the matrix allows now; 202 with the instance. `delete` answers 204. */
   act(action: InstanceAction, input: ActInput, mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#mutate(mutation, namespaces, (record, now) => {
+    return this.mutate(mutation, namespaces, (record, now) => {
       const refusal =
         refusalOf(action, record) ??
         (action === "redeploy" && input.build_id !== undefined ? missingBuild(record, input.build_id) : null);
       if (refusal) return refusal;
       this.#apply({ type: "act", action, actor: mutation.actor, by: "user", ...input }, mutation.actor, now);
       this.#audit(action, record, mutation, now);
-      if (action !== "delete") return this.#answer(202);
-      this.#sql.exec("UPDATE instance SET deleted_at = ?", now);
-      setTimer(this.#sql, "deadline", null);
-      post(this.#sql, "purge", now);
+      if (action !== "delete") return this.answer(202);
+      this.sql.exec("UPDATE instance SET deleted_at = ?", now);
+      setTimer(this.sql, "deadline", null);
+      post(this.sql, "purge", now);
       return accept({ status: 204, body: "", revision: record.revision + 1 });
     });
   }
 
   /** Withdraws the queued action. */
   cancelGoal(mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#mutate(mutation, namespaces, (record, now) => {
+    return this.mutate(mutation, namespaces, (record, now) => {
       const refusal = refusalOf("cancel-goal", record);
       if (refusal) return refusal;
       this.#apply({ type: "cancel_goal", actor: mutation.actor }, mutation.actor, now);
       this.#audit("cancel-goal", record, mutation, now);
-      return this.#answer(200);
+      return this.answer(200);
     });
   }
 
   /** Stores another specification; nothing that runs changes by it. */
   async patch(patch: InstancePatch, mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
-    const known = this.#visible(namespaces);
+    const known = this.visible(namespaces);
     if (!known.ok) return known;
     const { identity, spec: before } = known.value;
     const fits = await remote<ConnectionObject>(this.env.CONNECTION, identity.connection_id).permits(
       identity.schema,
       patched(before, patch).settings,
     );
-    if (!fits.ok) return { ok: false, refusal: { ...fits.refusal } };
-    return this.#mutate(mutation, namespaces, (record, now) => {
+    if (!fits.ok) return copied(fits);
+    return this.mutate(mutation, namespaces, (record, now) => {
       const spec = patched(record.spec, patch);
       if (JSON.stringify(spec) !== JSON.stringify(record.spec)) {
         this.#apply({ type: "specified" }, mutation.actor, now, spec);
         this.#audit("update", record, mutation, now);
       }
-      return this.#answer(200);
+      return this.answer(200);
     });
   }
 
   /** An artifact's text, for hosts that do not have it. */
   artifact(hash: string): Reply<string> {
-    const text = this.#load() && artifactText(this.#sql, hash);
+    const text = this.load() && artifactText(this.sql, hash);
     return text === null ? refuse("not_found", `There is no artifact ${hash}.`) : accept(text);
   }
 
   /** Takes what one of its programs says. The answer is JSON: what an engine should be. */
   report(report: Report): Reply<string> {
-    return this.#change((now) => {
-      const record = this.#load();
-      const told = record ? heard(this.#sql, record.state, report, now) : this.#unknown();
+    return this.change((now) => {
+      const record = this.load();
+      const told = record ? heard(this.sql, record.state, report, now) : this.unknown();
       if (!told.ok) return told;
       const actor = told.value.slot === SLOT.build ? "builder" : "engine";
       this.#apply({ type: "reported", ...told.value }, actor, now);
-      return accept(JSON.stringify({ accepted: true, orders: presentOrders(this.#sql, this.#load()) }));
+      return accept(JSON.stringify({ accepted: true, orders: presentOrders(this.sql, this.load()) }));
     });
   }
 
   /** Makes a key. What is kept of it does not open anything: the key itself is made again from the instance's secret. */
   async createKey(asked: KeyCreate, mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
-    const made = this.#mutate(mutation, namespaces, (record, now) => {
-      const view = addKey(this.#sql, newId("key", now), asked, now);
+    const made = this.mutate(mutation, namespaces, (record, now) => {
+      const view = addKey(this.sql, newId("key", now), asked, now);
       this.#audit("create_key", record, mutation, now);
-      post(this.#sql, "orders", now);
+      post(this.sql, "orders", now);
       return accept({ status: 201, body: JSON.stringify(view), revision: record.revision });
     });
     if (!made.ok) return made;
-    return withKey(this.env, this.#sql, this.ctx.id.name as string, made.value);
+    return withKey(this.env, this.sql, this.id, made.value);
   }
 
   /** Its keys, without what opens anything: JSON. */
   keys(namespaces: string[]): Reply<string> {
-    const record = this.#visible(namespaces);
-    return record.ok ? accept(JSON.stringify(keys(this.#sql).map(keyView))) : record;
+    const record = this.visible(namespaces);
+    return record.ok ? accept(JSON.stringify(keys(this.sql).map(keyView))) : record;
   }
 
   revokeKey(keyId: string, mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#mutate(mutation, namespaces, (record, now) => {
-      if (!dropKey(this.#sql, keyId)) return refuse("not_found", `${record.identity.name} has no key ${keyId}.`);
+    return this.mutate(mutation, namespaces, (record, now) => {
+      if (!dropKey(this.sql, keyId)) return refuse("not_found", `${record.identity.name} has no key ${keyId}.`);
       this.#audit("revoke_key", record, mutation, now);
-      post(this.#sql, "orders", now);
+      post(this.sql, "orders", now);
       return accept({ status: 204, body: "", revision: record.revision });
     });
-  }
-
-  /** Seals anew, with the newest key, what its own keys are made with. */
-  async reseal(): Promise<Reply<Resealed>> {
-    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
   }
 
   /** What a host saw of its workloads. Reports of other generations, and repeated ones, change nothing. */
@@ -222,73 +211,34 @@ export class InstanceObject extends DurableObject<Env> {
 
   /** Whether the build waits for its turn or has it. */
   needsCapacity(buildId: string): boolean {
-    return buildInQueue(this.#load()?.state ?? null) === buildId;
-  }
-
-  read(namespaces: string[]): Reply<Answer> {
-    const record = this.#visible(namespaces);
-    return record.ok ? this.#answer(200) : record;
+    return buildInQueue(this.load()?.state ?? null) === buildId;
   }
 
   /** Its builds, newest first: JSON. */
   builds(namespaces: string[]): Reply<string> {
-    const record = this.#visible(namespaces);
+    const record = this.visible(namespaces);
     return record.ok ? accept(buildsText(record.value)) : record;
   }
 
   /** Where to read the lines of a build, or (null) of its engine. */
   logPlace(namespaces: string[], buildId: string | null): Reply<LogPlace | null> {
-    const record = this.#visible(namespaces);
+    const record = this.visible(namespaces);
     return record.ok ? logPlace(record.value, buildId) : record;
   }
 
-  events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
-    const record = this.#visible(namespaces);
-    return record.ok ? accept(newest(this.#sql, level, limit)) : record;
-  }
-
-  /** Events after a seq: at once when there are any, else when one comes, or none after `waitMs`. */
-  async follow(namespaces: string[], seq: number, waitMs: number): Promise<Reply<{ seq: number; body: string }[]>> {
-    const record = this.#visible(namespaces);
-    if (!record.ok) return record;
-    if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
-    return accept(this.#born ? after(this.#sql, seq, 500) : []);
-  }
-
-  /** Sets the alarm anew and looks after what is due: for an object whose alarm may have been lost. */
-  async poke(): Promise<void> {
-    if (this.#born) await this.alarm();
-  }
-
-  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
-    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
-    try {
-      while (this.#change((now) => this.#tick(now)));
-      if (isForgotten(this.#sql, Date.now())) {
-        this.#born = false;
-        return void (await this.ctx.storage.deleteAll());
-      }
-      await this.#outbox.drain();
-    } finally {
-      if (this.#born) rearm(this.ctx.storage);
-    }
-  }
-
-  #tick(now: number): boolean {
-    if (!takeDue(this.#sql, now)) return false;
-    const record = this.#load();
+  protected override due(_timer: Timer, now: number): void {
+    const record = this.load();
     for (const { event, actor } of record ? dueEvents(record, now) : []) this.#apply(event, actor, now);
-    return true;
   }
 
-  async #deliver(key: string): Promise<void> {
-    const record = load(this.#sql);
+  protected override async deliver(key: string): Promise<void> {
+    const record = load(this.sql);
     if (!record) return;
     switch (key) {
       case "index":
-        return project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));
+        return project(this.sql, this.env.INDEX, indexRow(record, cursor(this.sql)));
       case "announce":
-        return announce(this.#sql, this.env, sourceOf(record.identity, record.spec.labels));
+        return announce(this.sql, this.env, sourceOf(record.identity, record.spec.labels));
       case "purge":
         return this.#purge(record);
       default:
@@ -301,58 +251,31 @@ export class InstanceObject extends DurableObject<Env> {
     await withdrawAll(record, this.env);
     await remote<ConnectionObject>(this.env.CONNECTION, connection_id).detach(id);
     await remote(this.env.NAMESPACE, namespace).releaseName("instance", name, id);
-    await project(this.#sql, this.env.INDEX, indexRow(record, cursor(this.#sql)));
-    if (!isAnnounced(this.#sql)) await announce(this.#sql, this.env, sourceOf(record.identity, record.spec.labels));
-    commit(this.ctx.storage, () => bury(this.#sql, Date.now()));
-    this.#watchers.notify();
+    await project(this.sql, this.env.INDEX, indexRow(record, cursor(this.sql)));
+    if (!isAnnounced(this.sql)) await announce(this.sql, this.env, sourceOf(record.identity, record.spec.labels));
+    this.change((now) => bury(this.sql, now));
   }
 
   #sender(): Sender {
     return {
       env: this.env,
-      sql: this.#sql,
-      load: () => this.#load(),
+      sql: this.sql,
+      load: () => this.load(),
       apply: (event) => this.#event(event, "scheduler"),
     };
   }
 
-  /** A mutation of an instance that is there, once per Idempotency-Key. */
-  #mutate(
-    mutation: Mutation,
-    namespaces: string[],
-    work: (record: InstanceRecord, now: number) => Reply<Answer>,
-  ): Reply<Answer> {
-    if (!this.#born) return this.#unknown();
-    return this.#change((now) =>
-      // Around everything, so that the same request is answered the same when the instance has been deleted meanwhile.
-      once<Answer>(this.#sql, mutation, now, () => {
-        const record = this.#visible(namespaces);
-        return record.ok ? (stale(mutation, record.value.revision) ?? work(record.value, now)) : record;
-      }),
-    );
-  }
-
   #audit(action: string, { identity, revision }: InstanceRecord, mutation: Mutation, now: number): void {
-    audit(this.#sql, auditEntry(identity, action, mutation, now, revision, this.#load()?.revision ?? revision));
-    post(this.#sql, "index", now);
+    audit(this.sql, auditEntry(identity, action, mutation, now, revision, this.load()?.revision ?? revision));
+    post(this.sql, "index", now);
   }
 
   #event(event: InstanceEvent, actor: string): void {
-    this.#change((now) => this.#apply(event, actor, now));
-  }
-
-  /** One change as one transaction; then whoever watches is woken, and letters are sent. */
-  #change<T>(work: (now: number) => T): T {
-    // Nobody is here: there is nothing to write, and no table to write it to.
-    if (!this.#born) return work(Date.now());
-    const result = commit(this.ctx.storage, () => work(Date.now()));
-    this.#watchers.notify();
-    this.ctx.waitUntil(this.#outbox.drain());
-    return result;
+    this.change((now) => this.#apply(event, actor, now));
   }
 
   #apply(event: InstanceEvent, actor: string, now: number, spec?: InstanceSpec): void {
-    const record = this.#load();
+    const record = this.load();
     if (!record) return;
     const present = spec ?? record.spec;
     const decision = decide(record.state, event, { ...factsOf(record, now), spec: present });
@@ -368,29 +291,7 @@ export class InstanceObject extends DurableObject<Env> {
     actor: string,
     now: number,
   ): void {
-    if (save(this.#sql, before, { identity, spec }, decision, { actor, now })) post(this.#sql, "index", now);
-    for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.#sql, key, now);
-  }
-
-  #answer(status: 200 | 201 | 202): Reply<Answer> {
-    const record = this.#load() as InstanceRecord;
-    const body = JSON.stringify(instanceView(record, cursor(this.#sql)));
-    return accept({ status, body, revision: record.revision });
-  }
-
-  /** What was deleted is not there any more for anybody but its last letters. */
-  #load(): InstanceRecord | null {
-    const record = this.#born ? load(this.#sql) : null;
-    return record?.deleted ? null : record;
-  }
-
-  #visible(namespaces: string[]): Reply<InstanceRecord> {
-    const record = this.#load();
-    if (record && (namespaces.length === 0 || namespaces.includes(record.identity.namespace))) return accept(record);
-    return this.#unknown();
-  }
-
-  #unknown(): Reply<never> {
-    return refuse("not_found", `There is no instance ${this.ctx.id.name}.`);
+    if (save(this.sql, before, { identity, spec }, decision, { actor, now })) post(this.sql, "index", now);
+    for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.sql, key, now);
   }
 }

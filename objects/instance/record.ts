@@ -5,7 +5,7 @@ import type { WebhookSource } from "../../contract/webhook.ts";
 import { setTimer } from "../alarm.ts";
 import { postAnnouncement } from "../announce.ts";
 import { append } from "../journal.ts";
-import type { IndexRow } from "../projection.ts";
+import { type Deed, entryOf, type IndexRow } from "../projection.ts";
 import { changeBuilds, history } from "./build-history.ts";
 import type { InstanceDecision } from "./decide.ts";
 import type { InstanceFacts } from "./draft.ts";
@@ -138,23 +138,11 @@ export const sourceOf = ({ id, namespace, name }: InstanceIdentity, labels: Reco
   labels,
 });
 
-export const auditEntry = (
+/** Some deeds leave the revision as it is: the request tells them apart. */
+export function auditEntry(
   { id, namespace, name }: Pick<InstanceIdentity, "id" | "namespace" | "name">,
-  action: string,
-  by: { actor: string; request_id: string },
-  now: number,
-  before: number | null,
-  after: number,
-): AuditEntry => ({
-  id: `${id}:${action}:${after}:${by.request_id}`,
-  timestamp: new Date(now).toISOString(),
-  actor: by.actor,
-  action,
-  resource_kind: "instance",
-  resource_id: id,
-  resource_name: name,
-  namespace,
-  before_revision: before,
-  after_revision: after,
-  request_id: by.request_id,
-});
+  ...deed: Deed
+): AuditEntry {
+  const entry = entryOf({ kind: "instance", id, namespace, name }, ...deed);
+  return { ...entry, id: `${entry.id}:${entry.request_id}` };
+}

@@ -1,7 +1,7 @@
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import { post } from "../outbox.ts";
-import { audit, type IndexRow } from "../projection.ts";
+import { audit, type By, entryOf, type IndexRow } from "../projection.ts";
 import { stale } from "../request.ts";
 import { type Config, configView } from "./config.ts";
 import { type Secret, secretView } from "./secret.ts";
@@ -22,7 +22,7 @@ export type ResourceRow<K extends ResourceKind = ResourceKind> = {
 };
 
 /** In which namespace, when, and who asked for it. */
-export type Head = { namespace: string; now: number; by: Pick<Mutation, "actor" | "request_id"> };
+export type Head = { namespace: string; now: number; by: By };
 
 type Stored = Omit<ResourceRow, "content"> & { content: string };
 
@@ -171,25 +171,13 @@ function changed(sql: SqlStorage, row: ResourceRow, action: "create" | "update",
 
 export function auditChange(
   sql: SqlStorage,
-  { kind, id, name }: { kind: string; id: string; name: string },
+  { kind, id, name }: { kind: IndexRow["kind"]; id: string; name: string },
   action: string,
   { namespace, now, by }: Head,
   before: number | null,
   after: number,
 ): void {
-  audit(sql, {
-    id: `${id}:${action}:${after}`,
-    timestamp: iso(now),
-    actor: by.actor,
-    action,
-    resource_kind: kind,
-    resource_id: id,
-    resource_name: name,
-    namespace,
-    before_revision: before,
-    after_revision: after,
-    request_id: by.request_id,
-  });
+  audit(sql, entryOf({ kind, id, name, namespace }, action, by, now, before, after));
 }
 
 /** What the lists are told of something that has gone; null once they have been. */

@@ -1,6 +1,4 @@
-import { DurableObject } from "cloudflare:workers";
 import { verdict } from "../../contract/action.ts";
-import type { Level } from "../../contract/event.ts";
 import { sameManifest } from "../../contract/manifest-diff.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
@@ -11,26 +9,28 @@ import {
   type ScheduleSpec,
   type Standing,
 } from "../../contract/schedule.ts";
+import { permits } from "../../contract/scope.ts";
 import schedule0001 from "../../migrations/schedule/0001_create.sql";
-import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
-import { isBorn } from "../born.ts";
-import { after, cursor, newest } from "../journal.ts";
-import { migrate } from "../migrate.ts";
 import { sealRegistryPassword } from "../namespace/registry-password.ts";
-import { Outbox, post } from "../outbox.ts";
+import { post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
-import { type Resealed, resealed } from "../reseal.ts";
-import { entomb, isForgotten, isPurged } from "../tombstone.ts";
-import { Watchers } from "../watch.ts";
+import { type ResourceKind, ResourceObject } from "../resource-object.ts";
+import type { Timer } from "../stored-object.ts";
+import { entomb, isPurged } from "../tombstone.ts";
 import { decide, initial, isUnderWay, type ScheduleDecision, type ScheduleEvent, triggerRefusal } from "./decide.ts";
 import { check, discard, type Sender, start } from "./deliver.ts";
 import { isGone, subjects } from "./letters.ts";
 import { auditEntry, indexRow, load, runViews, type ScheduleRecord, save } from "./record.ts";
 import { lookAt } from "./times.ts";
 
-const MIGRATIONS = [{ id: "schedule/0001", sql: schedule0001 }];
+const SCHEDULE: ResourceKind<ScheduleRecord, string[]> = {
+  noun: "schedule",
+  migrations: [{ id: "schedule/0001", sql: schedule0001 }],
+  load,
+  isVisible: ({ identity }, namespaces) => permits({ namespaces }, identity.namespace),
+};
 
 export type ScheduleApply = {
   identity: ScheduleIdentity;
@@ -40,17 +40,13 @@ export type ScheduleApply = {
 };
 
 /** One schedule: its cron expression, its runs, and its own alarm at the next time. Named by its id. */
-export class ScheduleObject extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
-  /** Whether its tables are there; asking SQLite each time would cost more than most reads. */
-  #born: boolean;
-  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
-  readonly #watchers = new Watchers();
-
+export class ScheduleObject extends ResourceObject<ScheduleRecord> {
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#born = isBorn(this.#sql);
-    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+    super(ctx, env, SCHEDULE);
+  }
+
+  protected override view(record: ScheduleRecord): string {
+    return record.view;
   }
 
   /** Makes the schedule (201), changes it (200), or finds that it says so already (200). Null: it is deleted, and its name free for another. */
@@ -58,14 +54,13 @@ export class ScheduleObject extends DurableObject<Env> {
     const sealed = await this.#sealed(written);
     if (!sealed.ok) return sealed;
     const spec = sealed.value;
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
-    return this.#change((now) => {
+    this.bear();
+    return this.change((now) => {
       let deleted = false;
-      const reply = once(this.#sql, mutation, now, (): Reply<Answer> => {
-        const record = this.#load();
-        deleted = record?.state.status === "deleted" || isPurged(this.#sql);
-        const refusal = deleted ? this.#unknown() : stale(mutation, record?.revision ?? 0);
+      const reply = once(this.sql, mutation, now, (): Reply<Answer> => {
+        const record = this.load();
+        deleted = record?.state.status === "deleted" || isPurged(this.sql);
+        const refusal = deleted ? this.unknown() : stale(mutation, record?.revision ?? 0);
         if (refusal) return refusal;
         if (record === null) {
           const decision = initial(
@@ -77,10 +72,10 @@ export class ScheduleObject extends DurableObject<Env> {
           const retimed = record.spec.cron !== spec.cron || record.spec.time_zone !== spec.time_zone;
           this.#apply({ type: "applied", suspend, retimed }, mutation.actor, now, spec);
         }
-        const present = this.#load() as ScheduleRecord;
+        const present = this.load() as ScheduleRecord;
         if (present.revision !== record?.revision)
           this.#audit(present, record === null ? "create" : "apply", mutation, now, record?.revision ?? null);
-        return accept({ status: record === null ? 201 : 200, body: present.view, revision: present.revision });
+        return this.answer(record === null ? 201 : 200);
       });
       return deleted ? null : reply;
     });
@@ -88,31 +83,26 @@ export class ScheduleObject extends DurableObject<Env> {
 
   /** Whether another may have its name. One that was never made is still to come. */
   isDeleted(): boolean {
-    return this.#load()?.state.status === "deleted" || (this.#born && isPurged(this.#sql));
+    return this.load()?.state.status === "deleted" || (this.isBorn && isPurged(this.sql));
   }
 
   /** What applying it would come to: nothing is changed. */
   async wouldApply(spec: ScheduleSpec, suspend: boolean | null): Promise<"create" | "update" | "unchanged"> {
     const sealed = await this.#sealed(spec);
-    const record = this.#load();
+    const record = this.load();
     if (record === null || record.state.status === "deleted") return "create";
     return sealed.ok && isSame(record, sealed.value, suspend) ? "unchanged" : "update";
   }
 
-  /** Seals anew, with the newest key, what of its job is sealed. */
-  async reseal(): Promise<Reply<Resealed>> {
-    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
-  }
-
   /** The job's registry password is not stored in clear. */
   async #sealed(spec: ScheduleSpec): Promise<Reply<ScheduleSpec>> {
-    const job = await sealRegistryPassword(this.env, spec.job, this.#load()?.spec.job);
+    const job = await sealRegistryPassword(this.env, spec.job, this.load()?.spec.job);
     return job.ok ? accept({ ...spec, job: job.value }) : job;
   }
 
   /** Starts a run now, or suspends or resumes. What is so already is success. */
   act(action: Exclude<ScheduleAction, "apply" | "delete">, mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#mutate(action, mutation, namespaces, (record, now) => {
+    return this.#act(action, mutation, namespaces, (record, now) => {
       const refusal = action === "trigger" ? triggerRefusal(record.state, record.spec, record.identity.name) : null;
       if (refusal !== null)
         return refuse("action_not_allowed", refusal, { more: { resource_status: record.state.status } });
@@ -123,86 +113,49 @@ export class ScheduleObject extends DurableObject<Env> {
 
   /** Deletes it, and its runs with it. */
   delete(mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#mutate("delete", mutation, namespaces, (_record, now) => {
+    return this.#act("delete", mutation, namespaces, (_record, now) => {
       this.#apply({ type: "delete" }, mutation.actor, now);
-      post(this.#sql, "release", now);
+      post(this.sql, "release", now);
       return null;
     });
   }
 
   /** Where the deployment of one of its runs stands. Told twice, or late, it changes nothing. */
   runStands(deploymentId: string, standing: Standing): void {
-    this.#change((now) => this.#apply({ type: "told", deployment_id: deploymentId, standing }, "scheduler", now));
-  }
-
-  /** Sets the alarm anew and looks after what is due: for an object whose alarm may have been lost. */
-  async poke(): Promise<void> {
-    if (this.#born) await this.alarm();
-  }
-
-  read(namespaces: string[]): Reply<Answer> {
-    const record = this.#visible(namespaces);
-    return record.ok ? accept({ status: 200, body: record.value.view, revision: record.value.revision }) : record;
+    this.change((now) => this.#apply({ type: "told", deployment_id: deploymentId, standing }, "scheduler", now));
   }
 
   runs(namespaces: string[]): Reply<string> {
-    const record = this.#visible(namespaces);
+    const record = this.visible(namespaces);
     return record.ok ? accept(JSON.stringify(runViews(record.value.identity.name, record.value.state))) : record;
   }
 
-  events(namespaces: string[], level: Level | null, limit: number): Reply<string[]> {
-    const record = this.#visible(namespaces);
-    return record.ok ? accept(newest(this.#sql, level, limit)) : record;
+  protected override async beforeDue(now: number): Promise<void> {
+    if (this.#isInDoubt(now)) await check(this.#sender()).catch(() => undefined);
   }
 
-  /** Events after a seq: at once when there are any, else when one comes, or none after `waitMs`. */
-  async follow(namespaces: string[], seq: number, waitMs: number): Promise<Reply<{ seq: number; body: string }[]>> {
-    const record = this.#visible(namespaces);
-    if (!record.ok) return record;
-    if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
-    return accept(this.#born ? after(this.#sql, seq, 500) : []);
-  }
-
-  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
-    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
-    try {
-      if (this.#isInDoubt(Date.now())) await check(this.#sender()).catch(() => undefined);
-      while (this.#change((now) => this.#tick(now)));
-      if (isForgotten(this.#sql, Date.now())) {
-        this.#born = false;
-        return void (await this.ctx.storage.deleteAll());
-      }
-      await this.#outbox.drain();
-    } finally {
-      if (this.#born) rearm(this.ctx.storage);
-    }
-  }
-
-  #tick(now: number): boolean {
-    const timer = takeDue(this.#sql, now);
-    if (!timer) return false;
-    const state = this.#load()?.state;
-    if (timer.name !== "deadline" || !state) return true;
-    if (state.check_at !== null && state.check_at <= now) post(this.#sql, "check", now);
+  protected override due({ name }: Timer, now: number): void {
+    const state = this.load()?.state;
+    if (name !== "deadline" || !state) return;
+    if (state.check_at !== null && state.check_at <= now) post(this.sql, "check", now);
     this.#apply({ type: "due" }, "scheduler", now);
-    return true;
   }
 
   /** Whether a time has come whose fate depends on a run that is thought to be under way: that is asked, not believed. */
   #isInDoubt(now: number): boolean {
-    const record = this.#load();
+    const record = this.load();
     if (!record || record.spec.concurrency_policy === "allow") return false;
     return "next_at" in record.state && record.state.next_at <= now && record.state.runs.some(isUnderWay);
   }
 
-  async #deliver(key: string): Promise<void> {
-    const record = this.#load();
+  protected override async deliver(key: string): Promise<void> {
+    const record = this.load();
     if (!record) return;
     const { identity } = record;
     const [what, subject = ""] = key.split(" ");
     switch (what) {
       case "index":
-        return project(this.#sql, this.env.INDEX, indexRow(record, false));
+        return project(this.sql, this.env.INDEX, indexRow(record, false));
       case "release":
         return remote(this.env.NAMESPACE, identity.namespace).releaseName("schedule", identity.name, identity.id);
       case "start":
@@ -213,73 +166,48 @@ export class ScheduleObject extends DurableObject<Env> {
         return check(this.#sender());
       case "purge":
         await remote(this.env.NAMESPACE, identity.namespace).releaseName("schedule", identity.name, identity.id);
-        await project(this.#sql, this.env.INDEX, indexRow(record, true));
-        return this.#purge();
+        await project(this.sql, this.env.INDEX, indexRow(record, true));
+        return this.change((now) => entomb(this.sql, ["schedule"], now));
     }
   }
 
   #sender(): Sender {
     return {
       env: this.env,
-      load: () => this.#load(),
-      apply: (event) => this.#change((now) => this.#apply(event, "scheduler", now)),
+      load: () => this.load(),
+      apply: (event) => this.change((now) => this.#apply(event, "scheduler", now)),
     };
   }
 
-  #purge(): void {
-    commit(this.ctx.storage, () => entomb(this.#sql, ["schedule"], Date.now()));
-    this.#watchers.notify();
-  }
-
   /** A mutation of a schedule that is there; `work` answers why not, or null. */
-  #mutate(
+  #act(
     action: ScheduleAction,
     mutation: Mutation,
     namespaces: string[],
     work: (record: ScheduleRecord, now: number) => Reply<never> | null,
   ): Reply<Answer> {
-    if (!this.#born) return this.#unknown();
-    return this.#change((now) =>
-      // Around everything, so that the same request is answered the same when the schedule has been purged meanwhile.
-      once<Answer>(this.#sql, mutation, now, () => {
-        const record = this.#visible(namespaces);
-        if (!record.ok) return record;
-        const { identity, state, revision } = record.value;
-        const refusal = stale(mutation, revision);
-        if (refusal) return refusal;
-        const said = verdict(SCHEDULE_ACTION_TABLE, state.status, action);
-        if (said === "refused")
-          return refuse("action_not_allowed", `${identity.name} is ${state.status}.`, {
-            more: { resource_status: state.status },
-          });
-        const no = said === "go" ? work(record.value, now) : null;
-        if (no) return no;
-        const present = this.#load() as ScheduleRecord;
-        if (said === "go") this.#audit(present, action, mutation, now, revision);
-        return action === "delete"
-          ? accept({ status: 204, body: "", revision: present.revision })
-          : accept({ status: 200, body: present.view, revision: present.revision });
-      }),
-    );
+    return this.mutate(mutation, namespaces, (record, now) => {
+      const { identity, state, revision } = record;
+      const said = verdict(SCHEDULE_ACTION_TABLE, state.status, action);
+      if (said === "refused")
+        return refuse("action_not_allowed", `${identity.name} is ${state.status}.`, {
+          more: { resource_status: state.status },
+        });
+      const no = said === "go" ? work(record, now) : null;
+      if (no) return no;
+      const present = this.load() as ScheduleRecord;
+      if (said === "go") this.#audit(present, action, mutation, now, revision);
+      return action === "delete" ? accept({ status: 204, body: "", revision: present.revision }) : this.answer(200);
+    });
   }
 
   #audit(record: ScheduleRecord, action: string, mutation: Mutation, now: number, before: number | null): void {
-    audit(this.#sql, auditEntry(record.identity, action, mutation, now, before, record.revision));
-    post(this.#sql, isGone(record.state) ? "purge" : "index", now);
-  }
-
-  /** One change as one transaction; then whoever watches is woken, and letters are sent. */
-  #change<T>(work: (now: number) => T): T {
-    // Nobody is here: there is nothing to write, and no table to write it to.
-    if (!this.#born) return work(Date.now());
-    const result = commit(this.ctx.storage, () => work(Date.now()));
-    this.#watchers.notify();
-    this.ctx.waitUntil(this.#outbox.drain());
-    return result;
+    audit(this.sql, auditEntry(record.identity, action, mutation, now, before, record.revision));
+    post(this.sql, isGone(record.state) ? "purge" : "index", now);
   }
 
   #apply(event: ScheduleEvent, actor: string, now: number, spec?: ScheduleSpec): void {
-    const record = this.#load();
+    const record = this.load();
     if (!record) return;
     const present = spec ?? record.spec;
     const anew = event.type === "resume" || (event.type === "applied" && (event.retimed || event.suspend === false));
@@ -296,24 +224,10 @@ export class ScheduleObject extends DurableObject<Env> {
     actor: string,
     now: number,
   ): void {
-    if (save(this.#sql, identity, spec, before, decision, { actor, now }))
-      post(this.#sql, isGone(decision.state) ? "purge" : "index", now);
+    if (save(this.sql, identity, spec, before, decision, { actor, now }))
+      post(this.sql, isGone(decision.state) ? "purge" : "index", now);
     const known = before ? subjects(before.state, before.spec) : new Set();
-    for (const subject of subjects(decision.state, spec)) if (!known.has(subject)) post(this.#sql, subject, now);
-  }
-
-  #load(): ScheduleRecord | null {
-    return this.#born ? load(this.#sql) : null;
-  }
-
-  #visible(namespaces: string[]): Reply<ScheduleRecord> {
-    const record = this.#load();
-    if (record && (namespaces.length === 0 || namespaces.includes(record.identity.namespace))) return accept(record);
-    return this.#unknown();
-  }
-
-  #unknown(): Reply<never> {
-    return refuse("not_found", `There is no schedule ${this.ctx.id.name}.`);
+    for (const subject of subjects(decision.state, spec)) if (!known.has(subject)) post(this.sql, subject, now);
   }
 }
 

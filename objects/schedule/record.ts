@@ -12,7 +12,7 @@ import {
 } from "../../contract/schedule.ts";
 import { setTimer } from "../alarm.ts";
 import { append, cursor } from "../journal.ts";
-import type { IndexRow } from "../projection.ts";
+import { type Deed, entryOf, type IndexRow } from "../projection.ts";
 import { isUnderWay, type ScheduleDecision } from "./decide.ts";
 import { deadlineOf } from "./letters.ts";
 
@@ -160,25 +160,7 @@ function runView(name: string, run: Run): RunView {
   };
 }
 
-export const auditEntry = (
-  { id, namespace, name }: ScheduleIdentity,
-  action: string,
-  by: { actor: string; request_id: string },
-  now: number,
-  before: number | null,
-  after: number,
-): AuditEntry => ({
-  id: `${id}:${action}:${after}`,
-  timestamp: iso(now),
-  actor: by.actor,
-  action,
-  resource_kind: "schedule",
-  resource_id: id,
-  resource_name: name,
-  namespace,
-  before_revision: before,
-  after_revision: after,
-  request_id: by.request_id,
-});
+export const auditEntry = ({ id, namespace, name }: ScheduleIdentity, ...deed: Deed): AuditEntry =>
+  entryOf({ kind: "schedule", id, namespace, name }, ...deed);
 
 const iso = (ms: number): string => new Date(ms).toISOString();

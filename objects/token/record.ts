@@ -1,9 +1,9 @@
 import type { AuditEntry } from "../../contract/event.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
-import type { Answer, Mutation } from "../../contract/request.ts";
+import type { Answer } from "../../contract/request.ts";
 import type { Principal, ScopeName } from "../../contract/scope.ts";
 import type { TokenView } from "../../contract/token.ts";
-import type { IndexRow } from "../projection.ts";
+import { type By, entryOf, type IndexRow } from "../projection.ts";
 import { sameHash } from "./secret.ts";
 
 /** The one row of a TokenObject. */
@@ -37,7 +37,6 @@ export type TokenDraft = Pick<
 export type Verified = { principal: Principal; expires_at: number | null; stale_use: boolean };
 
 /** Who made a change. */
-export type By = Pick<Mutation, "actor" | "request_id">;
 export type Joined = { host_id: string; labels: Record<string, string> };
 
 type Row = Omit<TokenRecord, "scopes" | "namespaces" | "labels"> & {
@@ -154,28 +153,15 @@ export const isOver = (token: TokenRecord, now: number): boolean => {
   return at !== null && at <= now;
 };
 
-export function auditEntry(
+export const auditEntry = (
   id: string,
   action: string,
   token: TokenRecord,
   before: number | null,
   by: By,
   now: number,
-): AuditEntry {
-  return {
-    id: `${id}:${action}:${token.revision}`,
-    timestamp: new Date(now).toISOString(),
-    actor: by.actor,
-    action,
-    resource_kind: "token",
-    resource_id: id,
-    resource_name: token.name,
-    namespace: null,
-    before_revision: before,
-    after_revision: token.revision,
-    request_id: by.request_id,
-  };
-}
+): AuditEntry =>
+  entryOf({ kind: "token", id, name: token.name, namespace: null }, action, by, now, before, token.revision);
 
 /** A token as its object answers it; `sealed` is its secret, encrypted. */
 export function answerOf(id: string, t: TokenRecord, status: 200 | 201, sealed: string | null = null): Reply<Answer> {

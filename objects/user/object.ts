@@ -1,4 +1,3 @@
-import { DurableObject } from "cloudflare:workers";
 import { newId } from "../../contract/id.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
@@ -11,13 +10,11 @@ import {
   type UserUpdate,
 } from "../../contract/user.ts";
 import user0001 from "../../migrations/user/0001_create.sql";
-import { commit, isPostponed, rearm, takeDue } from "../alarm.ts";
-import { isBorn } from "../born.ts";
-import { migrate } from "../migrate.ts";
-import { Outbox, post } from "../outbox.ts";
-import { audit, project } from "../projection.ts";
+import { post } from "../outbox.ts";
+import { audit, type By, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { once, stale } from "../request.ts";
+import { StoredObject } from "../stored-object.ts";
 import { becomeFamiliar, begin, subjectsOf, succeed } from "./attempts.ts";
 import { drop, endAll, isEnding, own } from "./credentials.ts";
 import { keepsAnAdmin, permitChange, permitCreation, permitDeletion } from "./decide.ts";
@@ -25,7 +22,6 @@ import { HashingQueue, hashPassword, isOutdated, isPassword, NOBODYS } from "./p
 import {
   answerOf,
   auditEntry,
-  type By,
   indexRow,
   named,
   type Opened,
@@ -44,43 +40,38 @@ const HASHED_IN_A_ROW = 16;
  * All users. One object, since a username is one person's and there must always be an admin: both are rules about all of them. Who is
  * logged in is not asked here: sessions are TokenObjects.
  */
-export class UserDirectoryObject extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
-  #born: boolean;
-  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
+export class UserDirectoryObject extends StoredObject {
   readonly #hashing = new HashingQueue(HASHED_IN_A_ROW);
 
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#born = isBorn(this.#sql);
-    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+    super(ctx, env, MIGRATIONS);
   }
 
   /** Whether these are a user's: then a session may be made. `address` is where the client is, when that is known. */
   async login({ username, password }: Credentials, address: string | null, requestId: string): Promise<Reply<Opened>> {
     if (this.#hashing.isFull) return busy();
-    const { reply, subjects, user } = this.#change((now) => {
-      const found = named(this.#sql, username);
-      const counted = subjectsOf(this.#sql, username, found?.id ?? null, address);
-      return { reply: begin(this.#sql, counted, now), subjects: counted, user: found };
+    const { reply, subjects, user } = this.change((now) => {
+      const found = named(this.sql, username);
+      const counted = subjectsOf(this.sql, username, found?.id ?? null, address);
+      return { reply: begin(this.sql, counted, now), subjects: counted, user: found };
     });
     if (!reply.ok) return reply;
     const isRight = await this.#hashing.run(() => isPassword(user?.password ?? NOBODYS, password));
     if (!user || !isRight) return refuse("invalid_credentials", "invalid credentials");
     const fresh = isOutdated(user.password) ? await this.#hashing.run(() => hashPassword(password)) : user.password;
-    return this.#change((now) => {
-      const present = one(this.#sql, user.id);
+    return this.change((now) => {
+      const present = one(this.sql, user.id);
       // While the password was checked, it may have been changed, or the user deleted.
       if (present?.password !== user.password || present.username === null)
         return refuse("invalid_credentials", "invalid credentials");
-      succeed(this.#sql, subjects);
-      becomeFamiliar(this.#sql, user.id, address, now);
+      succeed(this.sql, subjects);
+      becomeFamiliar(this.sql, user.id, address, now);
       const next = { ...present, password: fresh, login_at: now, version: present.version + 1 };
       const by = { actor: user.id, request_id: requestId };
       this.#save(next, { action: "login", before: next.revision, by, username: present.username }, now);
       const token_id = newId("token", now);
       const expires_at = now + SESSION_MOST_MS;
-      own(this.#sql, { token_id, user_id: user.id, session: true, expires_at }, now);
+      own(this.sql, { token_id, user_id: user.id, session: true, expires_at }, now);
       return accept({ user: view(next), token_id, expires_at });
     });
   }
@@ -91,13 +82,13 @@ export class UserDirectoryObject extends DurableObject<Env> {
     tokenId: string,
     { scopes, expires_at }: { scopes: ScopeName[]; expires_at: number | null },
   ): Reply<null> {
-    return this.#change((now) => {
-      const user = one(this.#sql, userId);
+    return this.change((now) => {
+      const user = one(this.sql, userId);
       const allowed = user && user.username !== null ? ROLE_SCOPES[user.role] : [];
       // The session that asks may have ended a moment ago, and still be believed where it was asked.
       if (!allowed.includes("admin") && scopes.some((scope) => !allowed.includes(scope)))
         return refuse("unauthenticated", "Your session has ended.");
-      own(this.#sql, { token_id: tokenId, user_id: userId, session: false, expires_at }, now);
+      own(this.sql, { token_id: tokenId, user_id: userId, session: false, expires_at }, now);
       return accept(null);
     });
   }
@@ -107,9 +98,9 @@ export class UserDirectoryObject extends DurableObject<Env> {
     if (!permitted.ok) return permitted;
     if (this.#hashing.isFull) return busy();
     const password = await this.#hashing.run(() => hashPassword(draft.password));
-    return this.#change((now) =>
-      once(this.#sql, mutation, now, () => {
-        if (named(this.#sql, draft.username)) return taken(draft.username);
+    return this.change((now) =>
+      once(this.sql, mutation, now, () => {
+        if (named(this.sql, draft.username)) return taken(draft.username);
         const user: UserRecord = {
           id: newId("user", now),
           username: draft.username,
@@ -142,8 +133,8 @@ export class UserDirectoryObject extends DurableObject<Env> {
     const reply = this.#mutation(id, mutation, (user, now) => {
       const username = change.username ?? user.username;
       const role = change.role ?? user.role;
-      if (username.toLowerCase() !== user.username.toLowerCase() && named(this.#sql, username)) return taken(username);
-      const kept = keepsAnAdmin(user.role, role, otherAdmins(this.#sql, id));
+      if (username.toLowerCase() !== user.username.toLowerCase() && named(this.sql, username)) return taken(username);
+      const kept = keepsAnAdmin(user.role, role, otherAdmins(this.sql, id));
       if (!kept.ok) return kept;
       const changed = username !== user.username || role !== user.role || password !== null;
       if (!changed) return answerOf(user);
@@ -158,12 +149,12 @@ export class UserDirectoryObject extends DurableObject<Env> {
       };
       const action = role !== user.role ? "set_role" : password !== null ? "set_password" : "update";
       this.#save(next, { action, before: user.revision, by: mutation, username }, now);
-      if (role !== user.role) endAll(this.#sql, id, { sessionsOnly: false, but: null }, now);
-      else if (password !== null) endAll(this.#sql, id, { sessionsOnly: true, but: by.token_id }, now);
+      if (role !== user.role) endAll(this.sql, id, { sessionsOnly: false, but: null }, now);
+      else if (password !== null) endAll(this.sql, id, { sessionsOnly: true, but: by.token_id }, now);
       return answerOf(next);
     });
     // What ends has ended when the answer goes out.
-    if (reply.ok) await this.#outbox.drain();
+    if (reply.ok) await this.outbox.drain();
     return reply;
   }
 
@@ -171,43 +162,33 @@ export class UserDirectoryObject extends DurableObject<Env> {
     const permitted = permitDeletion(by, id);
     if (!permitted.ok) return permitted;
     const reply = this.#mutation(id, mutation, (user, now) => {
-      const kept = keepsAnAdmin(user.role, null, otherAdmins(this.#sql, id));
+      const kept = keepsAnAdmin(user.role, null, otherAdmins(this.sql, id));
       if (!kept.ok) return kept;
       const gone: UserRecord = { ...user, username: null, password: "", version: user.version + 1 };
       this.#save(gone, { action: "delete", before: user.revision, by: mutation, username: user.username }, now);
-      endAll(this.#sql, id, { sessionsOnly: false, but: null }, now);
-      this.#sql.exec("DELETE FROM familiar WHERE user_id = ?", id);
+      endAll(this.sql, id, { sessionsOnly: false, but: null }, now);
+      this.sql.exec("DELETE FROM familiar WHERE user_id = ?", id);
       return accept({ status: 204, body: "", revision: user.revision });
     });
-    if (reply.ok) await this.#outbox.drain();
+    if (reply.ok) await this.outbox.drain();
     return reply;
   }
 
-  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
-    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
-    try {
-      while (this.#change((now) => takeDue(this.#sql, now)) !== undefined);
-      await this.#outbox.drain();
-    } finally {
-      rearm(this.ctx.storage);
-    }
-  }
-
-  async #deliver(key: string): Promise<void> {
+  protected override async deliver(key: string): Promise<void> {
     const [what, id] = key.split(" ") as ["index" | "end", string];
     if (what === "end") {
-      if (!isEnding(this.#sql, id)) return;
+      if (!isEnding(this.sql, id)) return;
       await remote(this.env.TOKEN, id).end({ actor: "users", request_id: "" });
-      return drop(this.#sql, id);
+      return drop(this.sql, id);
     }
-    const user = one(this.#sql, id);
+    const user = one(this.sql, id);
     if (!user) return;
-    await project(this.#sql, this.env.INDEX, indexRow(user));
-    this.#sql.exec("DELETE FROM user WHERE id = ? AND username IS NULL", id);
+    await project(this.sql, this.env.INDEX, indexRow(user));
+    this.sql.exec("DELETE FROM user WHERE id = ? AND username IS NULL", id);
   }
 
   #present(id: string): Reply<UserRecord & { username: string }> {
-    const user = this.#born ? one(this.#sql, id) : null;
+    const user = this.isBorn ? one(this.sql, id) : null;
     return user && user.username !== null
       ? accept({ ...user, username: user.username })
       : refuse("not_found", `There is no user ${id}.`);
@@ -218,21 +199,19 @@ export class UserDirectoryObject extends DurableObject<Env> {
     mutation: Mutation,
     work: (user: UserRecord & { username: string }, now: number) => Reply<Answer>,
   ): Reply<Answer> {
-    if (!this.#born) return refuse("not_found", `There is no user ${id}.`);
-    return this.#change((now) =>
-      once(this.#sql, mutation, now, () => {
+    if (!this.isBorn) return refuse("not_found", `There is no user ${id}.`);
+    return this.change((now) =>
+      once(this.sql, mutation, now, () => {
         const user = this.#present(id);
         return user.ok ? (stale(mutation, user.value.revision) ?? work(user.value, now)) : user;
       }),
     );
   }
 
-  #change<T>(work: (now: number) => T): T {
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
-    const result = commit(this.ctx.storage, () => work(Date.now()));
-    this.ctx.waitUntil(this.#outbox.drain());
-    return result;
+  /** Whatever is written brings it into being. */
+  protected override change<T>(work: (now: number) => T): T {
+    this.bear();
+    return super.change(work);
   }
 
   #save(
@@ -240,9 +219,9 @@ export class UserDirectoryObject extends DurableObject<Env> {
     done: { action: string; before: number | null; by: By; username: string },
     now: number,
   ): void {
-    save(this.#sql, user);
-    audit(this.#sql, auditEntry(user, done.username, done.action, done.before, done.by, now));
-    post(this.#sql, `index ${user.id}`, now);
+    save(this.sql, user);
+    audit(this.sql, auditEntry(user, done.username, done.action, done.before, done.by, now));
+    post(this.sql, `index ${user.id}`, now);
   }
 }
 

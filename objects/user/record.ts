@@ -1,8 +1,8 @@
 import type { AuditEntry } from "../../contract/event.ts";
 import { accept, type Reply } from "../../contract/problem.ts";
-import type { Answer, Mutation } from "../../contract/request.ts";
+import type { Answer } from "../../contract/request.ts";
 import type { Role, UserView } from "../../contract/user.ts";
-import type { IndexRow } from "../projection.ts";
+import { type By, entryOf, type IndexRow } from "../projection.ts";
 
 /** The UserDirectoryObject's name. */
 export const USER_DIRECTORY = "cluster";
@@ -79,8 +79,6 @@ export const indexRow = (u: UserRecord): IndexRow => ({
   body: u.username === null ? null : JSON.stringify(view(u)),
 });
 
-export type By = Pick<Mutation, "actor" | "request_id">;
-
 /** A login leaves the revision as it is: `version` tells its entries apart. */
 export const auditEntry = (
   u: UserRecord,
@@ -90,15 +88,13 @@ export const auditEntry = (
   by: By,
   now: number,
 ): AuditEntry => ({
+  ...entryOf(
+    { kind: "user", id: u.id, name: username, namespace: null },
+    action,
+    by,
+    now,
+    before,
+    u.username === null ? null : u.revision,
+  ),
   id: `${u.id}:${action}:${u.version}`,
-  timestamp: new Date(now).toISOString(),
-  actor: by.actor,
-  action,
-  resource_kind: "user",
-  resource_id: u.id,
-  resource_name: username,
-  namespace: null,
-  before_revision: before,
-  after_revision: u.username === null ? null : u.revision,
-  request_id: by.request_id,
 });

@@ -1,10 +1,8 @@
 import { allowedActions } from "../../contract/action.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer } from "../../contract/request.ts";
-import type { Principal } from "../../contract/scope.ts";
 import { WEBHOOK_ACTION_TABLE, type WebhookAction, type WebhookView } from "../../contract/webhook-endpoint.ts";
 import { open } from "../sealing.ts";
-import { covers } from "../token/reach.ts";
 import { type WebhookRecord, webhookView } from "./record.ts";
 
 /** The endpoint as it is answered; `sealed` is its secret, for `withSecret`. */
@@ -29,10 +27,6 @@ export async function withSecret(env: object, id: string, reply: Reply<Answer>):
   const message = "Keep the secret: it is not shown again.";
   return accept({ ...reply.value, body: JSON.stringify({ ...view, secret: secret.value, message }) });
 }
-
-/** The endpoint, when the principal may see it: what may tell of other namespaces is as if it were not there. */
-export const visible = (by: Principal, id: string, record: WebhookRecord | null): Reply<WebhookRecord> =>
-  record && covers(by, record.config.namespaces) ? accept(record) : refuse("not_found", `There is no webhook ${id}.`);
 
 /** The endpoint, when the action is possible in its status, or has nothing left to do. */
 export function allowed(seen: Reply<WebhookRecord>, action: WebhookAction): Reply<WebhookRecord> {

@@ -1,26 +1,23 @@
-import { DurableObject } from "cloudflare:workers";
-import type { Entry, Level } from "../../contract/event.ts";
 import { ulid } from "../../contract/id.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
-import { type Answer, IDEMPOTENCY_KEPT_MS, type Mutation } from "../../contract/request.ts";
+import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Principal } from "../../contract/scope.ts";
 import type { WebhookEvent } from "../../contract/webhook.ts";
-import type { WebhookAction, WebhookView } from "../../contract/webhook-endpoint.ts";
+import type { WebhookAction } from "../../contract/webhook-endpoint.ts";
 import webhook0001 from "../../migrations/webhook/0001_create.sql";
 import webhook0002 from "../../migrations/webhook/0002_dead.sql";
-import { commit, isPostponed, rearm, setTimer, takeDue } from "../alarm.ts";
-import { announce, postAnnouncement } from "../announce.ts";
-import { isBorn } from "../born.ts";
-import { after, append, cursor, newest } from "../journal.ts";
-import { migrate } from "../migrate.ts";
-import { Outbox, post } from "../outbox.ts";
-import { audit, project } from "../projection.ts";
-import { once, stale } from "../request.ts";
-import { type Resealed, resealed } from "../reseal.ts";
+import { setTimer } from "../alarm.ts";
+import { announce } from "../announce.ts";
+import { append } from "../journal.ts";
+import { post } from "../outbox.ts";
+import { audit, type IndexRow, project } from "../projection.ts";
+import { forgetRequests, onceTimed, stale } from "../request.ts";
+import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import { seal } from "../sealing.ts";
-import { Watchers } from "../watch.ts";
-import { allowed, answerOf, visible, withSecret } from "./answer.ts";
-import { type Asked, afterAttempt, decideEndpoint, type EndpointDecision, WELL } from "./decide.ts";
+import type { Timer } from "../stored-object.ts";
+import { covers } from "../token/reach.ts";
+import { allowed, answerOf, withSecret } from "./answer.ts";
+import { type Asked, afterAttempt, decideEndpoint, WELL } from "./decide.ts";
 import { Flights } from "./flights.ts";
 import { Gathering } from "./gathering.ts";
 import {
@@ -38,11 +35,8 @@ import {
   type Which,
 } from "./queue.ts";
 import {
-  changeOf,
   entry,
   load,
-  save,
-  saveState,
   signing,
   type WebhookConfig,
   type WebhookRecord,
@@ -51,50 +45,54 @@ import {
   webhookSource,
   webhookView,
 } from "./record.ts";
+import { dropSecrets, note, renew, write } from "./revision.ts";
 import { planPrune, planQueue, planSecrets, planTally } from "./timers.ts";
 
-const MIGRATIONS = [
-  { id: "webhook/0001", sql: webhook0001 },
-  { id: "webhook/0002", sql: webhook0002 },
-];
+const WEBHOOK: ResourceKind<WebhookRecord, Principal> = {
+  noun: "webhook",
+  migrations: [
+    { id: "webhook/0001", sql: webhook0001 },
+    { id: "webhook/0002", sql: webhook0002 },
+  ],
+  load,
+  // What may tell of other namespaces is as if it were not there.
+  isVisible: ({ config }, by) => covers(by, config.namespaces),
+};
 
 export type WebhookDraft = { config: WebhookConfig; secret: string };
 
 /** One endpoint: what it wants, its queue, and the attempts. Named by its id. Announcements enqueue; it delivers, each resource's events in order. */
-export class WebhookObject extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
-  #born: boolean;
-  readonly #outbox = new Outbox(this.ctx.storage, (key) => this.#deliver(key));
-  readonly #watchers = new Watchers();
-  readonly #gathering = new Gathering((work) => this.#change(work));
+export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
+  readonly #gathering = new Gathering((work) => this.change(work));
   readonly #flights = new Flights({
-    id: this.ctx.id.name as string,
+    id: this.id,
     env: this.env,
-    sql: this.#sql,
-    load: () => this.#load(),
+    sql: this.sql,
+    load: () => this.load(),
     change: (work) => this.#gathering.add(work),
     note: (record, decision, now) => {
-      this.#note(record, decision, now);
-      planTally(this.#sql, now);
+      note(this.sql, this.id, record, decision, now);
+      planTally(this.sql, now);
     },
     waitUntil: (promise) => this.ctx.waitUntil(promise),
   });
 
   constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#born = isBorn(this.#sql);
-    if (this.#born) migrate(ctx.storage, MIGRATIONS);
+    super(ctx, env, WEBHOOK);
+  }
+
+  protected override view(record: WebhookRecord): string {
+    return JSON.stringify(webhookView(this.sql, this.id, record, Date.now()));
   }
 
   /** Makes the endpoint, and answers its secret. When it answers, no later event misses it. */
   async create({ config, secret }: WebhookDraft, mutation: Mutation): Promise<Reply<Answer>> {
-    const sealed = await seal(this.env, secret, this.#id);
+    const sealed = await seal(this.env, secret, this.id);
     if (!sealed.ok) return sealed;
-    if (!this.#born) migrate(this.ctx.storage, MIGRATIONS);
-    this.#born = true;
-    const reply = this.#change((now) =>
-      this.#once(mutation, now, () => {
-        if (this.#load()) return refuse("name_taken", `There is a webhook ${this.#id} already.`);
+    this.bear();
+    const reply = this.change((now) =>
+      onceTimed(this.sql, mutation, now, () => {
+        if (this.load()) return refuse("name_taken", `There is a webhook ${this.id} already.`);
         const record: WebhookRecord = {
           config,
           state: WELL,
@@ -103,18 +101,13 @@ export class WebhookObject extends DurableObject<Env> {
           updated_at: now,
           revision: 1,
         };
-        this.#write(record, [entry("webhook_created", `sends to ${config.url}`)], mutation.actor, now);
-        audit(this.#sql, webhookAudit(this.#id, record, "create", null, mutation, now));
-        return answerOf(this.#sql, this.#id, record, 201, sealed.value);
+        write(this.sql, this.id, record, [entry("webhook_created", `sends to ${config.url}`)], mutation.actor, now);
+        audit(this.sql, webhookAudit(this.id, record, "create", null, mutation, now));
+        return answerOf(this.sql, this.id, record, 201, sealed.value);
       }),
     );
     await this.#listed();
-    return withSecret(this.env, this.#id, reply);
-  }
-
-  read(by: Principal): Reply<Answer> {
-    const record = this.#visible(by);
-    return record.ok ? answerOf(this.#sql, this.#id, record.value, 200) : record;
+    return withSecret(this.env, this.id, reply);
   }
 
   /** Changes what it wants, and whether it is enabled. */
@@ -124,20 +117,20 @@ export class WebhookObject extends DurableObject<Env> {
     mutation: Mutation,
     by: Principal,
   ): Promise<Reply<Answer>> {
-    const reply = this.#mutate(mutation, by, "update", (record, now) => {
+    const reply = this.#act(mutation, by, "update", (record, now) => {
       const config = { ...record.config, ...change };
       const asked: Asked | null = status === null ? null : { type: status === "active" ? "enable" : "disable" };
       const decision = asked && decideEndpoint(record.state, asked, now);
       const changed = JSON.stringify(config) !== JSON.stringify(record.config);
-      if (!changed && decision === null) return answerOf(this.#sql, this.#id, record, 200);
+      if (!changed && decision === null) return answerOf(this.sql, this.id, record, 200);
       const entries = [
         ...(changed ? [entry("webhook_updated", "what it wants was changed")] : []),
         ...(decision?.entries ?? []),
       ];
       const next = { ...record, config, state: decision?.state ?? record.state };
-      const written = this.#renew(record, next, entries, "update", mutation, now);
-      if (asked?.type === "enable") hasten(this.#sql, now);
-      return answerOf(this.#sql, this.#id, written, 200);
+      const written = renew(this.sql, this.id, record, next, entries, "update", mutation, now);
+      if (asked?.type === "enable") hasten(this.sql, now);
+      return answerOf(this.sql, this.id, written, 200);
     });
     await this.#listed();
     return reply;
@@ -145,14 +138,14 @@ export class WebhookObject extends DurableObject<Env> {
 
   /** Ends it. It stays listed for a week. */
   async revoke(mutation: Mutation, by: Principal): Promise<Reply<Answer>> {
-    const reply = this.#mutate(mutation, by, "delete", (record, now) => {
+    const reply = this.#act(mutation, by, "delete", (record, now) => {
       const decision = decideEndpoint(record.state, { type: "delete" }, now);
       let { revision } = record;
       if (decision) {
         const next = { ...record, state: decision.state, secrets: [] };
-        revision = this.#renew(record, next, decision.entries, "delete", mutation, now).revision;
-        this.#sql.exec("DELETE FROM event WHERE status = 'pending'");
-        setTimer(this.#sql, "forget", now + KEPT_MS);
+        revision = renew(this.sql, this.id, record, next, decision.entries, "delete", mutation, now).revision;
+        this.sql.exec("DELETE FROM event WHERE status = 'pending'");
+        setTimer(this.sql, "forget", now + KEPT_MS);
       }
       return accept({ status: 204, body: "", revision });
     });
@@ -162,9 +155,9 @@ export class WebhookObject extends DurableObject<Env> {
 
   /** Another secret; the one before signs as well for `overlapMs`. */
   async rotate(secret: string, overlapMs: number, mutation: Mutation, by: Principal): Promise<Reply<Answer>> {
-    const sealed = await seal(this.env, secret, this.#id);
+    const sealed = await seal(this.env, secret, this.id);
     if (!sealed.ok) return sealed;
-    const reply = this.#mutate(mutation, by, "rotate_secret", (record, now) => {
+    const reply = this.#act(mutation, by, "rotate_secret", (record, now) => {
       const old = signing(record, now).map((one) => ({
         ...one,
         until: Math.min(one.until ?? Infinity, now + overlapMs),
@@ -174,227 +167,155 @@ export class WebhookObject extends DurableObject<Env> {
         "secret_rotated",
         `a new secret signs; ${secrets.length - 1} older sign until their time is over`,
       );
-      const written = this.#renew(record, { ...record, secrets }, [told], "rotate", mutation, now);
-      planSecrets(this.#sql, written.secrets);
-      return answerOf(this.#sql, this.#id, written, 201, sealed.value);
+      const written = renew(this.sql, this.id, record, { ...record, secrets }, [told], "rotate", mutation, now);
+      planSecrets(this.sql, written.secrets);
+      return answerOf(this.sql, this.id, written, 201, sealed.value);
     });
-    return withSecret(this.env, this.#id, reply);
+    return withSecret(this.env, this.id, reply);
   }
 
   /** Takes events into the queue; those that it knows already are the same ones. One that is not active takes none. */
   enqueue(events: WebhookEvent[]): Promise<void> {
     return this.#gathering.add((now) => {
-      const record = this.#load();
+      const record = this.load();
       if (record?.state.status !== "active") return;
-      enqueue(this.#sql, events, record.config.format, now);
-      planPrune(this.#sql, now);
-      planTally(this.#sql, now);
+      enqueue(this.sql, events, record.config.format, now);
+      planPrune(this.sql, now);
+      planTally(this.sql, now);
     });
   }
 
   /** Sends one event of no resource, once, and answers what came of it. */
   async ping(mutation: Mutation, by: Principal): Promise<Reply<string>> {
-    const record = allowed(this.#visible(by), "ping");
+    const record = allowed(this.visible(by), "ping");
     if (!record.ok) return record;
     const { config } = record.value;
     const now = Date.now();
     const event: WebhookEvent = {
-      id: `${this.#id}:ping-${ulid(now)}`,
+      id: `${this.id}:ping-${ulid(now)}`,
       type: "webhook.ping",
       timestamp: new Date(now).toISOString(),
-      resource: this.#id,
+      resource: this.id,
       namespace: null,
       labels: {},
-      data: { schema_version: 1, webhook_id: this.#id, name: config.url, actor: mutation.actor },
+      data: { schema_version: 1, webhook_id: this.id, name: config.url, actor: mutation.actor },
     };
-    const queued = this.#change(() => insertPing(this.#sql, event, config.format, now));
+    const queued = this.change(() => insertPing(this.sql, event, config.format, now));
     const attempted = await this.#flights.attempt(record.value, queued);
-    this.#change((at) => {
-      settle(this.#sql, queued, attempted, { status: attempted.outcome === "delivered" ? "delivered" : "dead" }, at);
-      const present = this.#load();
+    this.change((at) => {
+      settle(this.sql, queued, attempted, { status: attempted.outcome === "delivered" ? "delivered" : "dead" }, at);
+      const present = this.load();
       if (attempted.outcome === "delivered" && present?.state.status === "active" && present.state.failures > 0) {
-        this.#note(present, afterAttempt(present.state, 0, { type: "delivered" }, { now: at, jitter: 0 }), at);
-        hasten(this.#sql, at);
+        note(
+          this.sql,
+          this.id,
+          present,
+          afterAttempt(present.state, 0, { type: "delivered" }, { now: at, jitter: 0 }),
+          at,
+        );
+        hasten(this.sql, at);
       }
-      planPrune(this.#sql, at);
-      planTally(this.#sql, at);
+      planPrune(this.sql, at);
+      planTally(this.sql, at);
     });
-    return accept(JSON.stringify(attempts(this.#sql, 1, queued.id)[0]));
+    return accept(JSON.stringify(attempts(this.sql, 1, queued.id)[0]));
   }
 
   /** Makes events pending again that are done with. Answers how many. */
   redeliver(which: Which, mutation: Mutation, by: Principal): Reply<Answer> {
-    return this.#mutate(mutation, by, "redeliver", (record, now) => {
-      if ("event_id" in which && !isKnown(this.#sql, which.event_id))
+    return this.#act(mutation, by, "redeliver", (record, now) => {
+      if ("event_id" in which && !isKnown(this.sql, which.event_id))
         return refuse("not_found", `There is no event ${which.event_id} in this webhook's last 7 days.`);
-      const redelivered = requeue(this.#sql, which, now);
-      planTally(this.#sql, now);
+      const redelivered = requeue(this.sql, which, now);
+      planTally(this.sql, now);
       const why = { ...entry("redelivery_requested", `${redelivered} events are sent again`), data: { redelivered } };
       if (redelivered > 0)
-        append(this.#sql, why, { resourceId: this.#id, actor: mutation.actor, revision: record.revision, now });
+        append(this.sql, why, { resourceId: this.id, actor: mutation.actor, revision: record.revision, now });
       return accept({ status: 200, body: JSON.stringify({ redelivered }), revision: record.revision });
     });
   }
 
   deliveries(by: Principal, limit: number, status: string | null, id: string | null): Reply<string> {
-    const record = this.#visible(by);
-    return record.ok ? accept(JSON.stringify(deliveries(this.#sql, limit, status, id))) : record;
+    const record = this.visible(by);
+    return record.ok ? accept(JSON.stringify(deliveries(this.sql, limit, status, id))) : record;
   }
 
   attempts(by: Principal, limit: number, eventId: string | null): Reply<string> {
-    const record = this.#visible(by);
-    return record.ok ? accept(JSON.stringify(attempts(this.#sql, limit, eventId))) : record;
+    const record = this.visible(by);
+    return record.ok ? accept(JSON.stringify(attempts(this.sql, limit, eventId))) : record;
   }
 
-  /** Its own journal: enabled, disabled, failing, given up. */
-  journal(by: Principal, level: Level | null, limit: number): Reply<string[]> {
-    const record = this.#visible(by);
-    return record.ok ? accept(newest(this.#sql, level, limit)) : record;
-  }
-
-  async follow(by: Principal, seq: number, waitMs: number): Promise<Reply<{ seq: number; body: string }[]>> {
-    const record = this.#visible(by);
-    if (!record.ok) return record;
-    if (cursor(this.#sql) <= seq) await this.#watchers.next(waitMs);
-    return accept(this.#born ? after(this.#sql, seq, 500) : []);
-  }
-
-  /** Seals anew, with the newest key, what it signs with. */
-  async reseal(): Promise<Reply<Resealed>> {
-    return this.#born ? resealed(this.ctx.storage, this.env) : accept({ resealed: 0, left: {} });
-  }
-
-  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
-    if (!this.#born || isPostponed(this.ctx.storage, info)) return;
-    try {
-      while (this.#change((now) => this.#tick(now)));
-      const record = this.#load();
-      if (record?.state.status === "revoked" && record.state.at <= Date.now() - KEPT_MS) {
-        await project(this.#sql, this.env.INDEX, webhookRow(record, this.#view(record), true));
-        this.#born = false;
-        return void (await this.ctx.storage.deleteAll());
-      }
-      await this.#outbox.drain();
-    } finally {
-      if (this.#born) rearm(this.ctx.storage);
+  protected override due({ name }: Timer, now: number): void {
+    if (name === "prune") {
+      if (prune(this.sql, now)) planPrune(this.sql, now);
+      post(this.sql, "index", now);
+    }
+    if (name === "tally") post(this.sql, "index", now);
+    if (name === "secrets") dropSecrets(this.sql, this.id, this.load(), now);
+    if (name === "requests") forgetRequests(this.sql, now);
+    if (name === "forget") {
+      post(this.sql, "index", now);
+      // Set again until it is gone.
+      setTimer(this.sql, "forget", now + 3_600_000);
     }
   }
 
-  #tick(now: number): boolean {
-    const timer = takeDue(this.#sql, now);
-    if (timer?.name === "prune") {
-      if (prune(this.#sql, now)) planPrune(this.#sql, now);
-      post(this.#sql, "index", now);
-    }
-    if (timer?.name === "tally") post(this.#sql, "index", now);
-    if (timer?.name === "secrets") this.#dropSecrets(now);
-    if (timer?.name === "requests") this.#sql.exec("DELETE FROM request WHERE expires_at <= ?", now);
-    // Set again until it is gone.
-    if (timer?.name === "forget") setTimer(this.#sql, "forget", now + 3_600_000);
-    return timer !== undefined;
+  /** Its time is over, and the lists know it. */
+  protected override isForgotten(now: number): boolean {
+    const record = this.load();
+    const untold =
+      "SELECT 1 FROM outbox WHERE key = 'index' UNION ALL SELECT 1 FROM timer WHERE name = 'forget' AND due_at <= ?";
+    return record !== null && isOver(record, now) && this.sql.exec(untold, now).toArray().length === 0;
   }
 
-  /** What became of the endpoint by itself: a new revision only when its status is another one. */
-  #note(record: WebhookRecord, { state, entries }: EndpointDecision, now: number): void {
-    if (entries.length > 0) {
-      const next = { ...record, state, updated_at: now, revision: record.revision + 1 };
-      this.#write(next, entries, "webhook", now);
-    } else if (JSON.stringify(state) !== JSON.stringify(record.state)) saveState(this.#sql, state);
-  }
-
-  #write(record: WebhookRecord, entries: readonly Entry[], actor: string, now: number): void {
-    save(this.#sql, record);
-    for (const one of entries)
-      append(this.#sql, one, { resourceId: this.#id, actor, revision: record.revision, now, ...changeOf(one) });
-    postAnnouncement(this.#sql, "webhook", entries, now);
-    post(this.#sql, "index", now);
-  }
-
-  #renew(
-    old: WebhookRecord,
-    next: WebhookRecord,
-    entries: Entry[],
-    action: string,
-    by: Mutation,
-    now: number,
-  ): WebhookRecord {
-    const record = { ...next, updated_at: now, revision: old.revision + 1 };
-    this.#write(record, entries, by.actor, now);
-    audit(this.#sql, webhookAudit(this.#id, record, action, old.revision, by, now));
-    return record;
-  }
-
-  #dropSecrets(now: number): void {
-    const record = this.#load();
+  protected override async deliver(key: string): Promise<void> {
+    const record = this.load();
     if (!record) return;
-    const left = { ...record, secrets: signing(record, now), updated_at: now, revision: record.revision + 1 };
-    this.#write(left, [entry("secret_expired", "the secret before the newest signs no more")], "webhook", now);
-    planSecrets(this.#sql, left.secrets);
-  }
-
-  async #deliver(key: string): Promise<void> {
-    const record = this.#load();
-    if (!record) return;
-    if (key === "announce") return announce(this.#sql, this.env, webhookSource(this.#id, record));
-    return project(this.#sql, this.env.INDEX, webhookRow(record, this.#view(record), false), deliveryTally(this.#sql));
+    if (key === "announce") return announce(this.sql, this.env, webhookSource(this.id, record));
+    return project(this.sql, this.env.INDEX, this.#row(record), deliveryTally(this.sql));
   }
 
   /** Whoever announces finds it, or finds it no more: only then is the change answered. */
   async #listed(): Promise<void> {
-    const record = this.#load();
-    if (record) await project(this.#sql, this.env.INDEX, webhookRow(record, this.#view(record), false));
+    const record = this.load();
+    if (record) await project(this.sql, this.env.INDEX, this.#row(record));
   }
 
-  get #id(): string {
-    return this.ctx.id.name as string;
+  #row(record: WebhookRecord): IndexRow {
+    const now = Date.now();
+    return webhookRow(record, webhookView(this.sql, this.id, record, now), isOver(record, now));
   }
 
-  #load(): WebhookRecord | null {
-    return this.#born ? load(this.#sql) : null;
-  }
-
-  #view(record: WebhookRecord): WebhookView {
-    return webhookView(this.#sql, this.#id, record, Date.now());
-  }
-
-  #visible(by: Principal): Reply<WebhookRecord> {
-    return visible(by, this.#id, this.#load());
-  }
-
-  #mutate(
+  #act(
     mutation: Mutation,
     by: Principal,
     action: WebhookAction,
     work: (record: WebhookRecord, now: number) => Reply<Answer>,
   ): Reply<Answer> {
-    const seen = this.#visible(by);
+    const seen = this.visible(by);
     if (!seen.ok) return seen;
-    return this.#change((now) =>
-      this.#once(mutation, now, () => {
-        const record = allowed(this.#visible(by), action);
+    return this.change((now) =>
+      onceTimed(this.sql, mutation, now, () => {
+        const record = allowed(this.visible(by), action);
         return record.ok ? (stale(mutation, record.value.revision) ?? work(record.value, now)) : record;
       }),
     );
   }
 
-  /** Sealed secrets are among what is kept for repeated requests: it goes when its time is over. */
-  #once(mutation: Mutation, now: number, work: () => Reply<Answer>): Reply<Answer> {
-    const reply = once(this.#sql, mutation, now, work);
-    if (mutation.idempotency) setTimer(this.#sql, "requests", now + IDEMPOTENCY_KEPT_MS);
-    return reply;
-  }
-
-  #change<T>(work: (now: number) => T): T {
-    if (!this.#born) return work(Date.now());
-    const result = commit(this.ctx.storage, () => {
-      const now = Date.now();
+  protected override change<T>(work: (now: number) => T): T {
+    return super.change((now) => {
       const done = work(now);
-      planQueue(this.#sql, this.#load()?.state, now);
+      planQueue(this.sql, this.load()?.state, now);
       return done;
     });
-    this.#watchers.notify();
+  }
+
+  /** What is due by it flies. */
+  protected override afterCommit(): void {
     this.#flights.start(Date.now());
-    this.ctx.waitUntil(this.#outbox.drain());
-    return result;
+    super.afterCommit();
   }
 }
+
+const isOver = ({ state }: WebhookRecord, now: number): boolean =>
+  state.status === "revoked" && state.at <= now - KEPT_MS;

@@ -1,10 +1,9 @@
 import { allowedActions } from "../../contract/action.ts";
 import type { AuditEntry, Entry } from "../../contract/event.ts";
-import type { Mutation } from "../../contract/request.ts";
 import type { WebhookFormat, WebhookSource } from "../../contract/webhook.ts";
 import { EndpointState, WEBHOOK_ACTION_TABLE, type WebhookView } from "../../contract/webhook-endpoint.ts";
 import { cursor } from "../journal.ts";
-import type { IndexRow } from "../projection.ts";
+import { type By, entryOf, type IndexRow } from "../projection.ts";
 import { messageOf } from "./decide.ts";
 
 /** What a user says of an endpoint. */
@@ -124,21 +123,9 @@ export const webhookAudit = (
   { config, revision }: WebhookRecord,
   action: string,
   before: number | null,
-  by: Pick<Mutation, "actor" | "request_id">,
+  by: By,
   now: number,
-): AuditEntry => ({
-  id: `${id}:${action}:${revision}`,
-  timestamp: iso(now),
-  actor: by.actor,
-  action,
-  resource_kind: "webhook",
-  resource_id: id,
-  resource_name: config.url,
-  namespace: null,
-  before_revision: before,
-  after_revision: revision,
-  request_id: by.request_id,
-});
+): AuditEntry => entryOf({ kind: "webhook", id, name: config.url, namespace: null }, action, by, now, before, revision);
 
 /** A line of the journal about the endpoint itself. */
 export const entry = (reason: string, message: string): Entry => ({

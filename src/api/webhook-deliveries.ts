@@ -82,7 +82,7 @@ export const WEBHOOK_DELIVERIES = [
         return journalStream(startOf(ask.request, after), level, (seq, waitMs) =>
           call(stub, (webhook) => webhook.follow(ask.principal, seq, waitMs)),
         );
-      const events = unwrap(await call(stub, (webhook) => webhook.journal(ask.principal, level ?? null, limit)));
+      const events = unwrap(await call(stub, (webhook) => webhook.events(ask.principal, level ?? null, limit)));
       return jsonText(`[${events.join(",")}]`);
     },
   }),

@@ -78,7 +78,7 @@ export class Endpoint {
   }
 
   async reasons(): Promise<string[]> {
-    const reply = await this.object.journal(ROOT, null, 100);
+    const reply = await this.object.events(ROOT, null, 100);
     if (!reply.ok) throw new Error(reply.refusal.detail);
     return reply.value.map((text) => JSON.parse(text).reason).reverse();
   }

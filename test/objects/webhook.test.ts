@@ -347,4 +347,30 @@ describe("asked for", () => {
     await runDurableObjectAlarm(endpoint.stub);
     expect(await endpoint.object.read(ROOT)).toMatchObject({ ok: false, refusal: { code: "not_found" } });
   });
+
+  test("is forgotten only when the lists know it", async () => {
+    const endpoint = await Endpoint.make({});
+    await endpoint.object.revoke(mutation(), ROOT);
+    const stored = () =>
+      runInDurableObject(endpoint.stub, (_, { storage }) =>
+        storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'webhook'").toArray(),
+      );
+    const listed = () =>
+      runInDurableObject(env.INDEX.getByName(CLUSTER_SHARD), (_, { storage }) =>
+        storage.sql.exec("SELECT 1 FROM entry WHERE id = ? AND gone_at IS NULL", endpoint.id).toArray(),
+      );
+    await runInDurableObject(endpoint.stub, (object, { storage }) => {
+      storage.sql.exec("UPDATE webhook SET state = json_set(state, '$.at', 1)");
+      storage.sql.exec("UPDATE timer SET due_at = 1 WHERE name = 'forget'");
+      const away = { getByName: () => ({ project: () => Promise.reject(new Error("away")) }) };
+      Object.assign(object, { env: { ...env, INDEX: away } });
+    });
+    await runDurableObjectAlarm(endpoint.stub);
+    expect([await stored(), await listed()]).toMatchObject([{ length: 1 }, { length: 1 }]);
+    // The next instance of it finds the index again.
+    await evictDurableObject(endpoint.stub);
+    await runInDurableObject(endpoint.stub, (_, { storage }) => storage.sql.exec("UPDATE outbox SET due_at = 1"));
+    await runDurableObjectAlarm(endpoint.stub);
+    expect([await stored(), await listed()]).toMatchObject([{ length: 0 }, { length: 0 }]);
+  });
 });

@@ -197,7 +197,7 @@ describe("a request of Ring's clients", () => {
   test.each(REQUESTS)("$by: $method $path", async ({ method, path, body, status, answer, keep, late }) => {
     const fits = (got: Answer) => got.status === status && answer.safeParse(decoded(got)).success;
     let got = await send(method, path, body);
-    for (let left = late ? 300 : 0; left > 0 && !fits(got); left--) {
+    for (let left = late ? 1500 : 0; left > 0 && !fits(got); left--) {
       await new Promise((resolve) => setTimeout(resolve, 10));
       got = await send(method, path, body);
     }
