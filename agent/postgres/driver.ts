@@ -22,6 +22,7 @@ import { findInstallations, type Installation } from "./binaries.ts";
 import { writeDurably } from "./cluster.ts";
 import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
+import { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
 import type { Renewals } from "./renewals.ts";
 import { nameDatabase } from "./roles.ts";
@@ -66,6 +67,7 @@ export class PostgresDriver implements Driver {
   readonly #kept = new Map<string, Kept>();
   #installation: Installation | null = null;
   #writers: Promise<Writers> | null = null;
+  #limits: WriterLimits | null = null;
   #observe: (observation: Observation) => void = () => {};
 
   constructor(options: PostgresDriverOptions) {
@@ -137,6 +139,7 @@ export class PostgresDriver implements Driver {
         // A later one took its place, and has seen to it.
         if (!(error instanceof NotStarted)) throw error;
       });
+      await this.#limits?.release(kept.order.database).catch(() => {});
       this.#kept.delete(id);
       this.#ports.release(kept.order.database);
       await rm(this.#pathOf(kept.order.database), { force: true });
@@ -256,10 +259,11 @@ export class PostgresDriver implements Driver {
   }
 
   #watch(kept: Kept, ended: Promise<void>): void {
-    void ended.then(() => {
+    void ended.then(async () => {
+      const oom = (await this.#limits?.wasOutOfMemory(kept.order.database)) ?? false;
       if (this.#kept.get(kept.id)?.generation !== kept.generation) return;
       this.#options.renewals.drop(kept.id, kept.generation);
-      this.#observe(exited(kept));
+      this.#observe(exited(kept, oom));
     });
   }
 
@@ -299,8 +303,11 @@ export class PostgresDriver implements Driver {
     // Databases that came from elsewhere may need another version than new ones get.
     const installations = [...(await findInstallations()), ...(packaged === null ? [] : [packaged])];
     const { log } = this.#options;
+    const limits = await WriterLimits.find(this.#root);
+    if (limits.unavailable !== "") log(`postgres: the limits of profiles are not enforced, ${limits.unavailable}`);
+    this.#limits = limits;
     const noted = this.#noted.bind(this);
-    return new Writers({ root: this.#root, account, installation, installations, template, log, noted });
+    return new Writers({ root: this.#root, account, installation, installations, template, limits, log, noted });
   }
 
   #pathOf(database: string): string {
@@ -339,9 +346,9 @@ function running({ id, generation, order, started_at, start, noted }: Kept): Obs
   return { ...head, started_at, address, image_digest: null, notes: noted?.notes ?? [], start };
 }
 
-function exited({ id, generation }: Kept): Observation {
+function exited({ id, generation }: Kept, oom = false): Observation {
   const at = Date.now();
-  const exit = { code: null, signal: null, oom: false, at, evidence: "lost" as const };
+  const exit = { code: null, signal: null, oom, at, evidence: "lost" as const };
   return { id, generation, at, phase: "exited", exit };
 }
 

@@ -21,6 +21,7 @@ import { endOfLog, readControlFile } from "./control-file.ts";
 import { KeeperGroup, type Promised } from "./keeper-group.ts";
 import { type Decision, decide } from "./ladder.ts";
 import { isOver, Leases, leaseOf, type Renewal, thisMoment } from "./lease.ts";
+import type { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
 import { configuration, hostRules, identityMap } from "./parameters.ts";
 import { Postmaster, runningOn } from "./postmaster.ts";
@@ -55,6 +56,8 @@ export type WritersOptions = {
   installations?: readonly Installation[] | undefined;
   template: Template;
   log: (line: string) => void;
+  /** Of those that are processes of the host. */
+  limits?: WriterLimits | undefined;
   /** What clients notice of a running writer's troubles, whenever that changes. */
   noted?: ((database: string, term: number, notes: Note[]) => void) | undefined;
   /** How long the replay of the log, and the keepers after it, may take. */
@@ -273,8 +276,17 @@ export class Writers {
       ...{ configFile, logFile, account, limits: PROFILES[order.profile] },
       folders: [cluster.folder, place.socketFolder],
     });
+    if (installation.image === undefined) this.#hold(order, postmaster);
     await this.#grant(order.database, postmaster.pid);
     return postmaster;
+  }
+
+  /** Not waited for: PostgreSQL starts meanwhile. */
+  #hold({ database, profile }: StartOrder, { pid, place }: Postmaster): void {
+    const held = this.#options.limits?.hold(database, pid.pid, place.pgdata, profile) ?? Promise.resolve(null);
+    void held
+      .catch((error: Error) => error.message)
+      .then((why) => why !== null && this.#options.log(`${database}: its limits are not enforced: ${why}`));
   }
 
   async #installationFor({ pgdata }: Cluster): Promise<Installation> {

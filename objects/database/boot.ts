@@ -357,7 +357,9 @@ const describe = (observation: Observation): string =>
   observation.phase === "failed"
     ? observation.failure.message
     : observation.phase === "exited"
-      ? observation.exit.code === null
-        ? "it crashed, was killed, or its lease ran out"
-        : `it ended with code ${observation.exit.code}`
+      ? observation.exit.oom
+        ? "it was out of the memory of its profile"
+        : observation.exit.code === null
+          ? "it crashed, was killed, or its lease ran out"
+          : `it ended with code ${observation.exit.code}`
       : "it is gone from its host";
