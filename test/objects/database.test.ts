@@ -2,106 +2,26 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { DatabaseView } from "../../contract/database.ts";
-import type { JournalEvent } from "../../contract/event.ts";
 import { newId, workloadId } from "../../contract/id.ts";
-import type { Mutation } from "../../contract/request.ts";
 import { credentials } from "../../contract/scram.ts";
-import type { Observation, Workload } from "../../contract/workload.ts";
-import type { DatabaseObject } from "../../objects/database/object.ts";
-import type { NamespaceObject } from "../../objects/namespace/object.ts";
-import { remote } from "../../objects/remote.ts";
-import type { TokenObject } from "../../objects/token/object.ts";
-import { newSecret, sha256Hex } from "../../objects/token/secret.ts";
-import { SimulatedAgent } from "./simulated-agent.ts";
+import type { Workload } from "../../contract/workload.ts";
+import {
+  create,
+  database,
+  done,
+  hostFor,
+  key,
+  mutation,
+  reasons,
+  restsWithout,
+  SALT,
+  state,
+  stub,
+  until,
+  upAt,
+  view,
+} from "./database-world.ts";
 import { SimulatedGateway as Gate } from "./simulated-gateway.ts";
-
-const SPACE = "databases";
-const SALT = { salt: new Uint8Array(16), iterations: 4096 };
-const mutation = (over: Partial<Mutation> = {}): Mutation => ({
-  ...{ actor: "tok_test", request_id: "req_test", if_match: null, idempotency: null, ...over },
-});
-const stub = (id: string) => env.DATABASE.getByName(id);
-const database = (id: string) => remote<DatabaseObject>(env.DATABASE, id);
-const key = () => ({ idempotency: { key: crypto.randomUUID(), fingerprint: "f" } });
-
-async function create(over: { name?: string; placement?: Record<string, string>; id?: string } = {}, by = mutation()) {
-  const id = over.id ?? newId("database", Date.now());
-  const { verifier } = await credentials(newId("credential", Date.now()), "first", SALT);
-  const name = over.name ?? `d_${crypto.randomUUID().replaceAll("-", "")}`;
-  const identity = {
-    ...{ id, namespace: SPACE, name, role: `u_${id.slice(3)}`, created_at: Date.now() },
-    ...{ placement: over.placement ?? { nobody: "has-this" }, restored_from: null },
-  };
-  const settings = { profile: "L1" as const, idle_timeout: 5, labels: {}, allowed_addresses: [] };
-  const draft = { identity, settings, scram: { salt: "AAAA", iterations: 4096 }, verifier, sealed: null };
-  return { id, name, reply: await remote<NamespaceObject>(env.NAMESPACE, SPACE).createDatabase(draft, by, true) };
-}
-
-async function view(id: string): Promise<DatabaseView> {
-  const reply = await database(id).read([]);
-  if (!reply.ok) throw new Error(reply.refusal.detail);
-  return JSON.parse(reply.value.body) as DatabaseView;
-}
-const state = async (id: string): Promise<string> => (await view(id)).state;
-/** An alarm that was set for something that is over by now rings once in vain. */
-const restsWithout = async (id: string) => {
-  await runDurableObjectAlarm(stub(id));
-  expect(await alarmOf(id)).toBeNull();
-};
-const alarmOf = (id: string) => runInDurableObject(stub(id), (_object, context) => context.storage.getAlarm());
-async function reasons(id: string): Promise<string[]> {
-  const reply = await database(id).events([], null, 1000);
-  if (!reply.ok) throw new Error(reply.refusal.detail);
-  const events = reply.value.map((text) => JSON.parse(text) as JournalEvent).reverse();
-  expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
-  return events.map(({ reason, new_status }) => new_status ?? reason);
-}
-async function until(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 15_000;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`not within 15 s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
-const upAt = ({ id, generation }: Workload, address = "127.0.0.1:20000"): Observation => ({
-  ...{
-    phase: "running",
-    id,
-    generation,
-    at: Date.now(),
-    started_at: Date.now(),
-    address,
-    image_digest: null,
-    notes: [],
-  },
-  start: { rung: 3, why: "test", phases: { spawn: 12 }, restored_bytes: 0, credential: "none" },
-});
-const done = ({ id, generation }: Workload): Observation => {
-  const at = Date.now();
-  return { phase: "exited", id, generation, at, exit: { code: 0, signal: null, oom: false, at, evidence: "kept" } };
-};
-
-/** A host with PostgreSQL that only this test's databases are placed on. */
-async function hostFor(): Promise<{ agent: SimulatedAgent; placement: Record<string, string>; starts: Workload[] }> {
-  const placement = { only: crypto.randomUUID() };
-  const agent = await SimulatedAgent.enrol("pg", placement);
-  agent.runtime = "postgres";
-  const starts: Workload[] = [];
-  agent.behaviour = (workload) => {
-    if (workload.spec.writer?.purpose === "discard") return done(workload);
-    starts.push(workload);
-    return upAt(workload);
-  };
-  agent.answers = (question) => (question.verb === "clients" ? { clients: 0 } : { installed: "x" });
-  await agent.connect();
-  await until(async () => {
-    const reply = await agent.host.read();
-    return reply.ok && (JSON.parse(reply.value.body) as { status: string }).status === "ready";
-  }, "the host is ready");
-  return { agent, placement, starts };
-}
 
 describe("a database that nobody has connected to", () => {
   test("is made once by the same request, rests without an alarm, and its name is taken", async () => {
@@ -190,70 +110,6 @@ describe("waking and sleeping", () => {
     await until(async () => (await reasons(id)).filter((one) => one === "idle_stop_abandoned").length === 2, "counted");
     expect(await state(id)).toBe("ready");
     gate.close();
-  });
-
-  test("says what its host and its gateways cannot do, for as long as they cannot", async () => {
-    const { agent, placement, starts } = await hostFor();
-    const { id } = await create({ placement });
-    const gate = await new Gate(id).dial();
-    gate.connect();
-    await until(() => gate.term === 1, "let in");
-    const up = upAt(starts[0] as Workload) as Extract<Observation, { phase: "running" }>;
-    const notes = [{ code: "commits_wait", message: "commits wait: 0 of 1 keepers follow" }];
-    await agent.report({ ...up, at: Date.now() + 1, notes });
-    await until(async () => (await view(id)).reason === "commits_wait", "told");
-    await evictDurableObject(stub(id));
-    expect(await view(id)).toMatchObject({ state: "ready", message: notes[0]?.message });
-    await agent.report({ ...up, at: Date.now() + 2 });
-    await until(async () => (await view(id)).reason === "ready", "over");
-    expect((await reasons(id)).filter((one) => one.startsWith("commits_wait"))).toEqual([
-      "commits_wait",
-      "commits_wait_over",
-    ]);
-    for (const suspect of ["connect ECONNREFUSED", null]) {
-      gate.suspect = suspect;
-      gate.say();
-      await until(
-        async () => (await view(id)).awake_because[0]?.unreachable === suspect,
-        "suspected, and not any more",
-      );
-    }
-    gate.close();
-  });
-
-  test("hangs up on a gateway whose token was revoked, and on no other", async () => {
-    const { id } = await create();
-    const token = newId("token", Date.now());
-    const tokens = remote<TokenObject>(env.TOKEN, token);
-    const secret = newSecret();
-    const grant = { scopes: ["databases:connect" as const], namespaces: [], labels: {}, kind: "access" as const };
-    const ends = { expires_at: null, uses_left: null, user_id: null, idle_ms: null, sealed: null };
-    const draft = { name: "gate", hash: await sha256Hex(secret), ...grant, ...ends };
-    expect(await tokens.create(draft, mutation())).toMatchObject({ ok: true });
-    const bearer = `lamp_${token.slice(4)}_${secret}`;
-    const [root, gate, other] = [new Gate(id), new Gate(id), new Gate(id)];
-    await root.dial("some-root-token");
-    await gate.dial(bearer);
-    await other.dial(`lamp_${newId("token", Date.now()).slice(4)}_${secret}`);
-    for (const each of [root, gate, other]) each.say();
-    await until(() => other.closed !== null, "a token that there is not");
-    expect(other.closed?.code).toBe(1008);
-    await tokens.revoke(mutation(), { token_id: "root", name: "root", scopes: ["admin"], namespaces: [] });
-    // It is believed for half a minute; the leases are renewed meanwhile.
-    const from = Date.now();
-    for (const later of [10_000, 20_000, 31_000]) {
-      vi.useFakeTimers({ toFake: ["Date"], now: from + later });
-      for (const each of [gate, root]) {
-        const before = each.count("granted");
-        if (each.closed === null) each.say();
-        await until(() => each.closed !== null || each.count("granted") > before, "renewed");
-      }
-    }
-    await until(() => gate.closed !== null, "the revoked one");
-    vi.useRealTimers();
-    expect(gate.closed?.code).toBe(1008);
-    expect(root.closed).toBeNull();
-    root.close();
   });
 
   test("goes on where it was after an eviction between any two steps", async () => {
