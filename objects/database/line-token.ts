@@ -1,7 +1,7 @@
 import { holds } from "../../contract/scope.ts";
 import { TOKEN_PATTERN } from "../../contract/token.ts";
 import { remote } from "../remote.ts";
-import { sha256Hex } from "../token/secret.ts";
+import { sameHash, sha256Hex } from "../token/secret.ts";
 
 /** By which token a line was opened: its id, and the hash of its secret. */
 export type LineToken = { id: string; hash: string };
@@ -13,9 +13,10 @@ const KEPT_MOST = 1_000;
 /** Until when a token is believed, by its hash: one gateway has a line to each of a thousand databases. */
 const believed = new Map<string, number>();
 
-/** Null for what is no token of an object: the root token, which ends with its control plane. */
-export async function lineTokenOf(request: Request): Promise<LineToken | null> {
+/** Null for the root token, which has no object and ends with its control plane. */
+export async function lineTokenOf(request: Request, env: Env): Promise<LineToken | null> {
   const bearer = (request.headers.get("authorization") ?? "").replace(/^Bearer +/i, "");
+  if (env.ROOT_TOKEN_HASH && sameHash(await sha256Hex(bearer), env.ROOT_TOKEN_HASH.toLowerCase())) return null;
   const [, id, secret] = TOKEN_PATTERN.exec(bearer) ?? [];
   return id === undefined || secret === undefined ? null : { id: `tok_${id}`, hash: await sha256Hex(secret) };
 }

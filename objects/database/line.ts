@@ -12,8 +12,8 @@ export class Lines {
     this.#ctx = ctx;
   }
 
-  async open(request: Request): Promise<Response> {
-    const token = await lineTokenOf(request);
+  async open(request: Request, env: Env): Promise<Response> {
+    const token = await lineTokenOf(request, env);
     const bootId = new URL(request.url).searchParams.get("boot_id") ?? "";
     const { 0: client, 1: server } = new WebSocketPair();
     // Of one run there is one line: an older one is what is left of a connection that broke.

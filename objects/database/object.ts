@@ -194,7 +194,7 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
 
   /** A gateway's line. Who may open one, the Worker has checked. */
   override async fetch(request: Request): Promise<Response> {
-    return this.#lines.open(request);
+    return this.#lines.open(request, this.env);
   }
 
   override webSocketMessage(socket: WebSocket, text: string | ArrayBuffer): void {

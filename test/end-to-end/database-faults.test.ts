@@ -67,6 +67,7 @@ test("a keeper that is down: reads go on, commits wait and are not lost, and the
   const writing = client.query("INSERT INTO t VALUES (2)");
   const view = await says(made.id, "commits_wait");
   expect([view.state, view.message]).toEqual(["ready", expect.stringContaining("0 of 1 keepers follow")]);
+  expect(view.awake_because.map(({ connected, sessions }) => [connected, sessions])).toEqual([[true, 2]]);
   expect(await numbers(reader)).toEqual([1]);
   await site.startKeeper();
   await writing;

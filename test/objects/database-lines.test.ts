@@ -1,7 +1,7 @@
 // The lines of gateways to a DatabaseObject, and what its host and they have to say.
 import { evictDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, inject, test, vi } from "vitest";
 import { newId } from "../../contract/id.ts";
 import type { Observation, Workload } from "../../contract/workload.ts";
 import { remote } from "../../objects/remote.ts";
@@ -51,7 +51,7 @@ describe("a database", () => {
     expect(await tokens.create(draft, mutation())).toMatchObject({ ok: true });
     const bearer = `lamp_${token.slice(4)}_${secret}`;
     const [root, gate, other] = [new Gate(id), new Gate(id), new Gate(id)];
-    await root.dial("some-root-token");
+    await root.dial(inject("rootToken"));
     await gate.dial(bearer);
     await other.dial(`lamp_${newId("token", Date.now()).slice(4)}_${secret}`);
     for (const each of [root, gate, other]) each.say();
