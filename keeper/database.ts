@@ -107,6 +107,7 @@ export class Database {
     return this.#inTurn(async () => {
       refuseOlder(term, this.#state.promised_term);
       if (term > this.#state.promised_term) {
+        await roomAt(this.folder);
         await this.#stopFollowing();
         await this.#commit(() => ({ ...this.#promised(term), writer: null }));
       }
