@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
@@ -8,13 +9,15 @@ const rootToken = "lamp_root_test";
 const secretKeys = ["k2", "k1"].map((id) => `${id}:${createHash("sha256").update(id).digest("base64")}`).join(",");
 process.env.ROOT_TOKEN_HASH = createHash("sha256").update(rootToken).digest("hex");
 
-// Whole control planes and agents, one file at a time, after all others, is what two cores carry.
+// Whole control planes and agents, two files at a time, after all others, is what two cores carry: they wait more than they work.
 const first = { groupOrder: 1 };
 const last = { groupOrder: 2 };
 const onRealParts = { testTimeout: 30_000, hookTimeout: 60_000 };
 
 export default defineConfig({
   test: {
+    // Most files wait for real parts. Vitest itself would run one at a time on two cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         test: {
@@ -53,7 +56,7 @@ export default defineConfig({
           name: "end-to-end",
           include: ["test/end-to-end/**/*.test.ts"],
           sequence: last,
-          fileParallelism: false,
+          maxWorkers: 2,
           // The programs that these tests start from here import CommonJS packages as Node itself does.
           deps: { interopDefault: false },
           // Tests of one file that run at the same time do little but wait.

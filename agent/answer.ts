@@ -48,11 +48,11 @@ export async function answer(
         await emit({ kind: "chunk", op, data: await driverOf(id, knowledge).exec(id, generation, command, timeoutMs) });
         break;
       }
-      case "clients": {
+      case "stop_unused": {
         const { workload_id: id, generation } = question;
         const driver = driverOf(id, knowledge);
-        if (driver.clients === undefined) throw new Unanswerable("not_found", `${id} is no writer of a database.`);
-        await emit({ kind: "chunk", op, data: { clients: await driver.clients(id, generation) } });
+        if (driver.stopUnused === undefined) throw new Unanswerable("not_found", `${id} is no writer of a database.`);
+        await emit({ kind: "chunk", op, data: { clients: await driver.stopUnused(id, generation) } });
         break;
       }
       case "install_verifier": {
@@ -61,6 +61,14 @@ export async function answer(
         if (driver.install === undefined) throw new Unanswerable("not_found", `${id} is no writer of a database.`);
         await driver.install(id, generation, credential, verifier);
         await emit({ kind: "chunk", op, data: { installed: credential } });
+        break;
+      }
+      case "set_reader": {
+        const { workload_id: id, generation, reader } = question;
+        const driver = driverOf(id, knowledge);
+        if (driver.setReader === undefined) throw new Unanswerable("not_found", `${id} is no writer of a database.`);
+        await driver.setReader(id, generation, reader);
+        await emit({ kind: "chunk", op, data: { reader: reader?.credential ?? null } });
         break;
       }
     }

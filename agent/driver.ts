@@ -1,3 +1,4 @@
+import type { ReaderOrder } from "../contract/database-reader.ts";
 import type { LogQuery } from "../contract/frame.ts";
 import type { ExecResult, InstanceStats, LogLine, Observation, Runtime, Workload } from "../contract/workload.ts";
 
@@ -53,11 +54,14 @@ export interface Driver {
    */
   exec(id: string, generation: number, command: string[], timeoutMs: number): Promise<ExecResult>;
 
-  /** Of writers of databases: how many clients are connected, and whatever else should not be cut off. */
-  clients?(id: string, generation: number): Promise<number>;
+  /** Of writers of databases: stops it if no client is connected. Answers how many are, and whatever else should not be cut off. */
+  stopUnused?(id: string, generation: number): Promise<number>;
 
   /** Of writers of databases: gives the running one another verifier for its owner. */
   install?(id: string, generation: number, credential: string, verifier: string): Promise<void>;
+
+  /** Of writers of databases: gives the running one another role of readers, or (null) none. */
+  setReader?(id: string, generation: number, reader: ReaderOrder | null): Promise<void>;
 
   /** Left out: instances are reached at their own addresses. */
   reach?(): Promise<Reach>;

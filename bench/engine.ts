@@ -135,7 +135,7 @@ async function loading(
     source: SourceConnection.parse(connection),
     shape,
     sync: SyncSettings.parse({ mode: "poll" }),
-    ...{ instance: "bench", generation: 0, keepsSlot: false },
+    ...{ instance: "bench", generation: 0, keepsSlot: false, moves: false },
     createStore,
   };
   const source = await openSource(options, () => {});

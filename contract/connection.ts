@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { AllowedActions } from "./action.ts";
+import type { SourceStanding } from "./database-reader.ts";
 import type { SourceAddress } from "./engine-task.ts";
 import { SourceTest } from "./instance-report.ts";
 import type { Violation } from "./problem.ts";
@@ -33,16 +34,16 @@ const Ca = z
 const Modes = z.array(z.enum(SYNC_MODES)).min(1).max(SYNC_MODES.length);
 const Interval = z.int().min(1).max(3600);
 
-/** What is needed to reach a source, be it stored or not. */
+/** What is needed to reach a source. Of a managed database nothing of it is said: where it is and as whom it is read, is known. */
 const address = {
-  kind: z.enum(SOURCE_KINDS).default("mysql").describe("`mysql` includes MariaDB"),
-  host: Host,
+  kind: z.enum(SOURCE_KINDS).optional().describe("`mysql`, which includes MariaDB, when left out"),
+  host: Host.optional(),
   port: Port.nullish().describe("3306 for mysql and 5432 for postgres when left out"),
-  user: User,
-  password: Password,
-  database: Database.nullable().default(null).describe("PostgreSQL: which one; `postgres` when left out"),
-  tls: z.enum(TLS_MODES).default("require"),
-  ca: Ca.nullable().default(null),
+  user: User.optional(),
+  password: Password.optional(),
+  database: Database.nullish().describe("PostgreSQL: which one; `postgres` when left out"),
+  tls: z.enum(TLS_MODES).optional().describe("`require` when left out"),
+  ca: Ca.nullish(),
 };
 
 export const ConnectionCreate = z.strictObject({
@@ -50,7 +51,12 @@ export const ConnectionCreate = z.strictObject({
   namespace: z.string().default("default"),
   ...address,
   schemas: Schemas.describe("Those that instances may read"),
-  database_id: z.string().max(64).nullable().default(null).describe("The managed database that this leads to"),
+  database_id: z
+    .string()
+    .max(64)
+    .nullable()
+    .default(null)
+    .describe("A managed database of the same namespace, in place of host, user and password"),
   allowed_sync_modes: Modes.default([...SYNC_MODES]),
   min_sync_interval: Interval.default(1).describe("Seconds; no instance takes a shorter one"),
 });
@@ -70,16 +76,49 @@ export const ConnectionPatch = z.strictObject({
 });
 export type ConnectionPatch = z.infer<typeof ConnectionPatch>;
 
-export const connectionViolations = ({ name, namespace }: ConnectionCreate): Violation[] => [
-  ...nameViolations("connection", "name", name, CONNECTION_NAME),
-  ...nameViolations("connection", "namespace", namespace, NAMESPACE_FIELD),
+export const connectionViolations = (body: ConnectionCreate): Violation[] => [
+  ...nameViolations("connection", "name", body.name, CONNECTION_NAME),
+  ...nameViolations("connection", "namespace", body.namespace, NAMESPACE_FIELD),
+  ...(body.database_id === null
+    ? NEEDED.filter((name) => body[name] === undefined).map(missing)
+    : managedViolations(body)),
+];
+
+const NEEDED = ["host", "user", "password"] as const;
+const OWN = ["host", "port", "user", "password", "database", "tls", "ca"] as const;
+
+const missing = (name: string): Violation => ({
+  property_path: name,
+  message: "expected, unless database_id names a managed database",
+  code: `connection.${name}.required`,
+});
+
+/** What nobody may say of a managed database. */
+export const managedViolations = (
+  body: { kind?: string | undefined } & { [K in (typeof OWN)[number]]?: unknown },
+): Violation[] => [
+  ...OWN.filter((name) => body[name] != null).map((name) => ({
+    property_path: name,
+    message: "is the managed database's own: leave it out",
+    code: `connection.${name}.managed`,
+  })),
+  ...(body.kind === undefined || body.kind === "postgres"
+    ? []
+    : [
+        {
+          property_path: "kind",
+          message: "expected postgres: a managed database is one",
+          code: "connection.kind.managed",
+        },
+      ]),
 ];
 
 export const ConnectionSpec = z.object({
   kind: z.enum(SOURCE_KINDS),
-  host: z.string(),
-  port: z.int(),
-  user: z.string(),
+  /** Null: of a managed database, which has its writer now here and now there. */
+  host: z.string().nullable(),
+  port: z.int().nullable(),
+  user: z.string().nullable(),
   database: z.string().nullable(),
   tls: z.enum(TLS_MODES),
   ca: z.string().nullable(),
@@ -90,13 +129,16 @@ export const ConnectionSpec = z.object({
 export type ConnectionSpec = z.infer<typeof ConnectionSpec>;
 
 export function connectionSpec(body: ConnectionCreate): ConnectionSpec {
-  const { kind, host, user, database, tls, ca, schemas, allowed_sync_modes, min_sync_interval } = body;
-  const port = body.port ?? SOURCE_PORT[kind];
-  return { kind, host, port, user, database, tls, ca, schemas, allowed_sync_modes, min_sync_interval };
+  const { schemas, allowed_sync_modes, min_sync_interval } = body;
+  const of = { schemas, allowed_sync_modes, min_sync_interval };
+  const { kind = "mysql", host = null, user = null, database = null, tls = "require", ca = null } = body;
+  if (body.database_id !== null)
+    return { ...of, kind: "postgres", host: null, port: null, user: null, database: null, tls: "disable", ca: null };
+  return { ...of, kind, host, port: body.port ?? SOURCE_PORT[kind], user, database, tls, ca };
 }
 
-/** A source as an instance's programs are given it. */
-export type Source = { address: z.infer<typeof SourceAddress>; password: Sealed };
+/** A source as an instance's programs are given it; with where it stands, when it is a managed database. */
+export type Source = { address: z.infer<typeof SourceAddress>; password: Sealed; standing: SourceStanding | null };
 
 const time = z.iso.datetime();
 
@@ -113,9 +155,9 @@ export const ConnectionView = z.object({
   namespace: z.string(),
   database_id: z.string().nullable(),
   kind: z.enum(SOURCE_KINDS),
-  host: z.string(),
-  port: z.int(),
-  user: z.string(),
+  host: z.string().nullable().describe("Null, as port and user, when it leads to a managed database"),
+  port: z.int().nullable(),
+  user: z.string().nullable(),
   database: z.string().nullable(),
   tls: z.enum(TLS_MODES),
   ca: z.string().nullable(),

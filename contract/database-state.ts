@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { RestoredFrom, ScaleState, StartView } from "./database.ts";
+import { RestoredFrom, ScaleState, StartView, WAKE_CAUSES } from "./database.ts";
 import { ProfileName } from "./database-profile.ts";
 import { Note } from "./workload.ts";
 
@@ -27,7 +27,7 @@ export type DatabaseSettings = z.infer<typeof DatabaseSettings>;
 /** Who woke it. */
 export const Wake = z.object({
   at: z.int(),
-  cause: z.enum(["connection", "restart", "restore"]),
+  cause: z.enum(WAKE_CAUSES),
   gateway: z.string().nullable(),
   client: z.object({ address: z.string(), application_name: z.string() }).nullable(),
 });
@@ -38,6 +38,8 @@ export const Leaving = z.object({
   host_id: z.string(),
   term: z.int(),
   lease_until: z.int().nullable(),
+  /** Its host was removed: nobody will ever say that it is gone. */
+  removed: z.boolean().default(false),
 });
 export type Leaving = z.infer<typeof Leaving>;
 
@@ -62,6 +64,8 @@ const common = {
   accept_loss: z.boolean(),
   /** The verifier that PostgreSQL has, as far as is known. */
   installed: z.string().nullable(),
+  /** The password that readers have there, as far as is known; null: PostgreSQL has no role of readers. */
+  reader: z.string().nullable().default(null),
 };
 
 const writer = { host_id: z.string(), since: z.int() };
@@ -89,7 +93,15 @@ export const DatabaseState = z.discriminatedUnion("status", [
       z.object({ name: z.literal("offered"), host_id: z.string() }),
       z.object({ name: z.literal("starting"), host_id: z.string() }),
       /** It runs, and nobody is let in before the last one's lease is over. */
-      z.object({ name: z.literal("fencing"), host_id: z.string(), backend: z.string(), start: StartView }),
+      z.object({
+        name: z.literal("fencing"),
+        host_id: z.string(),
+        backend: z.string(),
+        certificate: z.string().nullable().default(null),
+        start: StartView,
+        /** Until when older ones elsewhere may go on on the keepers' word. */
+        leased_until: z.int().default(0),
+      }),
       /** After a failed attempt. */
       z.object({ name: z.literal("pausing") }),
     ]),
@@ -99,10 +111,12 @@ export const DatabaseState = z.discriminatedUnion("status", [
     ...writer,
     status: z.literal("ready"),
     backend: z.string(),
+    /** By which gateways know it, PEM; null: they reach it without TLS. */
+    certificate: z.string().nullable().default(null),
     /** Its host is to be emptied: it goes as soon as nobody is there. */
     unwelcome: z.boolean(),
-    /** Since when its host is being asked whether any client is connected to it, of whatever gateway; null: it is not. */
-    counting: z.int().nullable(),
+    /** Since when its host is to stop it unless a client is connected, of whatever gateway; null: it is not. */
+    closing: z.int().nullable().default(null),
     /** Gateways are being asked whether anybody is there. */
     quiesce: z
       .object({ stop: z.string(), until: z.int(), asked: z.array(z.string()), quiet: z.array(z.string()) })

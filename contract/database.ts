@@ -187,6 +187,9 @@ export const LeaseView = z.object({
 });
 export type LeaseView = z.infer<typeof LeaseView>;
 
+/** `reader`: an engine, or what builds one, had to read from it. */
+export const WAKE_CAUSES = ["connection", "restart", "restore", "reader"] as const;
+
 /** How the writer was started last. */
 export const StartView = z.object({
   term: z.int(),
@@ -197,7 +200,7 @@ export const StartView = z.object({
   why: z.string().describe("Why this rung"),
   phases: z.record(z.string(), z.number()).describe("What each part took, ms"),
   restored_bytes: z.int(),
-  cause: z.enum(["connection", "restart", "restore"]),
+  cause: z.enum(WAKE_CAUSES),
   gateway: z.string().nullable(),
   client: z.object({ address: z.string(), application_name: z.string() }).nullable(),
 });

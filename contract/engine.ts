@@ -11,6 +11,7 @@ import { SourceKind } from "./source-schema.ts";
  *   GET  /openapi.json, /schema    with a key
  *   POST /pause-replication, /resume-replication, /reload      with the admin token
  *   PUT  /keys                     EngineKeys, with the admin token
+ *   PUT  /source                   EngineSource, with the admin token: where a source that moves and sleeps is now
  */
 
 /** `disable`: in the clear. `require`: encrypted, whoever answers. `verify-ca`, `verify-full`: the certificate is checked; the name too. */
@@ -70,6 +71,10 @@ export type EngineKey = z.infer<typeof EngineKey>;
 export const EngineKeys = z.object({ secret: z.string().min(16), keys: z.array(EngineKey) });
 export type EngineKeys = z.infer<typeof EngineKeys>;
 
+/** Where the source is; null: it sleeps. */
+export const EngineSource = z.object({ at: z.object({ host: z.string().min(1), port: z.int() }).nullable() });
+export type EngineSource = z.infer<typeof EngineSource>;
+
 /** How much memory an engine may take, MiB. */
 export const ENGINE_SIZES = {
   nano: 512,
@@ -98,6 +103,8 @@ export const EngineSettings = z.object({
   logLevel: z.enum(["debug", "info", "warn", "error"]).default("info"),
   keys: EngineKeys,
   adminToken: z.string().min(16),
+  /** The source moves, and sleeps when nobody needs it: whoever runs this engine says where it is (`PUT /source`). */
+  moves: z.boolean().default(false),
   /** A folder where the rows are kept with their position, so that a restart need not read everything again; null: nothing is kept. */
   checkpoint: z
     .object({ folder: z.string(), everySeconds: z.number().positive().default(30) })
@@ -113,7 +120,8 @@ export type EngineState = z.infer<typeof EngineState>;
 /**
  * `live`: follows the source. `catching_up`: follows, and is behind. `reconnecting`: the stream was cut. `resyncing`: the stream could not go on
  * where it ended, and everything is read again; the old rows are answered until then. `paused`: as asked. `drifted`: the source's schema is no
- * longer what this engine was compiled from; it answers what it had until it is rebuilt.
+ * longer what this engine was compiled from; it answers what it had until it is rebuilt. `asleep`: the source sleeps, and is not woken for this
+ * engine; it answers what there was when it was last awake, and goes on from there.
  */
 export const ReplicationState = z.enum([
   "starting",
@@ -123,6 +131,7 @@ export const ReplicationState = z.enum([
   "resyncing",
   "paused",
   "drifted",
+  "asleep",
 ]);
 export type ReplicationState = z.infer<typeof ReplicationState>;
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ReaderOrder } from "./database-reader.ts";
 import { HealthResult, Usage } from "./health.ts";
 import { HostCapacity, HostPolicy, HostRuntime } from "./host.ts";
 import { Observation, Workload } from "./workload.ts";
@@ -68,8 +69,8 @@ export const Question = z.discriminatedUnion("verb", [
     command: z.array(z.string()).min(1),
     timeout_ms: z.int().positive(),
   }),
-  /** How many clients are connected to the writer of this term: `{clients}`. */
-  z.object({ verb: z.literal("clients"), workload_id: z.string(), generation: z.int().positive() }),
+  /** Stops the writer of this term unless clients are connected, of whom none can come in between: `{clients}`. */
+  z.object({ verb: z.literal("stop_unused"), workload_id: z.string(), generation: z.int().positive() }),
   /** Gives the running writer of this term another verifier for its owner; answers when it is durable. */
   z.object({
     verb: z.literal("install_verifier"),
@@ -77,6 +78,13 @@ export const Question = z.discriminatedUnion("verb", [
     generation: z.int().positive(),
     credential: z.string(),
     verifier: z.string(),
+  }),
+  /** Makes the role of readers in the running writer of this term what it should be, or (null) takes it away with all that readers left. */
+  z.object({
+    verb: z.literal("set_reader"),
+    workload_id: z.string(),
+    generation: z.int().positive(),
+    reader: ReaderOrder.nullable(),
   }),
 ]);
 export type Question = z.infer<typeof Question>;

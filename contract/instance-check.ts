@@ -55,6 +55,7 @@ export const InstancePatch = z.strictObject({
   binlog_server_id: bare(SETTINGS_FIELDS.binlog_server_id),
   reconnect_mode: bare(SETTINGS_FIELDS.reconnect_mode),
   safety_net: bare(SETTINGS_FIELDS.safety_net),
+  keep_source_awake: bare(SETTINGS_FIELDS.keep_source_awake),
   config: Config.nullable().optional(),
   labels: Labels.optional(),
   pause_schedule: PauseScheduleInput.nullable().optional(),
@@ -104,8 +105,9 @@ export function patchViolations(
 
 export function specOf(body: InstanceCreate): InstanceSpec {
   const { size, sync_mode, sync_interval, log_level, binlog_server_id, reconnect_mode, safety_net } = body;
+  const settings = { size, sync_mode, sync_interval, log_level, binlog_server_id, reconnect_mode, safety_net };
   return {
-    settings: { size, sync_mode, sync_interval, log_level, binlog_server_id, reconnect_mode, safety_net },
+    settings: { ...settings, keep_source_awake: body.keep_source_awake },
     config: body.config,
     labels: body.labels,
     pause_schedule: body.pause_schedule,

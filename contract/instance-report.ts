@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { SourceStanding } from "./database-reader.ts";
 import { EngineKey } from "./instance-key.ts";
 
 /**
@@ -61,7 +62,16 @@ export const Artifact = z.object({ hash: Hash, bytes: z.int().nonnegative() });
 /** So many characters of an artifact go into one report at most. */
 export const ARTIFACT_PART = 500_000;
 
-export const REPLICATION_STATES = ["live", "polling", "paused", "reconnecting", "resyncing", "loading"] as const;
+/** `asleep`: the managed database that it follows sleeps; what it has is as of then, and it goes on once that wakes. */
+export const REPLICATION_STATES = [
+  "live",
+  "polling",
+  "paused",
+  "reconnecting",
+  "resyncing",
+  "loading",
+  "asleep",
+] as const;
 export const ReplicationState = z.enum(REPLICATION_STATES);
 export type ReplicationState = z.infer<typeof ReplicationState>;
 
@@ -145,6 +155,8 @@ export const EngineOrders = z.object({
   reload: z.int().nonnegative(),
   /** Every key that is good; one that is not among them is no key any more. */
   keys: z.array(EngineKey),
+  /** Of a managed database: where it can be read now. Others are where their address says. */
+  source: SourceStanding.optional(),
 });
 export type EngineOrders = z.infer<typeof EngineOrders>;
 export const ReportAnswer = z.object({ accepted: z.literal(true), orders: EngineOrders });

@@ -23,6 +23,10 @@ const fields = {
     .max(604_800)
     .nullable()
     .describe("Seconds between full reloads while streaming; null: none"),
+  keep_source_awake: z
+    .boolean()
+    .default(false)
+    .describe("Of a managed database: it is not stopped for being idle while this follows it"),
 };
 export const InstanceSettings = z.object(fields);
 export type InstanceSettings = z.infer<typeof InstanceSettings>;
@@ -36,6 +40,7 @@ export const SETTINGS_FIELDS = {
   binlog_server_id: fields.binlog_server_id.default(null),
   reconnect_mode: fields.reconnect_mode.default("full"),
   safety_net: fields.safety_net.default(null),
+  keep_source_awake: fields.keep_source_awake,
 } as const;
 
 /** Which settings differ, by name: what `reconfigure` would apply. */

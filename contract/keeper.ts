@@ -17,6 +17,7 @@ import { z } from "zod";
  *   GET    /databases/:id/restore-plan?lsn=|time=     RestorePlan
  *   GET    /databases/:id/bases/:base                 the base backup's files, tar.zst
  *   GET    /databases/:id/wal/:file?bytes=            a segment, or a history file, up to so many bytes
+ *   POST   /leases                                    LeaseRequest → LeaseAnswer: these writers may go on, while the control plane is away
  */
 
 export const KEEPER_DEFAULT_PORT = 7431;
@@ -44,13 +45,20 @@ export const DATABASE_SETTING = "lamplighter.database";
 export const PromiseRequest = z.object({ term });
 export type PromiseRequest = z.infer<typeof PromiseRequest>;
 
+/** All writers of a host at once. What is given holds for WRITER_LEASE_MS from when it was asked for. */
+export const LeaseRequest = z.object({ writers: z.array(z.object({ database: KeptDatabaseId, term })).max(10_000) });
+export type LeaseRequest = z.infer<typeof LeaseRequest>;
+export const LeaseAnswer = z.object({ given: z.array(KeptDatabaseId) });
+export type LeaseAnswer = z.infer<typeof LeaseAnswer>;
+
 export const WriterAddress = z.object({
   term,
   host: z.string().min(1),
   port: z.int().min(1).max(65_535),
   user: z.string().min(1),
   password: z.string(),
-  tls: z.enum(["off", "require"]).default("off"),
+  /** PEM: the writer is spoken to by TLS, and has exactly this certificate. Null: without, which only a writer on a loopback address allows. */
+  certificate: z.string().nullable().default(null),
   /** Where what is kept is another log than the writer's, it is given up. Said only when enough other keepers have everything. */
   anew: z.boolean().default(false),
 });
@@ -117,6 +125,8 @@ export const KeptDatabase = z.object({
     /** Why it does not stream, in words. */
     reason: z.string().nullable(),
   }),
+  /** For so long a writer, of whatever term, may still go on on this keeper's word. */
+  lease_left_ms: z.int().nonnegative().default(0),
   base: BaseBackup.nullable(),
   /** When it last heard from a writer. */
   heard_at: z.int().nullable(),

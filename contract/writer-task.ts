@@ -24,8 +24,14 @@ export const WriterStart = z.object({
   /** What each part took, ms. */
   phases: z.record(z.string(), z.number()),
   restored_bytes: z.int(),
+  /** For so long an older writer may still go on elsewhere, on the word of keepers. */
+  older_lease_ms: z.int().nonnegative().default(0),
+  /** By which gateways are to know it, PEM; null where it is reached without TLS, on its own host only. */
+  certificate: z.string().nullable().default(null),
   /** Whose verifier PostgreSQL has: the task's, or that of one given later. */
   credential: z.string(),
+  /** Which password its readers have; left out: none. */
+  reader: z.string().nullable().optional(),
 });
 export type WriterStart = z.infer<typeof WriterStart>;
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ProfileName } from "./database-profile.ts";
+import { ReaderOrder } from "./database-reader.ts";
 import { KeeperName, KeptDatabaseId, RestoreTarget } from "./keeper.ts";
 
 /** A database's writer is the one PostgreSQL that may change it. `docs/design/writers.md` has the rules of terms and leases. */
@@ -37,6 +38,8 @@ export const WriterOrder = z.object({
   accept_loss: z.boolean().optional(),
   profile: ProfileName,
   naming: Naming,
+  /** For engines that read from it; left out or null: there are none. */
+  reader: ReaderOrder.nullable().optional(),
   keepers: z.array(KeeperAddress),
   /** How many keepers acknowledge a commit. 0 only where there are none: then the loss of the host is the loss of the database. */
   quorum: z.int().nonnegative(),

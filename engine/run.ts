@@ -77,13 +77,13 @@ export async function startEngine(engine: Engine, settings: EngineSettings, buil
   const source = await openSource(
     {
       ...{ source: settings.source, shape, sync, instance: settings.instance, generation: settings.generation },
-      ...{ keepsSlot: settings.checkpoint !== null, createStore: engine.createStore },
+      ...{ keepsSlot: settings.checkpoint !== null, createStore: engine.createStore, moves: settings.moves },
     },
     log,
   );
   if (settings.checkpoint !== null) await mkdir(settings.checkpoint.folder, { recursive: true, mode: 0o700 });
   const replica = new Replica({
-    ...{ shape, source, createStore: engine.createStore, memory, log },
+    ...{ shape, source, createStore: engine.createStore, memory, log, moves: settings.moves },
     intervalMs: sync.interval * 1000,
     safetyNetMs: sync.safetyNet === null ? null : sync.safetyNet * 1000,
     checkpoint:
@@ -95,6 +95,10 @@ export async function startEngine(engine: Engine, settings: EngineSettings, buil
   const server = new EngineServer({
     ...{ shape, openapi: engine.openapi, build, replica, source, keys, memory },
     adminToken: settings.adminToken,
+    locate: (at) => {
+      if (at !== null) Object.assign(settings.source, at);
+      replica.sourceIs(at === null ? "asleep" : "awake");
+    },
   });
   const url = await new Promise<string>((resolve, reject) => {
     server.http.once("error", reject);

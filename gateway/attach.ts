@@ -82,20 +82,22 @@ async function reach({ login, startup, guest, house }: Attaching, signal: AbortS
       backend.socket.destroy();
       grant.leave();
     } catch (error) {
-      if (error instanceof Unreachable) lease.suspect(grant.term, error.message);
+      // What was known last may be another database's PostgreSQL by now.
+      const isElsewhere = error instanceof CredentialsRefused && grant.unconfirmed;
+      if (error instanceof Unreachable || isElsewhere) lease.suspect(grant.term, error.message);
       grant.leave();
-      if (error instanceof CredentialsRefused && !refreshed) {
+      if (error instanceof CredentialsRefused && !isElsewhere && !refreshed) {
         refreshed = true;
         lookup = await within(house.lookups.refresh(startup.user, startup.database), signal);
         continue;
       }
-      if (error instanceof CredentialsRefused) {
+      if (error instanceof CredentialsRefused && !isElsewhere) {
         house.log(
           `PostgreSQL of ${login.database.id} does not know role ${JSON.stringify(startup.user)} by the verifier that is installed`,
         );
         throw refusal("credentials_differ");
       }
-      if (!(error instanceof Unreachable)) throw error;
+      if (!(error instanceof Unreachable) && !isElsewhere) throw error;
       await sleep(wait, undefined, { signal });
       wait = Math.min(RETRY_MOST_MS, wait * 1.6);
     }
@@ -130,6 +132,7 @@ function join(attaching: Attaching, grant: Grant, backend: Backend): Session {
   const key = cancelKeys.issue(startup.protocol, cancel);
   counters.sessions++;
   counters.sessions_total++;
+  if (grant.unconfirmed) counters.sessions_unconfirmed_total++;
   const session = new Session({
     client: stream,
     backend: backend.socket,

@@ -9,6 +9,8 @@ export type Counters = {
   logins_total: number;
   logins_failed_total: number;
   sessions_total: number;
+  /** Of those, begun while the control plane could not be asked. */
+  sessions_unconfirmed_total: number;
   wakes_total: number;
   wakes_failed_total: number;
   lookups_total: number;
@@ -34,6 +36,7 @@ export const noCounts = (): Counters => ({
   logins_total: 0,
   logins_failed_total: 0,
   sessions_total: 0,
+  sessions_unconfirmed_total: 0,
   wakes_total: 0,
   wakes_failed_total: 0,
   lookups_total: 0,

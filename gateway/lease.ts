@@ -6,6 +6,8 @@ import { type Refusal, refusal } from "./refusal.ts";
 const RETRY_LEAST_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
 const RENEW_JITTER = 0.1;
+/** After so long without an answer the control plane cannot be reached, and what it said last has to do. */
+const PATIENCE_MS = 1_000;
 /** An answer to an older frame than this many ago no longer counts. */
 const UNANSWERED_MOST = 8;
 
@@ -24,8 +26,13 @@ export type Grant = {
   endpoint: Endpoint;
   /** No newer writer has been heard of since. */
   current(): boolean;
+  /** The control plane cannot be asked whether that is still so. */
+  unconfirmed: boolean;
   leave(): void;
 };
+
+/** Where PostgreSQL was when that was last heard. */
+export type Known = { term: number; endpoint: Endpoint };
 
 type Waiter = { guest: Guest; admit: (grant: Grant) => void; refuse: (why: Refusal) => void };
 type Staying = { guest: Guest; term: number };
@@ -39,8 +46,10 @@ export type LeaseOptions = {
   lingerMs: number;
   log: (line: string) => void;
   changed: () => void;
-  /** Nobody is there and nothing is said any more; it may be forgotten. */
-  ended: () => void;
+  /** What an earlier lease of it left. */
+  known?: Known | undefined;
+  /** Nobody is there and nothing is said any more; all but what was known may be forgotten. */
+  ended: (known: Known | null) => void;
   now?: () => number;
 };
 
@@ -56,7 +65,13 @@ export class Lease {
   readonly #sentAt = new Map<number, number>();
   #line: LeaseLine | null = null;
   #seq = 0;
-  #endpoint: { term: number; endpoint: Endpoint } | null = null;
+  /** The last that was heard of, and not that it is gone. */
+  #known: Known | null;
+  /** The control plane's word is that one may come in there: none that was taken back since by `quiet`, and none that proved wrong. */
+  #isOpen = false;
+  /** Since when an answer is waited for; null: the last question was answered. */
+  #askedAt: number | null = null;
+  #patience: NodeJS.Timeout | null = null;
   #suspect: { term: number; why: string } | null = null;
   /** The highest term heard of; what is older is not listened to. */
   #term = 0;
@@ -72,6 +87,8 @@ export class Lease {
   constructor(options: LeaseOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
+    this.#known = options.known ?? null;
+    this.#term = this.#known?.term ?? 0;
   }
 
   get sessions(): number {
@@ -91,8 +108,6 @@ export class Lease {
   enter(guest: Guest, signal: AbortSignal): Promise<Grant> {
     this.#stopLingering();
     if (this.#usable) return Promise.resolve(this.#admit(guest));
-    // The lease ran out: another writer may have been started since.
-    this.#endpoint = null;
     if (this.#failed !== null && this.#now() < this.#failed.until) {
       this.#startLingering();
       return Promise.reject(refusal("wake_failed", { detail: this.#failed.message }));
@@ -127,13 +142,14 @@ export class Lease {
       this.#waiting.add(waiter);
       this.#options.counters.waiting++;
       this.#ask();
+      this.#waitPatiently();
     });
   }
 
-  /** The endpoint of this term does not answer as it should. Who enters now waits for a newer word of the control plane. */
+  /** The endpoint of this term does not answer as it should. Who enters now waits for a newer word of the control plane, while that can be had. */
   suspect(term: number, why: string): void {
-    if (this.#endpoint?.term !== term) return;
-    this.#endpoint = null;
+    if (this.#known?.term !== term) return;
+    this.#isOpen = false;
     this.#suspect = { term, why };
     this.#asked = false;
   }
@@ -151,12 +167,22 @@ export class Lease {
     this.#startLingering();
   }
 
+  /** Without the control plane too: a writer that was overtaken ends by itself, and none is stopped with a client there. */
   get #usable(): boolean {
-    return this.#endpoint !== null && this.#now() < this.#expiresAt;
+    return this.#known !== null && (this.#isConfirmed || this.#isAlone);
+  }
+
+  get #isConfirmed(): boolean {
+    return this.#isOpen && this.#now() < this.#expiresAt;
+  }
+
+  get #isAlone(): boolean {
+    return this.#askedAt !== null && this.#now() - this.#askedAt >= PATIENCE_MS;
   }
 
   #admit(guest: Guest): Grant {
-    const { term, endpoint } = this.#endpoint as { term: number; endpoint: Endpoint };
+    const { term, endpoint } = this.#known as Known;
+    const unconfirmed = !this.#isConfirmed;
     const staying = { guest, term };
     this.#staying.add(staying);
     this.#lastActive = this.#now();
@@ -165,13 +191,14 @@ export class Lease {
       this.#lastActive = this.#now();
       this.#startLingering();
     };
-    return { term, endpoint, current: () => this.#term <= term, leave };
+    return { term, endpoint, current: () => this.#term <= term, unconfirmed, leave };
   }
 
   /** Asks for the database to be awake, once for all who wait. */
   #ask(): void {
     if (this.#line === null) {
       this.#asked = false;
+      this.#askedAt ??= this.#now();
       this.#line = this.#options.directory.converse(this.#options.databaseId, {
         heard: (frame) => this.#hear(frame),
         up: () => {
@@ -196,13 +223,14 @@ export class Lease {
     if (staying.some(({ phase }) => phase !== "idle")) this.#lastActive = this.#now();
     const seq = ++this.#seq;
     this.#sentAt.set(seq, this.#now());
+    this.#askedAt ??= this.#now();
     this.#sentAt.delete(seq - UNANSWERED_MOST);
     this.#line?.send({
       kind: "lease",
       seq,
       gateway,
       wake,
-      term: this.#endpoint?.term ?? null,
+      term: this.#isOpen ? (this.#known?.term ?? null) : null,
       suspect: this.#suspect,
       sessions: this.#staying.size,
       in_transaction: staying.filter(({ phase }) => phase === "in_transaction").length,
@@ -219,11 +247,27 @@ export class Lease {
     this.#renewal = setTimeout(() => this.#restate(), this.#renewMs * jitter);
   }
 
+  /** Lets those who wait in by what is known when the control plane does not answer in time. */
+  #waitPatiently(): void {
+    if (this.#patience !== null || this.#known === null || this.#waiting.size === 0) return;
+    this.#patience = setTimeout(() => {
+      this.#patience = null;
+      if (this.#isAlone) this.#serve();
+      this.#waitPatiently();
+    }, PATIENCE_MS);
+  }
+
+  #forget(): void {
+    this.#known = null;
+    this.#isOpen = false;
+  }
+
   #hear(frame: LeaseFrame): void {
     switch (frame.kind) {
       case "granted": {
         const sentAt = this.#sentAt.get(frame.seq);
         if (sentAt === undefined) return;
+        this.#askedAt = null;
         for (const seq of this.#sentAt.keys()) if (seq <= frame.seq) this.#sentAt.delete(seq);
         this.#expiresAt = Math.max(this.#expiresAt, sentAt + frame.ttl_ms);
         if (this.#renewMs !== frame.renew_ms) {
@@ -234,6 +278,8 @@ export class Lease {
         return;
       }
       case "waking":
+        // There will be another.
+        this.#forget();
         this.#message = frame.message;
         for (const { guest } of this.#waiting) guest.progress(frame.message);
         return;
@@ -242,6 +288,7 @@ export class Lease {
         return;
       case "failed": {
         this.#options.counters.wakes_failed_total++;
+        this.#forget();
         this.#asked = false;
         const wait = frame.retry_after_ms;
         if (wait !== null)
@@ -254,20 +301,21 @@ export class Lease {
       }
       case "quiesce": {
         const quiet = this.#staying.size === 0 && this.#waiting.size === 0;
-        // From this answer on nobody may connect on the strength of what was known before it.
-        if (quiet) this.#endpoint = null;
+        // From this answer on nobody may connect on the strength of what was known before it, while the control plane can be asked.
+        if (quiet) this.#isOpen = false;
         const [sessions, waiting] = [this.#staying.size, this.#waiting.size];
         this.#line?.send({ kind: "quiet", stop: frame.stop, quiet, sessions, waiting });
         return;
       }
       case "stopped":
-        if (this.#endpoint !== null && this.#endpoint.term <= frame.term) this.#endpoint = null;
+        if (this.#known !== null && this.#known.term <= frame.term) this.#forget();
         this.#term = Math.max(this.#term, frame.term);
         this.#asked = false;
         if (this.#waiting.size > 0) this.#restate();
         else if (this.#staying.size === 0) this.#release();
         return;
       case "revoked":
+        this.#forget();
         this.close(refusal("revoked", { detail: frame.message }));
         return;
       case "changed":
@@ -279,7 +327,8 @@ export class Lease {
   #ready(term: number, endpoint: Endpoint): void {
     if (term < this.#term) return;
     this.#term = term;
-    this.#endpoint = { term, endpoint };
+    this.#known = { term, endpoint };
+    this.#isOpen = true;
     this.#suspect = null;
     this.#failed = null;
     this.#message = "";
@@ -290,10 +339,10 @@ export class Lease {
   }
 
   #serve(): void {
-    if (this.#endpoint === null || this.#waiting.size === 0) return;
+    if (this.#known === null || this.#waiting.size === 0) return;
     if (!this.#usable) {
       // It was awake all along, but the lease ran out meanwhile. An answer that is on its way renews it.
-      if (this.#sentAt.size === 0) this.#restate();
+      if (this.#isOpen && this.#sentAt.size === 0) this.#restate();
       return;
     }
     this.#asked = false;
@@ -319,12 +368,15 @@ export class Lease {
     this.#stopLingering();
     if (this.#renewal !== null) clearTimeout(this.#renewal);
     this.#renewal = null;
-    this.#endpoint = null;
+    if (this.#patience !== null) clearTimeout(this.#patience);
+    this.#patience = null;
+    this.#isOpen = false;
+    this.#askedAt = null;
     this.#expiresAt = 0;
     this.#asked = false;
     this.#line?.send({ kind: "release", idle_ms: this.#idleMs() });
     this.#line?.close();
     this.#line = null;
-    this.#options.ended();
+    this.#options.ended(this.#known);
   }
 }

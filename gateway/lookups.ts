@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Lookup } from "../contract/gateway.ts";
 import type { Counters } from "./counters.ts";
 import type { DatabaseDirectory } from "./directory.ts";
@@ -5,6 +6,8 @@ import { refusal } from "./refusal.ts";
 
 /** So many answers are kept. */
 const KEPT_MOST = 10_000;
+/** A control plane that does not answer by then is taken to be away, and what is kept is used at once until it answers again. */
+const PATIENCE_MS = 1_000;
 /** And so many about what does not exist: made-up names fill neither the memory nor the places of the others. */
 const UNKNOWN_KEPT_MOST = 1_000;
 
@@ -18,6 +21,7 @@ export class Lookups {
   readonly #unknown = new Map<string, Kept>();
   readonly #asked = new Map<string, Promise<Lookup>>();
   readonly #now: () => number;
+  #isSilent = false;
 
   constructor(directory: DatabaseDirectory, counters: Counters, now = () => performance.now()) {
     this.#directory = directory;
@@ -29,12 +33,20 @@ export class Lookups {
     const key = `${role}\0${database}`;
     const kept = this.#kept.get(key) ?? this.#unknown.get(key);
     if (kept && this.#now() - kept.askedAt < kept.lookup.fresh_ms) return kept.lookup;
-    try {
-      return await this.#ask(key, role, database);
-    } catch {
-      if (kept && this.#now() - kept.askedAt < kept.lookup.stale_ms) return kept.lookup;
-      throw refusal("no_control_plane");
+    const asked = this.#ask(key, role, database).catch(() => null);
+    const isGoodAlone = kept !== undefined && this.#now() - kept.askedAt < kept.lookup.stale_ms;
+    if (!isGoodAlone) {
+      const lookup = await asked;
+      if (lookup === null) throw refusal("no_control_plane");
+      return lookup;
     }
+    if (this.#isSilent) return kept.lookup;
+    const late = new AbortController();
+    const patience = sleep(PATIENCE_MS, null, { signal: late.signal, ref: false }).catch(() => null);
+    const lookup = await Promise.race([asked, patience]);
+    late.abort();
+    if (lookup === null) this.#isSilent = true;
+    return lookup ?? kept.lookup;
   }
 
   /** Asks although an answer is kept: it has proved wrong. */
@@ -67,12 +79,14 @@ export class Lookups {
     const answer = this.#directory.lookup({ role, database }).then(
       (lookup) => {
         this.#asked.delete(key);
+        this.#isSilent = false;
         this.#keep(key, { lookup, askedAt });
         return lookup;
       },
       (error: unknown) => {
         this.#asked.delete(key);
         this.#counters.lookups_failed_total++;
+        this.#isSilent = true;
         throw error;
       },
     );

@@ -14,6 +14,7 @@ const HELP: Readonly<Record<Counted, string>> = {
   logins_total: "Good passwords",
   logins_failed_total: "Wrong passwords, roles and databases",
   sessions_total: "Sessions begun",
+  sessions_unconfirmed_total: "Sessions begun while the control plane did not answer",
   wakes_total: "Times that the control plane was asked for a database to be awake",
   wakes_failed_total: "Answers that a database cannot be woken",
   lookups_total: "Questions for a role and a database",

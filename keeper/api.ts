@@ -2,7 +2,15 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
-import { type KeeperErrorCode, KeptDatabaseId, PromiseRequest, SeedQuery, WriterAddress } from "../contract/keeper.ts";
+import {
+  type KeeperErrorCode,
+  KeptDatabaseId,
+  type LeaseAnswer,
+  LeaseRequest,
+  PromiseRequest,
+  SeedQuery,
+  WriterAddress,
+} from "../contract/keeper.ts";
 import { parseLsn, SEGMENT_BYTES } from "../postgres/lsn.ts";
 import { type Database, Unready } from "./database.ts";
 import { readBase, readLog } from "./reading.ts";
@@ -14,6 +22,7 @@ import { refuseOlder, StaleTerm } from "./term.ts";
 export type Api = { roster: Roster; around: Surroundings; isCaller: (token: string) => boolean };
 
 const BODY_MOST = 64 * 1024;
+const LEASES_MOST = 1024 * 1024;
 
 const STATUS: Record<KeeperErrorCode, number> = {
   unauthorized: 401,
@@ -62,6 +71,8 @@ async function route(request: IncomingMessage, url: URL, api: Api): Promise<Answ
   if (noun === "health" && id === undefined) return { json: { status: "ok", keeper: around.name } };
   const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1] ?? "";
   if (!api.isCaller(token)) throw new Refused("unauthorized", "expected the keeper's token as a bearer token");
+  if (noun === "leases" && method === "POST" && id === undefined)
+    return { json: await leases(LeaseRequest.parse(await readJson(request, LEASES_MOST)), roster) };
   if (noun !== "databases" || more.length > 0) throw notFound(url);
   if (id === undefined) {
     if (method !== "GET") throw notFound(url);
@@ -121,6 +132,13 @@ async function route(request: IncomingMessage, url: URL, api: Api): Promise<Answ
   }
 }
 
+async function leases({ writers }: LeaseRequest, roster: Roster): Promise<LeaseAnswer> {
+  const asked = writers.map(async ({ database, term }) =>
+    (await roster.get(database))?.lease(term) ? [database] : [],
+  );
+  return { given: (await Promise.all(asked)).flat() };
+}
+
 async function planOf(database: Database, url: URL) {
   const lsn = url.searchParams.get("lsn");
   const time = url.searchParams.get("time");
@@ -148,12 +166,12 @@ function refusalOf(error: unknown): { code: KeeperErrorCode; message: string } {
   return { code: "unavailable", message };
 }
 
-async function readJson(request: IncomingMessage): Promise<unknown> {
+async function readJson(request: IncomingMessage, most = BODY_MOST): Promise<unknown> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > BODY_MOST) throw new Refused("invalid", "the body is too large");
+    if (size > most) throw new Refused("invalid", "the body is too large");
     chunks.push(chunk);
   }
   return JSON.parse(Buffer.concat(chunks).toString("utf8"));

@@ -23,6 +23,7 @@ import { type DatabaseState, unknownDatabase, writeState } from "./state.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { refuseOlder } from "./term.ts";
 import { Diverged, TimelineLog } from "./timeline-log.ts";
+import { WriterLease } from "./writer-lease.ts";
 
 /** What cannot be done now, though the request is right. */
 export class Unready extends Error {}
@@ -49,6 +50,7 @@ export class Database {
   #log: TimelineLog | null = null;
   #lineage: Lineage = [];
   #around: Surroundings;
+  readonly #lease: WriterLease;
   #following: Following = { state: "off", since: 0, reason: null };
   #follower: { stop: AbortController; done: Promise<void> } | null = null;
   #queue: Promise<unknown> = Promise.resolve();
@@ -70,6 +72,7 @@ export class Database {
     this.folder = join(around.dataDir, "databases", state.id);
     this.walFolder = join(this.folder, "wal");
     this.#around = around;
+    this.#lease = new WriterLease(around.startedAt);
     this.#state = state;
     this.#heardAt = state.heard_at;
   }
@@ -96,6 +99,7 @@ export class Database {
       flush_lsn: this.#log === null ? null : formatLsn(this.#log.position),
       restorable: this.#isRestorable(),
       following: { state: doing, term: state.writer?.term ?? null, since: since === 0 ? null : since, reason },
+      lease_left_ms: this.#lease.leftMs(performance.now()),
       base: state.bases.at(-1) ?? null,
       heard_at: this.#heardAt,
       store: this.shipping.status(),
@@ -113,6 +117,11 @@ export class Database {
       }
       return this.status();
     });
+  }
+
+  /** The writer of this term may go on. The answer to the promise of a later one counts that in. */
+  lease(term: number): boolean {
+    return this.#lease.give(term, this.#state.promised_term, performance.now());
   }
 
   follow(writer: WriterAddress): Promise<KeptDatabase> {

@@ -153,9 +153,9 @@ export function connect(
   { writer, signal }: Pick<Follower, "writer" | "signal">,
   applicationName: string,
 ): Promise<Connection> {
-  const { host, port, user, password, tls } = writer;
+  const { host, port, user, password, certificate } = writer;
   return Connection.open({
-    ...{ host, port, user, password, tls, signal, applicationName },
+    ...{ host, port, user, password, certificate, signal, applicationName },
     replication: "physical",
     timeoutMs: 5_000,
   });

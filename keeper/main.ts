@@ -65,6 +65,7 @@ export async function runKeeper(options: KeeperOptions): Promise<Keeper> {
       backups: new Gate(BACKUPS_AT_ONCE),
       shipments: new Gate(SHIPMENTS_AT_ONCE),
       now: Date.now,
+      startedAt: performance.now(),
       log,
     };
     await adoptAll(around);

@@ -13,5 +13,7 @@ export type Surroundings = {
   backups: Gate;
   shipments: Gate;
   now: () => number;
+  /** When this keeper was started, by the clock that is never set. */
+  startedAt: number;
   log: (line: string) => void;
 };

@@ -26,8 +26,8 @@ export type ConnectionOptions = {
   applicationName?: string | undefined;
   /** Other parameters of the session. */
   parameters?: Record<string, string> | undefined;
-  /** `require`: encrypted, whoever the server is. */
-  tls?: "off" | "require" | undefined;
+  /** PEM: encrypted, and only with who has exactly this one. Null: not encrypted. */
+  certificate?: string | null | undefined;
   /** For TCP, TLS and login together. */
   timeoutMs?: number | undefined;
   signal?: AbortSignal | undefined;
@@ -223,10 +223,16 @@ export class Connection {
   }
 }
 
-async function dial({ host, port, tls = "off", timeoutMs = TIMEOUT_MS, signal }: ConnectionOptions): Promise<Socket> {
+async function dial({
+  host,
+  port,
+  certificate = null,
+  timeoutMs = TIMEOUT_MS,
+  signal,
+}: ConnectionOptions): Promise<Socket> {
   const socket = host.startsWith("/") ? connectTcp(`${host}/.s.PGSQL.${port}`) : connectTcp(port, host);
   await settled(socket, "connect", timeoutMs, signal);
-  if (tls === "off") return socket;
+  if (certificate === null) return socket;
   socket.write(SSL_REQUEST);
   const answer = await new Promise<Buffer>((resolve, reject) => {
     socket.once("data", resolve);
@@ -238,7 +244,11 @@ async function dial({ host, port, tls = "off", timeoutMs = TIMEOUT_MS, signal }:
     socket.destroy();
     throw new Error("the server offers no TLS");
   }
-  const secure = connectTls({ socket, rejectUnauthorized: false, ALPNProtocols: ["postgresql"] });
+  const secure = connectTls({
+    ...{ socket, ca: certificate, ALPNProtocols: ["postgresql"] },
+    // Whatever name it is for.
+    checkServerIdentity: () => undefined,
+  });
   await settled(secure, "secureConnect", timeoutMs, signal);
   return secure;
 }

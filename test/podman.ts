@@ -18,11 +18,15 @@ export async function startPodman(program: string): Promise<PodmanService> {
   const config = join(folder, "containers.conf");
   // Podman asks for more than a machine with lowered limits can give, and then starts nothing.
   const limits = ["nofile=4096:4096", "nproc=4096:4096"];
-  writeFileSync(config, `[containers]\ndefault_ulimits = ${JSON.stringify(limits)}\n`);
+  // Its locks and its account of what runs are the machine's otherwise, and two services would wait for one another.
+  const own = `[engine]\nlock_type = "file"\ntmp_dir = ${JSON.stringify(join(folder, "tmp"))}\n`;
+  writeFileSync(config, `[containers]\ndefault_ulimits = ${JSON.stringify(limits)}\n${own}`);
   const env = { ...process.env, CONTAINERS_CONF: config };
   const storage = ["--root", join(folder, "root"), "--runroot", join(folder, "run")];
   const service = spawn(program, [...storage, "system", "service", "--time=0", `unix://${socketPath}`], {
     env,
+    // Its monitors leave a file beside them.
+    cwd: folder,
     stdio: "ignore",
   });
   const gone = new Promise<void>((done) => service.on("exit", () => done()));

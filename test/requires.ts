@@ -34,6 +34,7 @@ const parts = {
   root,
   mounts,
   cgroups,
+  namespaces,
   postgres,
   mariadb,
   psycopg,
@@ -141,6 +142,20 @@ function cgroups(): Part {
     return found("");
   } catch {
     return missing(`no writable control groups under ${base}`);
+  }
+}
+
+/** Networks of their own, which only root may make. */
+async function namespaces(): Promise<Part> {
+  if (process.getuid?.() !== 0) return missing("not running as root, who alone may make network namespaces");
+  const path = program("ip") ?? "/usr/sbin/ip";
+  const name = `lamplighter-probe-${process.pid}`;
+  try {
+    await promisify(execFile)(path, ["netns", "add", name]);
+    await promisify(execFile)(path, ["netns", "delete", name]);
+    return found(path);
+  } catch (error) {
+    return missing(`no network namespaces: ${(error as Error).message.trim()} (apt-get install iproute2)`);
   }
 }
 

@@ -1,13 +1,13 @@
 import { stat, statfs, truncate } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Note } from "../../contract/workload.ts";
-import type { KeeperGroup } from "./keeper-group.ts";
+import type { KeeperGroup, WriterPlace } from "./keeper-group.ts";
 import type { Postmaster } from "./postmaster.ts";
 
 export type Attended = {
   postmaster: Postmaster;
   group: KeeperGroup;
-  address: { host: string; port: number };
+  address: WriterPlace;
   logFile: string;
   /** Told what is wrong with the writer, or that nothing is any more. */
   noted: (notes: Note[]) => void;

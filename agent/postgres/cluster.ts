@@ -84,9 +84,9 @@ export class Cluster {
   }
 
   /** Written by the agent, read by PostgreSQL. */
-  async write(name: string, content: string): Promise<void> {
+  async write(name: string, content: string, mode = 0o640): Promise<void> {
     const path = join(this.folder, name);
-    const file = await open(path, "w", 0o640);
+    const file = await open(path, "w", mode);
     await file.writeFile(content).finally(() => file.close());
     await giveTo(this.#account, path);
   }

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import type { ReaderOrder } from "../../contract/database-reader.ts";
 import type { LogQuery } from "../../contract/frame.ts";
 import {
   type ExecResult,
@@ -24,6 +25,8 @@ import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
 import { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
+import type { Postmaster } from "./postmaster.ts";
+import { setReader } from "./reader.ts";
 import type { Renewals } from "./renewals.ts";
 import { nameDatabase } from "./roles.ts";
 import { Template } from "./template.ts";
@@ -74,7 +77,13 @@ export class PostgresDriver implements Driver {
     this.#options = options;
     this.#root = join(options.dataDir, "postgres");
     this.#ports = new Ports(options.portRange ?? PORTS);
-    options.renewals.serve((database, term, renewal) => this.#renew(database, term, renewal));
+    options.renewals.serve({
+      renew: async (database, term, renewal) => (await this.#open()).renew(database, term, renewal),
+      keptBy: (id, term) => {
+        const kept = this.#kept.get(id);
+        return kept?.generation === term ? kept.order : null;
+      },
+    });
   }
 
   async detect(): Promise<string | null> {
@@ -94,7 +103,7 @@ export class PostgresDriver implements Driver {
       if (kept === null || !(await writers.running(kept.order))) continue;
       this.#kept.set(kept.id, kept);
       this.#ports.hold(kept.order.listen.port, database);
-      this.#options.renewals.add(kept.id, kept.generation, database);
+      this.#options.renewals.adopt(kept.id, kept.generation, database);
       found.push({ id: kept.id, generation: kept.generation, owner: kept.owner, observation: running(kept) });
       void this.#turn(kept.id, () => this.#attend(writers, kept)).catch(() => {});
     }
@@ -114,9 +123,21 @@ export class PostgresDriver implements Driver {
         if (!(await renewals.granted(id, generation, LEASE_WITHIN_MS, signal)))
           return failed(workload, "lease_over", "the control plane has not granted its lease");
         const order = await this.#order(writers, workload, task);
-        const { rung, why, phases, restoredBytes, postmaster, ended } = await writers.start(order);
+        const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
+          await writers.start(order);
         const listen = { ...order.listen, port: postmaster.place.port };
-        const start = { rung, why, phases, restored_bytes: restoredBytes, credential: task.credential };
+        const [credential, reader] = [task.credential, task.reader?.credential ?? null];
+        const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));
+        const start = {
+          rung,
+          why,
+          phases,
+          restored_bytes: restoredBytes,
+          older_lease_ms,
+          certificate,
+          credential,
+          reader,
+        };
         const kept: Kept = { id, generation, owner, order: { ...order, listen }, started_at: Date.now(), start };
         await this.#write(writers, kept);
         this.#watch(kept, ended);
@@ -146,16 +167,13 @@ export class PostgresDriver implements Driver {
     });
   }
 
-  /** A base backup counts as one: it would have to begin anew. */
-  async clients(id: string, generation: number): Promise<number> {
-    const connection = await this.#connect(id, generation);
-    const [row] = await connection
-      .query(
-        `SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> current_user)
-           + (SELECT count(*) FROM pg_stat_progress_basebackup) AS clients`,
-      )
-      .finally(() => connection.end());
-    return Number(row?.clients ?? 0);
+  stopUnused(id: string, generation: number): Promise<number> {
+    return this.#turn(id, async () => {
+      const clients = await (await this.#running(id, generation)).stopUnused();
+      // Should the answer be lost, this says the same. What is left of it goes when it is said to go.
+      if (clients === 0) this.#observe(exited(this.#kept.get(id) as Kept, 0));
+      return clients;
+    });
   }
 
   /** Gives a running writer another verifier for its owner. Durable, and with the keepers, when it resolves. */
@@ -170,6 +188,18 @@ export class PostgresDriver implements Driver {
         order: { ...kept.order, naming },
         start: { ...kept.start, credential },
       });
+    });
+  }
+
+  /** Gives a running writer another role of readers, or none. */
+  setReader(id: string, generation: number, reader: ReaderOrder | null): Promise<void> {
+    return this.#turn(id, async () => {
+      const kept = this.#kept.get(id);
+      const postmaster = await this.#running(id, generation);
+      if (kept === undefined) return;
+      await setReader(postmaster, reader, kept.order.naming);
+      const start = { ...kept.start, reader: reader?.credential ?? null };
+      await this.#write(await this.#open(), { ...kept, order: { ...kept.order, reader }, start });
     });
   }
 
@@ -198,10 +228,14 @@ export class PostgresDriver implements Driver {
 
   /** The agent's own connection to a running writer. */
   async #connect(id: string, generation: number): Promise<Connection> {
+    return (await this.#running(id, generation)).connect("postgres");
+  }
+
+  async #running(id: string, generation: number): Promise<Postmaster> {
     const kept = this.#kept.get(id);
     const postmaster = kept?.generation === generation ? await (await this.#open()).running(kept.order) : null;
     if (postmaster === null) throw new RuntimeSilent(`${id} does not run here under term ${generation}`);
-    return postmaster.connect("postgres");
+    return postmaster;
   }
 
   /** Removes every trace of a database from this host, and from its keepers. */
@@ -263,7 +297,7 @@ export class PostgresDriver implements Driver {
       const oom = (await this.#limits?.wasOutOfMemory(kept.order.database)) ?? false;
       if (this.#kept.get(kept.id)?.generation !== kept.generation) return;
       this.#options.renewals.drop(kept.id, kept.generation);
-      this.#observe(exited(kept, oom));
+      this.#observe(exited(kept, null, oom));
     });
   }
 
@@ -277,10 +311,6 @@ export class PostgresDriver implements Driver {
     void this.#turn(kept.id, async () => {
       if (this.#kept.get(kept.id) === now) await this.#write(await this.#open(), now);
     }).catch(() => {});
-  }
-
-  async #renew(database: string, term: number, renewal: Parameters<Writers["renew"]>[2]): Promise<void> {
-    await (await this.#open()).renew(database, term, renewal);
   }
 
   #open(): Promise<Writers> {
@@ -346,9 +376,9 @@ function running({ id, generation, order, started_at, start, noted }: Kept): Obs
   return { ...head, started_at, address, image_digest: null, notes: noted?.notes ?? [], start };
 }
 
-function exited({ id, generation }: Kept, oom = false): Observation {
+function exited({ id, generation }: Kept, code: number | null = null, oom = false): Observation {
   const at = Date.now();
-  const exit = { code: null, signal: null, oom, at, evidence: "lost" as const };
+  const exit = { code, signal: null, oom, at, evidence: "lost" as const };
   return { id, generation, at, phase: "exited", exit };
 }
 

@@ -11,7 +11,7 @@ import { KeeperClient, KeeperFailure } from "./keeper-client.ts";
 import type { Kept } from "./ladder.ts";
 import { NotStarted } from "./not-started.ts";
 import { REPLICATION_USER } from "./parameters.ts";
-import { keptOf, mostComplete } from "./quorum.ts";
+import { keptOf, leaseLeftMs, mostComplete } from "./quorum.ts";
 
 type Answer = { client: KeeperClient; status: KeptDatabase };
 
@@ -22,7 +22,12 @@ export type Promised = {
   kept: Kept | null;
   /** Why others do not answer. */
   failures: readonly string[];
+  /** An older writer may go on until then, ms of `performance.now()`, on the keepers' word. */
+  olderUntil: number;
 };
+
+/** Where a writer is reached, and by which certificate it is known. */
+export type WriterPlace = Pick<WriterAddress, "host" | "port" | "certificate">;
 
 const ASK_EVERY_MS = 500;
 const LOOK_EVERY_MS = 2;
@@ -39,7 +44,7 @@ export class KeeperGroup {
 
   async promises(): Promise<Promised> {
     const { term, keepers, quorum, served_term: servedTerm } = this.#order;
-    if (keepers.length === 0) return { answers: [], source: null, kept: unkept, failures: [] };
+    if (keepers.length === 0) return { answers: [], source: null, kept: unkept, failures: [], olderUntil: 0 };
     const asked = this.#clients.map(async (client) => ({ client, status: await client.promise(term) }));
     const outcomes = await Promise.allSettled(asked);
     for (const { status, ...outcome } of outcomes)
@@ -52,11 +57,12 @@ export class KeeperGroup {
     const failures = outcomes.flatMap((outcome) =>
       outcome.status === "rejected" ? [(outcome.reason as Error).message] : [],
     );
-    return { answers, source: source?.client ?? null, kept, failures };
+    const olderUntil = performance.now() + leaseLeftMs(statuses);
+    return { answers, source: source?.client ?? null, kept, failures, olderUntil };
   }
 
   /** Has the keepers follow the writer. Those that do not answer are told later, by `tend`. */
-  async tell(address: { host: string; port: number }): Promise<void> {
+  async tell(address: WriterPlace): Promise<void> {
     const writer = this.#addressOf(address);
     await Promise.allSettled(this.#clients.map((client) => client.follow(writer)));
   }
@@ -98,7 +104,7 @@ export class KeeperGroup {
    * log is another one gives it up once enough others follow, for then everything that was acknowledged is with them. Answers what clients
    * notice of those that are away.
    */
-  async tend(connection: Connection, address: { host: string; port: number }): Promise<Note[]> {
+  async tend(connection: Connection, address: WriterPlace): Promise<Note[]> {
     const { keepers, quorum, term } = this.#order;
     if (keepers.length === 0) return [];
     await this.#dropSlots(connection);
@@ -168,9 +174,9 @@ export class KeeperGroup {
     });
   }
 
-  #addressOf({ host, port }: { host: string; port: number }): WriterAddress {
+  #addressOf({ host, port, certificate }: WriterPlace): WriterAddress {
     const { term, replication_password: password } = this.#order;
-    return { term, host, port, user: REPLICATION_USER, password, tls: "off", anew: false };
+    return { term, host, port, user: REPLICATION_USER, password, certificate, anew: false };
   }
 }
 

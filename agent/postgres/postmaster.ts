@@ -6,8 +6,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Connection } from "../../postgres/connection.ts";
 import { isAlive, isStopped, type Pid, signal, startOf } from "../process/pid.ts";
 import type { Installation } from "./binaries.ts";
+import { countClients } from "./clients.ts";
 import { SUPERUSER } from "./parameters.ts";
 import { programOf, type Surroundings } from "./program.ts";
+import { endReaders } from "./reader.ts";
 
 export type Place = { pgdata: string; socketFolder: string; port: number };
 
@@ -27,6 +29,7 @@ const STATUS_LINE = 7;
 const LOOK_EVERY_MS = 100;
 const FAST_STOP_MS = 20_000;
 const KILL_MS = 5_000;
+const COUNT_MS = 3_000;
 
 /** A PostgreSQL that runs, whoever started it. */
 export class Postmaster {
@@ -132,6 +135,35 @@ export class Postmaster {
       if (await this.#isGone(timeoutMs)) return;
     }
     await this.stopAtOnce();
+  }
+
+  /**
+   * Ends it as `stop` does, but only if nobody is connected; answers how many are. While it is halted nobody is let in, and who knocks then finds
+   * it shutting down. Does not wait for the end.
+   */
+  async stopUnused(): Promise<number> {
+    const connection = await this.connect("postgres");
+    const timer = setTimeout(() => connection.destroy(new Error("PostgreSQL does not answer")), COUNT_MS);
+    try {
+      signal(this.pid.pid, "SIGSTOP");
+      const clients = await countClients(connection, () =>
+        processesOf(this.place.pgdata).filter((pid) => pid !== this.pid.pid),
+      );
+      if (clients > 0) return clients;
+      // PostgreSQL would wait for them to have taken all that there is.
+      await endReaders(connection);
+      signal(this.pid.pid, "SIGINT");
+      return clients;
+    } finally {
+      this.letGoOn();
+      clearTimeout(timer);
+      connection.end();
+    }
+  }
+
+  /** An agent that died as it counted may have left it halted. */
+  letGoOn(): void {
+    signal(this.pid.pid, "SIGCONT");
   }
 
   /** As a crash: the log is replayed at the next start. Also ends one that is stopped (SIGSTOP). */

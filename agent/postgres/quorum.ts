@@ -1,6 +1,7 @@
 import type { KeptDatabase } from "../../contract/keeper.ts";
 import { type Lsn, parseLsn } from "../../postgres/lsn.ts";
 import type { Kept } from "./ladder.ts";
+import type { Moment } from "./lease.ts";
 
 /** How many of n keepers must have promised a term before its writer may open, when k of them acknowledge a commit: any k share one with them. */
 export const promisesNeeded = (keepers: number, quorum: number): number => keepers - quorum + 1;
@@ -20,6 +21,18 @@ export function mostComplete<T extends { status: KeptDatabase }>(
     null,
   );
 }
+
+/**
+ * Since when a writer counts as told by k keepers that it may go on: the k-th newest of the moments at which they were asked. Any n − k + 1 that
+ * promise a later term have one of those k among them. Null when fewer have said so.
+ */
+export function lastGivenBy(quorum: number, sent: readonly Moment[]): Moment | null {
+  return [...sent].sort((a, b) => b.monotonic - a.monotonic)[quorum - 1] ?? null;
+}
+
+/** How long an older writer may still go on, as those say that have promised. */
+export const leaseLeftMs = (answers: readonly KeptDatabase[]): number =>
+  Math.max(0, ...answers.map(({ lease_left_ms }) => lease_left_ms));
 
 /** What the ladder needs to know of the keepers. */
 export function keptOf(

@@ -1,3 +1,4 @@
+import { READER_ROLE } from "../../contract/database-reader.ts";
 import type { Naming } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
 import { identifier, literal } from "../../postgres/replication/commands.ts";
@@ -6,7 +7,7 @@ import { UNCLAIMED } from "./template.ts";
 
 /** Names that a user's role must not have. */
 export const isReservedRole = (role: string): boolean =>
-  role.startsWith("pg_") || [SUPERUSER, REPLICATION_USER, UNCLAIMED, "public", "none"].includes(role);
+  role.startsWith("pg_") || [SUPERUSER, REPLICATION_USER, READER_ROLE, UNCLAIMED, "public", "none"].includes(role);
 
 const RESERVED_DATABASES = ["postgres", "template0", "template1"];
 

@@ -90,7 +90,7 @@ export class Template {
   /** Roles and rights that all databases begin with. */
   async #furnish(installation: Installation, work: string, pgdata: string): Promise<void> {
     const files: Record<string, string> = {
-      "pg_hba.conf": hostRules(),
+      "pg_hba.conf": hostRules(false),
       "pg_ident.conf": identityMap(userInfo().username),
       "postgresql.conf": [
         `hba_file = '${work}/pg_hba.conf'`,

@@ -18,22 +18,23 @@ import { Attendance } from "./attendance.ts";
 import type { Installation } from "./binaries.ts";
 import { Cluster } from "./cluster.ts";
 import { endOfLog, readControlFile } from "./control-file.ts";
-import { KeeperGroup, type Promised } from "./keeper-group.ts";
+import { certificateOf, makeCertificate } from "./encryption.ts";
+import { KeeperGroup, type Promised, type WriterPlace } from "./keeper-group.ts";
 import { type Decision, decide } from "./ladder.ts";
 import { isOver, Leases, leaseOf, type Renewal, thisMoment } from "./lease.ts";
 import type { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
 import { configuration, hostRules, identityMap } from "./parameters.ts";
 import { Postmaster, runningOn } from "./postmaster.ts";
+import { letReadersGo, setReader } from "./reader.ts";
 import { restore } from "./restore.ts";
 import { nameDatabase, setReplicationVerifier } from "./roles.ts";
+import { type Phases, Stopwatch } from "./stopwatch.ts";
 import type { Template } from "./template.ts";
 import { keepWatch } from "./watchdog.ts";
 
 /** An order, and where the gateways and the keepers are to reach the writer: the host chooses that. */
 export type StartOrder = WriterOrder & { listen: { host: string; port: number } };
-
-export type Phases = Record<string, number>;
 
 export type Started = {
   rung: number;
@@ -43,6 +44,10 @@ export type Started = {
   postmaster: Postmaster;
   /** How much was fetched, when it was restored. */
   restoredBytes: number;
+  /** See `Promised`. */
+  olderUntil: number;
+  /** By which it is known, PEM; null where it is reached without TLS, on this host only. */
+  certificate: string | null;
   /** Resolves when the writer has ended by itself: it crashed, or its lease was over. */
   ended: Promise<void>;
 };
@@ -127,7 +132,8 @@ export class Writers {
     const cluster = this.cluster(order.database);
     const postmaster = cluster.mark().opened === order.term ? await this.running(order) : null;
     if (postmaster === null) return null;
-    const address = { host: order.listen.host, port: postmaster.place.port };
+    postmaster.letGoOn();
+    const address = await this.#reachedAt(order, postmaster);
     return { postmaster, ended: this.#lookAfter(order, postmaster, new KeeperGroup(order), address) };
   }
 
@@ -138,6 +144,7 @@ export class Writers {
     if (order.term < fence) throw new NotStarted("stale_term", `this host was given term ${fence} already`);
     this.#leave(order.database);
     const running = await this.running(order);
+    if (running && order.reader) await letReadersGo(running).catch(() => {});
     await running?.stop();
     await this.#leases.drop(order.database);
     this.#renewals.delete(order.database);
@@ -196,7 +203,7 @@ export class Writers {
     }
     const postmaster = running ?? (await this.#launch(order, cluster, recovery));
     clock.lap("spawn");
-    const address = { host: order.listen.host, port: postmaster.place.port };
+    const address = await this.#reachedAt(order, postmaster);
     const [told, verifier] = [group.tell(address), group.verifier()];
     try {
       const connection = await this.#untilReady(order, cluster, postmaster, recovery);
@@ -211,6 +218,7 @@ export class Writers {
         return null;
       }
       await nameDatabase(connection, order.naming);
+      await setReader(postmaster, order.reader ?? null, order.naming);
       clock.lap("roles");
       // Not waited for: until then a crash right after a restore means another restore.
       if (recovery) connection.send("CHECKPOINT");
@@ -218,7 +226,9 @@ export class Writers {
       void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
       const ended = this.#lookAfter(order, postmaster, group, address);
       const { rung, why } = decision;
-      return { rung, why, phases: clock.phases, postmaster, restoredBytes, ended };
+      const { olderUntil } = promised;
+      const { certificate } = address;
+      return { rung, why, phases: clock.phases, postmaster, restoredBytes, olderUntil, certificate, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
       throw error;
@@ -256,15 +266,16 @@ export class Writers {
     const { account } = this.#options;
     const installation = await this.#installationFor(cluster);
     const place = await this.#place(cluster, order);
+    const isEncrypted = (await makeCertificate(cluster, order.listen.host)) !== null;
     const settings = configuration({
       ...{ database: order.database, term: order.term, profile: order.profile, major: installation.major },
       ...{ listen: order.listen, socketFolder: place.socketFolder, folder: cluster.folder },
-      ...{ keepers: order.keepers.map(({ name }) => name), quorum: order.quorum, recovery },
+      ...{ keepers: order.keepers.map(({ name }) => name), quorum: order.quorum, recovery, isEncrypted },
     });
     await Promise.all([
       cluster.setMark({ opened: order.term, port: place.port }),
       cluster.write("postgresql.conf", settings),
-      cluster.write("pg_hba.conf", hostRules()),
+      cluster.write("pg_hba.conf", hostRules(isEncrypted)),
       cluster.write("pg_ident.conf", identityMap(userInfo().username)),
       cluster.write("postgresql.log", ""),
     ]);
@@ -346,11 +357,15 @@ export class Writers {
     await keepWatch(this.#options.root);
   }
 
+  async #reachedAt({ database, listen: { host } }: StartOrder, { place: { port } }: Postmaster): Promise<WriterPlace> {
+    return { host, port, certificate: await certificateOf(this.cluster(database), host) };
+  }
+
   #lookAfter(
     { database, term }: StartOrder,
     postmaster: Postmaster,
     group: KeeperGroup,
-    address: { host: string; port: number },
+    address: WriterPlace,
   ): Promise<void> {
     this.#leave(database);
     const { logFile } = this.cluster(database);
@@ -380,15 +395,4 @@ type Start = {
   clock: Stopwatch;
 };
 
-const unasked: Promised = { answers: [], source: null, kept: null, failures: [] };
-
-class Stopwatch {
-  readonly phases: Phases = {};
-  #at = performance.now();
-
-  lap(phase: string): void {
-    const now = performance.now();
-    this.phases[phase] = (this.phases[phase] ?? 0) + (now - this.#at);
-    this.#at = now;
-  }
-}
+const unasked: Promised = { answers: [], source: null, kept: null, failures: [], olderUntil: 0 };

@@ -3,16 +3,18 @@ import type { ConnectionView } from "../../contract/connection.ts";
 import { SOURCE_KINDS, TLS_MODES } from "../../contract/source-kind.ts";
 import { collect, inSession, positive, serverCommand } from "../command.ts";
 import { fileText } from "../config/data.ts";
+import { databaseId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 import { givenPassword, type PasswordOptions, passwordOptions } from "./source-password.ts";
 
 type Options = SessionOptions &
   PasswordOptions & {
     namespace: string;
-    kind: string;
-    host: string;
+    kind?: string;
+    managed?: string;
+    host?: string;
     port?: number;
-    user: string;
+    user?: string;
     schema: string[];
     database?: string;
     tls?: string;
@@ -24,12 +26,17 @@ export function connectionCreateCommand(group: Command, around: Surroundings): v
     serverCommand(group, "create <name>", "make a connection; its password is sealed, and never shown again", [
       "pass mysql/shop | lamplighter connection create shop-mysql --host mysql.internal --user lamplighter --schema shop --password-stdin",
       "lamplighter connection create crm --kind postgres --host pg.internal --user reader --schema public --password-env CRM_PASSWORD",
+      "lamplighter connection create shop --managed shop --schema public",
     ]),
   )
-    .addOption(new Option("-k, --kind <kind>", "mysql includes MariaDB").choices(SOURCE_KINDS).default("mysql"))
-    .requiredOption("--host <host>", "where it answers, as hosts reach it")
+    .addOption(new Option("-k, --kind <kind>", "mysql, which includes MariaDB, when left out").choices(SOURCE_KINDS))
+    .option(
+      "-m, --managed <database>",
+      "one of our own databases, in place of an address: it is woken when it is needed",
+    )
+    .option("--host <host>", "where it answers, as hosts reach it")
     .option("--port <port>", "otherwise 3306 for mysql, 5432 for postgres", positive)
-    .requiredOption("-u, --user <user>", "as whom to connect")
+    .option("-u, --user <user>", "as whom to connect")
     .requiredOption("--schema <schema>", "a schema that instances may read (repeat for several)", collect)
     .option("--database <database>", "of PostgreSQL; otherwise postgres")
     .addOption(new Option("--tls <mode>", "otherwise require").choices(TLS_MODES))
@@ -39,9 +46,12 @@ export function connectionCreateCommand(group: Command, around: Surroundings): v
 }
 
 async function create(session: Session, options: Options, name: string): Promise<void> {
-  const { namespace, kind, host, port, user, database, schema: schemas, tls, ca } = options;
+  const { namespace, managed, host, port, user, database, schema: schemas, tls, ca } = options;
   const password = await givenPassword(options, session);
-  const body = { name, namespace, kind, host, port, user, password: password ?? "", database, schemas, tls };
+  const database_id = managed === undefined ? undefined : await databaseId(session.api, managed);
+  const kind = options.kind ?? (managed === undefined ? "mysql" : undefined);
+  const secret = password ?? (managed === undefined ? "" : undefined);
+  const body = { name, namespace, kind, host, port, user, password: secret, database, schemas, tls, database_id };
   const { text } = await session.api.post("/connections", {
     body: { ...body, ca: ca === undefined ? undefined : await fileText(ca) },
   });

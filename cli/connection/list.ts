@@ -25,7 +25,12 @@ const columns = (now: number): Column<ConnectionView>[] => [
   { title: "namespace", value: (c) => c.namespace, weight: 5, shrink: 9 },
   { title: "name", value: (c) => c.name, shrink: 16, paint: (text, _c, color) => color.bold(text) },
   { title: "kind", value: (c) => c.kind, weight: 3 },
-  { title: "source", value: (c) => `${c.user}@${c.host}:${c.port}`, weight: 4, shrink: 20 },
+  {
+    title: "source",
+    value: (c) => (c.host === null ? (c.database_id ?? "") : `${c.user}@${c.host}:${c.port}`),
+    weight: 4,
+    shrink: 20,
+  },
   { title: "schemas", value: (c) => c.schemas.join(","), weight: 6, shrink: 10 },
   { title: "status", value: (c) => c.status, paint: (text, c, color) => paintStatus(text, c.status, color) },
   { title: "instances", value: (c) => String(c.instances.length), weight: 4, align: "right" },

@@ -21,6 +21,7 @@ type Options = SessionOptions & {
   days?: string;
   timeZone?: string;
   idlePause?: string;
+  keepSourceAwake?: boolean;
 };
 
 export function instanceCreateCommand(group: Command, around: Surroundings): void {
@@ -41,6 +42,7 @@ export function instanceCreateCommand(group: Command, around: Surroundings): voi
     .option("--days <days>", "only on these, such as mon-fri or sat,sun")
     .option("--time-zone <zone>", "of these times, an IANA name; otherwise UTC")
     .option("--idle-pause <duration>", "pause when no query has come for so long")
+    .option("--keep-source-awake", "a managed database is not stopped for being idle while this follows it")
     .action(inSession(around, create));
 }
 
@@ -57,6 +59,7 @@ async function create(session: Session, options: Options, name: string): Promise
     config: options.config === undefined ? undefined : await fileText(options.config),
     pause_schedule: pauseSchedule(options),
     idle_pause: options.idlePause,
+    keep_source_awake: options.keepSourceAwake,
   };
   const { text } = await session.api.post("/instances", { body });
   session.show(

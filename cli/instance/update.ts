@@ -19,6 +19,7 @@ type Options = SessionOptions & {
   timeZone?: string;
   pauseSchedule?: false;
   idlePause?: string | false;
+  keepSourceAwake?: boolean;
 };
 
 export function instanceUpdateCommand(group: Command, around: Surroundings): void {
@@ -38,6 +39,8 @@ export function instanceUpdateCommand(group: Command, around: Surroundings): voi
     .option("--no-pause-schedule", "no times any more")
     .option("--idle-pause <duration>", "pause when no query has come for so long")
     .option("--no-idle-pause", "not any more")
+    .option("--keep-source-awake", "a managed database is not stopped for being idle while this follows it")
+    .option("--no-keep-source-awake", "it sleeps when nobody else needs it")
     .action(inSession(around, update));
 }
 
@@ -47,6 +50,7 @@ async function update(session: Session, options: Options, instance: string): Pro
     sync_mode: options.syncMode,
     sync_interval: options.syncInterval,
     log_level: options.logLevel,
+    keep_source_awake: options.keepSourceAwake,
     config: options.config === undefined ? undefined : await fileText(options.config),
     pause_schedule: options.pauseSchedule === false ? null : schedule,
     idle_pause:

@@ -11,7 +11,7 @@ export class Orders {
   readonly #engine: Pick<EngineChild, "ask">;
   readonly #keySecret: string;
   /** What was last done; what could not be done is done with the next. */
-  #done: { keys: string; replication: EngineOrders["replication"]; reload: number };
+  #done: { keys: string; replication: EngineOrders["replication"]; reload: number; source: string };
   #wanted: EngineOrders;
   #isReady = false;
   #last: Promise<void> = Promise.resolve();
@@ -21,7 +21,16 @@ export class Orders {
     this.#engine = engine;
     this.#keySecret = keySecret;
     this.#wanted = orders;
-    this.#done = { keys: JSON.stringify(orders.keys), replication: "running", reload: orders.reload };
+    this.#done = {
+      keys: JSON.stringify(orders.keys),
+      replication: "running",
+      reload: orders.reload,
+      source: locationOf(orders),
+    };
+  }
+
+  get wanted(): EngineOrders {
+    return this.#wanted;
   }
 
   /** It serves: from now on it can be told. */
@@ -32,12 +41,22 @@ export class Orders {
 
   obey(orders: EngineOrders): Promise<void> {
     this.#wanted = orders;
-    if (!this.#isReady) return Promise.resolve();
-    this.#last = this.#last.then(() => this.#do(this.#wanted)).catch((error) => console.error(`not done: ${error}`));
+    // Where its source is it has to know to become ready.
+    const work = this.#isReady ? () => this.#do(this.#wanted) : () => this.#locate(this.#wanted);
+    this.#last = this.#last.then(work).catch((error) => console.error(`not done: ${error}`));
     return this.#last;
   }
 
-  async #do({ keys, replication, reload }: EngineOrders): Promise<void> {
+  async #locate(orders: EngineOrders): Promise<void> {
+    const source = locationOf(orders);
+    if (orders.source === undefined || source === this.#done.source) return;
+    await this.#tell("PUT", "/source", { at: orders.source.at });
+    this.#done.source = source;
+  }
+
+  async #do(orders: EngineOrders): Promise<void> {
+    await this.#locate(orders);
+    const { keys, replication, reload } = orders;
     const done = this.#done;
     const text = JSON.stringify(keys);
     if (text !== done.keys) {
@@ -60,6 +79,9 @@ export class Orders {
     if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text.slice(0, 500)}`);
   }
 }
+
+/** Another term at the same address is another writer. */
+const locationOf = ({ source }: EngineOrders): string => JSON.stringify([source?.term, source?.at]);
 
 /** Takes orders from whoever may get to the working folder: `tell`, beside it. */
 export async function listenForOrders(given: Given, take: (orders: EngineOrders) => Promise<void>): Promise<Server> {

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { type EngineHealth, EXIT_OUT_OF_MEMORY } from "../../contract/engine.ts";
-import type { ReportBody } from "../../contract/instance-report.ts";
+import type { EngineOrders, ReportBody } from "../../contract/instance-report.ts";
 import { sleep } from "../replication/backoff.ts";
 import { artifactHere, NoArtifact } from "./artifact.ts";
 import { type End, EngineChild } from "./child.ts";
@@ -38,7 +38,7 @@ export async function serve(given: Given, task: TaskOf<"serve">, reports: Report
   const end = await serving.run();
   server.close();
   await Promise.all([engine.forgetSettings(), rm(ordersSocket(given), { force: true })]);
-  if (serving.isStopped) await release(given, task);
+  if (serving.isStopped) await release(given, task, serving.source);
   return end;
 }
 
@@ -52,13 +52,18 @@ class Serving {
   #hasLoaded = false;
   /** How often it was told something by another way than as an answer. */
   #tellings = 0;
-  #said = { progress: "", vitalsAt: 0, progressAt: 0, replication: "", drift: "" };
+  #said = { progress: "", vitalsAt: 0, progressAt: 0, replication: "", drift: "", resyncs: 0 };
 
   constructor(engine: EngineChild, orders: Orders, reports: Reports) {
     this.#engine = engine;
     this.#orders = orders;
     this.#reports = reports;
     void engine.ended.then(() => this.#nudge.abort());
+  }
+
+  /** Where a source that moves is, as was said last. */
+  get source(): EngineOrders["source"] {
+    return this.#orders.wanted.source;
   }
 
   get isStopped(): boolean {
@@ -141,6 +146,11 @@ class Serving {
       await this.#say(drift);
     }
     const vitals = vitalsOf(health);
+    const { resyncs } = health.replication;
+    // A gap is told of also when it was closed between two looks.
+    if (resyncs > said.resyncs && vitals.replication !== "resyncing" && said.replication !== "resyncing")
+      await this.#say({ kind: "vitals", vitals: { ...vitals, replication: "resyncing" } });
+    said.resyncs = resyncs;
     if (vitals.replication === said.replication && Date.now() - said.vitalsAt < VITALS_EVERY_MS) return;
     said.replication = vitals.replication;
     said.vitalsAt = Date.now();
@@ -164,8 +174,10 @@ const loadText = ({ load }: EngineHealth): string =>
   `loading ${load.table ?? ""}: ${load.tables_done} of ${load.tables} tables, ${load.rows} rows`;
 
 /** What no engine of the instance uses at its source any more is taken away there. */
-async function release(given: Given, task: TaskOf<"serve">): Promise<void> {
-  const source = sourceOf(given, task.schema);
+async function release(given: Given, task: TaskOf<"serve">, standing: EngineOrders["source"]): Promise<void> {
+  // One that sleeps has been left in order, or is put in order when it is awake.
+  if (standing?.at === null) return;
+  const source = { ...sourceOf(given, task.schema), ...standing?.at };
   if (source.kind !== "postgres") return;
   const { releaseUnused } = await import("../source/postgres/postgres-source.ts");
   const done = releaseUnused(source, task.instance_id).catch((error: Error) =>

@@ -28,6 +28,7 @@ export function settingsOf(given: Given, task: TaskOf<"serve">, keySecret: strin
     logLevel: settings.log_level,
     keys: { secret: keySecret, keys: usableKeys(orders.keys) },
     adminToken: adminToken(given, keySecret),
+    moves: orders.source !== undefined,
   };
 }
 

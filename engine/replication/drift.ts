@@ -1,6 +1,8 @@
 import type { SchemaDrift } from "../../contract/engine.ts";
 import type { SourceSchema } from "../../contract/source-schema.ts";
 import type { Shape } from "../shape/shape.ts";
+import { SourceFailure } from "../source/failure.ts";
+import type { Source } from "../source/source.ts";
 
 /** In what a source's schema differs from the one that an engine was compiled from. */
 export function driftOf(shape: Shape, schema: SourceSchema): SchemaDrift[] {
@@ -72,4 +74,41 @@ export function additionsOf(before: SourceSchema, now: SourceSchema): SchemaDrif
         });
   }
   return drift;
+}
+
+/** Looks whether a source's schema is still the one that was built from. */
+export class DriftWatch {
+  found: SchemaDrift[] = [];
+  readonly #shape: Shape;
+  readonly #source: Source;
+  /** As it was when the rows were read. */
+  #read: SourceSchema | null = null;
+
+  constructor({ shape, source }: { shape: Shape; source: Source }) {
+    this.#shape = shape;
+    this.#source = source;
+  }
+
+  /** Before the rows are read. Fails where they could not be. */
+  async begin({ mayDiffer = false } = {}): Promise<void> {
+    this.#read = await this.#source.schema();
+    if (!mayDiffer) this.#refuse(driftOf(this.#shape, this.#read));
+  }
+
+  /** Fails when what is followed cannot be gone along with. */
+  async look(): Promise<void> {
+    if (this.#read === null) return;
+    const now = await this.#source.schema().catch(() => null);
+    if (now === null) return;
+    const drift = driftOf(this.#shape, now);
+    this.found = [...drift, ...additionsOf(this.#read, now)];
+    if (this.#source.mode !== "poll") this.#refuse(drift);
+  }
+
+  #refuse(drift: readonly SchemaDrift[]): void {
+    const breaking = drift.filter((each) => each.breaking);
+    if (breaking.length === 0) return;
+    this.found = [...drift];
+    throw new SourceFailure("schema_drift", `${breaking.map(({ detail }) => detail).join("; ")}: rebuild`);
+  }
 }

@@ -1,33 +1,24 @@
 import type { EngineHealth, EngineState, ReplicationState, SchemaDrift } from "../../contract/engine.ts";
-import type { SourceSchema } from "../../contract/source-schema.ts";
-import type { Shape } from "../shape/shape.ts";
 import { SourceFailure, sourceFailure } from "../source/failure.ts";
-import type { Position, Sink, Source, Transaction } from "../source/source.ts";
+import type { Position, Sink, Transaction } from "../source/source.ts";
 import type { Store, Table } from "../store/table.ts";
 import { Arrivals } from "./arrivals.ts";
 import { Backoff, sleep } from "./backoff.ts";
-import type { Checkpoint } from "./checkpoint.ts";
 import { Dirty } from "./dirty.ts";
-import { additionsOf, driftOf } from "./drift.ts";
+import { DriftWatch } from "./drift.ts";
+import { insist } from "./insist.ts";
 import { Loader } from "./loader.ts";
-import type { MemoryLimit } from "./memory.ts";
 import { applyChange, emptyTable, Reloads, withTables } from "./reloads.ts";
-
-export type ReplicaOptions = {
-  shape: Shape;
-  source: Source;
-  createStore: () => Store;
-  memory: MemoryLimit;
-  intervalMs: number;
-  safetyNetMs: number | null;
-  checkpoint: { at: Checkpoint; everyMs: number } | null;
-  log: (level: "debug" | "info" | "warn" | "error", text: string) => void;
-};
+import type { ReplicaOptions } from "./replica-options.ts";
 
 const LONGEST_WAIT_MS = 10_000;
 const DRIFT_EVERY_MS = 60_000;
+/** A source that moves has often gone for good reason: it is said within that time. */
+const SAID_WITHIN_MS = 1_500;
 /** Where the log did not have what happened to a table that is followed otherwise. */
 const UNEXPECTED_RELOAD_MS = 200;
+
+const ASLEEP = { code: "source_asleep", message: "the source sleeps; it is followed again when it wakes" };
 
 /** The copy of a source: its rows as of one position, and what keeps them new. Whoever reads `store` at one moment reads one state of the source. */
 export class Replica {
@@ -41,7 +32,6 @@ export class Replica {
   snapshot = 0;
   transactions = 0;
   resyncs = 0;
-  drift: SchemaDrift[] = [];
   readonly #options: ReplicaOptions;
   readonly #reloads: Reloads;
   readonly #loader: Loader;
@@ -52,15 +42,17 @@ export class Replica {
   /** Ends the stream, or the wait for the next one. */
   #current = new AbortController();
   #isPaused = false;
+  #isAsleep = false;
   #syncedAt: number | null = null;
   #held: Promise<void> | null = null;
-  #built: SourceSchema | null = null;
+  readonly #drift: DriftWatch;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
     this.store = options.createStore();
     this.#reloads = new Reloads(options.source, options.shape, options.createStore);
     this.#loader = new Loader(options);
+    this.#drift = new DriftWatch(options);
     this.#dirty = new Dirty({
       ...{ loader: this.#loader, reloads: this.#reloads, createStore: options.createStore, log: options.log },
       ...{ intervalMs: options.intervalMs, stopped: this.#stopped.signal, failed: (error) => this.#fail(error) },
@@ -71,6 +63,10 @@ export class Replica {
       },
     });
     this.reason = options.source.reason;
+  }
+
+  get drift(): SchemaDrift[] {
+    return this.#drift.found;
   }
 
   get load(): EngineHealth["load"] {
@@ -96,7 +92,7 @@ export class Replica {
       timers.push(this.#every(1000, async () => this.#options.memory.check("what was written to the source")));
       while (!this.#stopped.signal.aborted) {
         this.#current = new AbortController();
-        if (this.#isPaused) await sleep(2 ** 30, this.#current.signal);
+        if (this.#isPaused || this.#isAsleep) await sleep(2 ** 30, this.#current.signal);
         else if (source.mode === "poll") await this.#poll();
         else await this.#follow();
       }
@@ -124,7 +120,24 @@ export class Replica {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#become("catching_up");
+    if (this.#isAsleep) this.#become("asleep", ASLEEP);
+    else this.#become("catching_up");
+    this.#current.abort();
+  }
+
+  /** A source that moves has gone to sleep, or is awake, perhaps elsewhere. */
+  sourceIs(standing: "asleep" | "awake"): void {
+    const wasAsleep = this.#isAsleep;
+    this.#isAsleep = standing === "asleep";
+    this.#backoff.reset();
+    if (this.#isAsleep) {
+      if (this.state === "serving") this.#become("asleep", ASLEEP);
+    } else {
+      if (wasAsleep) this.#become("catching_up");
+      if (this.#dirty.size > 0) this.#dirty.hurry();
+      if (!wasAsleep && this.replication === "live") return;
+    }
+    // While it loads, nothing is to be cut short but the wait for the next attempt.
     this.#current.abort();
   }
 
@@ -179,7 +192,7 @@ export class Replica {
 
   async #catchUpFirst(): Promise<void> {
     const { source, log } = this.#options;
-    this.#built = await this.#insist(() => source.schema());
+    await this.#insist(() => this.#drift.begin({ mayDiffer: true }));
     const wanted = await this.#insist(() => source.now());
     void this.reaches(wanted, 2 ** 30).then(() => {
       if (this.state !== "loading") return;
@@ -190,10 +203,9 @@ export class Replica {
 
   /** Everything anew, at one position. */
   async #loadAll(): Promise<void> {
-    const { source, createStore, shape, log } = this.#options;
+    const { source, createStore, log } = this.#options;
     const started = performance.now();
-    this.#built = await this.#insist(() => source.schema());
-    this.#refuseDrift(driftOf(shape, this.#built));
+    await this.#insist(() => this.#drift.begin());
     this.#loader.expect(await source.estimate().catch(() => null));
     const store = await this.#insist(async () => {
       const fresh = createStore();
@@ -234,6 +246,8 @@ export class Replica {
       } else if (error.code === "log_purged" || error.code === "apply_failed")
         await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
       else {
+        if (this.#options.moves && this.replication !== "reconnecting") await sleep(SAID_WITHIN_MS, signal);
+        if (signal.aborted) return;
         this.#become("reconnecting", reason);
         await sleep(this.#backoff.next(), signal);
       }
@@ -244,6 +258,8 @@ export class Replica {
   async #waitAfter(error: unknown, signal: AbortSignal): Promise<void> {
     const { code, message } = sourceFailure(error, "stream_disconnected");
     if (code === "oom" || this.state !== "serving") throw error;
+    if (this.#options.moves && this.replication !== "reconnecting") await sleep(SAID_WITHIN_MS, signal);
+    if (signal.aborted) return;
     this.#options.log("warn", `${code}: ${message}`);
     this.#become(code === "schema_drift" ? "drifted" : "reconnecting", { code, message });
     await sleep(this.#backoff.next(), signal);
@@ -338,38 +354,19 @@ export class Replica {
   }
 
   async #lookForDrift(): Promise<void> {
-    if (this.state !== "serving" || this.#built === null) return;
-    const now = await this.#options.source.schema().catch(() => null);
-    if (now === null) return;
-    const drift = driftOf(this.#options.shape, now);
-    this.drift = [...drift, ...additionsOf(this.#built, now)];
-    if (this.#options.source.mode !== "poll") this.#refuseDrift(drift);
+    if (this.state === "serving" && !this.#isAsleep) await this.#drift.look();
   }
 
-  #refuseDrift(drift: readonly SchemaDrift[]): void {
-    const breaking = drift.filter((each) => each.breaking);
-    if (breaking.length === 0) return;
-    this.drift = [...drift];
-    throw new SourceFailure("schema_drift", `${breaking.map(({ detail }) => detail).join("; ")}: rebuild`);
-  }
-
-  /** Again and again where it may pass. */
-  async #insist<T>(attempt: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await attempt();
-      } catch (thrown) {
-        const error = thrown instanceof SourceFailure ? thrown : sourceFailure(thrown, "initial_load_failed");
-        if (!error.mayPass || this.#stopped.signal.aborted) throw error;
-        this.#options.log("warn", `${error.code}: ${error.message}; tries again`);
-        this.reason = { code: error.code, message: error.message };
-        await sleep(this.#backoff.next(), this.#stopped.signal);
-      }
-    }
+  #insist<T>(attempt: () => Promise<T>): Promise<T> {
+    return insist(attempt, this.#backoff, this.#stopped.signal, ({ code, message }) => {
+      this.#options.log("warn", `${code}: ${message}; tries again`);
+      this.reason = { code, message };
+    });
   }
 
   #become(state: ReplicationState, reason: EngineHealth["replication"]["reason"] = null): void {
     if (this.#isPaused && state !== "paused") return;
+    if (this.#isAsleep && state !== "paused" && state !== "asleep") return;
     if (this.replication !== state)
       this.#options.log("info", `replication: ${state}${reason ? ` (${reason.code})` : ""}`);
     this.replication = state;

@@ -1,6 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type EngineHealth, EngineKeys } from "../../contract/engine.ts";
+import type { z } from "zod";
+import { type EngineHealth, EngineKeys, EngineSource } from "../../contract/engine.ts";
 import { FRESHNESS_HEADERS, QUERY_LIMITS } from "../../contract/engine-query.ts";
 import { QueryProblem } from "../query/problem.ts";
 import { Queries } from "../query/queries.ts";
@@ -21,6 +22,8 @@ export type Serving = {
   keys: Keys;
   adminToken: string;
   memory: MemoryLimit;
+  /** Where the source is now; null: it sleeps. */
+  locate: (at: EngineSource["at"]) => void;
 };
 
 /** How long a request waits for rows as new as it wants. */
@@ -121,11 +124,14 @@ export class EngineServer {
         return send(response, 202, { reloading: true });
       case "PUT /keys": {
         this.#admit(request);
-        const parsed = EngineKeys.safeParse(JSON.parse(await bodyOf(request)));
-        if (!parsed.success)
-          throw new QueryProblem("parse_error", parsed.error.issues.map(({ message }) => message).join("; "));
-        keys.replace(parsed.data);
-        return send(response, 200, { keys: parsed.data.keys.length });
+        const given = parsed(EngineKeys, await bodyOf(request));
+        keys.replace(given);
+        return send(response, 200, { keys: given.keys.length });
+      }
+      case "PUT /source": {
+        this.#admit(request);
+        this.#serving.locate(parsed(EngineSource, await bodyOf(request)).at);
+        return send(response, 200, { replication: replica.replication });
       }
       default:
         throw new QueryProblem(ROUTES.has(path) ? "method_not_allowed" : "not_found", `there is no ${route}`);
@@ -165,7 +171,7 @@ export class EngineServer {
     const { replica } = this.#serving;
     const { replication } = replica;
     const shown =
-      replication === "live" || replication === "paused"
+      replication === "live" || replication === "paused" || replication === "asleep"
         ? replication
         : replication === "catching_up"
           ? "live"
@@ -196,7 +202,7 @@ export class EngineServer {
         throw new QueryProblem("invalid_header", `${FRESHNESS_HEADERS.maxStaleness} is a number of milliseconds`);
       // What is not known to be new enough is asked of the source.
       if ((replica.ageMs ?? Infinity) <= most) return;
-      if (source.mode === "poll" || replica.replication === "paused")
+      if (source.mode === "poll" || replica.replication === "paused" || replica.replication === "asleep")
         throw new QueryProblem("stale", `the rows are ${Math.round(replica.ageMs ?? 0)} ms old`, {
           retryAfterSeconds: 1,
         });
@@ -248,7 +254,14 @@ const ROUTES = new Set([
   "/resume-replication",
   "/reload",
   "/keys",
+  "/source",
 ]);
+
+function parsed<T>(schema: z.ZodType<T>, text: string): T {
+  const result = schema.safeParse(JSON.parse(text));
+  if (result.success) return result.data;
+  throw new QueryProblem("parse_error", result.error.issues.map(({ message }) => message).join("; "));
+}
 
 function send(response: ServerResponse, status: number, value: unknown, type = "application/json"): void {
   const body = Buffer.from(JSON.stringify(value));

@@ -31,7 +31,7 @@ export type ConnectionEvent =
   | { type: "test" }
   | { type: "hosts"; hosts: readonly Candidate[] }
   | { type: "answered"; generation: number; host_id: string; accepted: boolean; message: string }
-  | { type: "unresolved"; message: string }
+  | { type: "unresolved"; code: string; message: string }
   | { type: "reported"; generation: number; test: SourceTest }
   /** It ended on its host, or its host is gone. */
   | { type: "ended"; generation: number; message: string }
@@ -77,7 +77,7 @@ export function decide(state: ConnectionState, event: ConnectionEvent, now: numb
       return become({ test: { ...test, host_id: null, refused: { ...test.refused, [event.host_id]: event.message } } });
     }
     case "unresolved":
-      return test === null ? same : over(state, failed("secret_unreadable", event.message), now);
+      return test === null ? same : over(state, failed(event.code, event.message), now);
     case "reported":
       return test === null ? same : over(state, event.test, now);
     case "ended":

@@ -1,4 +1,10 @@
-import type { ConnectionPatch, ConnectionSpec, Source } from "../../contract/connection.ts";
+import {
+  type ConnectionPatch,
+  type ConnectionSpec,
+  managedViolations,
+  type Source,
+} from "../../contract/connection.ts";
+import type { SourceNeed } from "../../contract/database-reader.ts";
 import type { Entry } from "../../contract/event.ts";
 import type { Report } from "../../contract/instance-report.ts";
 import type { InstanceSettings } from "../../contract/instance-settings.ts";
@@ -17,7 +23,7 @@ import { seal } from "../sealing.ts";
 import type { Timer } from "../stored-object.ts";
 import { entomb } from "../tombstone.ts";
 import { type ConnectionEvent, decide, NEVER_TESTED } from "./decide.ts";
-import { deliver, sourceOf } from "./deliver.ts";
+import { deliver, TEST_NEED } from "./deliver.ts";
 import {
   auditEntry,
   type ConnectionIdentity,
@@ -27,7 +33,8 @@ import {
   load,
   save,
 } from "./record.ts";
-import { inUse, settingsViolations, unfit } from "./settings.ts";
+import { absent, inUse, settingsViolations, unfit } from "./settings.ts";
+import { attachToDatabase, detachFromDatabase, managedBy, sourceFor } from "./source.ts";
 
 const CONNECTION: ResourceKind<ConnectionRecord, string[]> = {
   noun: "connection",
@@ -65,9 +72,14 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
     const sealed = await this.#seal(password);
     if (!sealed.ok) return sealed;
     const { id, namespace, name } = identity;
+    const led = await attachToDatabase({ identity, spec }, this.env);
+    if (!led.ok) return led;
     const names = remote(this.env.NAMESPACE, namespace);
     const claimed = await names.claimName("connection", name, id, mutation, mayCreateNamespace);
-    if (!claimed.ok) return copied(claimed);
+    if (!claimed.ok) {
+      if (this.load() === null) await detachFromDatabase({ identity, spec }, this.env);
+      return copied(claimed);
+    }
     return this.make(mutation, (now) => {
       if (this.load() === null) {
         const entry: Entry = { level: "info", component: "api", reason: "connection_created", message: "made" };
@@ -92,16 +104,7 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
   attach(instanceId: string, namespace: string, schema: string, settings: InstanceSettings): Reply<string | null> {
     return this.change((now) => {
       const record = this.visible([namespace]);
-      if (!record.ok)
-        return refuse("validation_failed", `connection_id: there is no connection ${this.id} in ${namespace}.`, {
-          violations: [
-            {
-              property_path: "connection_id",
-              message: `there is none in ${namespace}`,
-              code: "connection.not_found",
-            },
-          ],
-        });
+      if (!record.ok) return absent(this.id, namespace);
       const violations = settingsViolations(record.value.spec, schema, settings);
       if (violations.length > 0) return unfit(violations);
       const { rowsWritten } = this.sql.exec(
@@ -132,10 +135,20 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
     return violations.length > 0 ? unfit(violations) : accept(null);
   }
 
-  /** The source as programs are given it: its password stays sealed. */
-  source(): Reply<Source> {
+  /** The source as programs are given it. A managed database is woken for what its holder needs it for. */
+  async source(holder: string, need: SourceNeed): Promise<Reply<Source>> {
     const record = this.load();
-    return record ? accept(sourceOf(record)) : this.unknown();
+    return record ? sourceFor(record, holder, need, this.env) : this.unknown();
+  }
+
+  /** Of a managed database that it leads to. */
+  sourceNeed(): SourceNeed | null {
+    return this.load()?.state.test == null ? null : TEST_NEED;
+  }
+
+  /** It follows none: instances do. */
+  sourceStands(): boolean {
+    return false;
   }
 
   async update(patch: ConnectionPatch, mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
@@ -144,6 +157,8 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
     if (sealed && !sealed.ok) return sealed;
     return this.mutate(mutation, namespaces, (record, now) => {
       const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+      const unfitting = managedBy(record) === null ? [] : managedViolations(patch);
+      if (unfitting.length > 0) return unfit(unfitting);
       const spec: ConnectionSpec = { ...record.spec, ...given };
       const lost = record.attached.filter(({ schema }) => !spec.schemas.includes(schema));
       if (lost.length > 0) return inUse(lost, `${lost.map(({ schema }) => schema).join(", ")} is read`);
@@ -247,6 +262,7 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
     if (JSON.stringify(state) === JSON.stringify(record.state)) return;
     this.#touch({ ...record, state }, entries, actor, now);
     const { test } = state;
+    if (test === null && record.state.test !== null) post(this.sql, "rest", now);
     if (test !== null && !test.taken) post(this.sql, "test", now);
     if (state.leaving.length > record.state.leaving.length) post(this.sql, "withdraw", now);
   }
@@ -267,6 +283,7 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
 
   async #purge(record: ConnectionRecord): Promise<void> {
     const { id, namespace, name } = record.identity;
+    await detachFromDatabase(record, this.env);
     await remote(this.env.NAMESPACE, namespace).releaseName("connection", name, id);
     await project(this.sql, this.env.INDEX, indexRow(record, cursor(this.sql)));
     this.change((now) => entomb(this.sql, ["connection", "attached"], now));

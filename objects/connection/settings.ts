@@ -31,6 +31,14 @@ export const unfit = (violations: Violation[]): Reply<never> =>
     },
   );
 
+/** The refusal of an instance that names a connection which is not there. */
+export const absent = (id: string, namespace: string): Reply<never> =>
+  refuse("validation_failed", `connection_id: there is no connection ${id} in ${namespace}.`, {
+    violations: [
+      { property_path: "connection_id", message: `there is none in ${namespace}`, code: "connection.not_found" },
+    ],
+  });
+
 /** The refusal of what would take the source from under instances. */
 export const inUse = (attached: readonly { instance_id: string }[], why: string): Reply<never> =>
   refuse("connection_in_use", `It cannot go: ${why}.`, {

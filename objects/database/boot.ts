@@ -54,18 +54,19 @@ export function onWake(draft: Draft, wake: Wake): void {
       return;
     case "ready":
       // Those who said that nobody is there have forgotten where it is.
-      if (state.quiesce !== null) abandon(draft, "a client came");
+      if (state.quiesce !== null || state.closing !== null) abandon(draft, "a client came");
       return;
     default:
       return;
   }
 }
 
-export function abandon(draft: Draft, why: string): void {
+/** Nobody is stopped now. Those who said that nobody is there are told again where it is. */
+export function abandon(draft: Draft, why: string, forMs = 1_000): void {
   const { state, facts } = draft;
-  if (state.status !== "ready" || state.quiesce === null) return;
+  if (state.status !== "ready" || (state.quiesce === null && state.closing === null)) return;
   note(draft, "info", "scheduler", "idle_stop_abandoned", `not stopped: ${why}`);
-  draft.state = { ...state, quiesce: null, not_before: facts.now + 1_000 };
+  draft.state = { ...state, quiesce: null, closing: null, not_before: facts.now + forMs };
   tell(draft, readyFrame(draft.state as Of<"ready">));
 }
 
@@ -88,7 +89,11 @@ export function boot(draft: Draft, wake: Wake, attempt: number, refusedBy: strin
     step,
   };
   const who = wake.client ? ` for ${wake.client.application_name || "a client"} at ${wake.client.address}` : "";
-  become(draft, next, wake.cause === "connection" ? `woken${who}` : `started again: ${wake.cause}`);
+  become(
+    draft,
+    next,
+    wake.cause === "connection" || wake.cause === "reader" ? `woken${who}` : `started again: ${wake.cause}`,
+  );
   if (attempt === 1) tell(draft, { kind: "waking", phase: "placing", message: "the database is starting" });
   const last = facts.kept && attempt === ATTEMPTS;
   if (next.home !== null && refused[next.home] === undefined && !last) begin(draft, next.home);
@@ -174,7 +179,8 @@ export function onObserved(
       if (observation.phase === "running" && observation.address !== null) {
         hearNotes(draft, observation.notes);
         if (observation.address === state.backend) return;
-        draft.state = { ...(draft.state as Of<"ready">), backend: observation.address };
+        const certificate = observation.start?.certificate ?? null;
+        draft.state = { ...(draft.state as Of<"ready">), backend: observation.address, certificate };
         tell(draft, readyFrame(draft.state as Of<"ready">));
         return;
       }
@@ -212,7 +218,16 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         fail(draft, "failed", "its agent does not say where it listens", false);
         return;
       }
-      const { rung = 0, why = "", phases = {}, restored_bytes = 0, credential } = observation.start ?? {};
+      const {
+        rung = 0,
+        why = "",
+        phases = {},
+        restored_bytes = 0,
+        older_lease_ms = 0,
+        certificate = null,
+        credential,
+        reader = null,
+      } = observation.start ?? {};
       const start = startView(state, { rung, why, phases, restored_bytes }, facts.now);
       const installed = credential ?? state.ordered;
       // Older ones of this host went before this one came.
@@ -220,8 +235,17 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
         draft,
         state.leaving.filter((one) => one.host_id !== host_id),
       );
-      const next = { ...(draft.state as Of<"booting">), installed, current_profile: facts.profile, home: host_id };
-      draft.state = { ...next, step: { name: "fencing", host_id, backend: observation.address, start } };
+      const next = {
+        ...(draft.state as Of<"booting">),
+        installed,
+        reader,
+        current_profile: facts.profile,
+        home: host_id,
+      };
+      // It counts from now, which is later than the keepers said so.
+      const leased_until = facts.now + older_lease_ms;
+      const backend = observation.address;
+      draft.state = { ...next, step: { name: "fencing", host_id, backend, certificate, start, leased_until } };
       open(draft);
       return;
     }
@@ -241,10 +265,10 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
 export function open(draft: Draft): void {
   const { state, facts } = draft;
   if (state.status !== "booting" || state.step.name !== "fencing") return;
-  const { host_id, backend, start } = state.step;
-  const older = mayServe(state, host_id, facts.now);
+  const { host_id, backend, certificate, start } = state.step;
+  const older = mayServe(state, state.step, facts.now);
   if (older.length > 0) {
-    const ends = older.map(({ lease_until }) => lease_until ?? facts.now + 1_000);
+    const ends = older.map(({ until }) => until ?? facts.now + 1_000);
     const message = `waiting for the lease of the last writer, on ${older.map((one) => one.host_id).join(", ")}, to end`;
     draft.state = { ...state, message, look_at: Math.max(...ends) };
     tell(draft, { kind: "waking", phase: "fencing", message });
@@ -260,8 +284,9 @@ export function open(draft: Draft): void {
     host_id,
     since: facts.now,
     backend,
+    certificate,
     unwelcome: false,
-    counting: null,
+    closing: null,
     quiesce: null,
     not_before: 0,
   };
@@ -342,7 +367,8 @@ function gone(draft: Draft, host_id: string, term: number): void {
 export const readyFrame = (state: Of<"ready">) => {
   const at = state.backend.lastIndexOf(":");
   const host = state.backend.slice(0, at).replace(/^\[|\]$/g, "");
-  const endpoint = { host, port: Number(state.backend.slice(at + 1)), tls: null };
+  const tls = state.certificate === null ? null : { certificate: state.certificate };
+  const endpoint = { host, port: Number(state.backend.slice(at + 1)), tls };
   return { kind: "ready" as const, term: state.term, endpoint };
 };
 

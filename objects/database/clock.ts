@@ -7,6 +7,7 @@ import { WRITER_LEASE_MARGIN_MS } from "../../contract/writer-task.ts";
 /** Nothing that is waited for is further off than this, ms. */
 const LONGEST_LOOK_MS = 60_000;
 const LONGEST_RETRY_MS = 60_000;
+const LONGEST_LEASE_MS = WRITER_LEASE_MS + WRITER_LEASE_MARGIN_MS;
 
 /**
  * The state as it is on a clock that may have been set back: what was written as "in a moment" then must not become "in an hour". A moment that is
@@ -15,8 +16,7 @@ const LONGEST_RETRY_MS = 60_000;
 export function onThisClock(state: DatabaseState, now: number): DatabaseState {
   const leaving = state.leaving.map((one) => ({
     ...one,
-    lease_until:
-      one.lease_until === null ? null : Math.min(one.lease_until, now + WRITER_LEASE_MS + WRITER_LEASE_MARGIN_MS),
+    lease_until: one.lease_until === null ? null : Math.min(one.lease_until, now + LONGEST_LEASE_MS),
   }));
   const since = Math.min(state.since, now);
   switch (state.status) {
@@ -25,7 +25,14 @@ export function onThisClock(state: DatabaseState, now: number): DatabaseState {
       return { ...state, leaving, since };
     case "booting": {
       const wake = { ...state.wake, at: Math.min(state.wake.at, now) };
-      return { ...state, leaving, since, wake, look_at: Math.min(state.look_at, now + LONGEST_LOOK_MS) };
+      return {
+        ...state,
+        leaving,
+        since,
+        wake,
+        look_at: Math.min(state.look_at, now + LONGEST_LOOK_MS),
+        step: stepOf(state, now),
+      };
     }
     case "ready": {
       const { quiesce } = state;
@@ -35,7 +42,7 @@ export function onThisClock(state: DatabaseState, now: number): DatabaseState {
         ...state,
         leaving,
         since,
-        counting: state.counting === null ? null : Math.min(state.counting, now),
+        closing: state.closing === null ? null : Math.min(state.closing, now),
         quiesce: asked,
         not_before: Math.min(state.not_before, now + LONGEST_LOOK_MS),
       };
@@ -51,4 +58,10 @@ export function onThisClock(state: DatabaseState, now: number): DatabaseState {
     case "error":
       return { ...state, leaving, since, retry_at: Math.min(state.retry_at, now + LONGEST_RETRY_MS) };
   }
+}
+
+function stepOf({ step }: Extract<DatabaseState, { status: "booting" }>, now: number): typeof step {
+  return step.name === "fencing"
+    ? { ...step, leased_until: Math.min(step.leased_until, now + LONGEST_LEASE_MS) }
+    : step;
 }

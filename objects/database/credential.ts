@@ -1,5 +1,7 @@
 import type { CredentialView } from "../../contract/database.ts";
+import type { DatabaseState } from "../../contract/database-state.ts";
 import { newId } from "../../contract/id.ts";
+import { type Reply, refuse } from "../../contract/problem.ts";
 import {
   type Bridge,
   bridge,
@@ -71,13 +73,23 @@ export function addCredential(sql: SqlStorage, verifier: Verifier, bridged: Brid
   );
 }
 
-/** Ends one that was left valid by a rotation. */
-export function retireCredential(sql: SqlStorage, id: string): "retired" | "current" | "unknown" {
+/** Ends one that was left valid by a rotation; a refusal when it was not. */
+export function retireCredential(sql: SqlStorage, id: string, resource_status: string): Reply<never> | null {
   const all = credentialsOf(sql);
-  if (!all.some(({ verifier }) => verifier.id === id)) return "unknown";
-  if (all[0]?.verifier.id === id) return "current";
+  if (!all.some(({ verifier }) => verifier.id === id)) return refuse("not_found", `There is no credential ${id}.`);
+  if (all[0]?.verifier.id === id)
+    return refuse("action_not_allowed", "This is the current password; rotate first.", { more: { resource_status } });
   sql.exec("DELETE FROM credential WHERE id = ?", id);
-  return "retired";
+  return null;
+}
+
+/** A refusal while PostgreSQL does not have the newest yet, or when there is another than `current` meanwhile. */
+export function unsettled(sql: SqlStorage, state: DatabaseState, current: string | undefined): Reply<never> | null {
+  const newest = newestId(sql);
+  if (newest === current && (state.status !== "ready" || state.installed === newest)) return null;
+  return refuse("action_not_allowed", "The last rotation has not reached PostgreSQL yet; try again in a moment.", {
+    more: { resource_status: state.status, retry_after: 1 },
+  });
 }
 
 export const credentialViews = (sql: SqlStorage, installed: string | null): CredentialView[] =>

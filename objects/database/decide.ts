@@ -5,8 +5,8 @@ import type { Candidate } from "../deployment/placement.ts";
 import { onAnswered, onHosts, onObserved, onWake, rest } from "./boot.ts";
 import { onThisClock } from "./clock.ts";
 import { onDelete, onHostsForDeletion, onRemoval, proceed } from "./deletion.ts";
-import { type DatabaseFacts, type Draft, note, type Said, tell } from "./draft.ts";
-import { onCounted, onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
+import { type DatabaseFacts, type Draft, forgetRemoved, note, type Said, tell } from "./draft.ts";
+import { onClosed, onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
 
 /**
  * The database's machine. Pure: time, chance, settings and what the gateways last said come in as facts. Which writer should be, where, and under
@@ -28,11 +28,12 @@ export type DatabaseEvent =
   | { type: "left"; host_id: string; term: number; lease_until: number | null }
   /** A gateway has answered whether anybody is there. */
   | { type: "quiet"; boot_id: string; stop: string; quiet: boolean }
-  /** So many clients are connected to the writer of a term, as its host sees it. */
-  | { type: "counted"; term: number; clients: number }
+  /** The writer's host was to stop it unless a client is connected: so many are. None: it is being stopped. */
+  | { type: "closed"; term: number; clients: number }
   /** What the gateways say has changed. */
   | { type: "demand" }
   | { type: "installed"; term: number; credential: string }
+  | { type: "reader_set"; term: number; reader: string | null }
   | { type: "accept_loss" }
   | { type: "delete" }
   | { type: "due" };
@@ -58,6 +59,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
     failures: 0,
     accept_loss: false,
     installed: null,
+    reader: null,
   };
   const draft: Draft = { facts, state, entries: [], said: [] };
   note(draft, "info", "api", "database_created", "created; the first connection starts it");
@@ -68,6 +70,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
 export function decide(state: DatabaseState, event: DatabaseEvent, facts: DatabaseFacts): DatabaseDecision {
   const draft: Draft = { facts, state: onThisClock(state, facts.now), entries: [], said: [] };
   apply(draft, event);
+  forgetRemoved(draft);
   reconsider(draft);
   return { state: draft.state, entries: draft.entries, said: draft.said };
 }
@@ -88,7 +91,9 @@ function apply(draft: Draft, event: DatabaseEvent): void {
       onAnswered(draft, event);
       break;
     case "observed":
-      onObserved(draft, event);
+      // Its host has stopped it, as it was to, and its answer was lost or is late.
+      if (isClosing(draft.state, event)) onClosed(draft, { term: event.term, clients: 0 });
+      else onObserved(draft, event);
       onRemoval(draft, event);
       break;
     case "evicted":
@@ -100,11 +105,14 @@ function apply(draft: Draft, event: DatabaseEvent): void {
     case "quiet":
       onQuiet(draft, event);
       break;
-    case "counted":
-      onCounted(draft, event);
+    case "closed":
+      onClosed(draft, event);
       break;
     case "installed":
       onInstalled(draft, event);
+      break;
+    case "reader_set":
+      if (draft.state.term === event.term) draft.state = { ...draft.state, reader: event.reader };
       break;
     case "accept_loss":
       if (draft.state.status !== "error") break;
@@ -128,6 +136,9 @@ function apply(draft: Draft, event: DatabaseEvent): void {
   }
   proceed(draft);
 }
+
+const isClosing = (state: DatabaseState, { host_id, observation }: Extract<DatabaseEvent, { type: "observed" }>) =>
+  state.status === "ready" && state.closing !== null && state.host_id === host_id && observation.phase === "exited";
 
 function onInstalled(draft: Draft, { term, credential }: { term: number; credential: string }): void {
   if (draft.state.term !== term || draft.state.installed === credential) return;

@@ -1,5 +1,7 @@
 import { PROFILES } from "../../contract/database-profile.ts";
 import { workloadId } from "../../contract/id.ts";
+import type { Reply } from "../../contract/problem.ts";
+import type { Answer } from "../../contract/request.ts";
 import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
 import type { WriterTask } from "../../contract/writer-task.ts";
 import type { Candidate } from "../deployment/placement.ts";
@@ -7,6 +9,7 @@ import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { ownerVerifier } from "./credential.ts";
 import type { DatabaseEvent } from "./decide.ts";
+import { readerOrder } from "./reader.ts";
 import type { DatabaseRecord } from "./record.ts";
 import { reservationOf } from "./reservation.ts";
 
@@ -34,8 +37,10 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
       return withdraw(record, first, Number(second), sender);
     case "install":
       return install(record, sender);
-    case "count":
-      return count(record, Number(first), Number(second), sender);
+    case "reader":
+      return setReader(record, sender);
+    case "close":
+      return close(record, Number(first), Number(second), sender);
     case "discard":
       return discard(record, Number(first), sender);
   }
@@ -73,6 +78,9 @@ async function withdraw(
   if (!state.leaving.some((one) => one.host_id === host_id && one.term === term)) return;
   const host = remote(env.HOST, host_id);
   const [answer] = await host.withdraw(identity.id, [{ id: workloadId(identity.id, 0), generation: term }]);
+  // A removed host says so of everything, and may have been removed because it could not be reached.
+  if (answer === "gone" && (await isRemoved(host)))
+    return apply({ type: "evicted", host_id, term, why: "host_removed" });
   if (answer === "gone") return apply({ type: "left", host_id, term, lease_until: null });
   // From the withdrawal on it is not renewed, so whatever is left now is all that is left.
   apply({ type: "left", host_id, term, lease_until: Date.now() + (await host.writerLeaseLeft()) });
@@ -93,18 +101,34 @@ async function install(record: DatabaseRecord, { env, sql, apply }: Sender): Pro
   apply({ type: "installed", term: state.term, credential: owner.credential });
 }
 
-/** One that cannot be asked has a writer that cannot be stopped either: it is asked again when that deadline comes. */
-async function count(
+/** Gives the writer that runs the role of readers, or takes it away. */
+async function setReader({ state, identity }: DatabaseRecord, { env, sql, apply }: Sender): Promise<void> {
+  const reader = readerOrder(sql);
+  const { term } = state;
+  if (state.status !== "ready" || state.reader === (reader?.credential ?? null)) return;
+  const workload_id = workloadId(identity.id, 0);
+  const reply = await remote(env.HOST, state.host_id).ask({
+    verb: "set_reader",
+    workload_id,
+    generation: term,
+    reader,
+  });
+  if (!reply.ok) throw new Error(reply.refusal.detail);
+  apply({ type: "reader_set", term, reader: reader?.credential ?? null });
+}
+
+/** Has its host stop it, unless somebody is there. One that cannot be asked has a writer that cannot be stopped either. */
+async function close(
   { identity, state }: DatabaseRecord,
   term: number,
   since: number,
   { env, apply }: Sender,
 ): Promise<void> {
-  if (state.status !== "ready" || state.term !== term || state.counting !== since) return;
+  if (state.status !== "ready" || state.term !== term || state.closing !== since) return;
   const id = workloadId(identity.id, 0);
-  const reply = await remote(env.HOST, state.host_id).ask({ verb: "clients", workload_id: id, generation: term });
+  const reply = await remote(env.HOST, state.host_id).ask({ verb: "stop_unused", workload_id: id, generation: term });
   const clients = reply.ok ? (JSON.parse(reply.value) as { clients?: number }).clients : undefined;
-  if (clients !== undefined) apply({ type: "counted", term, clients });
+  if (clients !== undefined) apply({ type: "closed", term, clients });
 }
 
 /** A host that cannot be asked is asked again when the deadline comes. */
@@ -114,9 +138,12 @@ async function discard(record: DatabaseRecord, term: number, { env, sql, apply }
   const { host_id } = state.discarding;
   const host = remote(env.HOST, host_id);
   await host.assign([writerWorkload(sql, record, "discard")]);
+  if (await isRemoved(host)) apply({ type: "evicted", host_id, term, why: "host_removed" });
+}
+
+async function isRemoved(host: { read(): Promise<Reply<Answer>> }): Promise<boolean> {
   const known = await host.read();
-  const isRemoved = !known.ok || (JSON.parse(known.value.body) as { status: string }).status === "removed";
-  if (isRemoved) apply({ type: "evicted", host_id, term, why: "host_removed" });
+  return !known.ok || (JSON.parse(known.value.body) as { status: string }).status === "removed";
 }
 
 /** The writer as its host is to run it; its generation is the term. */
@@ -138,6 +165,7 @@ export function writerWorkload(sql: SqlStorage, record: DatabaseRecord, purpose:
     profile: settings.profile,
     naming: { name: identity.name, owner: { role: identity.role, verifier } },
     credential,
+    reader: readerOrder(sql),
     keepers: keeping?.keepers ?? [],
     quorum: keeping?.quorum ?? 0,
     ...(restored_from === null ? {} : { from: restored_from }),

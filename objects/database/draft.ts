@@ -16,6 +16,8 @@ export type DatabaseFacts = {
   kept: boolean;
   /** The verifier that a writer is to have. */
   credential: string;
+  /** The password that its readers are to have there; null: it has none. */
+  reader: string | null;
   demand: Demand;
 };
 
@@ -56,6 +58,7 @@ export const commonOf = (state: DatabaseState): Common => ({
   failures: state.failures,
   accept_loss: state.accept_loss,
   installed: state.installed,
+  reader: state.reader,
 });
 
 export function note(
@@ -87,16 +90,40 @@ export const tell = (draft: Draft, frame: LeaseFrame, to: string | null = null):
 /** The writer of a host has to go. Whatever was known of its lease stays known. */
 export function leave(draft: Draft, host_id: string, term: number): void {
   const known = draft.state.leaving.some((one) => one.host_id === host_id && one.term === term);
-  if (!known) setLeaving(draft, [...draft.state.leaving, { host_id, term, lease_until: null }]);
+  if (!known) setLeaving(draft, [...draft.state.leaving, { host_id, term, lease_until: null, removed: false }]);
 }
 
 export function setLeaving(draft: Draft, leaving: Leaving[]): void {
   draft.state = { ...draft.state, leaving };
 }
 
-/** Writers elsewhere that may still serve somebody. */
-export const mayServe = (state: DatabaseState, host_id: string, now: number): Leaving[] =>
-  state.leaving.filter((one) => one.host_id !== host_id && (one.lease_until === null || one.lease_until > now));
+/** What ran on a host that was removed is over with its lease. */
+export function forgetRemoved(draft: Draft): void {
+  const isOver = ({ removed, lease_until }: Leaving) => removed && (lease_until ?? 0) <= draft.facts.now;
+  if (draft.state.leaving.some(isOver))
+    setLeaving(
+      draft,
+      draft.state.leaving.filter((one) => !isOver(one)),
+    );
+}
+
+/**
+ * Writers elsewhere that may still serve somebody, and until when: as long as either the control plane's word or the keepers' lets them go on.
+ * Null: their host has not said yet.
+ */
+export function mayServe(
+  { leaving }: DatabaseState,
+  { host_id, leased_until }: { host_id: string; leased_until: number },
+  now: number,
+): { host_id: string; until: number | null }[] {
+  return leaving
+    .filter((one) => one.host_id !== host_id)
+    .map(({ host_id: other, lease_until }) => ({
+      host_id: other,
+      until: lease_until === null ? null : Math.max(lease_until, leased_until),
+    }))
+    .filter(({ until }) => until === null || until > now);
+}
 
 export const isBusy = ({ facts }: Draft): boolean => facts.demand.leases.some(({ busy }) => busy);
 

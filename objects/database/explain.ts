@@ -3,19 +3,20 @@ import type { HostView } from "../../contract/host.ts";
 import { hostOf, idleAt } from "./idle.ts";
 import { demandOf, leaseViews } from "./lease.ts";
 import { deadlineOf } from "./letters.ts";
+import { followers } from "./reader.ts";
 import { type DatabaseRecord, factsOf } from "./record.ts";
 import { actionsOf, databaseView } from "./view.ts";
 
 type Waits = { for: string; message: string; until: string | null };
 
-/** Why it is awake or not, what is waited for, which deadline comes next, and what could not be delivered yet. */
+/** JSON: why it is awake or not, what is waited for, which deadline comes next, and what could not be delivered yet. */
 export function explanation(
   sql: SqlStorage,
   record: DatabaseRecord,
   connected: ReadonlySet<string>,
   hosts: readonly string[],
   now: number,
-): Record<string, unknown> {
+): string {
   const { identity, settings, state, revision } = record;
   const facts = factsOf(sql, record, demandOf(sql, connected), now);
   const view = databaseView(sql, record, connected, now);
@@ -26,7 +27,7 @@ export function explanation(
       "SELECT key, due_at, attempts, last_error FROM outbox ORDER BY due_at",
     )
     .toArray();
-  return {
+  return JSON.stringify({
     id: identity.id,
     state: state.status,
     status: state.status,
@@ -39,6 +40,7 @@ export function explanation(
     idle_stop_at: view.idle_stop_at,
     stays_awake_because: staysAwake(state, settings.idle_timeout, idleAt(state, facts)),
     leases: leaseViews(sql, connected),
+    followed_by: followers(sql),
     last_start: state.last_start,
     waiting_for: waits(state),
     durability: view.durability,
@@ -55,7 +57,7 @@ export function explanation(
       next_attempt_at: iso(due_at),
     })),
     allowedActions: actionsOf(state.status),
-  };
+  });
 }
 
 function asleep(state: DatabaseState, idleTimeout: number): string | null {

@@ -1,6 +1,8 @@
 import { DATABASE_DEADLINES } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
 import { QUIESCE_WITHIN_MS } from "../../contract/gateway.ts";
+import { WRITER_LEASE_MS } from "../../contract/writer.ts";
+import { WRITER_LEASE_MARGIN_MS } from "../../contract/writer-task.ts";
 import { ASK_AGAIN_MS, abandon, boot, ended, fail, open, rest } from "./boot.ts";
 import type { EvictionCause } from "./decide.ts";
 import {
@@ -31,47 +33,49 @@ export function idleAt(state: DatabaseState, facts: DatabaseFacts): number | nul
   return Math.max(facts.demand.last_active_at + patience, state.since + patience, state.not_before, ...mute);
 }
 
-/** A host that has not said how many clients there are is asked again, and after a count that was not nought so much later, ms. */
-export const COUNT_AGAIN_MS = 10_000;
+/** A host that has not answered by then is left alone; and so much later it is asked again, as after an answer that somebody is there, ms. */
+export const CLOSE_WITHIN_MS = 10_000;
 const OTHERS_THERE_MS = 30_000;
 
 /**
- * After every event: whether it is time to stop. First its host is asked whether a client is connected: one of a gateway that cannot be heard
- * has no lease any more. Then the gateways, and when all of them have answered it is stopped in the same moment.
+ * After every event: whether it is time to stop. First the gateways are asked whether anybody is there. When all of them are quiet its host is to
+ * stop it, unless a client is connected: one of a gateway that cannot be heard has no lease any more, and its sessions go on.
  */
 export function reconsider(draft: Draft): void {
   const { state, facts } = draft;
   if (state.status !== "ready") return;
-  if (state.quiesce === null) {
-    const at = idleAt(state, facts);
-    const isIdle = at !== null && at <= facts.now;
-    const isAsked = state.counting !== null && facts.now < state.counting + COUNT_AGAIN_MS;
-    if (!isIdle && state.counting !== null) draft.state = { ...state, counting: null };
-    if (isIdle && !isAsked) draft.state = { ...state, counting: facts.now };
+  if (state.closing !== null) {
+    if (facts.now >= state.closing + CLOSE_WITHIN_MS)
+      abandon(draft, "its host does not say whether a client is connected", OTHERS_THERE_MS);
     return;
   }
-  if (isBusy(draft)) abandon(draft, "a client came");
+  if (state.quiesce === null) {
+    const at = idleAt(state, facts);
+    if (at === null || at > facts.now) return;
+    const stop = `${state.term}-${facts.now}`;
+    draft.state = { ...state, quiesce: { stop, until: facts.now + QUIESCE_WITHIN_MS, asked: [], quiet: [] } };
+    ask(draft);
+  } else if (isBusy(draft)) abandon(draft, "a client came");
   else if (facts.now >= state.quiesce.until) abandon(draft, "a gateway did not say in time that nobody is there");
   else ask(draft);
 }
 
-export function onCounted(draft: Draft, { term, clients }: { term: number; clients: number }): void {
-  const { state, facts } = draft;
-  if (state.status !== "ready" || state.term !== term || state.counting === null || state.quiesce !== null) return;
-  const at = idleAt(state, facts);
-  if (at === null || at > facts.now) return;
-  if (clients > 0) {
-    const message = `not stopped: ${clients} ${clients === 1 ? "client is" : "clients are"} connected, of a gateway that has no lease any more`;
-    note(draft, "warning", "agent", "idle_stop_abandoned", message, { clients });
-    draft.state = { ...state, counting: null, not_before: facts.now + OTHERS_THERE_MS };
-    return;
-  }
-  const stop = `${state.term}-${facts.now}`;
-  const quiesce = { stop, until: facts.now + QUIESCE_WITHIN_MS, asked: [], quiet: [] };
-  draft.state = { ...state, counting: null, quiesce };
+/** What its host found. Without a client it has stopped it in that moment, also if somebody came here meanwhile. */
+export function onClosed(draft: Draft, { term, clients }: { term: number; clients: number }): void {
+  const { state } = draft;
+  if (state.status !== "ready" || state.term !== term) return;
+  if (clients === 0) {
+    if (isBusy(draft)) ended(draft, state, "a client came as it was being stopped");
+    else stopNow(draft);
+  } else if (state.closing !== null)
+    abandon(
+      draft,
+      `${clients} ${clients === 1 ? "client is" : "clients are"} connected that no gateway tells of`,
+      OTHERS_THERE_MS,
+    );
 }
 
-/** Asks whoever has not been asked; stops when all of them are quiet. */
+/** Asks whoever has not been asked; when all of them are quiet it is its host's turn. */
 function ask(draft: Draft): void {
   const { state, facts } = draft;
   if (state.status !== "ready" || state.quiesce === null) return;
@@ -84,7 +88,8 @@ function ask(draft: Draft): void {
       ...state,
       quiesce: { ...state.quiesce, asked: [...asked, ...news.map(({ boot_id }) => boot_id)] },
     };
-  if (leases.every(({ boot_id }) => quiet.includes(boot_id))) stopNow(draft);
+  if (leases.every(({ boot_id }) => quiet.includes(boot_id)))
+    draft.state = { ...state, quiesce: null, closing: facts.now };
 }
 
 function stopNow(draft: Draft): void {
@@ -168,14 +173,17 @@ export function onEvicted(
   if (why === "host_removed") forgetHost(draft, host_id);
 }
 
-/** Nothing of it is there any more, or ever will be. */
+/** Nothing of it counts any more. What ran there may go on until its lease is over: it may have been removed because it could not be reached. */
 function forgetHost(draft: Draft, host_id: string): void {
-  const { state } = draft;
+  const { state, facts } = draft;
+  const at_most = facts.now + WRITER_LEASE_MS + WRITER_LEASE_MARGIN_MS;
   draft.state = {
     ...state,
     home: state.home === host_id ? null : state.home,
     copies: state.copies.filter((id) => id !== host_id),
-    leaving: state.leaving.filter((one) => one.host_id !== host_id),
+    leaving: state.leaving.map((one) =>
+      one.host_id === host_id ? { ...one, removed: true, lease_until: one.lease_until ?? at_most } : one,
+    ),
   };
   if (draft.state.status === "deleting" && draft.state.discarding?.host_id === host_id)
     draft.state = { ...draft.state, discarding: null };

@@ -1,7 +1,9 @@
 import type { LeaseView } from "../../contract/database.ts";
 import { type GatewayClient, type GatewayFrame, LEASE_TTL_MS } from "../../contract/gateway.ts";
 import { setTimer } from "../alarm.ts";
+import { active, lastActive } from "./activity.ts";
 import type { Demand, LeaseSummary } from "./draft.ts";
+import { readerDemand, readerViews } from "./reader.ts";
 
 /**
  * The leases of gateways: what each run of one last said, and until when that holds. Renewing one writes its row and nothing else. Call what
@@ -81,13 +83,6 @@ export function expire(sql: SqlStorage, connected: ReadonlySet<string>, now: num
   return over.map(({ boot_id }) => boot_id).filter((id) => connected.has(id));
 }
 
-export function active(sql: SqlStorage, at: number): void {
-  sql.exec("INSERT INTO activity VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET at = ?1 WHERE at < ?1", at);
-}
-
-export const lastActive = (sql: SqlStorage): number | null =>
-  sql.exec<{ at: number }>("SELECT at FROM activity").toArray()[0]?.at ?? null;
-
 /** The timer only moves earlier, or goes: that it rings too early costs less than moving it with each renewal. */
 function planExpiry(sql: SqlStorage): void {
   const { at } = sql.exec<{ at: number | null }>("SELECT min(expires_at) AS at FROM lease").one();
@@ -105,11 +100,11 @@ export function demandOf(sql: SqlStorage, connected: ReadonlySet<string>): Deman
       expires_at,
     }),
   );
-  return { leases, last_active_at: lastActive(sql) ?? 0 };
+  return { leases: [...leases, ...readerDemand(sql)], last_active_at: lastActive(sql) ?? 0 };
 }
 
-export const leaseViews = (sql: SqlStorage, connected: ReadonlySet<string>): LeaseView[] =>
-  rows(sql).map((row) => ({
+export const leaseViews = (sql: SqlStorage, connected: ReadonlySet<string>): LeaseView[] => [
+  ...rows(sql).map((row) => ({
     gateway: row.gateway,
     boot_id: row.boot_id,
     connected: connected.has(row.boot_id),
@@ -121,7 +116,9 @@ export const leaseViews = (sql: SqlStorage, connected: ReadonlySet<string>): Lea
     waiting: row.waiting,
     unreachable: row.suspect,
     clients: (JSON.parse(row.clients) as GatewayClient[]).map((client) => ({ ...client, since: iso(client.since) })),
-  }));
+  })),
+  ...readerViews(sql),
+];
 
 /** Whoever waited when it became ready has come in since, though the gateway says so only with its next renewal. */
 export const connections = (sql: SqlStorage, isReady: boolean): number =>

@@ -2,7 +2,7 @@ import { DATABASE_DEADLINES } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
 import { isGone, needsHost } from "./deletion.ts";
 import type { DatabaseFacts } from "./draft.ts";
-import { COUNT_AGAIN_MS, idleAt } from "./idle.ts";
+import { CLOSE_WITHIN_MS, idleAt } from "./idle.ts";
 
 /** What there is to say because of the state, one subject each. Said when it is new, and again when a deadline was over. */
 export function subjects(state: DatabaseState, facts: DatabaseFacts): Set<string> {
@@ -19,8 +19,9 @@ export function subjects(state: DatabaseState, facts: DatabaseFacts): Set<string
       if (state.step.name === "offered") keys.add(`offer ${term}`);
       break;
     case "ready":
-      if (state.counting !== null) keys.add(`count ${term} ${state.counting}`);
+      if (state.closing !== null) keys.add(`close ${term} ${state.closing}`);
       if (state.installed !== facts.credential) keys.add(`install ${term} ${facts.credential}`);
+      if (state.reader !== facts.reader) keys.add(`reader ${term} ${facts.reader ?? "none"}`);
       break;
     case "deleting":
       if (state.discarding !== null) keys.add(`discard ${state.discarding.term}`);
@@ -48,7 +49,7 @@ export function deadlineOf(state: DatabaseState, facts: DatabaseFacts): number |
     case "booting":
       return Math.min(state.look_at, state.since + DATABASE_DEADLINES.booting.after_ms);
     case "ready":
-      if (state.counting !== null) return state.counting + COUNT_AGAIN_MS;
+      if (state.closing !== null) return state.closing + CLOSE_WITHIN_MS;
       return state.quiesce?.until ?? idleAt(state, facts);
     case "stopping":
     case "deleting":

@@ -7,8 +7,6 @@ import type { Answer, Mutation } from "../../contract/request.ts";
 import { permits } from "../../contract/scope.ts";
 import type { Credentials } from "../../contract/scram.ts";
 import type { Observation } from "../../contract/workload.ts";
-import database0001 from "../../migrations/database/0001_create.sql";
-import database0002 from "../../migrations/database/0002_suspect.sql";
 import { announce } from "../announce.ts";
 import { post } from "../outbox.ts";
 import { audit, CLUSTER_SHARD, project } from "../projection.ts";
@@ -17,28 +15,29 @@ import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import { answerClose } from "../socket-close.ts";
 import type { Timer } from "../stored-object.ts";
 import { isPurged } from "../tombstone.ts";
+import { active } from "./activity.ts";
 import { type DatabaseDraft, make } from "./creation.ts";
-import { addCredential, bridgeTo, credentialsOf, credentialViews, newestId, retireCredential } from "./credential.ts";
+import { addCredential, bridgeTo, credentialsOf, credentialViews, retireCredential, unsettled } from "./credential.ts";
 import { type DatabaseEvent, decide, type EvictionCause } from "./decide.ts";
 import { deliver } from "./deliver.ts";
 import type { Said } from "./draft.ts";
 import { explanation } from "./explain.ts";
-import { active, demandOf, expire, leaseViews, release, renew } from "./lease.ts";
+import { demandOf, expire, leaseViews, release, renew } from "./lease.ts";
 import { questions, subjects } from "./letters.ts";
 import { bootIdOf, Lines, parseFrame } from "./line.ts";
 import { lookupOf } from "./lookup.ts";
+import { MIGRATIONS } from "./migrations.ts";
 import { prepare } from "./prepare.ts";
+import { check, followers, isNews } from "./reader.ts";
 import { auditEntry, type DatabaseRecord, factsOf, load, save, sourceOf } from "./record.ts";
 import { answersTo, eventOf, restoreWake } from "./reply.ts";
+import { answerAsSource, askHolder, type SourceAsk, type SourceParts, tellFollower } from "./source.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
-import { databaseView, indexRow } from "./view.ts";
+import { databaseView, indexRow, notAllowed } from "./view.ts";
 
 const DATABASE: ResourceKind<DatabaseRecord, string[]> = {
   noun: "database",
-  migrations: [
-    { id: "database/0001", sql: database0001 },
-    { id: "database/0002", sql: database0002 },
-  ],
+  migrations: MIGRATIONS,
   load,
   isVisible: ({ identity }, namespaces) => permits({ namespaces }, identity.namespace),
 };
@@ -107,15 +106,8 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
     const [current] = this.isBorn ? credentialsOf(this.sql) : [];
     const bridged = current === undefined ? null : await bridgeTo(current, made);
     const reply = this.#act("rotate_credentials", mutation, namespaces, (record, now) => {
-      const pending = record.state.status === "ready" && record.state.installed !== newestId(this.sql);
-      if (pending || newestId(this.sql) !== current?.verifier.id)
-        return refuse(
-          "action_not_allowed",
-          "The last rotation has not reached PostgreSQL yet; try again in a moment.",
-          {
-            more: { resource_status: record.state.status, retry_after: 1 },
-          },
-        );
+      const refusal = unsettled(this.sql, record.state, current?.verifier.id);
+      if (refusal !== null) return refusal;
       addCredential(this.sql, made.verifier, bridged, now);
       this.#apply({ type: "demand" }, mutation.actor, now);
       if (record.state.status === "ready") post(this.sql, `install ${record.state.term} ${made.verifier.id}`, now);
@@ -131,12 +123,8 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
   /** Ends the password of before the last rotation. */
   retire(credential: string, mutation: Mutation, namespaces: string[]): Reply<Answer> {
     return this.#act("rotate_credentials", mutation, namespaces, (record, now) => {
-      const outcome = retireCredential(this.sql, credential);
-      if (outcome === "unknown") return refuse("not_found", `There is no credential ${credential}.`);
-      if (outcome === "current")
-        return refuse("action_not_allowed", "This is the current password; rotate first.", {
-          more: { resource_status: record.state.status },
-        });
+      const refusal = retireCredential(this.sql, credential, record.state.status);
+      if (refusal !== null) return refusal;
       this.#apply({ type: "demand" }, mutation.actor, now);
       this.#lines.say([{ to: null, frame: { kind: "changed" } }]);
       return accept({ status: 204, body: "", revision: record.revision });
@@ -152,6 +140,11 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
   lookup(name: string, namespaces: string[]): Lookup | null {
     const record = this.visible(namespaces);
     return record.ok && record.value.state.status !== "deleting" ? lookupOf(this.sql, record.value, name) : null;
+  }
+
+  /** What connections and instances want of it as their source. */
+  asSource(ask: SourceAsk) {
+    return answerAsSource(ask, this.#parts());
   }
 
   /** What a host saw of its writers. Late, repeated, or of an older term, it changes nothing. */
@@ -175,10 +168,10 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
   }
 
   async explain(namespaces: string[]): Promise<Reply<string>> {
-    const record = this.visible(namespaces);
-    if (!record.ok) return record;
     const hosts = await remote(this.env.INDEX, CLUSTER_SHARD).hosts();
-    return accept(JSON.stringify(explanation(this.sql, record.value, this.#lines.connected(), hosts, Date.now())));
+    const record = this.visible(namespaces);
+    const connected = this.#lines.connected();
+    return record.ok ? accept(explanation(this.sql, record.value, connected, hosts, Date.now())) : record;
   }
 
   /** Answers when it is in one of the states, gone (not_found), or the time is over. */
@@ -217,7 +210,8 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
   }
 
   protected override due({ name }: Timer, now: number): void {
-    this.#apply({ type: name === "leases" ? "demand" : "due" }, "scheduler", now);
+    if (name === "readers") check(this.sql, now);
+    this.#apply({ type: name === "deadline" ? "due" : "demand" }, "scheduler", now);
   }
 
   #hear(socket: WebSocket, frame: GatewayFrame, now: number): void {
@@ -251,14 +245,20 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
       case "purge":
         await sayTheRest(this.sql, record, this.env);
         return this.change((now) => bury(this.sql, now));
-      default:
-        return deliver(key, {
-          env: this.env,
-          sql: this.sql,
-          load: () => this.load(),
-          apply: (event) => this.change((now) => this.#apply(event, "scheduler", now)),
-        });
     }
+    const [what, holder = ""] = key.split(" ");
+    const parts = this.#parts();
+    if (what === "tell") return tellFollower(holder, parts);
+    if (what === "need") return askHolder(holder, parts);
+    return deliver(key, { ...parts, apply: (event) => parts.change((now) => parts.apply(event, now)) });
+  }
+
+  #parts(): SourceParts {
+    return {
+      ...{ id: this.id, env: this.env, sql: this.sql, watchers: this.watchers },
+      ...{ load: () => this.load(), change: (work) => this.change(work) },
+      apply: (event, now) => this.#apply(event, "scheduler", now),
+    };
   }
 
   /** A mutation of a database that is there; `work` answers a refusal, an answer of its own, or null for the database. */
@@ -271,10 +271,7 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
     return this.mutate(mutation, namespaces, (record, now) => {
       const { identity, state, revision } = record;
       const said = verdict(DATABASE_ACTION_TABLE, state.status, action);
-      if (said === "refused")
-        return refuse("action_not_allowed", `${identity.name} is ${state.status}.`, {
-          more: { resource_status: state.status },
-        });
+      if (said === "refused") return notAllowed(identity.name, state.status);
       const own = said === "go" ? work(record, now) : null;
       if (own !== null && !own.ok) return own;
       if (said === "go") {
@@ -311,6 +308,7 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
     this.#say.push(...decision.said);
     const head = { actor, now, ...(settings === undefined ? {} : { settings }) };
     if (save(this.sql, record, decision, facts, head)) post(this.sql, "index", now);
+    if (isNews(record.state, state)) for (const holder of followers(this.sql)) post(this.sql, `tell ${holder}`, now);
     const again = event.type === "due";
     for (const subject of subjects(state, facts)) if (again || !before.has(subject)) post(this.sql, subject, now);
     if (again) for (const subject of questions(state)) post(this.sql, subject, now);

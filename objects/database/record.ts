@@ -10,6 +10,7 @@ import { newestId } from "./credential.ts";
 import type { DatabaseDecision } from "./decide.ts";
 import type { DatabaseFacts, Demand } from "./draft.ts";
 import { deadlineOf } from "./letters.ts";
+import { readerRole } from "./reader.ts";
 
 /** Which keepers have its log, and how many of them acknowledge a commit. Fixed when it is made. */
 export const Keeping = z.object({ keepers: z.array(z.string()), quorum: z.int() });
@@ -127,6 +128,7 @@ export const factsOf = (
   idle_ms: settings.idle_timeout === 0 ? null : settings.idle_timeout * 1000,
   kept: (keeping?.keepers.length ?? 0) > 0,
   credential: newestId(sql),
+  reader: readerRole(sql)?.credential ?? null,
   demand,
 });
 

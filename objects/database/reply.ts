@@ -17,7 +17,8 @@ function standing(said: LeaseSaid, state: DatabaseState, now: number): LeaseFram
   switch (state.status) {
     case "ready":
       // While it is being asked whether anybody is there, nobody who asks for nothing is told to come in.
-      return said.term === state.term || (state.quiesce !== null && !said.wake) ? [] : [readyFrame(state)];
+      if (said.term === state.term) return [];
+      return (state.quiesce !== null || state.closing !== null) && !said.wake ? [] : [readyFrame(state)];
     case "booting":
       return said.wake ? [{ kind: "waking", phase: state.step.name, message: state.message }] : [];
     case "error":

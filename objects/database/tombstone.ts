@@ -5,7 +5,7 @@ import { entomb } from "../tombstone.ts";
 import { type DatabaseRecord, sourceOf } from "./record.ts";
 import { indexRow } from "./view.ts";
 
-const TABLES = ["database", "credential", "scram", "lease", "activity"];
+const TABLES = ["database", "credential", "scram", "lease", "activity", "reader_role", "reader_connection", "reader"];
 
 /** What others are still to hear of a database of which nothing is left. */
 export async function sayTheRest(

@@ -7,10 +7,12 @@ import {
   DISABLED_REASON,
 } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
+import { type Reply, refuse } from "../../contract/problem.ts";
 import { cursor } from "../journal.ts";
 import type { IndexRow } from "../projection.ts";
+import { lastActive } from "./activity.ts";
 import { hostOf, idleAt } from "./idle.ts";
-import { connections, demandOf, lastActive, leaseViews } from "./lease.ts";
+import { connections, demandOf, leaseViews } from "./lease.ts";
 import { type DatabaseRecord, factsOf } from "./record.ts";
 
 /** The database as the API answers it, with its leases as they are at this moment. */
@@ -64,6 +66,9 @@ export function databaseView(
     event_cursor: cursor(sql),
   };
 }
+
+export const notAllowed = (name: string, resource_status: DatabaseStatus): Reply<never> =>
+  refuse("action_not_allowed", `${name} is ${resource_status}.`, { more: { resource_status } });
 
 /** What may be asked in a state. What is never done by hand says so, rather than that it is not possible now. */
 export const actionsOf = (status: DatabaseStatus): AllowedActions => ({

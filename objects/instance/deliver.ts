@@ -2,6 +2,7 @@ import { ENGINE_PROGRAM } from "../../contract/engine-task.ts";
 import { workloadId } from "../../contract/id.ts";
 import type { Runner } from "../../contract/instance.ts";
 import type { BuildQueueObject } from "../build-queue/object.ts";
+import { tellNeed } from "../connection/source.ts";
 import type { Candidate } from "../deployment/placement.ts";
 import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
@@ -13,6 +14,7 @@ import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
+import { keepStanding, sourceNeed, standingOf } from "./source.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */
@@ -39,6 +41,13 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
       return withdraw(record, sender);
     case "orders":
       return order(record, sender);
+    case "source":
+      return tellNeed(
+        record.identity.database_id,
+        record.identity.id,
+        sourceNeed(record.state, record.identity.name),
+        sender.env,
+      );
     case "queue":
       return queue(record, subject, sender);
   }
@@ -88,8 +97,12 @@ async function secretsOf(
   sender: Sender,
 ): Promise<Secrets | string> {
   const { env, sql } = sender;
-  const source = await remote(env.CONNECTION, connectionId).source();
+  const { state, identity } = sender.load() ?? {};
+  const need = state && identity ? sourceNeed(state, identity.name) : null;
+  if (identity === undefined || need === null) return "nothing of it runs any more";
+  const source = await remote(env.CONNECTION, connectionId).source(identity.id, need);
   if (!source.ok) return source.refusal.detail;
+  if (source.value.standing !== null) keepStanding(sql, { ...source.value.standing });
   const record = sender.load();
   if (!record) return "it was deleted";
   const { id } = record.identity;
@@ -155,7 +168,7 @@ async function order({ identity, state }: InstanceRecord, { env, sql }: Sender):
     verb: "exec",
     workload_id: workloadId(identity.id, slot),
     generation,
-    command: [ENGINE_PROGRAM, "tell", JSON.stringify(ordersOf(state, engineKeys(sql)))],
+    command: [ENGINE_PROGRAM, "tell", JSON.stringify(ordersOf(state, engineKeys(sql), standingOf(sql)))],
     timeout_ms: TELLING_MS,
   });
   let timer: ReturnType<typeof setTimeout> | undefined;

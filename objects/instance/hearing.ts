@@ -6,6 +6,7 @@ import { keepPart } from "./build-history.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { isAwaited, type Told } from "./report.ts";
+import { standingOf } from "./source.ts";
 import { keepVitals } from "./vitals.ts";
 import { ordersOf } from "./workload.ts";
 
@@ -24,4 +25,4 @@ export function heard(sql: SqlStorage, state: InstanceState, report: Report, now
 
 /** What its engine should be; of an instance that is not there any more, nothing. */
 export const presentOrders = (sql: SqlStorage, record: InstanceRecord | null): EngineOrders =>
-  record ? ordersOf(record.state, engineKeys(sql)) : { replication: "paused", reload: 0, keys: [] };
+  record ? ordersOf(record.state, engineKeys(sql), standingOf(sql)) : { replication: "paused", reload: 0, keys: [] };

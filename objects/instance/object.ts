@@ -1,16 +1,15 @@
+import type { SourceNeed, SourceStanding } from "../../contract/database-reader.ts";
 import { newId } from "../../contract/id.ts";
 import { type InstanceIdentity, type InstanceSpec, SLOT } from "../../contract/instance.ts";
 import type { InstanceAction } from "../../contract/instance-action.ts";
 import { type InstancePatch, patched } from "../../contract/instance-check.ts";
 import type { KeyCreate } from "../../contract/instance-key.ts";
 import type { Report } from "../../contract/instance-report.ts";
-import type { InstanceSize } from "../../contract/instance-size.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import { permits } from "../../contract/scope.ts";
-import instance0001 from "../../migrations/instance/0001_create.sql";
 import { setTimer } from "../alarm.ts";
-import { announce, isAnnounced } from "../announce.ts";
+import { announce } from "../announce.ts";
 import type { ConnectionObject } from "../connection/object.ts";
 import { cursor } from "../journal.ts";
 import { post } from "../outbox.ts";
@@ -20,23 +19,26 @@ import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import { seal } from "../sealing.ts";
 import type { Timer } from "../stored-object.ts";
 import { artifactText } from "./build-history.ts";
+import type { ActInput, InstanceCreation } from "./creation.ts";
 import { decide, type InstanceDecision, type InstanceEvent, initial } from "./decide.ts";
-import { deliver, type Sender, withdrawAll } from "./deliver.ts";
+import { deliver, type Sender } from "./deliver.ts";
 import { dueEvents } from "./due.ts";
 import type { Seen } from "./engine.ts";
 import { heard, presentOrders } from "./hearing.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { addKey, dropKey, keySecretLabel, keys, keyView, newKeySecret, withKey } from "./keys.ts";
 import { buildInQueue, lettersFor } from "./letters.ts";
+import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
-import { bury } from "./tombstone.ts";
+import { keepStanding, needsChanged, sourceNeed } from "./source.ts";
+import { bury, sayTheRest } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
 
 const INSTANCE: ResourceKind<InstanceRecord, string[]> = {
   noun: "instance",
-  migrations: [{ id: "instance/0001", sql: instance0001 }],
+  migrations: MIGRATIONS,
   // What was deleted is not there any more for anybody but its last letters.
   load: (sql) => {
     const record = load(sql);
@@ -44,14 +46,6 @@ const INSTANCE: ResourceKind<InstanceRecord, string[]> = {
   },
   isVisible: ({ identity }, namespaces) => permits({ namespaces }, identity.namespace),
 };
-
-export type InstanceCreation = {
-  identity: Omit<InstanceIdentity, "database_id">;
-  spec: InstanceSpec;
-  mutation: Mutation;
-  mayCreateNamespace: boolean;
-};
-export type ActInput = { build_id?: string | undefined; size?: InstanceSize | undefined };
 
 /** One instance: its state machine, its builds, its journal, and its own alarm. Named by its id. */
 export class InstanceObject extends ResourceObject<InstanceRecord> {
@@ -214,6 +208,21 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
     return buildInQueue(this.load()?.state ?? null) === buildId;
   }
 
+  /** What it needs of the managed database that it reads from. */
+  sourceNeed(): SourceNeed | null {
+    const record = this.load();
+    return record && sourceNeed(record.state, record.identity.name);
+  }
+
+  /** Where that can be read now. Answers whether it wants to be told. */
+  sourceStands(standing: SourceStanding): boolean {
+    return this.change((now) => {
+      const follows = this.sourceNeed()?.follows ?? false;
+      if (follows && keepStanding(this.sql, { ...standing })) post(this.sql, "orders", now);
+      return follows;
+    });
+  }
+
   /** Its builds, newest first: JSON. */
   builds(namespaces: string[]): Reply<string> {
     const record = this.visible(namespaces);
@@ -247,12 +256,7 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   }
 
   async #purge(record: InstanceRecord): Promise<void> {
-    const { id, namespace, name, connection_id } = record.identity;
-    await withdrawAll(record, this.env);
-    await remote<ConnectionObject>(this.env.CONNECTION, connection_id).detach(id);
-    await remote(this.env.NAMESPACE, namespace).releaseName("instance", name, id);
-    await project(this.sql, this.env.INDEX, indexRow(record, cursor(this.sql)));
-    if (!isAnnounced(this.sql)) await announce(this.sql, this.env, sourceOf(record.identity, record.spec.labels));
+    await sayTheRest(this.sql, record, this.env);
     this.change((now) => bury(this.sql, now));
   }
 
@@ -292,6 +296,8 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
     now: number,
   ): void {
     if (save(this.sql, before, { identity, spec }, decision, { actor, now })) post(this.sql, "index", now);
+    if (identity.database_id !== null && needsChanged(before?.state ?? null, decision.state))
+      post(this.sql, "source", now);
     for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.sql, key, now);
   }
 }

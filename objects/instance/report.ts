@@ -119,7 +119,8 @@ function onFailed(draft: Draft, { code, message }: { code: string; message: stri
   note(draft, "error", "engine", "replication_degraded", message, { code });
 }
 
-const KEEPS_UP: readonly EngineVitals["replication"][] = ["live", "polling"];
+/** A source that sleeps has nothing to keep up with. */
+const KEEPS_UP: readonly EngineVitals["replication"][] = ["live", "polling", "asleep"];
 
 /** Only what changes is kept in the state: how it keeps up with its source. */
 function onVitals(draft: Draft, { replication, message = "" }: EngineVitals): void {

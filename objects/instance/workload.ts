@@ -1,4 +1,5 @@
 import type { Source } from "../../contract/connection.ts";
+import type { SourceStanding } from "../../contract/database-reader.ts";
 import type { EngineTask } from "../../contract/engine-task.ts";
 import { workloadId } from "../../contract/id.ts";
 import { type InstanceState, SLOT } from "../../contract/instance.ts";
@@ -77,11 +78,17 @@ function taskOf(
     schema,
     artifact,
     settings: engine.settings,
-    orders: ordersOf(state, keys),
+    orders: ordersOf(state, keys, source.standing),
   };
 }
 
 export const ordersOf = (
   { replication_paused, reloads }: Pick<InstanceState, "replication_paused" | "reloads">,
   keys: EngineKey[],
-): EngineOrders => ({ replication: replication_paused ? "paused" : "running", reload: reloads, keys });
+  source: SourceStanding | null,
+): EngineOrders => ({
+  replication: replication_paused ? "paused" : "running",
+  reload: reloads,
+  keys,
+  ...(source === null ? {} : { source }),
+});

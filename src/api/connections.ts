@@ -77,7 +77,7 @@ export const CONNECTIONS = [
     handle: async (ask) => {
       const mutation = await ask.mutation();
       const id = await idForCreation(ask.env, "connection", mutation);
-      const { name, namespace, database_id, password } = ask.body;
+      const { name, namespace, database_id, password = "" } = ask.body;
       const answer = unwrap(
         await call(
           () => remote(ask.env.CONNECTION, id),

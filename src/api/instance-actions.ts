@@ -6,7 +6,7 @@ import type { InstanceAction } from "../../contract/instance-action.ts";
 import { RedeployBody, ResizeBody } from "../../contract/instance-check.ts";
 import { KeyCreate, KeyCreated, KeyView } from "../../contract/instance-key.ts";
 import { LogLine } from "../../contract/workload.ts";
-import type { ActInput } from "../../objects/instance/object.ts";
+import type { ActInput } from "../../objects/instance/creation.ts";
 import { jsonText, resource } from "../answer.ts";
 import { LOG_LINE } from "../example.ts";
 import { BUILD, INSTANCE } from "../instance-example.ts";

@@ -164,12 +164,18 @@ describe("goals over HTTP", () => {
   });
 
   it("a managed database's id stands for the one instance that reads from it", async () => {
-    const database_id = `db_${crypto
-      .randomUUID()
-      .replaceAll("-", "")
-      .slice(0, 26)
-      .replace(/[ilou]/g, "0")}`;
-    const through = await connection({ database_id });
+    const database = await request<Body>("POST", "/databases", { body: { name: fresh("d").replaceAll("-", "_") } });
+    const database_id = database.body.id as string;
+    const managed = { name: fresh("conn"), database_id, schemas: ["shop"] };
+    const unfit = await request<Body>("POST", "/connections", { body: { ...managed, host: "db", kind: "mysql" } });
+    expect([unfit.status, unfit.text.match(/connection\.(host|kind)\.managed/g)]).toEqual([
+      422,
+      ["connection.host.managed", "connection.kind.managed"],
+    ]);
+    const nowhere = await request<Body>("POST", "/connections", { body: { name: fresh("conn"), schemas: ["shop"] } });
+    expect(nowhere.text.match(/connection\.\w+\.required/g)).toHaveLength(3);
+    const { body: through } = await request<Body>("POST", "/connections", { body: managed });
+    expect(through).toMatchObject({ kind: "postgres", host: null, user: null, database_id });
     const made = await instance({ connection_id: through.id });
     const read = await request<Body>("GET", `/databases/${database_id}/instance`);
     expect(read.body).toMatchObject({ database: { id: made.id } });

@@ -16,6 +16,9 @@ export class Host {
   /** The agent's own: PostgreSQL runs, under which term, and until when by the agent's own account. */
   running: number | null = null;
   lease: { term: number; until: number } | null = null;
+  /** When it last heard from the control plane; and of each keeper, when it was asked that said yes. */
+  heardAt = 0;
+  given = new Map<number, number>();
   fence = 0;
   copy = false;
 
@@ -33,6 +36,8 @@ export class Gateway {
   sentAt = new Map<number, number>();
   expires = 0;
   endpoint: number | null = null;
+  /** The last that it was told of and has not heard to be gone: what it uses while the control plane is away. */
+  known: number | null = null;
   term = 0;
   waiting = 0;
   sessions: number[] = [];
@@ -41,6 +46,34 @@ export class Gateway {
 
   constructor(id: string) {
     this.id = id;
+  }
+
+  /** What it knows from now on. */
+  take(frame: LeaseFrame): void {
+    switch (frame.kind) {
+      case "granted":
+        this.expires = Math.max(this.expires, (this.sentAt.get(frame.seq) ?? 0) + frame.ttl_ms);
+        return;
+      case "ready":
+        if (frame.term < this.term) return;
+        this.term = frame.term;
+        this.endpoint = frame.term;
+        this.known = frame.term;
+        this.sessions = this.sessions.filter((term) => term >= frame.term);
+        return;
+      case "quiesce":
+        if (this.sessions.length + this.waiting === 0) this.endpoint = null;
+        return;
+      case "stopped":
+        if (this.endpoint !== null && this.endpoint <= frame.term) this.endpoint = null;
+        if (this.known !== null && this.known <= frame.term) this.known = null;
+        this.term = Math.max(this.term, frame.term);
+        return;
+      case "failed":
+        this.refused += this.waiting;
+        this.waiting = 0;
+        return;
+    }
   }
 }
 
@@ -75,3 +108,14 @@ export function onlyWriter(hosts: readonly Host[], host: string, term: number, n
     if (other.id !== host && other.running !== null && isLeased(other, now))
       throw new Error(`term ${term} was opened on ${host} while term ${other.running} runs on ${other.id}`);
 }
+
+export const upOn = (host: string, term: number, at: number, older_lease_ms: number): Observation => ({
+  ...{ id: "w", generation: term, at, phase: "running", started_at: at, address: `${host}:5432` },
+  ...{ image_digest: null, notes: [] },
+  start: { rung: 3, why: "", phases: {}, restored_bytes: 0, older_lease_ms, certificate: null, credential: "c" },
+});
+
+export const exitedAt = (term: number, at: number, code: number | null): Observation => ({
+  ...{ id: "w", generation: term, at, phase: "exited" },
+  exit: { code, signal: null, oom: false, at, evidence: "kept" },
+});

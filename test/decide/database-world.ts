@@ -11,10 +11,12 @@ import { type DatabaseEvent, decide, initial } from "../../objects/database/deci
 import type { DatabaseFacts, LeaseSummary, Said } from "../../objects/database/draft.ts";
 import { deadlineOf, questions, subjects } from "../../objects/database/letters.ts";
 import type { random } from "../random.ts";
-import { assign, candidate, Gateway, Host, isLeased, onlyWriter, withdraw } from "./database-parts.ts";
+import { assign, candidate, exitedAt, Gateway, Host, isLeased, onlyWriter, upOn, withdraw } from "./database-parts.ts";
+import { Keepers } from "./keeper-parts.ts";
 
 type Rnd = ReturnType<typeof random>;
 const IDLE_MS = 5_000;
+const SILENT_MS = 7_500;
 
 export class DatabaseWorld {
   now = Date.UTC(2030, 0, 1);
@@ -33,12 +35,16 @@ export class DatabaseWorld {
   starts = 0;
   /** Sessions that a stop for idleness ended. */
   cut = 0;
+  /** How often a successor was held back by the keepers' word to the one before. */
+  heldBack = 0;
   readonly kept: boolean;
+  readonly keepers: Keepers;
   readonly #rnd: Rnd;
 
-  constructor(rnd: Rnd, kept = true) {
+  constructor(rnd: Rnd, { keepers = 1, quorum = 1 } = {}) {
     this.#rnd = rnd;
-    this.kept = kept;
+    this.kept = quorum > 0;
+    this.keepers = new Keepers(keepers, quorum, this.now);
     this.state = initial(this.facts()).state;
     this.do({ type: "prepared" });
   }
@@ -82,7 +88,7 @@ export class DatabaseWorld {
       profile: "L1",
       idle_ms: IDLE_MS,
       kept: this.kept,
-      credential: "c",
+      ...{ credential: "c", reader: null },
       demand: { leases, last_active_at: this.lastActive },
     };
   }
@@ -105,6 +111,7 @@ export class DatabaseWorld {
     if (state.status === "ready" && before.status !== "ready") {
       this.lastActive = Math.max(this.lastActive, this.clock);
       onlyWriter(this.hosts, state.host_id, state.term, this.now);
+      this.keepers.onlyAcknowledge(state.term);
     }
     this.#tell(said);
   }
@@ -151,13 +158,15 @@ export class DatabaseWorld {
         if (!isLost) this.do({ type: "left", host_id: first, term, lease_until: gone ? null : this.clock + left });
         break;
       }
-      case "count": {
+      case "close": {
         const host = state.status === "ready" ? this.host(state.host_id) : null;
-        if (!host?.linked || host.running !== Number(first) || isLost) break;
+        if (!host?.linked || host.running !== Number(first)) break;
         const clients = this.gateways
           .flatMap(({ sessions }) => sessions)
           .filter((term) => term === host.running).length;
-        this.do({ type: "counted", term: Number(first), clients });
+        if (clients === 0) this.#exit(host, 0);
+        if (isLost) return;
+        this.do({ type: "closed", term: Number(first), clients });
         break;
       }
       case "ask": {
@@ -199,30 +208,23 @@ export class DatabaseWorld {
     this.#stop(host);
     if (row.purpose === "discard") {
       host.copy = false;
-      const exit = { code: 0, signal: null, oom: false, at, evidence: "kept" as const };
-      see({ ...head, phase: "exited", exit });
+      see(exitedAt(row.term, at, 0));
       return;
     }
     this.renew(host);
     if (host.lease?.term !== row.term) return;
-    if (this.#rnd.chance(0.15)) {
-      const reason = this.#rnd.pick(["failed", "keepers_unreachable"]);
+    const promised = this.keepers.promise(host, row.term, at);
+    if (promised === null || this.#rnd.chance(0.1)) {
+      const reason = promised === null ? "keepers_unreachable" : "failed";
       see({ ...head, phase: "failed", failure: { kind: "error", reason, message: reason } });
       return;
     }
     host.running = row.term;
     host.copy = true;
     this.starts++;
-    const start = { rung: 3, why: "", phases: {}, restored_bytes: 0, credential: "c" };
-    see({
-      ...head,
-      phase: "running",
-      started_at: at,
-      address: `${host.id}:5432`,
-      image_digest: null,
-      notes: [],
-      start,
-    });
+    const { olderMs: older_lease_ms } = promised;
+    if (older_lease_ms > 0) this.heldBack++;
+    see(upOn(host.id, row.term, at, older_lease_ms));
   }
 
   #stop(host: Host): void {
@@ -239,6 +241,8 @@ export class DatabaseWorld {
 
   renew(host: Host): void {
     if (!host.linked || host.row === null || host.row.want !== "running" || host.row.purpose !== "write") return;
+    if (host.lease?.term !== host.row.term) host.given.clear();
+    host.heardAt = this.now;
     host.lease = { term: host.row.term, until: this.now + WRITER_LEASE_MS };
     host.leaseUntil = this.clock + WRITER_LEASE_MS + WRITER_LEASE_MARGIN_MS;
   }
@@ -246,12 +250,16 @@ export class DatabaseWorld {
   crash(host: Host): void {
     if (host.running === null) return;
     const term = host.running;
-    host.running = null;
     for (const gateway of this.gateways) gateway.sessions = gateway.sessions.filter((one) => one !== term);
+    this.#exit(host, null);
+  }
+
+  #exit(host: Host, code: number | null): void {
+    const term = host.running as number;
+    host.running = null;
     const { row } = host;
     if (row?.term !== term) return;
-    const exit = { code: null, signal: "SIGKILL", oom: false, at: this.now, evidence: "lost" as const };
-    const observation: Observation = { id: "w", generation: term, at: this.now, phase: "exited", exit };
+    const observation = exitedAt(term, this.now, code);
     row.seen = observation;
     this.reports.push({ host: host.id, term, observation });
   }
@@ -262,6 +270,11 @@ export class DatabaseWorld {
     gateway.lastActive = this.now;
     if (gateway.endpoint !== null && this.now < gateway.expires && this.#answers(gateway.endpoint)) {
       gateway.sessions.push(gateway.endpoint);
+      return;
+    }
+    // The control plane is away: what it said last has to do.
+    if (!gateway.up && gateway.known !== null && this.#answers(gateway.known)) {
+      gateway.sessions.push(gateway.known);
       return;
     }
     gateway.endpoint = null;
@@ -318,7 +331,11 @@ export class DatabaseWorld {
         : { type: "demand" },
     );
     const { state } = this;
-    if (state.status === "ready" && said.term !== state.term && (state.quiesce === null || waiting > 0))
+    if (
+      state.status === "ready" &&
+      said.term !== state.term &&
+      ((state.quiesce === null && state.closing === null) || waiting > 0)
+    )
       gateway.inbox.push({ kind: "ready", term: state.term, endpoint: { host: state.host_id, port: 1, tls: null } });
     if (state.status !== "ready" && state.status !== "booting" && said.term !== null)
       gateway.inbox.push({ kind: "stopped", term: Math.max(1, Math.min(said.term, state.term)) });
@@ -327,36 +344,16 @@ export class DatabaseWorld {
   hear(gateway: Gateway): void {
     const frame = gateway.inbox.shift();
     if (frame === undefined) return;
-    switch (frame.kind) {
-      case "granted":
-        gateway.expires = Math.max(gateway.expires, (gateway.sentAt.get(frame.seq) ?? 0) + frame.ttl_ms);
-        break;
-      case "ready":
-        if (frame.term < gateway.term) return;
-        gateway.term = frame.term;
-        gateway.endpoint = frame.term;
-        gateway.sessions = gateway.sessions.filter((term) => term >= frame.term);
-        break;
-      case "quiesce": {
-        const quiet = gateway.sessions.length + gateway.waiting === 0;
-        if (quiet) gateway.endpoint = null;
-        const { stop } = frame;
-        const say = () => this.do({ type: "quiet", boot_id: gateway.id, stop, quiet });
-        this.toDatabase.push({ gateway: gateway.id, say });
-        return;
-      }
-      case "stopped":
-        if (gateway.endpoint !== null && gateway.endpoint <= frame.term) gateway.endpoint = null;
-        gateway.term = Math.max(gateway.term, frame.term);
-        if (gateway.waiting > 0) this.say(gateway);
-        return;
-      case "failed":
-        gateway.refused += gateway.waiting;
-        gateway.waiting = 0;
-        return;
-      default:
-        return;
+    gateway.take(frame);
+    if (frame.kind === "quiesce") {
+      const { stop } = frame;
+      const quiet = gateway.sessions.length + gateway.waiting === 0;
+      const say = () => this.do({ type: "quiet", boot_id: gateway.id, stop, quiet });
+      this.toDatabase.push({ gateway: gateway.id, say });
+      return;
     }
+    if (frame.kind === "stopped" && gateway.waiting > 0) this.say(gateway);
+    if (frame.kind !== "granted" && frame.kind !== "ready") return;
     if (gateway.endpoint === null || gateway.waiting === 0) return;
     if (this.now >= gateway.expires) {
       this.say(gateway);
@@ -377,6 +374,8 @@ export class DatabaseWorld {
       // Neither an agent that is cut off nor a dead one keeps its writer beyond the lease.
       if (host.running !== null && !isLeased(host, this.now)) this.crash(host);
       if (host.linked && host.running !== null) this.renew(host);
+      if (!host.linked && this.now - host.heardAt > SILENT_MS)
+        this.keepers.extend(host, this.now, () => this.now - this.#rnd.int(2_000));
       if (!host.linked && host.status === "ready" && this.now - host.silentSince > 60_000) {
         host.status = "lost";
         if (host.row?.want === "running")

@@ -14,6 +14,14 @@ import { DatabaseWorld } from "./database-world.ts";
 
 const HISTORIES = Number(process.env.HISTORIES ?? 400);
 const STEPS = 250;
+const KEEPERS = [
+  { keepers: 1, quorum: 1 },
+  { keepers: 3, quorum: 2 },
+  { keepers: 3, quorum: 3 },
+  { keepers: 2, quorum: 1 },
+  { keepers: 3, quorum: 1 },
+];
+const keepersOf = (seed: number) => KEEPERS[seed % KEEPERS.length];
 
 describe("tables", () => {
   test("every passing state has a deadline, and no resting one", () => {
@@ -56,11 +64,22 @@ function report(world: DatabaseWorld, one: DatabaseWorld["reports"][number] | un
   if (one) world.do({ type: "observed", host_id: one.host, term: one.term, observation: one.observation });
 }
 
+/** A keeper is started anew, or cannot be reached by a host, or can again; clients come and go. */
+function trouble(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
+  const i = rnd.int(world.keepers.all.length);
+  const host = rnd.pick(world.hosts);
+  const gateway = rnd.pick(world.gateways);
+  if (rnd.chance(0.2)) world.keepers.restart(i, world.now);
+  else if (rnd.chance(0.3)) world.keepers.all[i]?.cut.add(host.id);
+  else world.keepers.all[i]?.cut.delete(host.id);
+  if (gateway.sessions.length === 0) world.connect(gateway);
+}
+
 function act(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
   const host = rnd.pick(world.hosts);
   const gateway = rnd.pick(world.gateways);
   const letters = [...world.letters];
-  switch (rnd.int(16)) {
+  switch (rnd.int(18)) {
     case 0:
     case 1:
       if (letters.length > 0) world.deliver(rnd.pick(letters), rnd.chance(0.2));
@@ -100,6 +119,10 @@ function act(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
       if (rnd.chance(0.3)) world.unlink(host);
       else world.link(host);
       break;
+    case 14:
+    case 15:
+      trouble(world, rnd);
+      break;
     default:
       world.pass(rnd.pick([1, 20, 200, 500, 2_000, 6_000, 15_000, 40_000]));
   }
@@ -136,7 +159,7 @@ describe("a wake", () => {
   });
 
   test("without keepers goes nowhere but to the only copy", () => {
-    const world = new DatabaseWorld(random(1), false);
+    const world = new DatabaseWorld(random(1), { keepers: 0, quorum: 0 });
     const [gateway] = world.gateways;
     if (!gateway) throw new Error("no gateway");
     world.connect(gateway);
@@ -151,12 +174,56 @@ describe("a wake", () => {
   });
 });
 
+describe("a stop for idleness", () => {
+  test("is not carried out while a gateway that cannot be heard has a client, also one that came without a lease", () => {
+    const world = new DatabaseWorld(random(2));
+    const gateway = world.gateways[0] as Gateway;
+    world.connect(gateway);
+    settle(world, 2_000);
+    world.leave(gateway);
+    world.cutLine(gateway);
+    // Its lease is over, and the host is about to be asked: whoever comes now is let in by what the gateway was told before.
+    for (let ms = 0; ms < 60_000 && !hasLetter(world, "close"); ms += 100) world.pass(100);
+    world.connect(gateway);
+    expect(gateway.sessions).toEqual([1]);
+    for (let ms = 0; ms < 120_000; ms += 100) {
+      for (const key of [...world.letters]) world.deliver(key);
+      for (const host of world.hosts) world.sync(host);
+      world.pass(100);
+    }
+    expect([world.state.status, world.cut, gateway.sessions]).toEqual(["ready", 0, [1]]);
+    world.leave(gateway);
+    settle(world, 60_000);
+    expect([world.state.status, world.cut]).toEqual(["stopped", 0]);
+  });
+
+  test("whose answer is lost is over all the same, and a client that came meanwhile wakes it", () => {
+    for (const comes of [false, true]) {
+      const world = new DatabaseWorld(random(3));
+      const gateway = world.gateways[0] as Gateway;
+      world.connect(gateway);
+      settle(world, 2_000);
+      world.leave(gateway);
+      world.cutLine(gateway);
+      for (let ms = 0; ms < 60_000 && !hasLetter(world, "close"); ms += 100) world.pass(100);
+      for (const key of world.letters) if (key.startsWith("close")) world.deliver(key, true);
+      expect([world.state.status, world.hosts[0]?.running]).toEqual(["ready", null]);
+      if (comes) world.connect(gateway);
+      settle(world, 20_000);
+      const { status, term } = world.state;
+      expect([comes, status, term > 1, world.cut]).toEqual([comes, comes ? "ready" : "stopped", comes, 0]);
+    }
+  });
+});
+
+const hasLetter = (world: DatabaseWorld, what: string) => [...world.letters].some((key) => key.startsWith(what));
+
 describe("random histories", () => {
   test(`${HISTORIES} of them: one writer at a time, a term is one host's, nobody is cut by a stop for idleness, and it always wakes again`, () => {
     const moves = new Map<string, number>();
     for (let seed = 1; seed <= HISTORIES; seed++) {
       const rnd = random(seed);
-      const world = new DatabaseWorld(rnd, true);
+      const world = new DatabaseWorld(rnd, keepersOf(seed));
       try {
         for (let step = 0; step < STEPS; step++) {
           // Clocks that are off by less than the margin between the lease and what is waited for beyond it.
@@ -184,10 +251,42 @@ describe("random histories", () => {
       expect(moves.get(move) ?? 0, move).toBeGreaterThan(0);
   }, 120_000);
 
+  test("a host that is cut off for long goes on on its keepers' word, and nobody is let in elsewhere before that is over", () => {
+    let [extended, heldBack] = [0, 0];
+    for (let seed = 1; seed <= HISTORIES; seed++) {
+      const rnd = random(30_000 + seed);
+      const world = new DatabaseWorld(rnd, keepersOf(seed));
+      try {
+        wakesAgain(world);
+        for (let round = 0; round < 4; round++) {
+          const host = world.hosts.find(({ running }) => running !== null) ?? rnd.pick(world.hosts);
+          world.unlink(host);
+          for (const until = world.now + 55_000 + rnd.int(30_000); world.now < until; ) {
+            if (rnd.chance(0.05)) trouble(world, rnd);
+            settle(world, rnd.pick([200, 1_000, 2_000]));
+          }
+          world.link(host);
+          if (rnd.chance(0.5)) settle(world, rnd.int(20_000));
+        }
+        extended += world.keepers.extended;
+        heldBack += world.heldBack;
+        expect(world.cut).toBe(0);
+        heal(world);
+        wakesAgain(world);
+        restsAgain(world);
+      } catch (error) {
+        throw new Error(`seed ${seed}: ${(error as Error).message}\n${world.history.slice(-12).join("\n")}`, {
+          cause: error,
+        });
+      }
+    }
+    expect(Math.min(extended, heldBack)).toBeGreaterThan(HISTORIES);
+  }, 120_000);
+
   test("clocks that jump by hours never wedge it", () => {
     for (let seed = 1; seed <= HISTORIES / 4; seed++) {
       const rnd = random(10_000 + seed);
-      const world = new DatabaseWorld(rnd, true);
+      const world = new DatabaseWorld(rnd, keepersOf(seed));
       let broke = "";
       for (let step = 0; step < STEPS; step++) {
         if (rnd.chance(0.05)) world.skew = rnd.int(7_200_000) - 3_600_000;
@@ -216,7 +315,7 @@ describe("random histories", () => {
   test("a deletion ends, and leaves nothing on any host that can be reached", () => {
     for (let seed = 1; seed <= HISTORIES / 4; seed++) {
       const rnd = random(20_000 + seed);
-      const world = new DatabaseWorld(rnd, true);
+      const world = new DatabaseWorld(rnd, keepersOf(seed));
       for (let step = 0; step < STEPS / 2; step++) act(world, rnd);
       world.isDeleted = true;
       world.do({ type: "delete" });
@@ -234,6 +333,7 @@ describe("random histories", () => {
 
 function heal(world: DatabaseWorld): void {
   world.skew = 0;
+  for (const { cut } of world.keepers.all) cut.clear();
   for (const host of world.hosts) world.link(host);
 }
 

@@ -59,6 +59,7 @@ export class Driven {
       binlog_server_id: null,
       reconnect_mode: "full",
       safety_net: null,
+      keep_source_awake: false,
     },
     config: null,
     labels: {},

@@ -240,7 +240,7 @@ function statusOf({ name, promised, since, writerTerm, log }: Keeper): KeptDatab
     flush_lsn: log && formatLsn(BigInt(log.commits.length)),
     restorable: log !== null,
     following: { state: "off", term: null, since: null, reason: null },
-    ...{ base: null, heard_at: null },
+    ...{ lease_left_ms: 0, base: null, heard_at: null },
     store: { shipped_lsn: null, pending_segments: 0, failing_since: null, error: null },
   };
 }

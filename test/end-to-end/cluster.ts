@@ -16,9 +16,10 @@ import { join, relative } from "node:path";
 import Docker from "dockerode";
 import { outsideBase } from "../../agent/process/create.ts";
 import { Folders } from "../../agent/process/folder.ts";
-import type { Child } from "../../cli/up/child.ts";
+import { PROJECT } from "../../cli/up/bundle.ts";
+import { type Child, startChild } from "../../cli/up/child.ts";
 import { type ControlPlane, startControlPlane } from "../../cli/up/control-plane.ts";
-import { startAgent } from "../../cli/up/local-agent.ts";
+import { agentCommandLine, startAgent } from "../../cli/up/local-agent.ts";
 import { newRootToken, tokenHash } from "../../cli/up/root-token.ts";
 import { secretKeys } from "../../cli/up/secret-keys.ts";
 import type { Runtime } from "../../contract/workload.ts";
@@ -34,6 +35,8 @@ export type HostSpec = {
   runtimes?: Runtime[];
   /** What its agent's environment has beyond the test's. */
   env?: Record<string, string>;
+  /** In a network of its own: how a program is run in there, where the control plane is from there, and under which address it is reached. */
+  inside?: { run: readonly string[]; url: string; address: string };
 };
 export type ClusterOptions = {
   lostAfterMs?: number;
@@ -131,6 +134,12 @@ export class Cluster {
     await plane?.child.exited;
   }
 
+  /** To pause it, and let it go on. */
+  get plane(): Child {
+    if (this.#plane === null) throw new Error("the control plane does not run");
+    return this.#plane.child;
+  }
+
   /** Has a new host join, and waits until it is ready. */
   async join(spec: HostSpec): Promise<void> {
     await this.enrol(spec);
@@ -156,7 +165,19 @@ export class Cluster {
 
   startAgent(name: string, joinToken?: string): void {
     const host = this.#host(name);
-    const { transport = "tunnel", labels = {}, runtimes = this.runtimes, env = {} } = host.spec;
+    const { transport = "tunnel", labels = {}, runtimes = this.runtimes, env = {}, inside } = host.spec;
+    if (inside !== undefined) {
+      const [command = "", ...args] = [...inside.run, ...agentCommandLine(host.dataDir)];
+      const flags = { url: inside.url, runtime: runtimes.join(","), name, advertise: inside.address };
+      host.agent = startChild({
+        command,
+        args: [...args, ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value])],
+        env: { ...process.env, ...env, LAMPLIGHTER_JOIN_TOKEN: joinToken },
+        cwd: PROJECT,
+        logPath: this.logPath(name),
+      });
+      return;
+    }
     host.agent = startAgent({
       url: this.url,
       dataDir: host.dataDir,

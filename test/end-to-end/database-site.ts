@@ -20,9 +20,14 @@ export class DatabaseSite {
   readonly gateway: Gateway;
   readonly #clients = new Set<pg.Client>();
 
-  static async start({ hosts = [{ name: "one", runtimes: ["postgres"] }] as HostSpec[], lostAfterMs = 60_000 } = {}) {
+  static async start({
+    hosts = [{ name: "one", runtimes: ["postgres"] }] as HostSpec[],
+    lostAfterMs = 60_000,
+    /** Where the keeper listens. */
+    keeperHost = "127.0.0.1",
+  } = {}) {
     const keeperFolder = scratch("keeper");
-    const keeper = await runKeeper({ dataDir: keeperFolder, listen: { host: "127.0.0.1", port: 0 } });
+    const keeper = await runKeeper({ dataDir: keeperFolder, listen: { host: keeperHost, port: 0 } });
     const { host, protocol } = new URL(keeper.url);
     const variables = { KEEPERS: `keeper=${protocol}//:${keeper.token}@${host}` };
     const cluster = await Cluster.start(hosts, { variables, lostAfterMs });

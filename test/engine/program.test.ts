@@ -125,7 +125,7 @@ test("tasks become settings: words, memory, and a token that is no key", () => {
     artifact: { hash: "h", kept: true },
     settings: {
       ...({ size: "nano", sync_mode: "auto", sync_interval: 7, log_level: "warn", binlog_server_id: 9 } as const),
-      ...({ reconnect_mode: "resume", safety_net: 60 } as const),
+      ...({ reconnect_mode: "resume", safety_net: 60, keep_source_awake: false } as const),
     },
   };
   const settings = settingsOf(given("http://plane/reports"), { ...serve, settings: words }, "secret");

@@ -3,10 +3,10 @@ import { connect, createServer, type Socket } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { selfSigned } from "../../gateway/certificate.ts";
 import { noCounts } from "../../gateway/counters.ts";
 import { refusal } from "../../gateway/refusal.ts";
 import { Session } from "../../gateway/session.ts";
+import { selfSigned } from "../../postgres/self-signed.ts";
 import {
   errorResponse,
   MessageReader,
@@ -21,7 +21,7 @@ const server = createServer({ allowHalfOpen: true, noDelay: true });
 beforeAll(() => new Promise<void>((done) => server.listen(0, "127.0.0.1", done)));
 afterAll(() => void server.close());
 
-const { key, certificate: cert } = selfSigned(["localhost"], Date.now());
+const { key, certificate: cert } = selfSigned("test", ["localhost"], Date.now());
 
 /** Both ends of one connection. */
 async function pair(secure = false): Promise<[here: Socket, there: Socket]> {

@@ -4,9 +4,10 @@ import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Certificate, endPoint, selfSigned } from "../../gateway/certificate.ts";
+import { Certificate, endPoint } from "../../gateway/certificate.ts";
 import { matchesServerName } from "../../gateway/encryption.ts";
 import type { Gateway } from "../../gateway/main.ts";
+import { selfSigned } from "../../postgres/self-signed.ts";
 import { requires } from "../requires.ts";
 import { RawClient } from "./raw-client.ts";
 import { PASSWORD, refusalOf, Site } from "./site.ts";
@@ -58,7 +59,7 @@ describe.skipIf(!postgres.available)("TLS", () => {
 
   test("a certificate for another name, and another certificate, are noticed by the client", async () => {
     const other = join(site.folder, "other.crt");
-    writeFileSync(other, selfSigned(["localhost"], Date.now()).certificate);
+    writeFileSync(other, selfSigned("test", ["localhost"], Date.now()).certificate);
     await expect(psql(`sslmode=verify-full sslrootcert=${other}`)).rejects.toThrow("certificate verify failed");
     const where = `host=elsewhere.example hostaddr=127.0.0.1 port=${gateway.port} user=app dbname=app sslmode=verify-full sslrootcert=${site.certificate.certificate}`;
     await expect(
@@ -105,7 +106,7 @@ describe.skipIf(!postgres.available)("TLS", () => {
     writeFileSync(files.certificate, "not a certificate");
     certificate.refresh();
     expect(certificate.channelBinding).toEqual(before);
-    const renewed = selfSigned(["localhost"], Date.now());
+    const renewed = selfSigned("test", ["localhost"], Date.now());
     writeFileSync(files.key, renewed.key);
     writeFileSync(files.certificate, renewed.certificate);
     certificate.refresh();

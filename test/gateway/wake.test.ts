@@ -187,22 +187,44 @@ describe.skipIf(!postgres.available)("waking and sleeping", () => {
     await (await site.connect(gateway)).end();
   });
 
-  test("a lease that is not renewed ends by itself: sessions go on, new clients wait for the control plane", async () => {
+  test("without the control plane sessions go on, and new clients come in to what was known last", async () => {
     site.database.ttlMs = 300;
     site.database.renewMs = 100;
-    const short = await site.gateway({ holdMs: 500 });
-    const client = await site.connect(short);
+    site.database.freshMs = 0;
+    const alone = await site.gateway({ lingerMs: 200 });
+    const client = await site.connect(alone);
     site.directory.away = true;
     await sleep(500);
-    expect(await refusalOf(site.connect(short))).toMatchObject({ code: "57P03" });
     expect((await client.query("SELECT 5 AS five")).rows).toEqual([{ five: 5 }]);
-    site.directory.away = false;
-    await sleep(200);
-    await (await site.connect(short)).end();
+    await (await site.connect(alone)).end();
+    // Once it is clear that nobody answers, nobody waits for an answer.
+    const at = performance.now();
+    await (await site.connect(alone)).end();
+    expect(performance.now() - at).toBeLessThan(900);
     await client.end();
+    // The lease is given up for want of clients; where the database was is remembered.
+    await sleep(500);
+    const again = await site.connect(alone);
+    expect((await again.query("SELECT 6 AS six")).rows).toEqual([{ six: 6 }]);
+    expect((await refusalOf(site.connect(alone, { password: "wrong" }))).code).toBe("28P01");
+    site.directory.away = false;
+    await again.end();
     site.database.ttlMs = 30_000;
     site.database.renewMs = 10_000;
-    await short.close(0);
+    site.database.freshMs = 60_000;
+    await alone.close(0);
+  });
+
+  test("without the control plane a writer that is gone is waited for, not taken for another", async () => {
+    const alone = await site.gateway({ holdMs: 2_500 });
+    await (await site.connect(alone)).end();
+    site.directory.away = true;
+    await site.cluster.stop("immediate");
+    expect(await refusalOf(site.connect(alone))).toMatchObject({ code: "57P03" });
+    site.directory.away = false;
+    site.database.stopped();
+    await (await site.connect(alone)).end();
+    await alone.close(0);
   });
 
   test("an endpoint that does not answer is reported, and the next word of the control plane is followed", async () => {

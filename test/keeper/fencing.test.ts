@@ -3,10 +3,12 @@ import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
+import { KeeperLeases } from "../../agent/postgres/keeper-leases.ts";
 import { thisMoment } from "../../agent/postgres/lease.ts";
 import { processesOf } from "../../agent/postgres/postmaster.ts";
 import { watchdogOf } from "../../agent/postgres/watchdog.ts";
 import { signal } from "../../agent/process/pid.ts";
+import { WRITER_LEASE_MS } from "../../contract/writer.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { Commits, makeTable, missingRows } from "./commits.ts";
 import { client, orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
@@ -142,13 +144,79 @@ describe("the writer's lease", () => {
   });
 });
 
+describe("the keepers' word", () => {
+  test("is given to the promised term only, and counts until it is over for who promises another", async () => {
+    const kept = new KeeperClient(keeper, "db_word");
+    await kept.promise(4);
+    const word = async (term: number) => {
+      const given: string[] = [];
+      const writer = { database: "db_word", term, keepers: [keeper], quorum: 1 };
+      await new KeeperLeases().ask([writer], ({ database }) => void given.push(database));
+      return given;
+    };
+    expect([await word(3), await word(5), await word(4)]).toEqual([[], [], ["db_word"]]);
+    const at = performance.now();
+    const { lease_left_ms: left } = await kept.promise(5);
+    expect(left).toBeGreaterThan(WRITER_LEASE_MS);
+    expect([await word(4), await word(5)]).toEqual([[], ["db_word"]]);
+    // A keeper that was started anew does not know what it gave, and says so.
+    await keeper.close();
+    keeper = await runKeeper({ dataDir, listen: { host: "127.0.0.1", port: Number(new URL(keeper.url).port) } });
+    const { lease_left_ms: young } = await kept.promise(6);
+    expect(young).toBeGreaterThan(left - (performance.now() - at));
+  });
+
+  test("of fewer keepers than acknowledge a commit is none; each counts from when it was asked", async () => {
+    const away = { name: "away", url: "http://127.0.0.1:1", token: "t" };
+    const kept = new KeeperClient(keeper, "db_few");
+    await kept.promise(1);
+    const given: number[] = [];
+    const writer = { database: "db_few", term: 1, keepers: [keeper, { ...away, name: "b" }, away], quorum: 2 };
+    await new KeeperLeases().ask([writer], (_, { monotonic }) => void given.push(monotonic));
+    expect(given).toEqual([]);
+  });
+});
+
+describe("a stop for idleness", () => {
+  test("is refused with a client there, and lets nobody in that it would cut off", async () => {
+    const order = await orderFor("db_unused", 1, [keeper]);
+    const { postmaster } = await a.start(order);
+    const sql = await client(order);
+    expect(await postmaster.stopUnused()).toBe(1);
+    expect(await sql.query("SELECT 1 AS one")).toEqual([{ one: "1" }]);
+    sql.end();
+    // Clients come as fast as they can: none that was let in is cut off.
+    const cut: string[] = [];
+    let isOver = false;
+    let served = 0;
+    const coming = Array.from({ length: 4 }, async () => {
+      while (!isOver) {
+        const guest = await client(order).catch(() => null);
+        if (guest === null) continue;
+        await guest.query("SELECT 1").then(
+          () => served++,
+          (error: Error) => cut.push(error.message),
+        );
+        guest.end();
+        await sleep(Math.random() * 20);
+      }
+    });
+    for (let stopped = false; !stopped; ) stopped = (await postmaster.stopUnused()) === 0;
+    isOver = true;
+    await Promise.all(coming);
+    await until("it is gone", async () => processesAt(a, "db_unused").length === 0);
+    expect([cut, served > 0]).toEqual([[], true]);
+    expect((await a.writers.cluster("db_unused").local())?.state).toBe("clean");
+  });
+});
+
 describe("lower terms", () => {
   test("are refused by the keeper, on disk: also after it was started again", async () => {
     const kept = new KeeperClient(keeper, "db_low");
     await kept.promise(5);
     await keeper.close();
     keeper = await runKeeper({ dataDir, listen: { host: "127.0.0.1", port: Number(new URL(keeper.url).port) } });
-    const writer = { host: "127.0.0.1", port: 1, user: "u", password: "p", tls: "off", anew: false } as const;
+    const writer = { host: "127.0.0.1", port: 1, user: "u", password: "p", certificate: null, anew: false } as const;
     for (const ask of [
       () => kept.promise(4),
       () => kept.follow({ ...writer, term: 4 }),

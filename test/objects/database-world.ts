@@ -1,4 +1,3 @@
-// Databases inside workerd, and hosts with PostgreSQL for them: what their tests share.
 import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect } from "vitest";
@@ -12,6 +11,8 @@ import type { DatabaseObject } from "../../objects/database/object.ts";
 import type { NamespaceObject } from "../../objects/namespace/object.ts";
 import { remote } from "../../objects/remote.ts";
 import { SimulatedAgent } from "./simulated-agent.ts";
+
+/** Databases as their hosts see them. */
 
 export const SPACE = "databases";
 export const SALT = { salt: new Uint8Array(16), iterations: 4096 };
@@ -76,7 +77,15 @@ export const upAt = ({ id, generation }: Workload, address = "127.0.0.1:20000"):
     image_digest: null,
     notes: [],
   },
-  start: { rung: 3, why: "test", phases: { spawn: 12 }, restored_bytes: 0, credential: "none" },
+  start: {
+    rung: 3,
+    why: "test",
+    phases: { spawn: 12 },
+    restored_bytes: 0,
+    older_lease_ms: 0,
+    certificate: null,
+    credential: "none",
+  },
 });
 export const done = ({ id, generation }: Workload): Observation => {
   const at = Date.now();
@@ -98,7 +107,7 @@ export async function hostFor(): Promise<{
     starts.push(workload);
     return upAt(workload);
   };
-  agent.answers = (question) => (question.verb === "clients" ? { clients: 0 } : { installed: "x" });
+  agent.answers = (question) => (question.verb === "stop_unused" ? { clients: 0 } : { installed: "x" });
   await agent.connect();
   await until(async () => {
     const reply = await agent.host.read();

@@ -12,7 +12,8 @@ import type { Mutation } from "../../contract/request.ts";
 import type { Workload } from "../../contract/workload.ts";
 import type { BuildQueueObject } from "../../objects/build-queue/object.ts";
 import type { ConnectionObject } from "../../objects/connection/object.ts";
-import type { ActInput, InstanceObject } from "../../objects/instance/object.ts";
+import type { ActInput } from "../../objects/instance/creation.ts";
+import type { InstanceObject } from "../../objects/instance/object.ts";
 import { remote } from "../../objects/remote.ts";
 import { built, GOOD_TEST } from "../decide/driven-instance.ts";
 import { running, SimulatedAgent } from "./simulated-agent.ts";
@@ -103,7 +104,7 @@ export async function connection(): Promise<string> {
   const made = await remote<ConnectionObject>(env.CONNECTION, id).create({
     identity,
     spec: connectionSpec(body),
-    password: body.password,
+    password: body.password ?? "",
     mutation: mutation(),
     mayCreateNamespace: true,
   });

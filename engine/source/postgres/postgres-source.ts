@@ -24,6 +24,8 @@ export type PostgresOptions = {
   /** The slot outlives the engine, which goes on from it. */
   keepsSlot: boolean;
   createStore: () => Store;
+  /** It is now here and now there. */
+  moves: boolean;
 };
 
 /** PostgreSQL, followed by logical replication. */
@@ -142,6 +144,7 @@ export class PostgresSource implements Source {
     this.#needsSlot = true;
     try {
       const start = `START_REPLICATION SLOT ${identifier(this.#slot)} LOGICAL ${from.text} (proto_version '1', publication_names '${identifier(this.#publication)}')`;
+      await refuseOlder(client, from as PostgresPosition);
       stream = await ReplicationStream.start(client, start, () => this.#forgotten);
       signal.addEventListener("abort", stop);
       const transactions = new Transactions(shape, createStore());
@@ -242,6 +245,17 @@ export class PostgresSource implements Source {
       throw sourceFailure(error, "stream_disconnected");
     }
   }
+}
+
+/** A source that was restored to an earlier time would have nothing to say until its log is there again, and then something else. */
+async function refuseOlder(replication: pg.Client, from: PostgresPosition): Promise<void> {
+  const { rows } = await replication.query("IDENTIFY_SYSTEM");
+  const end = PostgresPosition.parse((rows[0] as { xlogpos?: string } | undefined)?.xlogpos ?? "");
+  if (end !== null && end.lsn < from.lsn)
+    throw new SourceFailure(
+      "log_purged",
+      `the log of the source ends at ${end.text}, before what is here: it was restored`,
+    );
 }
 
 /** Those that nobody reads from. */
