@@ -327,7 +327,8 @@ export class Writers {
       }
       const said = tail
         .split("\n")
-        .filter((line) => /FATAL|PANIC|ERROR/.test(line))
+        // What was said to those who came too early is not why.
+        .filter((line) => /FATAL|PANIC|ERROR/.test(line) && !line.includes("the database system is"))
         .at(-1);
       throw new NotStarted("failed", said === undefined ? (error as Error).message : said);
     }
