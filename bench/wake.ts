@@ -24,6 +24,7 @@ export const wake: Figure = {
     const phases: Record<string, number[]> = {};
     for (let round = 0; round < (quick ? 2 : 7); round++) {
       await site.state(made.id, "stopped");
+      while (await site.isRunning("one", made.id)) await sleep(20);
       bare.push(await alone(made, site.folder("one", made.id)));
       // What the last one left to be written is no part of the next.
       await sleep(300);
@@ -69,7 +70,10 @@ async function alone(made: Made, folder: string): Promise<number> {
       settings: { synchronous_standby_names: "" },
     },
   );
-  (await postmaster.ready(30_000)).end();
+  const connection = await postmaster.ready(30_000).catch((error: Error) => {
+    throw new Error(`${error.message}: ${readFileSync(join(folder, "postgresql.log"), "utf8").slice(-1000)}`);
+  });
+  connection.end();
   await firstRow(made, port);
   const ms = performance.now() - from;
   await postmaster.stop();
