@@ -120,11 +120,13 @@ export class PostgresDriver implements Driver {
       const { renewals } = this.#options;
       renewals.add(id, generation, task.database);
       try {
-        if (!(await renewals.granted(id, generation, LEASE_WITHIN_MS, signal)))
-          return failed(workload, "lease_over", "the control plane has not granted its lease");
+        // It comes while the keepers are asked for their promise.
+        const isLeased = renewals.granted(id, generation, LEASE_WITHIN_MS, signal);
         const order = await this.#order(writers, workload, task);
-        const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
-          await writers.start(order);
+        const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } = await writers.start(
+          order,
+          isLeased,
+        );
         const listen = { ...order.listen, port: postmaster.place.port };
         const [credential, reader] = [task.credential, task.reader?.credential ?? null];
         const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));

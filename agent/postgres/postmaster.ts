@@ -183,6 +183,13 @@ export class Postmaster {
   }
 }
 
+/** What PostgreSQL gave up on, by its log. What it said to those who came too early is not it. */
+export const lastComplaint = (log: string): string | undefined =>
+  log
+    .split("\n")
+    .filter((line) => /FATAL|PANIC|ERROR/.test(line) && !line.includes("the database system is"))
+    .at(-1);
+
 /** The postmaster that an engine has started; null when that has ended instead. */
 async function containedIn(engine: ChildProcess, pgdata: string): Promise<Pid | null> {
   while (engine.exitCode === null && engine.signalCode === null) {

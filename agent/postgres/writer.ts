@@ -25,7 +25,7 @@ import { isOver, Leases, leaseOf, type Renewal, thisMoment } from "./lease.ts";
 import type { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
 import { configuration, hostRules, identityMap } from "./parameters.ts";
-import { Postmaster, runningOn } from "./postmaster.ts";
+import { lastComplaint, Postmaster, runningOn } from "./postmaster.ts";
 import { letReadersGo, setReader } from "./reader.ts";
 import { restore } from "./restore.ts";
 import { nameDatabase, setReplicationVerifier } from "./roles.ts";
@@ -87,7 +87,7 @@ export class Writers {
   }
 
   /** Climbs the ladder until the writer runs, every acknowledged commit is in it, and enough keepers follow it. Repeatable. */
-  async start(order: StartOrder): Promise<Started> {
+  async start(order: StartOrder, isLeased: Promise<boolean> = unleased): Promise<Started> {
     const clock = new Stopwatch();
     const { root, account } = this.#options;
     const cluster = new Cluster(root, order.database, account);
@@ -120,7 +120,7 @@ export class Writers {
         clock.lap("stop");
         continue;
       }
-      const done = await this.#carryOut({ order, cluster, group, promised, running, clock }, decision);
+      const done = await this.#carryOut({ order, isLeased, cluster, group, promised, running, clock }, decision);
       if (done) return done;
       localDiverged = true;
     }
@@ -201,6 +201,8 @@ export class Writers {
       restoredBytes = bytes;
       clock.lap("fetch");
     }
+    if (!(await start.isLeased)) throw new NotStarted("lease_over", "the control plane has not granted its lease");
+    clock.lap("lease");
     const postmaster = running ?? (await this.#launch(order, cluster, recovery));
     clock.lap("spawn");
     const address = await this.#reachedAt(order, postmaster);
@@ -325,12 +327,7 @@ export class Writers {
         const again = await this.#launch(order, cluster, { ...recovery, target: null });
         return again.ready(this.#startTimeoutMs);
       }
-      const said = tail
-        .split("\n")
-        // What was said to those who came too early is not why.
-        .filter((line) => /FATAL|PANIC|ERROR/.test(line) && !line.includes("the database system is"))
-        .at(-1);
-      throw new NotStarted("failed", said === undefined ? (error as Error).message : said);
+      throw new NotStarted("failed", lastComplaint(tail) ?? (error as Error).message);
     }
   }
 
@@ -389,6 +386,7 @@ export class Writers {
 /** What one start has to do with. */
 type Start = {
   order: StartOrder;
+  isLeased: Promise<boolean>;
   cluster: Cluster;
   group: KeeperGroup;
   promised: Promised;
@@ -396,4 +394,6 @@ type Start = {
   clock: Stopwatch;
 };
 
+/** For a host that no other could take the place of. */
+const unleased = Promise.resolve(true);
 const unasked: Promised = { answers: [], source: null, kept: null, failures: [], olderUntil: 0 };
