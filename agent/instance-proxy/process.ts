@@ -67,11 +67,15 @@ export class ProxyProcess {
     await this.#tell({ kind: "drain", ...of, within_ms });
   }
 
-  /** The proxy goes on. */
+  /** The proxy goes on, unless it has no routes. */
   close(): void {
     this.#closed = true;
     if (this.#retry) clearTimeout(this.#retry);
-    this.#socket?.destroy();
+    if (this.#ending) clearTimeout(this.#ending);
+    if (this.#routes.length === 0) {
+      send(this.#socket, { kind: "end", within_ms: 0 });
+      this.#socket?.end();
+    } else this.#socket?.destroy();
     this.#settleAll();
   }
 
