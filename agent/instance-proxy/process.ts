@@ -67,15 +67,15 @@ export class ProxyProcess {
     await this.#tell({ kind: "drain", ...of, within_ms });
   }
 
-  /** The proxy goes on, unless it has no routes. */
+  /** The proxy goes on, if there is anything for it to do. */
   close(): void {
     this.#closed = true;
     if (this.#retry) clearTimeout(this.#retry);
-    if (this.#ending) clearTimeout(this.#ending);
-    if (this.#routes.length === 0) {
+    if (this.#routes.length > 0) this.#socket?.destroy();
+    else {
       send(this.#socket, { kind: "end", within_ms: 0 });
       this.#socket?.end();
-    } else this.#socket?.destroy();
+    }
     this.#settleAll();
   }
 

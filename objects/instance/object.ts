@@ -32,7 +32,7 @@ import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
-import { routeAsked, routeEvicted, routeSeen } from "./routing.ts";
+import { routeAsked, routeCapacity, routeEvicted, routeSeen } from "./routing.ts";
 import { keepStanding, needsChanged, sourceNeed } from "./source.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
@@ -205,6 +205,7 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
 
   capacityChanged(): void {
     this.#event({ type: "capacity" }, "scheduler");
+    routeCapacity(this.#sender());
   }
 
   /** The build has its turn. */
@@ -265,7 +266,7 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   }
 
   async #purge(record: InstanceRecord): Promise<void> {
-    await sayTheRest(record, this.#sender());
+    await sayTheRest(this.sql, record, this.env);
     this.change((now) => bury(this.sql, now));
   }
 
