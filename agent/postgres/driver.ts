@@ -253,6 +253,7 @@ export class PostgresDriver implements Driver {
       return failed(workload, "stale_term", "this host was given a later term already");
     await (await writers.running(order))?.stopAtOnce();
     await cluster.remove();
+    await this.#limits?.release(task.database).catch(() => {});
     this.#ports.release(task.database);
     for (const keeper of order.keepers) {
       const client = new KeeperClient(keeper, task.database);

@@ -18,7 +18,9 @@ export class WriterLimits {
   readonly unavailable: string;
 
   static async find(root: string): Promise<WriterLimits> {
-    return new WriterLimits(await Cgroups.find(), root);
+    const cgroups = await Cgroups.find();
+    await cgroups.sweep();
+    return new WriterLimits(cgroups, root);
   }
 
   private constructor(cgroups: Cgroups, root: string) {

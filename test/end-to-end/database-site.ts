@@ -131,7 +131,8 @@ export class DatabaseSite {
         if (pid) await killCluster(pgdata, pid);
       }
     }
-    await this.keeper.close();
+    // A test that failed may have left it closed.
+    await this.keeper.close().catch(() => {});
     await sleep(50);
     await this.cluster.close();
   }
