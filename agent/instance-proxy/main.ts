@@ -1,7 +1,7 @@
 // The one address of a host's instances, as a process of its own: it outlives the agent, so that no query is lost when that is started anew.
 // `main.ts --control SOCKET --port PORT [--user UID:GID]`, started by the agent in the folder of the socket.
 import { parseArgs } from "node:util";
-import { Client } from "undici";
+import { Pool } from "undici";
 import { Control } from "./control.ts";
 import type { ToProxy } from "./message.ts";
 import { InstanceProxy } from "./proxy.ts";
@@ -72,17 +72,14 @@ async function listen(): Promise<void> {
   }
 }
 
-/**
- * Asks itself once. Part of what a query goes through is loaded with the first one, and could then not be read any more: this installation may be closed to
- * the other user.
- */
+/** What the client loads when it is first used, it cannot be sure to read as another user. */
 async function warmUp(): Promise<void> {
-  const client = new Client(`http://127.0.0.1:${port}`);
-  await client
+  const self = new Pool(`http://127.0.0.1:${port}`);
+  await self
     .request({ path: "/", method: "GET" })
     .then(({ body }) => body.dump())
-    .catch(() => {});
-  await client.destroy();
+    .catch(() => undefined);
+  await self.destroy();
 }
 
 process.on("SIGTERM", () => end(5_000));

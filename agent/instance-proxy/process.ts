@@ -73,7 +73,8 @@ export class ProxyProcess {
     if (this.#retry) clearTimeout(this.#retry);
     if (this.#routes.length > 0) this.#socket?.destroy();
     else {
-      send(this.#socket, { kind: "end", within_ms: 0 });
+      // Its route may just be about to change: whoever is on the line is answered.
+      send(this.#socket, { kind: "end", within_ms: ENDED_AFTER_MS });
       this.#socket?.end();
     }
     this.#settleAll();
