@@ -11,8 +11,6 @@ export const BuilderRequest = z.object({
   source: SourceConnection,
   /** The text of `reflexdb.yaml`; null: everything. */
   config: z.string().nullable().default(null),
-  /** Whose traces `release` takes away. */
-  instance: z.string().optional(),
   /** Where `<id>.mjs` and `<id>.json` go; `build` wants it. */
   out: z.string().optional(),
 });

@@ -43,8 +43,10 @@ export const EngineTask = z.discriminatedUnion("do", [
     settings: InstanceSettings,
     orders: EngineOrders,
   }),
+  /** Take away what engines of an instance, of which none runs any more, have left at its source. */
+  z.object({ ...of, do: z.literal("release"), instance_id: z.string() }),
 ]);
 export type EngineTask = z.infer<typeof EngineTask>;
 
-/** The program of all three, on the host. With `tell` and an `EngineOrders` as JSON it passes orders to the engine in whose environment it is run. */
+/** The program of all of them, on the host. With `tell` and an `EngineOrders` as JSON it passes orders to the engine in whose environment it is run. */
 export const ENGINE_PROGRAM = "lamplighter-engine";

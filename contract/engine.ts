@@ -167,6 +167,8 @@ export const EngineHealth = z.object({
     tables_done: z.int(),
     rows: z.int(),
     rows_expected: z.int().nullable(),
+    /** What of it was compared with the source before it was served: tables by their count, and rows of them; null: nothing. */
+    verified: z.object({ tables: z.int(), rows: z.int(), samples: z.int() }).nullable().default(null),
   }),
   rows: z.record(z.string(), z.int()),
   drift: z.array(SchemaDrift),

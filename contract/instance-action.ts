@@ -30,7 +30,7 @@ export const isGoalAction = (action: InstanceAction): action is GoalAction => Ob
 
 /**
  * `queued`: it is done when a stable status is reached. `needs`: `image`, an earlier successful build that is still kept (`img` on the source's
- * page); `nothing_running`, that no host has anything of it. `ours`: the source's page has no such cell.
+ * page); `nothing_running`, that no host and no source has anything of it. `ours`: the source's page has no such cell.
  */
 export type Cell = { mode: "immediate" | "queued"; needs?: "image" | "nothing_running"; ours?: true };
 
@@ -79,7 +79,7 @@ export type Standing = {
   goal: GoalAction | null;
   /** A successful build is kept. */
   has_image: boolean;
-  /** No host has anything of it. */
+  /** No host and no source has anything of it. */
   nothing_running: boolean;
 };
 
@@ -98,7 +98,7 @@ export function instanceVerdict(action: InstanceAction | "cancel-goal", standing
   if (cell.needs === "image" && !standing.has_image)
     return refused("no_image", "there is no earlier successful build; use provision");
   if (cell.needs === "nothing_running" && !standing.nothing_running)
-    return refused("still_running", "something of it is still on a host; terminate it first");
+    return refused("still_running", "something of it is still on a host or at its source; terminate it first");
   if (cell.mode === "queued" && goal !== null && goal !== action)
     return refused("goal_conflict", `${goal} is queued already; cancel that goal first`);
   return { allowed: true, mode: cell.mode };

@@ -3,7 +3,7 @@ import { SourceStanding } from "./database-reader.ts";
 import { EngineKey } from "./instance-key.ts";
 
 /**
- * What the programs of an instance tell the control plane: the source test, the builder and the engine. Each runs as a workload, and is told by its
+ * What the programs of an instance tell the control plane: the source test, the builder, the engine, and what tidies up after it. Each runs as a workload, and is told by its
  * environment where to POST what it has to say (`REPORT_ENV`). A report names the operation that it belongs to; one of an operation or a
  * generation that is over is refused with `stale_report`, and its program may stop reporting. The same report twice changes nothing.
  */
@@ -126,7 +126,15 @@ export const ReportBody = z.discriminatedUnion("kind", [
     ]),
   }),
   /** The engine has loaded its snapshot, and it was verified: it may take over. */
-  z.object({ kind: z.literal("loaded"), rows: z.int().nonnegative(), tables: z.int().nonnegative() }),
+  z.object({
+    kind: z.literal("loaded"),
+    rows: z.int().nonnegative(),
+    tables: z.int().nonnegative(),
+    /** How many tables were counted, and how many rows compared, with the source as it was when they were read. */
+    verified: z.object({ tables: z.int().nonnegative(), samples: z.int().nonnegative() }).optional(),
+  }),
+  /** What engines had left at the source is gone, but for what these statements take away: the user of the connection may not. */
+  z.object({ kind: z.literal("released"), left: z.array(Message).max(100) }),
   /** The engine cannot do what it should. */
   z.object({ kind: z.literal("failed"), code: Code, message: Message }),
   z.object({ kind: z.literal("vitals"), vitals: EngineVitals }),

@@ -98,7 +98,7 @@ export const Runner = z.discriminatedUnion("phase", [
   }),
   /** A test or build that has ended without having reported; its report may still be on its way. */
   z.object({ ...placed, phase: z.literal("ended"), host_id: z.string(), exit: Exit, give_up_at: z.int() }),
-  /** An engine that died; its next generation is started then. */
+  /** An engine or a release that died; its next generation is started then. */
   z.object({ ...placed, phase: z.literal("waiting"), host_id: z.string(), retry_at: z.int(), message: z.string() }),
 ]);
 export type Runner = z.infer<typeof Runner>;
@@ -122,7 +122,7 @@ const common = {
   /** The highest generation that any of its workloads was given. */
   generation: z.int().nonnegative(),
   goal: Goal.nullable(),
-  /** The test or the build under way. */
+  /** The test or the build under way, or what takes away what engines have left at the source. */
   job: Runner.nullable(),
   /** The engine that queries go to; it stays while its successor is built and loaded. */
   serving: Engine.nullable(),
@@ -152,6 +152,8 @@ const common = {
       finished_at: z.int(),
     })
     .nullable(),
+  /** Whether engines may have left something at the source that stays without them; null: at such a source none does. */
+  source_traces: z.boolean().nullable().default(null),
   /** Terminating takes longer than it should. */
   degraded: z.boolean(),
   /** Who had it paused last. One that rests because nobody asked comes back when somebody does. */
@@ -177,7 +179,7 @@ export const InstanceState = z.discriminatedUnion("status", [
 export type InstanceState = z.infer<typeof InstanceState>;
 
 /** The slots of an instance's workloads. Engines take turns, so that two of them can be there at a time. The route is no program: it says where queries go. */
-export const SLOT = { test: 0, build: 1, engines: [2, 3], route: 4 } as const;
+export const SLOT = { test: 0, build: 1, engines: [2, 3], route: 4, release: 5 } as const;
 
 const time = z.iso.datetime();
 export const INSTANCE_HEALTH = ["ok", "degraded", "unreachable"] as const;

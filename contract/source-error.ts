@@ -25,6 +25,7 @@ export const SOURCE_ERRORS = {
   compile_failed: { category: "build", retry: false },
   oom: { category: "deploy", retry: false },
   initial_load_failed: { category: "deploy", retry: true },
+  verification_failed: { category: "deploy", retry: false },
   stream_disconnected: { category: "runtime", retry: true },
   log_purged: { category: "runtime", retry: true },
   schema_drift: { category: "runtime", retry: false },

@@ -1,17 +1,16 @@
-// `node engine/main.ts test|check|build|release --request <file>`: contract/engine-build.ts says what goes in and comes out.
+// `node engine/main.ts test|check|build --request <file>`: contract/engine-build.ts says what goes in and comes out.
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { type BuilderAnswer, BuilderRequest } from "../contract/engine-build.ts";
 import { buildFromSource, ConfigInvalid, introspect } from "./build/build.ts";
 import { composeShape } from "./config/compose.ts";
 import { sourceFailure } from "./source/failure.ts";
-import { releasePostgres } from "./source/postgres/postgres-source.ts";
 import { testConnection } from "./source/test-connection.ts";
 
-export const VERBS = ["test", "check", "build", "release"] as const;
+export const VERBS = ["test", "check", "build"] as const;
 export type Verb = (typeof VERBS)[number];
 
-/** Tests a source; or looks whether a configuration fits it; or builds an engine; or takes away what engines left at a source. It does not fail: the answer says what went wrong. */
+/** Tests a source; or looks whether a configuration fits it; or builds an engine. It does not fail: the answer says what went wrong. */
 export async function runBuilder(
   verb: Verb,
   request: BuilderRequest,
@@ -27,11 +26,6 @@ export async function runBuilder(
       const composed = composeShape(await introspect(source), config);
       if ("problems" in composed) throw new ConfigInvalid(composed.problems);
       return { ok: true, findings: composed.findings };
-    }
-    if (verb === "release") {
-      if (request.instance === undefined) throw new Error("a release wants the instance whose traces it takes away");
-      if (source.kind === "postgres") await releasePostgres(source, request.instance);
-      return { ok: true, findings: [] };
     }
     if (out === undefined) throw new Error("a build wants a folder for what it makes");
     const { id, path, bytes, findings } = await buildFromSource(source, config, out, log);

@@ -1,4 +1,3 @@
-import { type DeploymentView, isTerminal } from "../contract/deployment.ts";
 import type { LogLine } from "../contract/workload.ts";
 import { eventStream, KEEP_ALIVE_MS, message, type Send } from "./event-stream.ts";
 import { linesOf, type Source, unavailable } from "./log-source.ts";
@@ -10,13 +9,14 @@ const WAITING_AT_MOST = 2_000;
 /** How long after a workload could not be read, or had nothing more to read, it is asked for again, ms. */
 const ASKED_AGAIN_MS = 2_000;
 
-export type Readable = { view: DeploymentView; sources: Source[] };
+/** What can be read of something now. `over`: no more will come; `cursor`: up to where its journal was seen. */
+export type Readable = { over: boolean; cursor: number; sources: Source[] };
 type From = { tail: number | null; since: number | null };
 type World = {
   env: Env;
   /** Whether a line of this instance is wanted. */
   wants: (instance: string) => boolean;
-  /** What there is after the next change, or after a while; null when the deployment is gone. */
+  /** What there is after the next change, or after a while; null when what is followed is gone. */
   next: (seq: number, waitMs: number) => Promise<Readable | null>;
 };
 /** `ended`: it came to its end, or its host could not be asked. */
@@ -27,13 +27,13 @@ type Place = { at: number; count: number };
 export const byTime = (lines: LogLine[]): LogLine[] =>
   lines.sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
 
-/** A stream of the lines of the instances that are there, and of those that come, until the deployment is gone or has ended. */
+/** A stream of the lines of the instances that are there, and of those that come, until what they are of is gone or over. */
 export const followLogs = (first: Readable, from: From, world: World): Response =>
   eventStream((send, signal) => new FollowedLogs(from, world, send, signal).run(first));
 
 /**
  * An agent tells the lines of a workload over its generations, and goes on for ever. So there is one reader per workload; with a new
- * generation it starts anew from the place where the one before stood, and when the deployment has ended the rest is read once.
+ * generation it starts anew from the place where the one before stood, and when all is over the rest is read once.
  */
 class FollowedLogs {
   readonly #from: From;
@@ -58,14 +58,13 @@ class FollowedLogs {
   async run(first: Readable): Promise<void> {
     let present: Readable | null = first;
     while (present && !this.#signal.aborted) {
-      const { status, event_cursor } = present.view;
-      if (isTerminal(status) || status === "deleted") {
+      if (present.over) {
         this.#stopAll();
         await Promise.all(present.sources.map((source) => this.#read(source, false, this.#signal)));
         break;
       }
       for (const source of present.sources) this.#follow(source);
-      present = await this.#world.next(event_cursor, KEEP_ALIVE_MS);
+      present = await this.#world.next(present.cursor, KEEP_ALIVE_MS);
     }
     this.#stopAll();
     await this.#flush();

@@ -6,8 +6,8 @@ import { type Remote, remote } from "../objects/remote.ts";
 import { call } from "./stub.ts";
 import { HOST_ANSWERS_IN_MS, within } from "./within.ts";
 
-/** An instance whose lines are wanted. */
-export type Source = { instance_id: string; host_id: string; workload_id: string; generation: number };
+/** An instance whose lines are wanted. `kept`: they are not on its host any more, and these (LogLine[], JSON) are what is left of them. */
+export type Source = { instance_id: string; host_id: string; workload_id: string; generation: number; kept?: string };
 
 /** The lines of one instance, in the portions in which its agent reads them. Throws when its host cannot be asked, or goes away in the middle. */
 export async function* linesOf(
@@ -16,7 +16,15 @@ export async function* linesOf(
   query: Pick<LogQuery, "tail" | "since" | "follow">,
   signal: AbortSignal,
 ): AsyncGenerator<LogLine[]> {
-  const { host_id, workload_id, generation } = source;
+  const { host_id, workload_id, generation, kept } = source;
+  if (kept !== undefined) {
+    const { tail, since } = query;
+    const lines = (JSON.parse(kept) as LogLine[]).filter(
+      ({ timestamp }) => since === null || Date.parse(timestamp) >= since,
+    );
+    yield tail === null ? lines : lines.slice(lines.length - Math.min(tail, lines.length));
+    return;
+  }
   const wanted = { workload_id, generation, ...query };
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   const stop = () => void reader?.cancel().catch(() => undefined);

@@ -19,6 +19,18 @@ export const duration = (mostMs: number) =>
     return z.NEVER;
   });
 
+/** A time, or how long ago it was; ms since 1970. */
+export const since = z.string().transform((text, context) => {
+  const ago = /^\d+[smhd]$/.test(text) ? parseDuration(text) : null;
+  const at = ago === null ? Date.parse(text) : Date.now() - ago;
+  if (ago !== null || (/^\d{4}-\d\d-\d\dT/.test(text) && !Number.isNaN(at))) return at;
+  context.addIssue({
+    code: "custom",
+    message: 'expected how long ago, such as "10m", or a time such as "2026-11-21T09:30:00Z"',
+  });
+  return z.NEVER;
+});
+
 /** Reads a query string by its schema. Unknown parameters are ignored; of a parameter that is not a list the last one counts. */
 export function readQuery<Q extends z.ZodObject>(schema: Q, url: string): z.output<Q> {
   const start = url.indexOf("?");

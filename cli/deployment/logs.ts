@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import type { LogLine } from "../../contract/workload.ts";
 import { count, inSession, serverCommand } from "../command.ts";
+import { followLines } from "../log-lines.ts";
 import { deploymentId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
-import { follow } from "../stream.ts";
 import type { Colors } from "../terminal.ts";
 
 type Options = SessionOptions & { tail?: number; since?: string; container?: string; follow?: boolean };
@@ -31,25 +31,8 @@ async function logs(session: Session, options: Options, reference: string): Prom
     for (const line of JSON.parse(text) as LogLine[]) print(line);
     return;
   }
-  // Log lines have no number: after a cut the last second is asked for again, and what was shown of it is left out.
-  let latest = "";
-  let shownAtLatest = new Set<string>();
-  const stream = follow(session.api, path, {
-    query: { container, follow: true },
-    resume: () => ({ query: latest === "" ? { tail, since } : { since: latest } }),
-    endless: false,
-    signal: session.interrupted,
-  });
-  for await (const { data } of stream) {
-    const line = JSON.parse(data) as LogLine;
-    if (line.timestamp < latest || (line.timestamp === latest && shownAtLatest.has(data))) continue;
-    if (line.timestamp > latest) {
-      latest = line.timestamp;
-      shownAtLatest = new Set();
-    }
-    shownAtLatest.add(data);
-    print(line);
-  }
+  const lines = followLines(session, path, { first: { tail, since }, always: { container } });
+  for await (const line of lines) print(line);
 }
 
 function printer({ terminal, format }: Session): (line: LogLine) => void {

@@ -1,4 +1,4 @@
-// `lamplighter-engine test|build|serve|tell`: what the workloads of an instance run. contract/engine-task.ts says what each is given.
+// `lamplighter-engine test|build|serve|release|tell`: what the workloads of an instance run. contract/engine-task.ts says what each is given.
 import { EngineOrders } from "../../contract/instance-report.ts";
 import { type Given, givenIn, sourceOf, type TaskOf } from "./environment.ts";
 import { NotAwaited, Reports } from "./reports.ts";
@@ -23,6 +23,10 @@ const PROGRAMS = {
     }
     process.exitCode = code ?? 1;
   },
+  release: async (given: Given, task: TaskOf<"release">, reports: Reports): Promise<void> => {
+    const { release } = await import("./release.ts");
+    await release(sourceOf(given, null), task, reports);
+  },
 };
 
 async function main([what, text = ""]: string[]): Promise<void> {
@@ -32,7 +36,8 @@ async function main([what, text = ""]: string[]): Promise<void> {
   }
   const given = givenIn(process.env);
   const { task } = given;
-  if (task.do !== what) throw new Error(`usage: lamplighter-engine test|build|serve, as the task says, or tell ORDERS`);
+  if (task.do !== what)
+    throw new Error(`usage: lamplighter-engine test|build|serve|release, as the task says, or tell ORDERS`);
   const reports = new Reports(given);
   try {
     await (PROGRAMS[task.do] as (given: Given, task: unknown, reports: Reports) => Promise<void>)(given, task, reports);

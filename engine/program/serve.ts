@@ -8,7 +8,7 @@ import { type Given, ordersSocket, sourceOf, type TaskOf } from "./environment.t
 import { listenForOrders, Orders } from "./orders.ts";
 import { NotAwaited, type Reports } from "./reports.ts";
 import { settingsOf } from "./settings.ts";
-import { driftReport, vitalsOf } from "./vitals.ts";
+import { driftReport, loadedReport, vitalsOf } from "./vitals.ts";
 
 /** How often the engine is looked at until it serves, and then, ms. */
 const LOOKS_AT_FIRST_MS = 100;
@@ -124,8 +124,7 @@ class Serving {
 
   async #watchLoad(health: EngineHealth | null): Promise<void> {
     if (health?.state === "serving") {
-      const rows = Object.values(health.rows);
-      await this.#say({ kind: "loaded", rows: rows.reduce((sum, each) => sum + each, 0), tables: rows.length });
+      await this.#say(loadedReport(health));
       this.#hasLoaded = true;
       await this.#orders.ready();
       return;
@@ -179,7 +178,7 @@ async function release(given: Given, task: TaskOf<"serve">, standing: EngineOrde
   if (standing?.at === null) return;
   const source = { ...sourceOf(given, task.schema), ...standing?.at };
   if (source.kind !== "postgres") return;
-  const { releaseUnused } = await import("../source/postgres/postgres-source.ts");
+  const { releaseUnused } = await import("../source/postgres/traces.ts");
   const done = releaseUnused(source, task.instance_id).catch((error: Error) =>
     console.error(`the publication stays: ${error.message}`),
   );

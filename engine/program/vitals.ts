@@ -32,6 +32,12 @@ function stateOf({ state, mode }: EngineHealth["replication"]): ReplicationState
   }
 }
 
+export function loadedReport({ rows, load: { verified } }: EngineHealth): Extract<ReportBody, { kind: "loaded" }> {
+  const counts = Object.values(rows);
+  const loaded = { kind: "loaded" as const, rows: counts.reduce((sum, each) => sum + each, 0), tables: counts.length };
+  return verified === null ? loaded : { ...loaded, verified: { tables: verified.tables, samples: verified.samples } };
+}
+
 /** In what the source differs from what was built; null: in nothing. */
 export function driftReport({ drift }: EngineHealth): Extract<ReportBody, { kind: "drift" }> | null {
   if (drift.length === 0) return null;

@@ -1,12 +1,21 @@
 import type { EngineHealth } from "../../contract/engine.ts";
 import type { Shape } from "../shape/shape.ts";
-import type { Position, Source } from "../source/source.ts";
+import type { Evidence } from "../source/sample.ts";
+import type { LoadProgress, Position, Source, Witness } from "../source/source.ts";
 import type { Store, Table } from "../store/table.ts";
 import type { MemoryLimit } from "./memory.ts";
+import { verify } from "./verification.ts";
 
 /** Reads tables of a source, and shows how far it is. */
 export class Loader {
-  progress: EngineHealth["load"] = { table: null, tables: 0, tables_done: 0, rows: 0, rows_expected: null };
+  progress: EngineHealth["load"] = {
+    table: null,
+    tables: 0,
+    tables_done: 0,
+    rows: 0,
+    rows_expected: null,
+    verified: null,
+  };
   readonly #shape: Shape;
   readonly #source: Source;
   readonly #memory: MemoryLimit;
@@ -22,10 +31,17 @@ export class Loader {
     this.progress = { ...this.progress, rows_expected: rows };
   }
 
-  /** All tables, with progress. */
-  async loadAll(store: Store): Promise<Position> {
+  /**
+   * All tables, with progress.
+   * @param scratch empty tables: what was loaded is compared with the source; null: it is not
+   */
+  async loadAll(store: Store, scratch: Store | null): Promise<Position> {
     this.progress = { ...this.progress, table: null, tables: store.tables.length, tables_done: 0, rows: 0 };
-    const position = await this.read(new Map(store.tables.entries()), (table, rows) => {
+    const evidence: Evidence[] = [];
+    const handed = new Map<number, number>();
+    const witness = scratch === null ? undefined : (of: Evidence) => void evidence.push(of);
+    const position = await this.read(new Map(store.tables.entries()), witness, (place, table, rows) => {
+      handed.set(place, (handed.get(place) ?? 0) + rows);
       const { tables_done, rows: before } = this.progress;
       const isNext = this.progress.table !== null && table !== this.progress.table;
       this.progress = {
@@ -35,25 +51,29 @@ export class Loader {
         rows: before + rows,
       };
     });
-    this.progress = { ...this.progress, table: null, tables_done: store.tables.length };
+    const verified = scratch === null ? null : verify(this.#shape, store, scratch, evidence, handed);
+    this.progress = { ...this.progress, table: null, tables_done: store.tables.length, verified };
     return position;
   }
 
   async read(
     tables: ReadonlyMap<number, Table>,
-    show: (table: string, rows: number) => void = () => {},
+    witness?: Witness,
+    show: (place: number, table: string, rows: number) => void = () => {},
   ): Promise<Position> {
-    let name = "";
-    const position = await this.#source.snapshot(tables, {
+    let [at, name] = [-1, ""];
+    const progress: LoadProgress = {
       table: (place) => {
+        at = place;
         name = this.#shape.tables[place]?.name ?? "";
-        show(name, 0);
+        show(at, name, 0);
       },
       rows: (count) => {
-        show(name, count);
+        show(at, name, count);
         this.#memory.check(`loading ${name}`);
       },
-    });
+    };
+    const position = await this.#source.snapshot(tables, progress, witness);
     for (const table of tables.values()) {
       table.finish();
       // Sorting a large table takes a while: requests are answered in between.

@@ -210,7 +210,8 @@ export class Replica {
     const store = await this.#insist(async () => {
       const fresh = createStore();
       const at = Date.now();
-      const position = await this.#loader.loadAll(fresh);
+      // Before it first answers anything. What is read anew later takes the place of what was verified.
+      const position = await this.#loader.loadAll(fresh, this.state === "loading" ? createStore() : null);
       return { fresh, position, at };
     });
     this.#reloads.clear();

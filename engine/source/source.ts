@@ -2,6 +2,7 @@ import type { SyncMode } from "../../contract/engine.ts";
 import type { SourceSchema } from "../../contract/source-schema.ts";
 import type { Cells } from "../store/cell.ts";
 import type { Table } from "../store/table.ts";
+import type { Evidence } from "./sample.ts";
 
 /** Where in the source's log something is. `text` is what callers see, and what a checkpoint keeps. */
 export type Position = { text: string };
@@ -30,6 +31,8 @@ export type Sink = {
 
 export type LoadProgress = { table(place: number): void; rows(count: number): void };
 
+export type Witness = (evidence: Evidence) => void;
+
 /** A source as an engine sees it. All of its calls fail with a SourceFailure. */
 export interface Source {
   readonly mode: SyncMode;
@@ -37,8 +40,11 @@ export interface Source {
   readonly reason: { code: string; message: string } | null;
   /** Tables that the stream has nothing of; they are read again from time to time. */
   readonly unseen: readonly number[];
-  /** Appends the rows of tables, all as of one position; tables are given by their place in the shape. */
-  snapshot(into: ReadonlyMap<number, Table>, progress: LoadProgress): Promise<Position>;
+  /**
+   * Appends the rows of tables, all as of one position; tables are given by their place in the shape.
+   * @param witness told what else the source says of each table then; not of one that has no states
+   */
+  snapshot(into: ReadonlyMap<number, Table>, progress: LoadProgress, witness?: Witness): Promise<Position>;
   /** Hands everything after a position to the sink, until the signal or until the source ends it. Then it fails, unless it was the signal. */
   follow(from: Position, sink: Sink, signal: AbortSignal): Promise<void>;
   /** The position that the source has now. */

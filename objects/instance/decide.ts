@@ -74,6 +74,7 @@ export function initial(now: number): InstanceDecision {
     home: null,
     reloads: 0,
     drift: null,
+    source_traces: null,
     last_error: null,
     last_operation: null,
     degraded: false,

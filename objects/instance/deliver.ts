@@ -9,13 +9,15 @@ import { remote } from "../remote.ts";
 import { seal } from "../sealing.ts";
 import { workloadProof } from "../workload-proof.ts";
 import { isKept } from "./build-history.ts";
+import { keepBuildLog, leavingBuilds, readBuildLog } from "./build-log.ts";
 import type { InstanceEvent } from "./decide.ts";
 import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
 import { sayRoute, withdrawRoutes } from "./routing.ts";
-import { keepStanding, sourceNeed, standingOf } from "./source.ts";
+import { sourceNeed } from "./source.ts";
+import { keepStanding, standingOf } from "./standing.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
 
 /** What a letter needs of its object: the present state, and a way to tell what came of it. */
@@ -133,7 +135,12 @@ async function ask({ identity, state }: InstanceRecord, { env, apply }: Sender):
   }
 }
 
-async function withdraw({ identity, state }: InstanceRecord, { env, apply }: Sender): Promise<void> {
+async function withdraw(record: InstanceRecord, { env, sql, apply, change }: Sender): Promise<void> {
+  const { identity, state } = record;
+  for (const build of leavingBuilds(sql, record)) {
+    const lines = await readBuildLog(identity.id, build, env);
+    if (lines !== null) change(() => keepBuildLog(sql, build.id, lines));
+  }
   const outcomes = await Promise.allSettled(
     [...Map.groupBy(state.leaving, ({ host_id }) => host_id)].map(async ([host_id, leaving]) => {
       const workloads = leaving.map(({ slot, generation }) => ({ id: workloadId(identity.id, slot), generation }));

@@ -13,6 +13,7 @@ import {
 
 /** What a decision is made of besides state and event. Ids are drawn before, so that the decision has no chance in it. */
 export type InstanceFacts = {
+  instance_id: string;
   now: number;
   /** 0..1 */
   jitter: number;
@@ -66,6 +67,7 @@ type Common = {
   home: string | null;
   reloads: number;
   drift: InstanceState["drift"];
+  source_traces: boolean | null;
   last_error: InstanceState["last_error"];
   last_operation: InstanceState["last_operation"];
   degraded: boolean;
@@ -119,8 +121,9 @@ export const standingOf = (draft: Draft): Standing => ({
   nothing_running: isBare(draft),
 });
 
-export const isBare = (state: Pick<InstanceState, "job" | "serving" | "candidate" | "leaving">): boolean =>
-  state.job === null && state.serving === null && state.candidate === null && state.leaving.length === 0;
+type Traceable = Pick<InstanceState, "job" | "serving" | "candidate" | "leaving" | "source_traces">;
+export const isBare = ({ job, serving, candidate, leaving, source_traces }: Traceable): boolean =>
+  job === null && serving === null && candidate === null && leaving.length === 0 && source_traces !== true;
 
 /** How long a workload that found no host waits before it looks again by itself, and a host's answer is waited for, ms. */
 export const ASK_AGAIN_MS = 15_000;

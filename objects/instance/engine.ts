@@ -1,6 +1,7 @@
-import type { Engine, Runner } from "../../contract/instance.ts";
+import { type Engine, type Runner, SLOT } from "../../contract/instance.ts";
 import type { Exit, Observation } from "../../contract/workload.ts";
-import { become, type Draft, fail, leave, newRunner, note, replaceRunner, runnerAt } from "./draft.ts";
+import { become, type Draft, fail, leave, newRunner, note, replaceRunner, runnerAt, runnersOf } from "./draft.ts";
+import { releaseAgain } from "./release.ts";
 
 /** What hosts see of an instance's workloads, and what becomes of an engine that dies. */
 
@@ -55,6 +56,10 @@ type Housed = Exclude<Runner, { phase: "placing" }>;
 function ended(draft: Draft, runner: Housed, exit: Exit): void {
   if (runner.phase === "ended" || runner.phase === "waiting") return;
   const { slot, generation, since, host_id } = runner;
+  if (slot === SLOT.release) {
+    releaseAgain(draft, runner, `it ended with ${endOf(exit)}`);
+    return;
+  }
   if (draft.job?.slot === slot) {
     const give_up_at = draft.facts.now + GRACE_MS;
     replaceRunner(draft, { slot, generation, since, phase: "ended", host_id, exit, give_up_at });
@@ -69,6 +74,10 @@ function ended(draft: Draft, runner: Housed, exit: Exit): void {
 
 function lost(draft: Draft, runner: Housed, message: string): void {
   if (runner.phase === "ended" || runner.phase === "waiting") return;
+  if (runner.slot === SLOT.release) {
+    releaseAgain(draft, runner, message);
+    return;
+  }
   if (draft.job?.slot === runner.slot) {
     fail(draft, draft.status === "building" ? "builder_died" : "other", message);
     return;
@@ -143,10 +152,9 @@ export function onTimes(draft: Draft): void {
     const what = draft.status === "building" ? "the build" : "the test of the source";
     fail(draft, code, `${what} ended with ${endOf(job.exit)} and said nothing`);
   }
-  for (const engine of [draft.serving, draft.candidate]) {
-    if (engine?.runner.phase !== "waiting" || engine.runner.retry_at > now) continue;
-    const { slot } = engine.runner;
-    leave(draft, engine.runner);
-    replaceRunner(draft, newRunner(draft, slot));
+  for (const runner of runnersOf(draft)) {
+    if (runner.phase !== "waiting" || runner.retry_at > now) continue;
+    leave(draft, runner);
+    replaceRunner(draft, newRunner(draft, runner.slot));
   }
 }

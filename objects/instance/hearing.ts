@@ -6,7 +6,7 @@ import { keepPart } from "./build-history.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { isAwaited, type Told } from "./report.ts";
-import { standingOf } from "./source.ts";
+import { standingOf } from "./standing.ts";
 import { keepVitals } from "./vitals.ts";
 import { ordersOf } from "./workload.ts";
 

@@ -30,10 +30,11 @@ import { addKey, dropKey, keySecretLabel, keys, keyView, newKeySecret, withKey }
 import { buildInQueue, lettersFor } from "./letters.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
-import { buildsText, type LogPlace, logPlace, missingBuild, refusalOf } from "./reading.ts";
+import { buildsText, type LogState, logState, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
 import { routeAsked, routeCapacity, routeEvicted, routeSeen } from "./routing.ts";
-import { keepStanding, needsChanged, sourceNeed } from "./source.ts";
+import { needsChanged, sourceNeed } from "./source.ts";
+import { keepStanding } from "./standing.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
 
@@ -240,9 +241,9 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   }
 
   /** Where to read the lines of a build, or (null) of its engine. */
-  logPlace(namespaces: string[], buildId: string | null): Reply<LogPlace | null> {
+  logState(namespaces: string[], buildId: string | null): Reply<LogState> {
     const record = this.visible(namespaces);
-    return record.ok ? logPlace(record.value, buildId) : record;
+    return record.ok ? logState(this.sql, record.value, buildId) : record;
   }
 
   protected override due(_timer: Timer, now: number): void {

@@ -1,8 +1,10 @@
 import { type Engine, type Operation, SLOT } from "../../contract/instance.ts";
 import { GOAL_OF, type InstanceAction, instanceVerdict, isGoalAction } from "../../contract/instance-action.ts";
+import type { ReportBody } from "../../contract/instance-report.ts";
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
 import { become, type Draft, extend, fail, finishInto, leave, newRunner, note, rowsText, standingOf } from "./draft.ts";
+import { giveUpRelease, release } from "./release.ts";
 
 /** What each action does, and how what is under way ends. */
 
@@ -118,6 +120,7 @@ export function launch(draft: Draft, build_id: string): void {
   const slot = SLOT.engines.find((one) => one !== taken) ?? SLOT.engines[0];
   leave(draft, draft.candidate?.runner ?? null);
   draft.candidate = newEngine(draft, slot, build_id);
+  if (draft.source_traces === false && draft.candidate.settings.sync_mode !== "poll") draft.source_traces = true;
 }
 
 function newEngine(draft: Draft, slot: number, build_id: string): Engine {
@@ -160,10 +163,14 @@ function replicate(draft: Draft, paused: boolean): void {
   note(draft, "info", "api", reason as string, message as string);
 }
 
-/** The source can be read: a build waits for its turn. */
-export function tested(draft: Draft): void {
+/**
+ * The source can be read: a build waits for its turn.
+ * @param isTraced whether engines make something there that stays when they do not take it away
+ */
+export function tested(draft: Draft, isTraced: boolean): void {
   const { operation } = draft;
   if (draft.status !== "testing_connection" || !operation?.build_id) return;
+  if (isTraced) draft.source_traces ??= false;
   leave(draft, draft.job);
   draft.job = null;
   become(draft, "queued");
@@ -178,29 +185,33 @@ export function admitted(draft: Draft, build_id: string): void {
   draft.builds.push({ type: "started", id: build_id, generation: draft.generation });
 }
 
+export type Loaded = Extract<ReportBody, { kind: "loaded" }>;
+
 /** The candidate has loaded and was verified: queries go to it from now on, and the engine before it goes. */
-export function takeOver(draft: Draft, loaded: { rows: number; tables: number }): void {
+export function takeOver(draft: Draft, { rows, tables, verified }: Loaded): void {
   const { candidate, operation, facts } = draft;
   if (candidate === null || operation === null) return;
   leave(draft, draft.serving?.runner ?? null);
-  draft.serving = { ...candidate, loaded: { ...loaded, at: facts.now }, deaths: 0, trouble: null };
+  draft.serving = { ...candidate, loaded: { rows, tables, at: facts.now }, deaths: 0, trouble: null };
   draft.candidate = null;
   draft.deployed = { build_id: candidate.build_id, settings: candidate.settings };
   draft.last_error = null;
   draft.idle_since = facts.now;
   if (operation.action === "rebuild" || operation.action === "provision") draft.drift = null;
-  note(draft, "info", "engine", "engine_ready", `serves ${rowsText(loaded)}`, {
+  note(draft, "info", "engine", "engine_ready", `serves ${rowsText({ rows, tables })}`, {
     build_id: candidate.build_id,
-    ...loaded,
+    rows,
+    tables,
+    ...(verified === undefined ? {} : { verified }),
   });
   finishInto(draft, "running", "succeeded", `${operation.action} done`);
 }
 
-/** Nothing of what was to go is left on any host. */
+/** Nothing of what was to go is left on any host. What engines have left at the source is taken away last. */
 export function emptied(draft: Draft): void {
   if (draft.leaving.length > 0) return;
   if (draft.status === "pausing") finishInto(draft, "paused", "succeeded", "paused");
-  if (draft.status === "terminating") {
+  if (draft.status === "terminating" && !release(draft)) {
     draft.deployed = null;
     draft.degraded = false;
     draft.last_error = null;
@@ -225,6 +236,10 @@ export function overdue(draft: Draft): void {
   const { status, operation, facts } = draft;
   if (operation === null || operation.due_at > facts.now) return;
   if (status === "terminating") {
+    if (draft.job !== null) {
+      giveUpRelease(draft, operation.message || "it was not done in time");
+      return;
+    }
     if (!draft.degraded)
       note(draft, "warning", "scheduler", "terminate_slow", "a host has not said that it is gone; asking goes on");
     draft.degraded = true;

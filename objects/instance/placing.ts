@@ -7,7 +7,7 @@ import { type Act, act } from "./operation.ts";
 /** Between an instance and its hosts: choosing one, its answer, and having to leave it. */
 
 const MiB = 1024 ** 2;
-/** What a test of a source and a build reserve. */
+/** What a program beside its source, and a build reserve. */
 const TEST_MEMORY = 128 * MiB;
 const BUILD_MEMORY = 768 * MiB;
 /** How rarely a workload without a host looks again by itself, ms. */
@@ -21,7 +21,7 @@ export type EvictionCause = "host_lost" | "host_draining" | "host_removed";
 
 export function needOf(draft: Pick<Draft, "serving" | "candidate">, slot: number): Need {
   const of = { runtime: "process" as const, labels: {} };
-  if (slot === SLOT.test) return { ...of, memory_bytes: TEST_MEMORY, cpu_millis: 0 };
+  if (slot === SLOT.test || slot === SLOT.release) return { ...of, memory_bytes: TEST_MEMORY, cpu_millis: 0 };
   if (slot === SLOT.build) return { ...of, memory_bytes: BUILD_MEMORY, cpu_millis: 0 };
   const engine = [draft.serving, draft.candidate].find((one) => one?.runner.slot === slot);
   return { ...of, ...SIZE[engine?.settings.size ?? "nano"] };
@@ -55,7 +55,8 @@ export function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
       fail(draft, "image_missing", "the host that keeps its artifact is gone; rebuild it");
       return;
     }
-    if (choice.impossible && draft.serving?.runner !== runner) {
+    // A release waits for a host until its time is over.
+    if (choice.impossible && slot !== SLOT.release && draft.serving?.runner !== runner) {
       fail(draft, "no_capacity", choice.message);
       return;
     }
@@ -156,6 +157,8 @@ const nameOf = (draft: Draft, slot: number): string =>
     ? "the test"
     : slot === SLOT.build
       ? "the build"
-      : draft.serving?.runner.slot === slot
-        ? "the engine"
-        : "the new engine";
+      : slot === SLOT.release
+        ? "the release"
+        : draft.serving?.runner.slot === slot
+          ? "the engine"
+          : "the new engine";

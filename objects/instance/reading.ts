@@ -3,12 +3,16 @@ import { workloadId } from "../../contract/id.ts";
 import { SLOT } from "../../contract/instance.ts";
 import { type InstanceAction, instanceAllowedActions, instanceVerdict } from "../../contract/instance-action.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
+import { cursor } from "../journal.ts";
+import { buildLog } from "./build-log.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { buildInQueue } from "./letters.ts";
 import { standingOf } from "./view.ts";
 
 /** Where the lines of one of an instance's programs are read. */
 export type LogPlace = { host_id: string; workload_id: string; generation: number };
+/** What can be read of one now: on its host, or (JSON) what was kept of it here. `over`: no more will come. */
+export type LogState = { place: LogPlace | null; kept: string | null; over: boolean; cursor: number };
 
 /** Its builds, newest first: JSON. */
 export function buildsText({ identity, builds, state }: InstanceRecord): string {
@@ -16,20 +20,33 @@ export function buildsText({ identity, builds, state }: InstanceRecord): string 
   return JSON.stringify(BuildList.parse(list));
 }
 
-/** Of a build, or (null) of the engine that serves, or else of what is being rolled out; null when no host has anything of it. */
-export function logPlace({ identity, state, builds }: InstanceRecord, buildId: string | null): Reply<LogPlace | null> {
-  if (buildId === null) {
-    const runner = state.serving?.runner ?? state.candidate?.runner ?? state.job;
-    if (!runner || runner.phase === "placing") return accept(null);
-    const { host_id, slot, generation } = runner;
-    return accept({ host_id, workload_id: workloadId(identity.id, slot), generation });
-  }
+/** Of a build, or (null) of the engine that serves, or else of what is being rolled out. */
+export function logState(sql: SqlStorage, record: InstanceRecord, buildId: string | null): Reply<LogState> {
+  const { identity, state } = record;
+  if (buildId !== null) return buildLogState(sql, record, buildId);
+  const runner = state.serving?.runner ?? state.candidate?.runner ?? state.job;
+  const place = runner && runner.phase !== "placing" ? placeOf(identity.id, runner) : null;
+  return accept({ place, kept: null, over: state.status === "terminated", cursor: cursor(sql) });
+}
+
+const placeOf = (id: string, { host_id, slot, generation }: { host_id: string; slot: number; generation: number }) => ({
+  ...{ host_id, workload_id: workloadId(id, slot), generation },
+});
+
+function buildLogState(sql: SqlStorage, { identity, state, builds }: InstanceRecord, buildId: string): Reply<LogState> {
   const build = builds.find(({ id }) => id === buildId);
   if (!build) return refuse("not_found", `${identity.name} has no build ${buildId}.`);
-  const job = buildInQueue(state) === buildId && state.job?.phase !== "placing" ? state.job : null;
-  const host_id = build.host_id ?? job?.host_id ?? null;
-  if (host_id === null || build.generation === null) return accept(null);
-  return accept({ host_id, workload_id: workloadId(identity.id, SLOT.build), generation: build.generation });
+  const { generation, status } = build;
+  const at = [state.job, ...state.leaving].find((one) => one?.slot === SLOT.build && one.generation === generation);
+  const host_id = at && "host_id" in at ? at.host_id : null;
+  const kept = buildLog(sql, buildId);
+  const place =
+    generation === null || (host_id === null && kept === null)
+      ? null
+      : placeOf(identity.id, { host_id: host_id ?? "", slot: SLOT.build, generation });
+  const isEnded = status === "succeeded" || status === "failed";
+  // What is still to go from its host is taken from there first.
+  return accept({ place, kept, over: kept !== null || (isEnded && host_id === null), cursor: cursor(sql) });
 }
 
 /** The refusal of a redeploy of what cannot be deployed, or null. */

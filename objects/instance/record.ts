@@ -44,7 +44,8 @@ export function load(sql: SqlStorage): InstanceRecord | null {
   };
 }
 
-export const factsOf = ({ spec, image, pinned, vitals }: InstanceRecord, now: number): InstanceFacts => ({
+export const factsOf = ({ identity, spec, image, pinned, vitals }: InstanceRecord, now: number): InstanceFacts => ({
+  instance_id: identity.id,
   now,
   jitter: Math.random(),
   spec,

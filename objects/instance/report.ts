@@ -1,6 +1,7 @@
 import type { EngineVitals, Report, ReportBody, SourceTest } from "../../contract/instance-report.ts";
 import { become, type Draft, fail, leave, note, rowsText, runnerAt } from "./draft.ts";
-import { launch, takeOver, tested } from "./operation.ts";
+import { type Loaded, launch, takeOver, tested } from "./operation.ts";
+import { giveUpRelease, released } from "./release.ts";
 
 /** What the programs of an instance say of themselves. */
 
@@ -33,11 +34,15 @@ export function onReport(draft: Draft, told: Told): void {
     case "built":
       if (isJob && draft.status === "building") onBuilt(draft, body);
       return;
+    case "released":
+      if (isJob && draft.status === "terminating") released(draft, body.left);
+      return;
     case "loaded":
       onLoaded(draft, body, isServing, isJob);
       return;
     case "failed":
-      onFailed(draft, body, isServing);
+      if (isJob && draft.status === "terminating") giveUpRelease(draft, body.message);
+      else onFailed(draft, body, isServing);
       return;
     case "vitals":
       if (isServing) onVitals(draft, body.vitals);
@@ -65,7 +70,7 @@ function onTested(draft: Draft, test: SourceTest): void {
     fail(draft, finding?.code ?? "other", `${why}; mend it, or take sync_mode auto or poll`);
     return;
   }
-  tested(draft);
+  tested(draft, test.replication.mode === "logical");
 }
 
 function onBuilt(draft: Draft, { result }: Extract<ReportBody, { kind: "built" }>): void {
@@ -100,17 +105,13 @@ function onBuilt(draft: Draft, { result }: Extract<ReportBody, { kind: "built" }
 const violationText = ({ message, line, column }: { message: string; line: number | null; column: number | null }) =>
   line === null ? message : `${line}:${column ?? 1} ${message}`;
 
-function onLoaded(
-  draft: Draft,
-  { rows, tables }: { rows: number; tables: number },
-  isServing: boolean,
-  isJob: boolean,
-): void {
+function onLoaded(draft: Draft, loaded: Loaded, isServing: boolean, isJob: boolean): void {
   if (isJob) return;
   if (!isServing) {
-    takeOver(draft, { rows, tables });
+    takeOver(draft, loaded);
     return;
   }
+  const { rows, tables } = loaded;
   if (draft.serving === null || draft.serving.loaded !== null) return;
   draft.serving = { ...draft.serving, loaded: { rows, tables, at: draft.facts.now }, trouble: null };
   note(draft, "info", "engine", "engine_recovered", `serves again, ${rowsText({ rows, tables })}`);

@@ -1,7 +1,7 @@
-import { type SourceNeed, SourceStanding } from "../../contract/database-reader.ts";
+import type { SourceNeed } from "../../contract/database-reader.ts";
 import { type InstanceState, SLOT } from "../../contract/instance.ts";
 
-/** What an instance needs of the managed database that it reads from, and where that can be read now. */
+/** What an instance needs of the managed database that it reads from. */
 
 type Reading = Pick<InstanceState, "job" | "candidate" | "serving" | "replication">;
 
@@ -13,8 +13,10 @@ export function sourceNeed(state: Reading, name: string): SourceNeed | null {
   return { follows, reason: why === null ? null : `${why} of ${name}`.slice(0, 200) };
 }
 
+const JOB: Readonly<Record<number, string>> = { [SLOT.test]: "connection test", [SLOT.release]: "release" };
+
 function whyAwake({ job, candidate, serving, replication }: Reading): string | null {
-  if (job !== null) return job.slot === SLOT.test ? "connection test" : "build";
+  if (job !== null) return JOB[job.slot] ?? "build";
   if (candidate !== null) return "initial load and verification";
   if (serving === null) return null;
   if (serving.loaded === null) return "initial load";
@@ -24,16 +26,3 @@ function whyAwake({ job, candidate, serving, replication }: Reading): string | n
 
 export const needsChanged = (before: Reading | null, after: Reading): boolean =>
   JSON.stringify(before && sourceNeed(before, "")) !== JSON.stringify(sourceNeed(after, ""));
-
-export function standingOf(sql: SqlStorage): SourceStanding | null {
-  const row = sql.exec<{ body: string }>("SELECT body FROM source_standing").toArray()[0];
-  return row ? SourceStanding.parse(JSON.parse(row.body)) : null;
-}
-
-/** Keeps it unless something newer is known. Answers whether it was news. */
-export function keepStanding(sql: SqlStorage, standing: SourceStanding): boolean {
-  const known = standingOf(sql);
-  if (known !== null && known.revision >= standing.revision) return false;
-  sql.exec("INSERT OR REPLACE INTO source_standing VALUES (1, ?)", JSON.stringify(standing));
-  return known?.term !== standing.term || JSON.stringify(known.at) !== JSON.stringify(standing.at);
-}

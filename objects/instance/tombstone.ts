@@ -10,15 +10,8 @@ import type { InstanceRecord } from "./kept.ts";
 import { indexRow, sourceOf } from "./record.ts";
 
 const TABLES = [
-  "instance",
-  "vitals",
-  "build",
-  "artifact",
-  "key_secret",
-  "api_key",
-  "source_standing",
-  "route",
-  "route_leaving",
+  ...["instance", "vitals", "build", "build_log", "artifact", "key_secret", "api_key", "source_standing"],
+  ...["route", "route_leaving"],
 ];
 
 /** What others are still to hear of an instance that was deleted. */

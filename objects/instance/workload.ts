@@ -68,6 +68,8 @@ function taskOf(
     return operation?.build_id
       ? { ...of, do: "build", build_id: operation.build_id, schema, config: spec.config }
       : null;
+  if (slot === SLOT.release)
+    return state.job?.slot === slot ? { ...of, do: "release", instance_id: identity.id } : null;
   const engine = [state.serving, state.candidate].find((one) => one?.runner.slot === slot);
   if (!engine || artifact === null) return null;
   return {

@@ -1,32 +1,20 @@
 import { z } from "zod";
-import type { DeploymentView } from "../../contract/deployment.ts";
+import { type DeploymentView, isTerminal } from "../../contract/deployment.ts";
 import { DeploymentId } from "../../contract/id.ts";
-import { parseDuration } from "../../contract/quantity.ts";
 import { LogLine } from "../../contract/workload.ts";
 import { jsonText } from "../answer.ts";
 import { LOG_LINE } from "../example.ts";
 import { byTime, followLogs, type Readable } from "../followed-logs.ts";
 import { linesOf, type Source, unavailable } from "../log-source.ts";
 import { fail, ProblemError, unwrap } from "../problem.ts";
-import { flag } from "../query.ts";
+import { flag, since } from "../query.ts";
 import { type Ask, route } from "../route.ts";
 import { call } from "../stub.ts";
 import { deploymentStub } from "./deployments.ts";
 
-const Since = z.string().transform((text, context) => {
-  const ago = /^\d+[smhd]$/.test(text) ? parseDuration(text) : null;
-  const at = ago === null ? Date.parse(text) : Date.now() - ago;
-  if (ago !== null || (/^\d{4}-\d\d-\d\dT/.test(text) && !Number.isNaN(at))) return at;
-  context.addIssue({
-    code: "custom",
-    message: 'expected how long ago, such as "10m", or a time such as "2026-11-21T09:30:00Z"',
-  });
-  return z.NEVER;
-});
-
 const Query = z.object({
   tail: z.coerce.number().int().min(0).max(10_000).default(100).describe("How many of the newest lines"),
-  since: Since.optional().describe("Only lines since then: `<n>s`, `<n>m`, `<n>h`, `<n>d` ago, or a time (RFC 3339)"),
+  since: since.optional().describe("Only lines since then: `<n>s`, `<n>m`, `<n>h`, `<n>d` ago, or a time (RFC 3339)"),
   container: z.string().min(1).optional().describe("Only instances whose id starts with this or has it in it"),
   follow: flag.optional().describe("Stream new lines as they are written"),
 });
@@ -85,7 +73,8 @@ async function readable(ask: LogAsk): Promise<Readable> {
   const meant = ({ workload_id, instance_id }: Source) =>
     container === undefined || instance_id.includes(container) || container.includes(workload_id);
   const sources = unwrap(running).filter((one) => !offered.has(one.instance_id) && meant(one));
-  return { view, sources };
+  const over = isTerminal(view.status) || view.status === "deleted";
+  return { over, cursor: view.event_cursor, sources };
 }
 
 const wants = (ask: LogAsk, instance: string): boolean => instance.includes(ask.query.container ?? "");

@@ -1,16 +1,13 @@
 import { z } from "zod";
 import { BuildList } from "../../contract/build.ts";
-import { BuildId, KeyId } from "../../contract/id.ts";
+import { KeyId } from "../../contract/id.ts";
 import { InstanceView } from "../../contract/instance.ts";
 import type { InstanceAction } from "../../contract/instance-action.ts";
 import { RedeployBody, ResizeBody } from "../../contract/instance-check.ts";
 import { KeyCreate, KeyCreated, KeyView } from "../../contract/instance-key.ts";
-import { LogLine } from "../../contract/workload.ts";
 import type { ActInput } from "../../objects/instance/creation.ts";
 import { jsonText, resource } from "../answer.ts";
-import { LOG_LINE } from "../example.ts";
 import { BUILD, INSTANCE } from "../instance-example.ts";
-import { linesOf, unavailable } from "../log-source.ts";
 import { unwrap } from "../problem.ts";
 import { type Ask, type BodyRule, type Route, route } from "../route.ts";
 import { call } from "../stub.ts";
@@ -130,33 +127,6 @@ const deletion = (method: "DELETE" | "POST", path: string): Route =>
     handle: (ask) => act(ask, "delete", {}),
   });
 
-const logsRoute = (path: string, summary: string, params: Record<string, z.ZodType<string>>): Route =>
-  route({
-    method: "GET",
-    path,
-    access: "instances:read",
-    group: "Instances",
-    summary,
-    params,
-    query: z.object({ tail: z.coerce.number().int().min(0).max(10_000).default(200) }),
-    answers: { 200: { description: "The lines, oldest first", schema: z.array(LogLine), example: [LOG_LINE] } },
-    handle: async (ask) => {
-      const { namespaces } = ask.principal;
-      const buildId = ask.params.build ?? null;
-      const place = unwrap(await call(instanceStub(ask), (instance) => instance.logPlace(namespaces, buildId)));
-      if (place === null) return jsonText("[]");
-      const source = { ...place, instance_id: `${place.workload_id}-g${place.generation}` };
-      const lines: LogLine[] = [];
-      try {
-        const query = { tail: ask.query.tail, since: null, follow: false };
-        for await (const part of linesOf(ask.env, source, query, new AbortController().signal)) lines.push(...part);
-      } catch (error) {
-        lines.push(unavailable(source, error));
-      }
-      return jsonText(JSON.stringify(lines));
-    },
-  });
-
 export const INSTANCE_ACTION_ROUTES = [
   ...PLAIN.map((action) => route({ ...head(action), answers: ACTION_ANSWERS, handle: (ask) => act(ask, action, {}) })),
   withBody("resize", { schema: ResizeBody, example: { size: "small" } }, ({ size }) => ({ size })),
@@ -240,8 +210,6 @@ export const INSTANCE_ACTION_ROUTES = [
       );
     },
   }),
-  logsRoute("/instances/:id/logs", "What its engine writes", INSTANCE_PARAMS),
-  logsRoute("/instances/:id/builds/:build/logs", "What a build wrote", { ...INSTANCE_PARAMS, build: BuildId }),
 ];
 
 export async function cancelGoal(ask: Ask): Promise<Response> {

@@ -17,6 +17,7 @@ import { HOOKS } from "./hooks.ts";
 import { HOST_LINK } from "./host-link.ts";
 import { HOSTS } from "./hosts.ts";
 import { INSTANCE_ACTION_ROUTES } from "./instance-actions.ts";
+import { INSTANCE_LOGS } from "./instance-logs.ts";
 import { INSTANCES } from "./instances.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
 import { LOGIN } from "./login.ts";
@@ -48,6 +49,7 @@ export const ROUTES: readonly Route[] = [
   ...CONNECTIONS,
   ...INSTANCES,
   ...INSTANCE_ACTION_ROUTES,
+  ...INSTANCE_LOGS,
   ...DATABASE_INSTANCE,
   ...WORKLOAD_REPORTS,
   ...NAMESPACES,

@@ -300,7 +300,9 @@ describe("streams go on where they were cut", () => {
       since.push(new URL(one.url, "http://x").searchParams.get("since"));
       response.writeHead(200, { "content-type": "text/event-stream" });
       if (since.length > 1)
-        return void response.end(`data: ${line(2, "b")}\n\ndata: ${line(2, "c")}\n\ndata: ${line(3, "d")}\n\n`);
+        return void response.end(
+          `data: ${line(2, "b")}\n\ndata: ${line(2, "c")}\n\ndata: ${line(3, "d")}\n\nevent: end\ndata: {"reason":"ended"}\n\n`,
+        );
       response.write(`data: ${line(1, "a")}\n\ndata: ${line(2, "b")}\n\n`);
       setTimeout(() => response.destroy(), 30);
     });

@@ -34,6 +34,9 @@ export const GOOD_TEST: SourceTest = {
   findings: [],
 };
 
+/** Of a source at which engines leave something that stays without them. */
+export const POSTGRES_TEST: SourceTest = { ...GOOD_TEST, replication: { mode: "logical", ready: true } };
+
 export const built = (over: Record<string, unknown> = {}): ReportBody => ({
   kind: "built",
   result: {
@@ -82,7 +85,14 @@ export class Driven {
     const before = this.state;
     this.#ids += 1;
     const ids = { operation: `op_${this.#ids}`, build: `bld_${this.#ids}` };
-    const facts = { now: this.now, jitter: 0.5, spec: this.spec, image: this.image, pinned: this.pinned };
+    const facts = {
+      instance_id: "inst_1",
+      now: this.now,
+      jitter: 0.5,
+      spec: this.spec,
+      image: this.image,
+      pinned: this.pinned,
+    };
     this.last = decide(before, event, { ...facts, busy_at: this.busyAt, ids });
     this.state = InstanceState.parse(this.last.state);
     if (this.last.size !== null)
@@ -172,12 +182,12 @@ export class Driven {
   }
 
   /** As far as this status, the ordinary way. */
-  static at(status: InstanceStatus): Driven {
+  static at(status: InstanceStatus, test = GOOD_TEST): Driven {
     const one = new Driven();
     const to: Record<InstanceStatus, () => Driven> = {
       registered: () => one,
       testing_connection: () => one.act("provision").place(),
-      queued: () => to.testing_connection().say(SLOT.test, { kind: "tested", test: GOOD_TEST }),
+      queued: () => to.testing_connection().say(SLOT.test, { kind: "tested", test }),
       building: () => to.queued().admit().place(),
       deploying: () => to.building().say(SLOT.build, built()).place(),
       running: () => to.deploying().load().gone(),
@@ -187,7 +197,10 @@ export class Driven {
       failed: () => to.building().say(SLOT.build, FAILED_BUILD).gone(),
       stopped: () => to.running().exit(one.engineSlot(), 0).gone(),
       terminating: () => to.running().act("terminate"),
-      terminated: () => to.terminating().gone(),
+      terminated: () => {
+        to.terminating().gone();
+        return one.state.job === null ? one : one.place().say(SLOT.release, { kind: "released", left: [] }).gone();
+      },
     };
     to[status]();
     if (one.status !== status) throw new Error(`wanted ${status}, came to ${one.status}`);

@@ -6,14 +6,15 @@ import { isStable } from "../../contract/instance-status.ts";
 import { runnersOf } from "../../objects/instance/draft.ts";
 import { instanceView } from "../../objects/instance/view.ts";
 import { random } from "../random.ts";
-import { built, Driven, FAILED_BUILD, GOOD_TEST, HOST, hostNamed } from "./driven-instance.ts";
+import { built, Driven, FAILED_BUILD, GOOD_TEST, HOST, hostNamed, POSTGRES_TEST } from "./driven-instance.ts";
 
 describe("random histories", () => {
   test.each(Array.from({ length: 60 }, (_, i) => i + 1))("seed %i", (seed) => {
     const { int, pick, chance } = random(seed);
     const one = new Driven();
     one.hosts = [hostNamed(HOST), hostNamed("host_b")];
-    const slots = [SLOT.test, SLOT.build, ...SLOT.engines];
+    const slots = [SLOT.test, SLOT.build, ...SLOT.engines, SLOT.release];
+    const test = seed % 2 === 0 ? GOOD_TEST : POSTGRES_TEST;
     for (let step = 0; step < 250; step++) {
       one.later(int(chance(0.1) ? 400_000 : 3_000));
       const before = one.state;
@@ -24,10 +25,11 @@ describe("random histories", () => {
         () => one.do({ type: "cancel_goal", actor: "tok_me" }),
         () => one.place(),
         () => one.place(),
-        () => one.say(slot, { kind: "tested", test: { ...GOOD_TEST, ok: chance(0.8) } }, stale),
+        () => one.say(slot, { kind: "tested", test: { ...test, ok: chance(0.8) } }, stale),
         () => one.say(slot, chance(0.8) ? built() : FAILED_BUILD, stale),
         () => one.say(slot, { kind: "loaded", rows: 1, tables: 1 }, stale),
         () => one.say(slot, { kind: "failed", code: "initial_load_failed", message: "no" }, stale),
+        () => one.say(slot, { kind: "released", left: [] }, stale),
         () => one.admit(),
         () => one.gone(),
         () => one.exit(slot, pick([0, 1, null]), chance(0.2)),
@@ -58,6 +60,10 @@ describe("random histories", () => {
         expect(["pausing", "terminating", "failed", "testing_connection"], at).toContain(state.status);
       if (["registered", "paused", "terminated"].includes(state.status)) expect(state.serving, at).toBeNull();
       if (state.status === "terminated") expect([state.leaving, state.deployed], at).toEqual([[], null]);
+      // What engines have left at the source was taken away, or it was said how it is.
+      if (state.status === "terminated") expect(state.source_traces, at).not.toBe(true);
+      if (before.source_traces === true && state.source_traces === false && !one.reasons.includes("left_at_source"))
+        expect(one.last.entries, at).toEqual([]);
       expect(() =>
         instanceView(
           {

@@ -1,94 +1,17 @@
 // Instances with their real engine on real sources: control plane, agent, engine and database are processes of their own.
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { expect, onTestFinished, test } from "vitest";
 import type { ConnectionView } from "../../contract/connection.ts";
 import type { InstanceView } from "../../contract/instance.ts";
 import type { KeyCreated } from "../../contract/instance-key.ts";
 import { isStable } from "../../contract/instance-status.ts";
 import { freshEnv, lamplighter } from "../cli/captured.ts";
+import { FaultySource } from "../engine/faulty-source.ts";
 import type { Dialect } from "../engine/shop.ts";
-import { parts, type TestSource, testSource } from "../engine/sources.ts";
+import { parts } from "../engine/sources.ts";
 import { until } from "./client.ts";
-import { Cluster } from "./cluster.ts";
+import { answering, ask, PASSWORD, start, traces, WITH_POSTS } from "./engine-site.ts";
 import type { Live } from "./world.ts";
-
-const PASSWORD = "a passing secret of the source";
-
-const SHOP = [
-  "CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(40) NOT NULL)",
-  "CREATE TABLE posts (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, title VARCHAR(40), published INTEGER NOT NULL, FOREIGN KEY (user_id) REFERENCES users (id))",
-  "INSERT INTO users VALUES (1, 'ann'), (2, 'bob')",
-  "INSERT INTO posts VALUES (1, 1, 'first', 1), (2, 2, 'draft', 0)",
-];
-const WITH_POSTS = "users(posts.published = 1) { name posts(published = 1) { title } }";
-
-/** A user of its own, so that its password is nowhere else. */
-const userOf = (dialect: Dialect): string[] =>
-  dialect === "mysql"
-    ? [
-        `CREATE USER reader@'127.0.0.1' IDENTIFIED BY '${PASSWORD}'`,
-        "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader@'127.0.0.1'",
-      ]
-    : [`CREATE ROLE reader SUPERUSER LOGIN PASSWORD '${PASSWORD}'`];
-
-async function start(dialect: Dialect) {
-  const source = await testSource(dialect);
-  onTestFinished(() => source.close());
-  await source.run(...SHOP, ...userOf(dialect));
-  const cluster = await Cluster.start([{ name: "one" }], { docker: null, keepAnswers: true });
-  onTestFinished(() => cluster.close());
-  const { namespace } = cluster;
-  const send = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
-    const { status, text } = await cluster.client.send(method, path, body === undefined ? {} : { body });
-    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
-    return (text === "" ? null : JSON.parse(text)) as T;
-  };
-  const { kind, host, port, database = null, schema } = source.connection;
-  const address = { kind, host, port, user: "reader", password: PASSWORD, database, tls: "disable", schemas: [schema] };
-  const connection = await send<ConnectionView>("POST", "/connections", { name: "src", namespace, ...address });
-  const { id } = await send<InstanceView>("POST", "/instances", {
-    ...{ name: "read", namespace, connection_id: connection.id, schema },
-  });
-  const view = () => send<InstanceView>("GET", `/instances/${id}`);
-  let last: InstanceView | null = null;
-  const when = (what: string, is: (view: InstanceView) => boolean, withinMs?: number): Promise<InstanceView> =>
-    until(
-      () => `${what}: ${JSON.stringify(last)}`,
-      async () => {
-        last = await view();
-        return is(last) && last;
-      },
-      withinMs,
-    );
-  const act = async (action: string): Promise<InstanceView> => {
-    await send("POST", `/instances/${id}/${action}`);
-    const rested = await when(`${action} does not come to rest`, ({ status }) => isStable(status));
-    expect(rested.last_error, action).toBe(null);
-    return rested;
-  };
-  return { cluster, source, connection, id, send, view, when, act };
-}
-
-async function ask(of: InstanceView, query: string, key: string, headers: Record<string, string> = {}) {
-  const authorization = `Bearer ${key}`;
-  const response = await fetch(`${of.endpoint_url}/query`, {
-    ...{ method: "POST", body: query, headers: { authorization, ...headers } },
-  });
-  return { status: response.status, body: (await response.json()) as unknown };
-}
-
-/** What engines have left at a source. */
-const traces = async (source: TestSource): Promise<unknown[]> =>
-  source.dialect === "mysql"
-    ? []
-    : source.ask("SELECT slot_name::text FROM pg_replication_slots UNION ALL SELECT pubname::text FROM pg_publication");
-
-/** Which of an engine's processes answers queries; the other is the program beside it. */
-function answering({ pids }: Live): number {
-  const pid = pids.find((each) => readFileSync(`/proc/${each}/cmdline`, "latin1").includes(".mjs"));
-  if (pid === undefined) throw new Error("no engine runs there");
-  return pid;
-}
 
 for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
   test.skipIf(!parts[dialect].available)(`an instance of ${dialect}, from its registration to its end`, async () => {
@@ -214,6 +137,9 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
       expect(await names(back)).toHaveLength(4);
       expect(live.pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
     }
+    // Killed, and terminated before another was started, it leaves what it had at the source to nobody.
+    const [live] = (await cluster.liveOf(id)) as [Live];
+    for (const pid of live.pids) process.kill(pid, "SIGKILL");
     await act("terminate");
     expect([await cluster.liveOf(id), await traces(source)]).toEqual([[], []]);
   });
@@ -257,4 +183,55 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
     expect(refused).toMatchObject({ status: "running", last_error: { code: "connect_refused", category: "network" } });
     expect((await asked("users(id = 3) { age }")).body).toEqual([{ age: 30 }]);
   });
+
+  test.skipIf(!parts[dialect].available)(
+    `an engine of ${dialect} that loads wrongly never takes the place of one that serves`,
+    async () => {
+      let line: FaultySource | null = null;
+      const { cluster, id, send, view, when, act } = await start(dialect, async ({ connection }) => {
+        line = await FaultySource.start(dialect, connection);
+        onTestFinished(() => line?.close());
+        return line.port;
+      });
+      const faulty = line as FaultySource | null;
+      if (faulty === null) throw new Error("there is no line");
+      const running = await act("provision");
+      const events = await send<{ reason: string; data?: unknown }[]>("GET", `/instances/${id}/events`);
+      const ready = events.find(({ reason }) => reason === "engine_ready");
+      expect(ready?.data).toMatchObject({ rows: 4, tables: 2, verified: { tables: 2, samples: 4 } });
+      const { key } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web" });
+      const answers = [{ name: "ann", posts: [{ title: "first" }] }];
+      const served = async () => (await ask(await view(), WITH_POSTS, key)).body;
+      await until(
+        () => "the key is not known to the engine",
+        async () => JSON.stringify(await served()) === JSON.stringify(answers),
+      );
+      const [before] = await cluster.liveOf(id);
+
+      faulty.fault = { row: "first", becomes: null };
+      await send("POST", `/instances/${id}/rebuild`);
+      const failed = await when("the rebuild does not end", ({ status }) => isStable(status));
+      expect(faulty.spoiled).toBe(1);
+      expect(failed).toMatchObject({
+        ...{ status: "running", build_id: running.build_id, health: "ok" },
+        last_operation: { action: "rebuild", outcome: "failed" },
+        last_error: {
+          ...{ code: "verification_failed", category: "deploy" },
+          message: "of posts 1 rows were loaded, and the source has 2",
+        },
+      });
+      expect(await served()).toEqual(answers);
+      expect(failed.latest_build).toMatchObject({ status: "succeeded", deployable: true });
+      await until(
+        () => "the new engine is still there",
+        async () => (await cluster.liveOf(id)).map((live) => live.key).join() === before?.key,
+      );
+
+      // The same build loads well when nothing is lost on the way.
+      await send("POST", `/instances/${id}/redeploy`, { build_id: failed.latest_build?.id });
+      const deployed = await when("the redeploy does not end", ({ status }) => isStable(status));
+      expect(deployed).toMatchObject({ status: "running", build_id: failed.latest_build?.id, last_error: null });
+      expect(await served()).toEqual(answers);
+    },
+  );
 }

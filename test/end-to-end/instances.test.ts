@@ -1,5 +1,6 @@
 // Instances with a real control plane and a real agent. The engine's program is stood in for: what is tested here is everything around it.
 import { expect, test } from "vitest";
+import { freshEnv, lamplighter } from "../cli/captured.ts";
 import { until } from "./client.ts";
 import { standIn } from "./stand-in.ts";
 
@@ -72,4 +73,61 @@ test("a failed rebuild leaves the same engine process serving; a queued pause is
     async () => (await view()).status === "paused",
   );
   expect(await cluster.liveOf(id)).toEqual([]);
+});
+
+test("what a build writes is read while it is written, and is kept; what an engine writes goes on over rollouts", async (context) => {
+  const { cluster, rules, rests, act, send, view, id } = await standIn(context);
+  const env = freshEnv({ LAMPLIGHTER_URL: cluster.url, LAMPLIGHTER_TOKEN: cluster.token });
+  const logs = (...more: string[]) => lamplighter(["instance", "logs", id, ...more], { env });
+  const building = () =>
+    until(
+      () => "it does not build",
+      async () => {
+        const { status, latest_build } = await view();
+        return status === "building" && latest_build;
+      },
+    );
+  rules({ build: "verbose", serve: "verbose" });
+  await act("provision");
+  const first = await building();
+  const followed = logs("--build", first.id, "--follow");
+  const early = await until(
+    () => "nothing is read while it is written",
+    async () => {
+      const { out } = await logs("--build", first.id);
+      return out.includes("a complaint") && out;
+    },
+  );
+  expect(early).not.toContain("it goes on");
+  const whole = (await followed).out.split("\n");
+  expect(whole.slice(0, 3)).toEqual([expect.stringMatching(/^build of \d+ begins$/), "a complaint", "it goes on"]);
+  expect(whole.join()).toContain("artifact: 200");
+  await rests();
+
+  const ending = logs("--follow");
+  rules({ build: "die", serve: "verbose" });
+  await act("rebuild");
+  const second = await building();
+  expect((await rests()).last_error?.code).toBe("builder_died");
+  // Nothing of either is on the host any more, and each has its own lines.
+  expect(await cluster.liveOf(id)).toHaveLength(1);
+  const kept = await until(
+    () => "the log of the build that died is not kept",
+    async () => {
+      const { out } = await logs("--build", second.id);
+      return out.includes("a complaint") && out;
+    },
+  );
+  expect(kept.split("\n")).toHaveLength(3);
+  expect((await logs("--build", first.id)).out.split("\n")).toEqual(whole);
+  expect((await logs("--build", second.id, "-f")).out).toBe(kept);
+
+  await act("redeploy", { build_id: first.id });
+  await rests();
+  await act("terminate");
+  const { out } = await ending;
+  expect(out.match(/serve of \d+ begins/g)).toHaveLength(2);
+  expect(out.match(/loaded: 200/g)).toHaveLength(2);
+  expect((await logs("--build", first.id)).out.split("\n")).toEqual(whole);
+  await send("DELETE", `/instances/${id}`);
 });

@@ -136,9 +136,16 @@ test("a database of ours is woken to be tested, built from and loaded, and then 
     { address: id, application_name: "replication, as keep_source_awake has it of shop-read" },
   ]);
 
+  await send("PATCH", `/instances/${id}`, { keep_source_awake: false });
+  await act(id, "reconfigure");
+  await site.state(made.id, "stopped");
+  await act(id, "pause");
   await act(id, "terminate");
   const left =
     "SELECT slot_name::text AS name FROM pg_replication_slots WHERE slot_type = 'logical' UNION ALL SELECT pubname FROM pg_publication";
+  expect((await site.view(made.id)).last_start).toMatchObject({
+    client: { address: id, application_name: "release of shop-read" },
+  });
   expect(await run(made, left)).toEqual([]);
   await send("DELETE", `/instances/${id}`);
   await until(

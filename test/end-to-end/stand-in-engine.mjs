@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Stands in for the engine's program where only the control plane's side is tested: it reports as that does, reads no source, and answers [] to
-// every query, at once or ("slow") after a moment. What it does about a task is said by a file beside it: `{"build": "fail"}`, `{"test": "silent"}`.
+// every query, at once or ("slow") after a moment. What it does about a task is said by a file beside it: `{"build": "fail"}`, `{"test": "silent"}`;
+// `verbose` takes its time and writes meanwhile.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
@@ -32,6 +33,14 @@ async function report(body) {
 
 const hash = "b".repeat(64);
 if (rule === "silent") await new Promise(() => setInterval(() => {}, 1000));
+if (rule === "verbose" || rule === "die") {
+  console.log(`${what} of ${env.LAMPLIGHTER_WORKLOAD_GENERATION} begins`);
+  console.error("a complaint");
+}
+if (rule === "verbose") {
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  console.log("it goes on");
+}
 if (rule === "die") process.exit(3);
 if (what === "test") {
   const replication = { mode: "binlog", ready: true };

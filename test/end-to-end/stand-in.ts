@@ -6,7 +6,7 @@ import { isStable } from "../../contract/instance-status.ts";
 import { until } from "./client.ts";
 import { Cluster } from "./cluster.ts";
 
-export type Rules = Partial<Record<"test" | "build" | "serve", "fail" | "silent" | "die" | "slow">>;
+export type Rules = Partial<Record<"test" | "build" | "serve", "fail" | "silent" | "die" | "slow" | "verbose">>;
 
 /** A control plane and a host on which the engine's program is stood in for, with one instance that is not provisioned. */
 export async function standIn({ onTestFinished }: Pick<TestContext, "onTestFinished">) {

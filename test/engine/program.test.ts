@@ -157,7 +157,7 @@ const health: EngineHealth = {
     resyncs: 0,
     transactions: 1,
   },
-  load: { table: null, tables: 1, tables_done: 1, rows: 2, rows_expected: null },
+  load: { table: null, tables: 1, tables_done: 1, rows: 2, rows_expected: null, verified: null },
   memory: { used_mb: 1, limit_mb: 2 },
 };
 

@@ -2,6 +2,7 @@ import type { Connection, RowDataPacket } from "mysql2/promise";
 import { type Shape, type ShapeTable, tableAt } from "../../shape/shape.ts";
 import type { Table } from "../../store/table.ts";
 import { SourceFailure } from "../failure.ts";
+import { type Evidence, SAMPLE_ROWS, samplePlaces } from "../sample.ts";
 import type { LoadProgress } from "../source.ts";
 import { MysqlPosition, parseGtids } from "./position.ts";
 
@@ -61,8 +62,32 @@ export async function loadTables(
 ): Promise<void> {
   for (const [place, table] of into) {
     progress.table(place);
-    await loadTable(connection, tableAt(shape, place), table, progress);
+    await readRows(connection, tableAt(shape, place), "", (texts) => table.append(table.read(texts)), progress);
   }
+}
+
+/** Of these tables those whose engine has transactions: of others a snapshot is of no one state. */
+export async function withStates(connection: Connection, shape: Shape, places: Iterable<number>): Promise<number[]> {
+  const [rows] = await connection.query<Row[]>(
+    "SELECT TABLE_NAME name FROM information_schema.TABLES JOIN information_schema.ENGINES USING (ENGINE) WHERE TABLE_SCHEMA = ? AND TRANSACTIONS = 'YES'",
+    [shape.schema],
+  );
+  const names = new Set(rows.map(({ name }) => name));
+  return [...places].filter((place) => names.has(tableAt(shape, place).source));
+}
+
+/** Inside the transaction in which a table was loaded. */
+export async function evidenceOf(connection: Connection, shape: Shape, place: number): Promise<Evidence> {
+  const table = tableAt(shape, place);
+  const [counted] = await connection.query<Row[]>(`SELECT COUNT(*) n FROM ${quoted(table.source)}`);
+  const rows = Number(counted[0]?.n);
+  const sample: Evidence["sample"] = [];
+  const order = table.key.map((at) => quoted(table.columns[at]?.source ?? "")).join(", ");
+  for (const from of table.key.length === 0 ? [] : samplePlaces(rows)) {
+    const some = ` ORDER BY ${order} LIMIT ${SAMPLE_ROWS} OFFSET ${from}`;
+    await readRows(connection, table, some, (texts) => sample.push(texts), { rows: () => {} });
+  }
+  return { place, rows, sample };
 }
 
 const quoted = (name: string): string => `\`${name.replaceAll("`", "``")}\``;
@@ -75,13 +100,14 @@ function selected({ source, type }: ShapeTable["columns"][number], place: number
   return type.kind === "bytes" ? `${name} AS b${place}` : `${name} AS c${place}`;
 }
 
-function loadTable(
+function readRows(
   connection: Connection,
   { source, columns }: ShapeTable,
-  table: Table,
-  progress: LoadProgress,
+  which: string,
+  take: (texts: (string | null)[]) => void,
+  progress: Pick<LoadProgress, "rows">,
 ): Promise<void> {
-  const sql = `SELECT ${columns.map(selected).join(", ")} FROM ${quoted(source)}`;
+  const sql = `SELECT ${columns.map(selected).join(", ")} FROM ${quoted(source)}${which}`;
   const typeCast = (field: Field) =>
     field.name.startsWith("b") ? (field.buffer()?.toString("base64") ?? null) : field.string();
   const streaming = (connection as unknown as { connection: Streaming & { destroy(): void } }).connection;
@@ -99,7 +125,7 @@ function loadTable(
     query.on("result", (row: (string | null)[]) => {
       if (failed) return;
       try {
-        table.append(table.read(row));
+        take(row);
         if (++count % 4096 === 0) progress.rows(4096);
       } catch (error) {
         fail(error as Error);

@@ -8,10 +8,10 @@ import type { Table } from "../../store/table.ts";
 import { connectMysql } from "../connect.ts";
 import { SourceFailure, sourceFailure } from "../failure.ts";
 import { Probe } from "../probe.ts";
-import type { LoadProgress, Position, Sink, Source } from "../source.ts";
+import type { LoadProgress, Position, Sink, Source, Witness } from "../source.ts";
 import { BinlogStream } from "./binlog-stream.ts";
 import { layoutsOf } from "./layout.ts";
-import { beginSnapshot, loadTables, logPosition } from "./load.ts";
+import { beginSnapshot, evidenceOf, loadTables, logPosition, withStates } from "./load.ts";
 import { MysqlPosition } from "./position.ts";
 import { Transactions } from "./transactions.ts";
 
@@ -52,11 +52,14 @@ export class MysqlSource implements Source {
     this.#serverId = sync.serverId ?? randomInt(0x4000_0000, 0xffff_ffff);
   }
 
-  async snapshot(into: ReadonlyMap<number, Table>, progress: LoadProgress): Promise<Position> {
+  async snapshot(into: ReadonlyMap<number, Table>, progress: LoadProgress, witness?: Witness): Promise<Position> {
     const connection = await connectMysql(this.#source);
     try {
       const position = await beginSnapshot(connection, this.mode === "binlog");
       await loadTables(connection, this.#shape, into, progress);
+      if (witness !== undefined)
+        for (const place of await withStates(connection, this.#shape, into.keys()))
+          witness(await evidenceOf(connection, this.#shape, place));
       return position;
     } catch (error) {
       throw sourceFailure(error, "initial_load_failed");

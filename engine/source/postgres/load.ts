@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { type Shape, type ShapeTable, tableAt } from "../../shape/shape.ts";
 import type { Table } from "../../store/table.ts";
+import { type Evidence, SAMPLE_ROWS, samplePlaces } from "../sample.ts";
 import type { LoadProgress } from "../source.ts";
 
 export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
@@ -13,11 +14,38 @@ export async function loadTables(
 ): Promise<void> {
   for (const [place, table] of into) {
     progress.table(place);
-    const { source, columns } = tableAt(shape, place);
-    const from = `${identifier(shape.schema)}.${identifier(source)}`;
-    const query = `COPY (SELECT ${columns.map(selected).join(", ")} FROM ${from}) TO STDOUT`;
-    await copyOut(client, query, columns.length, (texts) => table.append(table.read(texts)), progress);
+    await copyRows(client, shape, place, "", (texts) => table.append(table.read(texts)), progress);
   }
+}
+
+/** Inside the transaction in which a table was loaded. */
+export async function evidenceOf(client: pg.Client, shape: Shape, place: number): Promise<Evidence> {
+  const { columns, key } = tableAt(shape, place);
+  const counted = await client.query(`SELECT count(*) AS n FROM ${fullName(shape, place)}`);
+  const rows = Number(counted.rows[0]?.n);
+  const sample: Evidence["sample"] = [];
+  const order = key.map((at) => selected(columns[at] as ShapeTable["columns"][number])).join(", ");
+  for (const from of key.length === 0 ? [] : samplePlaces(rows)) {
+    const some = ` ORDER BY ${order} LIMIT ${SAMPLE_ROWS} OFFSET ${from}`;
+    await copyRows(client, shape, place, some, (texts) => sample.push(texts), { rows: () => {} });
+  }
+  return { place, rows, sample };
+}
+
+const fullName = (shape: Shape, place: number): string =>
+  `${identifier(shape.schema)}.${identifier(tableAt(shape, place).source)}`;
+
+function copyRows(
+  client: pg.Client,
+  shape: Shape,
+  place: number,
+  which: string,
+  row: (texts: (string | null)[]) => void,
+  progress: Pick<LoadProgress, "rows">,
+): Promise<void> {
+  const { columns } = tableAt(shape, place);
+  const query = `COPY (SELECT ${columns.map(selected).join(", ")} FROM ${fullName(shape, place)}${which}) TO STDOUT`;
+  return copyOut(client, query, columns.length, row, progress);
 }
 
 /** bpchar has its padding only as itself; all others are as their output functions print them. */
@@ -31,7 +59,7 @@ function copyOut(
   text: string,
   width: number,
   row: (texts: (string | null)[]) => void,
-  progress: LoadProgress,
+  progress: Pick<LoadProgress, "rows">,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     let count = 0;

@@ -2,17 +2,19 @@ import { randomInt } from "node:crypto";
 import type pg from "pg";
 import type { SourceConnection, SyncMode, SyncSettings } from "../../../contract/engine.ts";
 import type { SourceSchema } from "../../../contract/source-schema.ts";
+import { tracesName } from "../../../contract/source-traces.ts";
 import { postgresSchema } from "../../schema/postgres.ts";
 import type { Shape } from "../../shape/shape.ts";
 import type { Store, Table } from "../../store/table.ts";
 import { connectPostgres } from "../connect.ts";
 import { SourceFailure, sourceFailure } from "../failure.ts";
 import { Probe } from "../probe.ts";
-import type { LoadProgress, Position, Sink, Source } from "../source.ts";
-import { identifier, loadTables } from "./load.ts";
+import type { LoadProgress, Position, Sink, Source, Witness } from "../source.ts";
+import { evidenceOf, identifier, loadTables } from "./load.ts";
 import { readMessage } from "./pgoutput.ts";
 import { PostgresPosition } from "./position.ts";
 import { ReplicationStream } from "./replication-stream.ts";
+import { dropIdleSlots, dropSlot } from "./traces.ts";
 import { Transactions } from "./transactions.ts";
 
 export type PostgresOptions = {
@@ -65,7 +67,7 @@ export class PostgresSource implements Source {
   }
 
   /** With the slot as it is there is no snapshot of it any more: each time there is a new one, and what is not kept is the slot of before. */
-  async snapshot(into: ReadonlyMap<number, Table>, progress: LoadProgress): Promise<Position> {
+  async snapshot(into: ReadonlyMap<number, Table>, progress: LoadProgress, witness?: Witness): Promise<Position> {
     const { source, shape } = this.#options;
     const isWhole = into.size === shape.tables.length;
     const client = await connectPostgres(source);
@@ -80,6 +82,7 @@ export class PostgresSource implements Source {
         position = made.position;
       }
       await loadTables(client, shape, into, progress);
+      if (witness !== undefined) for (const place of into.keys()) witness(await evidenceOf(client, shape, place));
       return position;
     } catch (error) {
       throw sourceFailure(error, "initial_load_failed");
@@ -112,28 +115,11 @@ export class PostgresSource implements Source {
   /** Its own of before, and those of engines of this instance that are gone. */
   async #dropOldSlots(): Promise<void> {
     await this.#dropSlot();
-    await this.#ask((client) => dropSlots(client, nameOf(this.#options.instance))).catch(() => {});
+    await this.#ask((client) => dropIdleSlots(client, this.#options.instance)).catch(() => {});
   }
 
-  async #dropSlot(): Promise<void> {
-    await this.#ask(async (client) => {
-      // Whoever still reads from it is an engine of this instance that is gone.
-      await client.query(
-        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL",
-        [this.#slot],
-      );
-      for (let attempt = 0; ; attempt++) {
-        try {
-          return await client.query(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1",
-            [this.#slot],
-          );
-        } catch (error) {
-          if (attempt === 20 || (error as { code?: string }).code !== "55006") throw error;
-          await new Promise((resolve) => setTimeout(resolve, 100));
-        }
-      }
-    });
+  #dropSlot(): Promise<void> {
+    return this.#ask((client) => dropSlot(client, this.#slot));
   }
 
   async follow(from: Position, sink: Sink, signal: AbortSignal): Promise<void> {
@@ -258,47 +244,8 @@ async function refuseOlder(replication: pg.Client, from: PostgresPosition): Prom
     );
 }
 
-/** Those that nobody reads from. */
-function dropSlots(client: pg.Client, name: string): Promise<unknown> {
-  return client.query(
-    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name ~ ('^' || $1 || '_g[0-9]+$') AND NOT active",
-    [name],
-  );
-}
-
-/** Takes away what engines of an instance have left at a source. */
-export async function releasePostgres(source: SourceConnection, instance: string): Promise<void> {
-  const client = await connectPostgres(source);
-  try {
-    await dropSlots(client, nameOf(instance));
-    await client.query(`DROP PUBLICATION IF EXISTS ${identifier(nameOf(instance))}`);
-  } catch (error) {
-    throw sourceFailure(error, "stream_disconnected");
-  } finally {
-    client.end().catch(() => {});
-  }
-}
-
-/** Takes away the publication of an instance of which no engine has a slot any more. */
-export async function releaseUnused(source: SourceConnection, instance: string): Promise<void> {
-  const client = await connectPostgres(source);
-  try {
-    const name = nameOf(instance);
-    const { rows } = await client.query(
-      "SELECT 1 FROM pg_replication_slots WHERE slot_name ~ ('^' || $1 || '_g[0-9]+$') LIMIT 1",
-      [name],
-    );
-    if (rows.length === 0) await client.query(`DROP PUBLICATION IF EXISTS ${identifier(name)}`);
-  } finally {
-    client.end().catch(() => {});
-  }
-}
-
-/** Of an instance: its publication, and what the slots of its engines begin with. */
-export const nameOf = (instance: string): string => `lamplighter_${instance.replace(/[^a-z0-9_]/g, "_")}`.slice(0, 50);
-
 function namesOf({ sync, instance, generation }: PostgresOptions): { slot: string; publication: string } {
-  const name = nameOf(instance);
+  const name = tracesName(instance);
   return { slot: `${name}_g${generation}`, publication: sync.publication ?? name };
 }
 
