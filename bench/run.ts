@@ -13,6 +13,7 @@ import { postgresStart } from "./postgres-start.ts";
 import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
 import { summary } from "./summary.ts";
+import { wake } from "./wake.ts";
 import { webhooks } from "./webhooks.ts";
 
 const FIGURES: readonly Figure[] = [
@@ -26,6 +27,7 @@ const FIGURES: readonly Figure[] = [
   memory,
   gateway,
   postgresStart,
+  wake,
   engine,
 ];
 

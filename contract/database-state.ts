@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { RestoredFrom, ScaleState, StartView, WAKE_CAUSES } from "./database.ts";
 import { ProfileName } from "./database-profile.ts";
+import { Note } from "./workload.ts";
 
 /** What a database is from its making on. */
 export const DatabaseIdentity = z.object({
@@ -122,6 +123,8 @@ export const DatabaseState = z.discriminatedUnion("status", [
       .nullable(),
     /** Gateways were not quiet: not to be asked again before. */
     not_before: z.int(),
+    /** What its host says is wrong with it. */
+    notes: z.array(Note).optional(),
   }),
   z.object({ ...common, ...writer, status: z.literal("stopping"), look_at: z.int() }),
   z.object({

@@ -182,6 +182,7 @@ export const LeaseView = z.object({
   sessions: z.int(),
   in_transaction: z.int(),
   waiting: z.int().describe("Clients that wait for the writer"),
+  unreachable: z.string().nullable().describe("Why the gateway cannot reach PostgreSQL, where it was told that it is"),
   clients: z.array(LeaseClientView).describe("The first few of them"),
 });
 export type LeaseView = z.infer<typeof LeaseView>;

@@ -18,6 +18,7 @@ import { replaceFile } from "./durable-file.ts";
 import { beginning, connect, type Follower, follow, type Histories, verify } from "./follow.ts";
 import { type Holdings, planRestore, usableBases } from "./restore-plan.ts";
 import { isBaseDue } from "./retention.ts";
+import { roomAt } from "./room.ts";
 import { type DatabaseState, unknownDatabase, writeState } from "./state.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { refuseOlder } from "./term.ts";
@@ -110,6 +111,7 @@ export class Database {
     return this.#inTurn(async () => {
       refuseOlder(term, this.#state.promised_term);
       if (term > this.#state.promised_term) {
+        await roomAt(this.folder);
         await this.#stopFollowing();
         await this.#commit(() => ({ ...this.#promised(term), writer: null }));
       }
@@ -256,6 +258,7 @@ export class Database {
         if (kept !== text) await replaceFile(path, text);
       },
       progressed: (full) => this.#progressed(full),
+      room: () => roomAt(this.walFolder),
       isRestorable: () => this.#isRestorable(),
       note: (line) => this.#around.log(`${this.id}: ${line}`),
       changed: (state, reason) => {

@@ -22,6 +22,8 @@ const QUIET_MS = 15_000;
 const EAGER_MS = 3_000;
 const EAGER_EVERY_MS = 4;
 const LAZY_EVERY_MS = 500;
+/** Until it is seen whether there is room on the disk again. */
+const FULL_EVERY_MS = 1_000;
 const SLOT_IN_USE = "55006";
 const NO_SUCH_SLOT = "42704";
 
@@ -48,6 +50,8 @@ export type Follower = {
   keepHistory(timeline: number, text: string): Promise<void>;
   /** Segments are full, or `flushed` has moved. */
   progressed(full: readonly number[]): void;
+  /** Throws when there is no room for more of the log. */
+  room(): Promise<void>;
   /** Whether what was flushed may be confirmed: not before it could be restored. */
   isRestorable(): boolean;
   note(line: string): void;
@@ -71,15 +75,22 @@ export async function follow(follower: Follower): Promise<void> {
       if (signal.aborted) return;
       const { message } = error as Error;
       if (error instanceof Diverged && !writer.anew) return follower.changed("diverged", message);
-      follower.changed("waiting", `${writer.host}:${writer.port}: ${message}`);
+      const isOwn = isOfDisk(error);
+      follower.changed("waiting", isOwn ? `its own disk: ${message}` : `${writer.host}:${writer.port}: ${message}`);
+      if (isOwn) await sleep(FULL_EVERY_MS, undefined, { signal }).catch(() => {});
     }
     const eager = performance.now() - started < EAGER_MS;
     await sleep(eager ? EAGER_EVERY_MS : LAZY_EVERY_MS, undefined, { signal }).catch(() => {});
   }
 }
 
+const isOfDisk = (error: unknown): boolean =>
+  ["ENOSPC", "EDQUOT", "EIO", "EROFS"].includes((error as NodeJS.ErrnoException).code ?? "");
+
 async function followOnce(follower: Follower): Promise<void> {
   const { keeper, writer, signal } = follower;
+  // The writer would take one that cannot keep anything for a standby.
+  await follower.room();
   const connection = await connect(follower, standbyName(keeper, writer.term));
   const stop = () => connection.destroy(new Error("told to stop"));
   signal.addEventListener("abort", stop);

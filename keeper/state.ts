@@ -2,9 +2,13 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { BaseBackup, KeptDatabaseId, SegmentRun, TermRange, WriterAddress } from "../contract/keeper.ts";
-import { replaceFile } from "./durable-file.ts";
+import { removeFile } from "./durable-file.ts";
+import { readSlots, writeSlots } from "./slot-file.ts";
 
-/** What a keeper knows of a database besides its log. Written anew, durably, before anything follows from a change. */
+const STATE = "state.slots";
+const FORMER_STATE = "state.json";
+
+/** What a keeper knows of a database besides its log. Written durably, before anything follows from a change. */
 export const DatabaseState = z.object({
   version: z.literal(1),
   id: KeptDatabaseId,
@@ -56,14 +60,20 @@ export const unknownDatabase = (id: string): DatabaseState => ({
 });
 
 export async function readState(folder: string): Promise<DatabaseState | null> {
-  const text = await readFile(join(folder, "state.json"), "utf8").catch((error: NodeJS.ErrnoException) => {
+  const text = (await readSlots(join(folder, STATE))) ?? (await readFormer(folder));
+  return text === null ? null : DatabaseState.parse(JSON.parse(text));
+}
+
+/** As it was kept before there were slots. */
+async function readFormer(folder: string): Promise<string | null> {
+  return await readFile(join(folder, FORMER_STATE), "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return null;
     throw error;
   });
-  return text === null ? null : DatabaseState.parse(JSON.parse(text));
 }
 
 export async function writeState(folder: string, state: DatabaseState): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  await replaceFile(join(folder, "state.json"), `${JSON.stringify(state, null, 1)}\n`);
+  await writeSlots(join(folder, STATE), JSON.stringify(state));
+  await removeFile(join(folder, FORMER_STATE));
 }

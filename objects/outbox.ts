@@ -54,6 +54,8 @@ export class Outbox {
     this.#again = true;
     this.#running ??= this.#run().finally(() => {
       this.#running = null;
+      // Asked for in the turn in which the run had just found nothing more.
+      return this.#again ? this.drain() : undefined;
     });
     return this.#running;
   }

@@ -44,6 +44,7 @@ export const DATABASE = {
       sessions: 1,
       in_transaction: 0,
       waiting: 0,
+      unreachable: null,
       clients: [
         {
           address: "10.0.0.7",

@@ -3,8 +3,19 @@
 //   describe.skipIf(!docker.available)("…", …)
 // `npm test` prints what was left out and why; under LAMPLIGHTER_NO_SKIPS=1 a missing part is an error instead.
 import { execFile } from "node:child_process";
-import { accessSync, appendFileSync, constants, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import {
+  accessSync,
+  appendFileSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 
@@ -21,6 +32,7 @@ const parts = {
   podman,
   chromium,
   root,
+  mounts,
   cgroups,
   namespaces,
   postgres,
@@ -96,6 +108,21 @@ function chromium(): Part {
 
 function root(): Part {
   return process.getuid?.() === 0 ? found("") : missing("not running as root");
+}
+
+/** File systems of a test's own. */
+async function mounts(): Promise<Part> {
+  if (process.platform !== "linux") return missing("only Linux has tmpfs");
+  const folder = mkdtempSync(join(tmpdir(), "lamplighter-mount-"));
+  try {
+    await promisify(execFile)("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]);
+    await promisify(execFile)("umount", [folder]);
+    return found("");
+  } catch {
+    return missing("nothing can be mounted here: not as root, or in a container without CAP_SYS_ADMIN");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** A writable cgroup root with the memory, cpu and pids controllers: version 2, or version 1's one folder each. */

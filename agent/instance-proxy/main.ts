@@ -1,6 +1,7 @@
 // The one address of a host's instances, as a process of its own: it outlives the agent, so that no query is lost when that is started anew.
 // `main.ts --control SOCKET --port PORT [--user UID:GID]`, started by the agent in the folder of the socket.
 import { parseArgs } from "node:util";
+import { Pool } from "undici";
 import { Control } from "./control.ts";
 import type { ToProxy } from "./message.ts";
 import { InstanceProxy } from "./proxy.ts";
@@ -71,10 +72,21 @@ async function listen(): Promise<void> {
   }
 }
 
+/** What the client loads when it is first used, it cannot be sure to read as another user. */
+async function warmUp(): Promise<void> {
+  const self = new Pool(`http://127.0.0.1:${port}`);
+  await self
+    .request({ path: "/", method: "GET" })
+    .then(({ body }) => body.dump())
+    .catch(() => undefined);
+  await self.destroy();
+}
+
 process.on("SIGTERM", () => end(5_000));
 await control.listen(path);
 await listen();
 if (user !== undefined) {
+  await warmUp();
   const [uid = 0, gid = 0] = user.split(":").map(Number);
   process.setgroups?.([]);
   process.setgid?.(gid);

@@ -67,11 +67,16 @@ export class ProxyProcess {
     await this.#tell({ kind: "drain", ...of, within_ms });
   }
 
-  /** The proxy goes on. */
+  /** The proxy goes on, if there is anything for it to do. */
   close(): void {
     this.#closed = true;
     if (this.#retry) clearTimeout(this.#retry);
-    this.#socket?.destroy();
+    if (this.#routes.length > 0) this.#socket?.destroy();
+    else {
+      // Its route may just be about to change: whoever is on the line is answered.
+      send(this.#socket, { kind: "end", within_ms: ENDED_AFTER_MS });
+      this.#socket?.end();
+    }
     this.#settleAll();
   }
 

@@ -93,7 +93,9 @@ export class InstanceProxy {
     if (body === "too large") return refuse(response, TOO_LARGE);
     if (body === "cut") return;
     const hungUp = new AbortController();
-    response.once("close", () => hungUp.abort());
+    response.once("close", () => {
+      if (!response.writableFinished) hungUp.abort();
+    });
     await this.#ask({ request, response, entry, path, body, wakes: route.wakes, gone: hungUp.signal });
   }
 

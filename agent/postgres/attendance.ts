@@ -1,5 +1,6 @@
-import { stat, truncate } from "node:fs/promises";
+import { stat, statfs, truncate } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Note } from "../../contract/workload.ts";
 import type { KeeperGroup, WriterPlace } from "./keeper-group.ts";
 import type { Postmaster } from "./postmaster.ts";
 
@@ -8,11 +9,15 @@ export type Attended = {
   group: KeeperGroup;
   address: WriterPlace;
   logFile: string;
+  /** Told what is wrong with the writer, or that nothing is any more. */
+  noted: (notes: Note[]) => void;
 };
 
 const LOOK_EVERY_MS = 2_000;
 /** Statements of users that fail are in it, so its growth is theirs to bring about. */
 const MOST_LOG_BYTES = 16 * 1024 * 1024;
+/** With less room than for a few segments of its log a writer is about to stop. */
+const ROOM_LEAST_BYTES = 64 * 1024 * 1024;
 
 /** Looks after one running writer until it ends or is to be left alone. */
 export class Attendance {
@@ -20,6 +25,8 @@ export class Attendance {
   readonly ended: Promise<void>;
   readonly #stopping = new AbortController();
   readonly #attended: Attended;
+  #before: Note[] = [];
+  #told: string | null = null;
 
   constructor(attended: Attended) {
     this.#attended = attended;
@@ -41,18 +48,40 @@ export class Attendance {
   async #look(): Promise<void> {
     const { signal } = this.#stopping;
     const wait = () => sleep(LOOK_EVERY_MS, undefined, { signal, ref: false }).catch(() => {});
-    for (await wait(); !signal.aborted; await wait()) await this.#lookOnce().catch(() => {});
+    for (await wait(); !signal.aborted; await wait()) {
+      const notes = await this.#lookOnce().catch(() => null);
+      if (notes !== null && !signal.aborted) this.#tell(notes);
+    }
   }
 
-  async #lookOnce(): Promise<void> {
+  /** What is seen once only is no news: keepers come and go as the writer starts. */
+  #tell(notes: Note[]): void {
+    const lasting = notes.filter(({ code }) => this.#before.some((note) => note.code === code));
+    this.#before = notes;
+    const text = JSON.stringify(lasting);
+    if (this.#told === text) return;
+    this.#told = text;
+    this.#attended.noted(lasting);
+  }
+
+  async #lookOnce(): Promise<Note[]> {
     const { postmaster, group, address, logFile } = this.#attended;
     // PostgreSQL appends to it, so it goes on at the new end.
     if ((await stat(logFile)).size > MOST_LOG_BYTES) await truncate(logFile, 0);
+    const cramped = await roomAt(postmaster.place.pgdata);
     const connection = await postmaster.connect("postgres");
     try {
-      await group.tend(connection, address);
+      return [...cramped, ...(await group.tend(connection, address))];
     } finally {
       connection.end();
     }
   }
+}
+
+async function roomAt(folder: string): Promise<Note[]> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize >= ROOM_LEAST_BYTES) return [];
+  // To the next 16 MiB: it changes all the time.
+  const left = Math.ceil((bavail * bsize) / 1024 ** 2 / 16) * 16;
+  return [{ code: "disk_full", message: `the disk of its host is full, or nearly: at most ${left} MiB are left` }];
 }

@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { ReaderOrder } from "../../contract/database-reader.ts";
 import type { LogQuery } from "../../contract/frame.ts";
-import type { ExecResult, InstanceStats, LogLine, Observation, Workload } from "../../contract/workload.ts";
+import {
+  type ExecResult,
+  type InstanceStats,
+  type LogLine,
+  Note,
+  type Observation,
+  type Workload,
+} from "../../contract/workload.ts";
 import { WriterOrder } from "../../contract/writer.ts";
 import { WriterStart, type WriterTask } from "../../contract/writer-task.ts";
 import type { Connection } from "../../postgres/connection.ts";
@@ -17,6 +24,7 @@ import { findInstallations, type Installation } from "./binaries.ts";
 import { writeDurably } from "./cluster.ts";
 import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
+import { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
 import type { Postmaster } from "./postmaster.ts";
 import { setReader } from "./reader.ts";
@@ -48,6 +56,8 @@ const Kept = z.object({
   order: WriterOrder.extend({ listen: z.object({ host: z.string(), port: z.int() }) }),
   started_at: z.int(),
   start: WriterStart,
+  /** What was last told of its troubles, and when. */
+  noted: z.object({ at: z.int(), notes: z.array(Note) }).optional(),
 });
 type Kept = z.infer<typeof Kept>;
 
@@ -63,6 +73,7 @@ export class PostgresDriver implements Driver {
   readonly #kept = new Map<string, Kept>();
   #installation: Installation | null = null;
   #writers: Promise<Writers> | null = null;
+  #limits: WriterLimits | null = null;
   #observe: (observation: Observation) => void = () => {};
 
   constructor(options: PostgresDriverOptions) {
@@ -112,11 +123,13 @@ export class PostgresDriver implements Driver {
       const { renewals } = this.#options;
       renewals.add(id, generation, task.database);
       try {
-        if (!(await renewals.granted(id, generation, LEASE_WITHIN_MS, signal)))
-          return failed(workload, "lease_over", "the control plane has not granted its lease");
+        // It comes while the keepers are asked for their promise.
+        const isLeased = renewals.granted(id, generation, LEASE_WITHIN_MS, signal);
         const order = await this.#order(writers, workload, task);
-        const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
-          await writers.start(order);
+        const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } = await writers.start(
+          order,
+          isLeased,
+        );
         const listen = { ...order.listen, port: postmaster.place.port };
         const [credential, reader] = [task.credential, task.reader?.credential ?? null];
         const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));
@@ -152,6 +165,7 @@ export class PostgresDriver implements Driver {
         // A later one took its place, and has seen to it.
         if (!(error instanceof NotStarted)) throw error;
       });
+      await this.#limits?.release(kept.order.database).catch(() => {});
       this.#kept.delete(id);
       this.#ports.release(kept.order.database);
       await rm(this.#pathOf(kept.order.database), { force: true });
@@ -239,6 +253,7 @@ export class PostgresDriver implements Driver {
       return failed(workload, "stale_term", "this host was given a later term already");
     await (await writers.running(order))?.stopAtOnce();
     await cluster.remove();
+    await this.#limits?.release(task.database).catch(() => {});
     this.#ports.release(task.database);
     for (const keeper of order.keepers) {
       const client = new KeeperClient(keeper, task.database);
@@ -286,11 +301,24 @@ export class PostgresDriver implements Driver {
   }
 
   #watch(kept: Kept, ended: Promise<void>): void {
-    void ended.then(() => {
+    void ended.then(async () => {
+      const oom = (await this.#limits?.wasOutOfMemory(kept.order.database)) ?? false;
       if (this.#kept.get(kept.id)?.generation !== kept.generation) return;
       this.#options.renewals.drop(kept.id, kept.generation);
-      this.#observe(exited(kept));
+      this.#observe(exited(kept, null, oom));
     });
+  }
+
+  /** Kept, so that an agent that is started anew does not say it otherwise. On a full disk that may fail. */
+  #noted(database: string, term: number, notes: Note[]): void {
+    const kept = [...this.#kept.values()].find(({ order }) => order.database === database);
+    if (kept === undefined || kept.generation !== term) return;
+    const now: Kept = { ...kept, noted: { at: Date.now(), notes } };
+    this.#kept.set(kept.id, now);
+    this.#observe(running(now));
+    void this.#turn(kept.id, async () => {
+      if (this.#kept.get(kept.id) === now) await this.#write(await this.#open(), now);
+    }).catch(() => {});
   }
 
   #open(): Promise<Writers> {
@@ -313,7 +341,11 @@ export class PostgresDriver implements Driver {
     // Databases that came from elsewhere may need another version than new ones get.
     const installations = [...(await findInstallations()), ...(packaged === null ? [] : [packaged])];
     const { log } = this.#options;
-    return new Writers({ root: this.#root, account, installation, installations, template, log });
+    const limits = await WriterLimits.find(this.#root);
+    if (limits.unavailable !== "") log(`postgres: the limits of profiles are not enforced, ${limits.unavailable}`);
+    this.#limits = limits;
+    const noted = this.#noted.bind(this);
+    return new Writers({ root: this.#root, account, installation, installations, template, limits, log, noted });
   }
 
   #pathOf(database: string): string {
@@ -345,16 +377,16 @@ export class PostgresDriver implements Driver {
   }
 }
 
-function running({ id, generation, order, started_at, start }: Kept): Observation {
+function running({ id, generation, order, started_at, start, noted }: Kept): Observation {
   const { host, port } = order.listen;
   const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const head = { id, generation, at: started_at, phase: "running" as const };
-  return { ...head, started_at, address, image_digest: null, notes: [], start };
+  const head = { id, generation, at: noted?.at ?? started_at, phase: "running" as const };
+  return { ...head, started_at, address, image_digest: null, notes: noted?.notes ?? [], start };
 }
 
-function exited({ id, generation }: Kept, code: number | null = null): Observation {
+function exited({ id, generation }: Kept, code: number | null = null, oom = false): Observation {
   const at = Date.now();
-  const exit = { code, signal: null, oom: false, at, evidence: "lost" as const };
+  const exit = { code, signal: null, oom, at, evidence: "lost" as const };
   return { id, generation, at, phase: "exited", exit };
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type KeptDatabase, slotName, standbyName, type WriterAddress } from "../../contract/keeper.ts";
+import type { Note } from "../../contract/workload.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
 import { parseLsn } from "../../postgres/lsn.ts";
@@ -19,6 +20,8 @@ export type Promised = {
   answers: readonly Answer[];
   source: KeeperClient | null;
   kept: Kept | null;
+  /** Why others do not answer. */
+  failures: readonly string[];
   /** An older writer may go on until then, ms of `performance.now()`, on the keepers' word. */
   olderUntil: number;
 };
@@ -41,7 +44,7 @@ export class KeeperGroup {
 
   async promises(): Promise<Promised> {
     const { term, keepers, quorum, served_term: servedTerm } = this.#order;
-    if (keepers.length === 0) return { answers: [], source: null, kept: unkept, olderUntil: 0 };
+    if (keepers.length === 0) return { answers: [], source: null, kept: unkept, failures: [], olderUntil: 0 };
     const asked = this.#clients.map(async (client) => ({ client, status: await client.promise(term) }));
     const outcomes = await Promise.allSettled(asked);
     for (const { status, ...outcome } of outcomes)
@@ -51,8 +54,11 @@ export class KeeperGroup {
     const source = mostComplete(answers, keepers.length, quorum);
     const statuses = answers.map(({ status }) => status);
     const kept = source && keptOf(statuses, source.status, { keepers: keepers.length, quorum, servedTerm });
+    const failures = outcomes.flatMap((outcome) =>
+      outcome.status === "rejected" ? [(outcome.reason as Error).message] : [],
+    );
     const olderUntil = performance.now() + leaseLeftMs(statuses);
-    return { answers, source: source?.client ?? null, kept, olderUntil };
+    return { answers, source: source?.client ?? null, kept, failures, olderUntil };
   }
 
   /** Has the keepers follow the writer. Those that do not answer are told later, by `tend`. */
@@ -95,11 +101,12 @@ export class KeeperGroup {
 
   /**
    * Brings those keepers back that do not follow though they should: that were away when the others were told, or lost their disk. One whose
-   * log is another one gives it up once enough others follow, for then everything that was acknowledged is with them.
+   * log is another one gives it up once enough others follow, for then everything that was acknowledged is with them. Answers what clients
+   * notice of those that are away.
    */
-  async tend(connection: Connection, address: WriterPlace): Promise<void> {
+  async tend(connection: Connection, address: WriterPlace): Promise<Note[]> {
     const { keepers, quorum, term } = this.#order;
-    if (keepers.length === 0) return;
+    if (keepers.length === 0) return [];
     await this.#dropSlots(connection);
     // One that catches up confirms nothing yet.
     const confirming = (await this.#followers(connection)).filter(
@@ -108,12 +115,15 @@ export class KeeperGroup {
     const following = new Set(confirming.map(({ name }) => name));
     const writer = this.#addressOf(address);
     const away = this.#clients.filter(({ name }) => !following.has(standbyName(name, term)));
-    for (const { client, status } of await this.#statuses(away)) {
+    const failures: string[] = [];
+    const known = await this.#statuses(away, failures);
+    for (const { client, status } of known) {
       const { state, term: ofTerm } = status.following;
       if (state === "diverged" && following.size >= quorum)
         await client.follow({ ...writer, anew: true }).catch(() => {});
       else if (ofTerm === null || ofTerm < term) await client.follow(writer).catch(() => {});
     }
+    return away.length === 0 ? [] : [keepersAway(following.size, this.#order, [...reasons(known), ...failures])];
   }
 
   /** The writer is off. */
@@ -174,6 +184,13 @@ const unkept: Kept = {
   ...{ promisedTerm: 0, writerTerm: 0, systemIdentifier: null, timeline: 0 },
   ...{ flush: null, restorable: false, baseBytes: 0, forgotten: "no" },
 };
+
+function keepersAway(following: number, { keepers, quorum }: WriterOrder, why: readonly string[]): Note {
+  const message = `${following} of ${keepers.length} keepers follow (${why.join("; ")})`;
+  return following < quorum
+    ? { code: "commits_wait", message: `commits wait, for ${quorum} must confirm them: ${message}` }
+    : { code: "keepers_away", message };
+}
 
 const isStale = (reason: unknown): reason is KeeperFailure =>
   reason instanceof KeeperFailure && reason.code === "stale_term";

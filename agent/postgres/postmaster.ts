@@ -20,8 +20,12 @@ export type Launch = Surroundings & {
   settings?: Record<string, string>;
 };
 
-/** How often a starting PostgreSQL is tried. Its start takes some tens of milliseconds. */
-const PROBE_EVERY_MS = 3;
+/** How often a starting PostgreSQL is looked at. Its start takes some tens of milliseconds. */
+const PROBE_EVERY_MS = 2;
+/** How often it is tried whatever its file says. */
+const KNOCK_EVERY_MS = 200;
+/** Of postmaster.pid, counted from 0. */
+const STATUS_LINE = 7;
 const LOOK_EVERY_MS = 100;
 const FAST_STOP_MS = 20_000;
 const KILL_MS = 5_000;
@@ -88,16 +92,26 @@ export class Postmaster {
   /** The agent's own connection, once there can be one: the log has been replayed then. Throws when it ends instead, or takes too long. */
   async ready(timeoutMs: number): Promise<Connection> {
     const end = performance.now() + timeoutMs;
+    let knockAt = performance.now() + KNOCK_EVERY_MS;
     for (let last = "it does not answer"; ; ) {
-      try {
-        return await this.connect("postgres");
-      } catch (error) {
-        last = (error as Error).message;
+      if ((await this.#saysReady()) || performance.now() >= knockAt) {
+        knockAt = performance.now() + KNOCK_EVERY_MS;
+        try {
+          return await this.connect("postgres");
+        } catch (error) {
+          last = (error as Error).message;
+        }
       }
       if (!(await this.isAlive())) throw new Error("PostgreSQL ended while it was starting");
       if (performance.now() > end) throw new Error(`PostgreSQL is not ready after ${timeoutMs} ms: ${last}`);
       await sleep(PROBE_EVERY_MS);
     }
+  }
+
+  /** By its own file, as pg_ctl reads it: each connection that comes too early is a process more that it has to start. */
+  async #saysReady(): Promise<boolean> {
+    const lines = (await readFile(join(this.place.pgdata, "postmaster.pid"), "utf8").catch(() => "")).split("\n");
+    return Number(lines[0]) === this.pid.pid && lines[STATUS_LINE]?.trim() === "ready";
   }
 
   /** Resolves when it has ended, or with `stop`. */
@@ -168,6 +182,13 @@ export class Postmaster {
     return true;
   }
 }
+
+/** What PostgreSQL gave up on, by its log. What it said to those who came too early is not it. */
+export const lastComplaint = (log: string): string | undefined =>
+  log
+    .split("\n")
+    .filter((line) => /FATAL|PANIC|ERROR/.test(line) && !line.includes("the database system is"))
+    .at(-1);
 
 /** The postmaster that an engine has started; null when that has ended instead. */
 async function containedIn(engine: ChildProcess, pgdata: string): Promise<Pid | null> {

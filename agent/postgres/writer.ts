@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { PROFILES } from "../../contract/database-profile.ts";
 import type { RestoreTarget } from "../../contract/keeper.ts";
+import type { Note } from "../../contract/workload.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
 import { formatLsn } from "../../postgres/lsn.ts";
@@ -21,19 +22,19 @@ import { certificateOf, makeCertificate } from "./encryption.ts";
 import { KeeperGroup, type Promised, type WriterPlace } from "./keeper-group.ts";
 import { type Decision, decide } from "./ladder.ts";
 import { isOver, Leases, leaseOf, type Renewal, thisMoment } from "./lease.ts";
+import type { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
 import { configuration, hostRules, identityMap } from "./parameters.ts";
-import { Postmaster, runningOn } from "./postmaster.ts";
+import { lastComplaint, Postmaster, runningOn } from "./postmaster.ts";
 import { letReadersGo, setReader } from "./reader.ts";
 import { restore } from "./restore.ts";
 import { nameDatabase, setReplicationVerifier } from "./roles.ts";
+import { type Phases, Stopwatch } from "./stopwatch.ts";
 import type { Template } from "./template.ts";
 import { keepWatch } from "./watchdog.ts";
 
 /** An order, and where the gateways and the keepers are to reach the writer: the host chooses that. */
 export type StartOrder = WriterOrder & { listen: { host: string; port: number } };
-
-export type Phases = Record<string, number>;
 
 export type Started = {
   rung: number;
@@ -60,6 +61,10 @@ export type WritersOptions = {
   installations?: readonly Installation[] | undefined;
   template: Template;
   log: (line: string) => void;
+  /** Of those that are processes of the host. */
+  limits?: WriterLimits | undefined;
+  /** What clients notice of a running writer's troubles, whenever that changes. */
+  noted?: ((database: string, term: number, notes: Note[]) => void) | undefined;
   /** How long the replay of the log, and the keepers after it, may take. */
   startTimeoutMs?: number | undefined;
 };
@@ -82,7 +87,7 @@ export class Writers {
   }
 
   /** Climbs the ladder until the writer runs, every acknowledged commit is in it, and enough keepers follow it. Repeatable. */
-  async start(order: StartOrder): Promise<Started> {
+  async start(order: StartOrder, isLeased: Promise<boolean> = unleased): Promise<Started> {
     const clock = new Stopwatch();
     const { root, account } = this.#options;
     const cluster = new Cluster(root, order.database, account);
@@ -106,13 +111,16 @@ export class Writers {
       });
       clock.lap("keepers");
       this.#options.log(`${order.database}: term ${order.term}: ${decision.do}: ${decision.why}`);
-      if (decision.do === "refuse") throw new NotStarted(decision.code, decision.why);
+      if (decision.do === "refuse") {
+        const said = decision.code === "keepers_unreachable" ? promised.failures : [];
+        throw new NotStarted(decision.code, [decision.why, ...said].join("; "));
+      }
       if (decision.do === "stop") {
         await running?.stop();
         clock.lap("stop");
         continue;
       }
-      const done = await this.#carryOut({ order, cluster, group, promised, running, clock }, decision);
+      const done = await this.#carryOut({ order, isLeased, cluster, group, promised, running, clock }, decision);
       if (done) return done;
       localDiverged = true;
     }
@@ -126,7 +134,7 @@ export class Writers {
     if (postmaster === null) return null;
     postmaster.letGoOn();
     const address = await this.#reachedAt(order, postmaster);
-    return { postmaster, ended: this.#lookAfter(order.database, postmaster, new KeeperGroup(order), address) };
+    return { postmaster, ended: this.#lookAfter(order, postmaster, new KeeperGroup(order), address) };
   }
 
   /** Stops the writer of a term. What was acknowledged is with the keepers; the copy here is complete too when `clean`. */
@@ -193,6 +201,8 @@ export class Writers {
       restoredBytes = bytes;
       clock.lap("fetch");
     }
+    if (!(await start.isLeased)) throw new NotStarted("lease_over", "the control plane has not granted its lease");
+    clock.lap("lease");
     const postmaster = running ?? (await this.#launch(order, cluster, recovery));
     clock.lap("spawn");
     const address = await this.#reachedAt(order, postmaster);
@@ -216,7 +226,7 @@ export class Writers {
       if (recovery) connection.send("CHECKPOINT");
       connection.end();
       void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
-      const ended = this.#lookAfter(order.database, postmaster, group, address);
+      const ended = this.#lookAfter(order, postmaster, group, address);
       const { rung, why } = decision;
       const { olderUntil } = promised;
       const { certificate } = address;
@@ -258,19 +268,19 @@ export class Writers {
     const { account } = this.#options;
     const installation = await this.#installationFor(cluster);
     const place = await this.#place(cluster, order);
-    await cluster.setMark({ opened: order.term, port: place.port });
     const isEncrypted = (await makeCertificate(cluster, order.listen.host)) !== null;
-    await cluster.write(
-      "postgresql.conf",
-      configuration({
-        ...{ database: order.database, term: order.term, profile: order.profile, major: installation.major },
-        ...{ listen: order.listen, socketFolder: place.socketFolder, folder: cluster.folder },
-        ...{ keepers: order.keepers.map(({ name }) => name), quorum: order.quorum, recovery, isEncrypted },
-      }),
-    );
-    await cluster.write("pg_hba.conf", hostRules(isEncrypted));
-    await cluster.write("pg_ident.conf", identityMap(userInfo().username));
-    await cluster.write("postgresql.log", "");
+    const settings = configuration({
+      ...{ database: order.database, term: order.term, profile: order.profile, major: installation.major },
+      ...{ listen: order.listen, socketFolder: place.socketFolder, folder: cluster.folder },
+      ...{ keepers: order.keepers.map(({ name }) => name), quorum: order.quorum, recovery, isEncrypted },
+    });
+    await Promise.all([
+      cluster.setMark({ opened: order.term, port: place.port }),
+      cluster.write("postgresql.conf", settings),
+      cluster.write("pg_hba.conf", hostRules(isEncrypted)),
+      cluster.write("pg_ident.conf", identityMap(userInfo().username)),
+      cluster.write("postgresql.log", ""),
+    ]);
     const { configFile, logFile } = cluster;
     if (this.#renewals.get(order.database)?.term !== order.term) this.#renewals.delete(order.database);
     // Before it is there, so that no agent that dies in between leaves a writer without an end.
@@ -279,8 +289,17 @@ export class Writers {
       ...{ configFile, logFile, account, limits: PROFILES[order.profile] },
       folders: [cluster.folder, place.socketFolder],
     });
+    if (installation.image === undefined) this.#hold(order, postmaster);
     await this.#grant(order.database, postmaster.pid);
     return postmaster;
+  }
+
+  /** Not waited for: PostgreSQL starts meanwhile. */
+  #hold({ database, profile }: StartOrder, { pid, place }: Postmaster): void {
+    const held = this.#options.limits?.hold(database, pid.pid, place.pgdata, profile) ?? Promise.resolve(null);
+    void held
+      .catch((error: Error) => error.message)
+      .then((why) => why !== null && this.#options.log(`${database}: its limits are not enforced: ${why}`));
   }
 
   async #installationFor({ pgdata }: Cluster): Promise<Installation> {
@@ -308,11 +327,7 @@ export class Writers {
         const again = await this.#launch(order, cluster, { ...recovery, target: null });
         return again.ready(this.#startTimeoutMs);
       }
-      const said = tail
-        .split("\n")
-        .filter((line) => /FATAL|PANIC|ERROR/.test(line))
-        .at(-1);
-      throw new NotStarted("failed", said === undefined ? (error as Error).message : said);
+      throw new NotStarted("failed", lastComplaint(tail) ?? (error as Error).message);
     }
   }
 
@@ -344,10 +359,16 @@ export class Writers {
     return { host, port, certificate: await certificateOf(this.cluster(database), host) };
   }
 
-  #lookAfter(database: string, postmaster: Postmaster, group: KeeperGroup, address: WriterPlace): Promise<void> {
+  #lookAfter(
+    { database, term }: StartOrder,
+    postmaster: Postmaster,
+    group: KeeperGroup,
+    address: WriterPlace,
+  ): Promise<void> {
     this.#leave(database);
     const { logFile } = this.cluster(database);
-    const attendance = new Attendance({ postmaster, group, address, logFile });
+    const noted = (notes: Note[]) => this.#options.noted?.(database, term, notes);
+    const attendance = new Attendance({ postmaster, group, address, logFile, noted });
     this.#attendances.set(database, attendance);
     return attendance.ended;
   }
@@ -365,6 +386,7 @@ export class Writers {
 /** What one start has to do with. */
 type Start = {
   order: StartOrder;
+  isLeased: Promise<boolean>;
   cluster: Cluster;
   group: KeeperGroup;
   promised: Promised;
@@ -372,15 +394,6 @@ type Start = {
   clock: Stopwatch;
 };
 
-const unasked: Promised = { answers: [], source: null, kept: null, olderUntil: 0 };
-
-class Stopwatch {
-  readonly phases: Phases = {};
-  #at = performance.now();
-
-  lap(phase: string): void {
-    const now = performance.now();
-    this.phases[phase] = (this.phases[phase] ?? 0) + (now - this.#at);
-    this.#at = now;
-  }
-}
+/** For a host that no other could take the place of. */
+const unleased = Promise.resolve(true);
+const unasked: Promised = { answers: [], source: null, kept: null, failures: [], olderUntil: 0 };

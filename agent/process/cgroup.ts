@@ -198,8 +198,11 @@ async function limitMemory(version: 1 | 2, dir: string, bytes: number): Promise<
     await writeFile(join(dir, "memory.swap.max"), "0").catch(ignoreMissing);
     return;
   }
-  await writeFile(join(dir, "memory.limit_in_bytes"), String(bytes));
-  await writeFile(join(dir, "memory.memsw.limit_in_bytes"), String(bytes)).catch(ignoreMissing);
+  const memory = () => writeFile(join(dir, "memory.limit_in_bytes"), String(bytes));
+  const withSwap = () => writeFile(join(dir, "memory.memsw.limit_in_bytes"), String(bytes)).catch(ignoreMissing);
+  // The first may at no moment be the higher one: to raise both, the second goes first.
+  await memory().catch(() => withSwap().then(memory));
+  await withSwap();
 }
 
 async function limitCpu(version: 1 | 2, dir: string, millis: number): Promise<void> {

@@ -5,6 +5,7 @@ import { inSession, serverCommand } from "../command.ts";
 import { databaseId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 import { type Column, table } from "../table.ts";
+import { oneLine } from "../terminal.ts";
 
 type Row = { gateway: string; client: string; application: string; phase: string; since: string };
 
@@ -25,7 +26,8 @@ async function leases(session: Session, _options: SessionOptions, reference: str
 }
 
 function rowsOf(lease: LeaseView): Row[] {
-  const gateway = lease.connected ? lease.gateway : `${lease.gateway} (cut off)`;
+  const trouble = lease.connected ? lease.unreachable && `cannot reach it: ${oneLine(lease.unreachable)}` : "cut off";
+  const gateway = trouble ? `${lease.gateway} (${trouble})` : lease.gateway;
   const rows = lease.clients.map(({ address, application_name, phase, since }) => ({
     ...{ gateway, client: address, application: application_name, phase: phase.replace("_", " "), since },
   }));

@@ -7,25 +7,21 @@ import type { Session, SessionOptions, Surroundings } from "../session.ts";
 
 type Options = SessionOptions & { key?: string; maxStaleness?: string; minPosition?: string };
 
-const PATIENCE_MS = 30_000;
+/** Longer than one that is woken is waited for where it is asked. */
+const PATIENCE_MS = 45_000;
 
 export function instanceQueryCommand(group: Command, around: Surroundings): void {
-  serverCommand(
-    group,
-    "query <instance> [query]",
-    "ask the engine itself; without a query it is read from standard input",
-    [
-      "lamplighter instance query shop-read 'users(plan = \"pro\") { id name posts { title } }' --key rxk_…",
-      "lamplighter instance query shop-read --max-staleness 1000 < report.rdb",
-    ],
-  )
+  serverCommand(group, "query <instance> [query]", "ask an instance; without a query it is read from standard input", [
+    "lamplighter instance query shop-read 'users(plan = \"pro\") { id name posts { title } }' --key rxk_…",
+    "lamplighter instance query shop-read --max-staleness 1000 < report.rdb",
+  ])
     .option("--key <key>", "a key of the instance ($LAMPLIGHTER_INSTANCE_KEY)")
     .option("--max-staleness <ms>", "an older answer is an error")
     .option("--min-position <position>", "an answer from before this position of the source is an error")
     .action(inSession(around, query));
 }
 
-/** Goes to the engine, not to the control plane: that only says where the engine is. */
+/** Goes to the instance's endpoint; the control plane only says where that is. */
 async function query(session: Session, options: Options, instance: string, text?: string): Promise<void> {
   const { around, terminal } = session;
   const key = options.key ?? around.env.LAMPLIGHTER_INSTANCE_KEY;
@@ -43,18 +39,17 @@ async function query(session: Session, options: Options, instance: string, text?
     ...(options.maxStaleness === undefined ? {} : { "max-staleness": options.maxStaleness }),
     ...(options.minPosition === undefined ? {} : { "min-position": options.minPosition }),
   });
-  if (!answer.ok) throw refusal(instance, answer.status, answer.text);
+  if (!answer.ok) throw refusal(instance, answer);
   terminal.out(answer.text.endsWith("\n") ? answer.text : `${answer.text}\n`);
 }
 
-async function ask(
-  url: string,
-  body: string,
-  headers: Record<string, string>,
-): Promise<{ ok: boolean; status: number; text: string }> {
+type Answer = { ok: boolean; status: number; text: string; retryAfter: string | null };
+
+async function ask(url: string, body: string, headers: Record<string, string>): Promise<Answer> {
   try {
     const response = await fetch(url, { method: "POST", body, headers, signal: AbortSignal.timeout(PATIENCE_MS) });
-    return { ok: response.ok, status: response.status, text: await response.text() };
+    const retryAfter = response.headers.get("retry-after");
+    return { ok: response.ok, status: response.status, text: await response.text(), retryAfter };
   } catch (error) {
     const { cause, message } = error as Error;
     const why = cause instanceof Error ? cause.message : message;
@@ -63,13 +58,14 @@ async function ask(
 }
 
 /** The engine says line, column and the nearest names. */
-function refusal(instance: string, status: number, text: string): Failure {
+function refusal(instance: string, { status, text, retryAfter }: Answer): Failure {
   const exit = status === 401 || status === 403 ? EXIT.auth : EXIT.other;
   try {
     const { code, detail, line, column, nearest } = JSON.parse(text) as Record<string, unknown>;
     const where = line === undefined ? "" : ` (line ${line}, column ${column})`;
-    const names = Array.isArray(nearest) && nearest.length > 0 ? { hint: `Nearest: ${nearest.join(", ")}.` } : {};
-    return new Failure(`${code}${where}: ${detail}`, { exit, ...names });
+    const again = retryAfter === null ? null : `Ask again in ${retryAfter} s.`;
+    const hint = Array.isArray(nearest) && nearest.length > 0 ? `Nearest: ${nearest.join(", ")}.` : again;
+    return new Failure(`${code}${where}: ${detail}`, { exit, ...(hint === null ? {} : { hint }) });
   } catch {
     return new Failure(`${instance} answered ${status}`, { exit });
   }

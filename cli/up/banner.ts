@@ -23,6 +23,8 @@ export function banner(facts: BannerFacts, { color }: Terminal): string {
   const command = commandName(PROJECT, process.cwd());
   const connection = context ?? ` --url ${url} --token ${token}`;
   const runtimes = host?.runtimes
+    // Whoever runs instances has it; nothing is given to it by name.
+    .filter(({ runtime }) => runtime !== "proxy")
     .map(({ runtime, version }) => `${runtime}${runtime === "process" ? "" : ` ${version}`}`)
     .join(", ");
   const rows = sheet(color, null, [

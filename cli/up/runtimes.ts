@@ -17,7 +17,7 @@ export function parseRuntimes(list: string): Runtime[] {
 export async function presentRuntimes(): Promise<Runtime[]> {
   const engines = await Promise.all(engineAddresses().map(engineAt));
   return WORKLOAD_RUNTIMES.filter(
-    (runtime) => runtime === "process" || runtime === "postgres" || runtime === "proxy" || engines.includes(runtime),
+    (runtime) => runtime === "process" || runtime === "postgres" || engines.includes(runtime),
   );
 }
 

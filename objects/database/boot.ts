@@ -15,6 +15,7 @@ import {
   startView,
   tell,
 } from "./draft.ts";
+import { hearNotes } from "./notes.ts";
 import { reservationOf } from "./reservation.ts";
 
 /** From a wake to a writer that is ready, and what may go wrong on the way. */
@@ -176,8 +177,10 @@ export function onObserved(
     case "ready":
       if (state.host_id !== host_id) return;
       if (observation.phase === "running" && observation.address !== null) {
+        hearNotes(draft, observation.notes);
         if (observation.address === state.backend) return;
-        draft.state = { ...state, backend: observation.address, certificate: observation.start?.certificate ?? null };
+        const certificate = observation.start?.certificate ?? null;
+        draft.state = { ...(draft.state as Of<"ready">), backend: observation.address, certificate };
         tell(draft, readyFrame(draft.state as Of<"ready">));
         return;
       }
@@ -380,7 +383,9 @@ const describe = (observation: Observation): string =>
   observation.phase === "failed"
     ? observation.failure.message
     : observation.phase === "exited"
-      ? observation.exit.code === null
-        ? "it crashed, was killed, or its lease ran out"
-        : `it ended with code ${observation.exit.code}`
+      ? observation.exit.oom
+        ? "it was out of the memory of its profile"
+        : observation.exit.code === null
+          ? "it crashed, was killed, or its lease ran out"
+          : `it ended with code ${observation.exit.code}`
       : "it is gone from its host";

@@ -19,6 +19,7 @@ type Row = {
   in_transaction: number;
   waiting: number;
   clients: string;
+  suspect: string | null;
 };
 
 type LeaseSaid = Extract<GatewayFrame, { kind: "lease" }>;
@@ -28,11 +29,11 @@ const rows = (sql: SqlStorage): Row[] => sql.exec<Row>("SELECT * FROM lease ORDE
 /** Takes what a gateway says. Answers whether it has not had a lease before. */
 export function renew(sql: SqlStorage, bootId: string, said: LeaseSaid, now: number): boolean {
   const known = sql.exec("SELECT 1 FROM lease WHERE boot_id = ?", bootId).toArray().length > 0;
-  const { gateway, sessions, in_transaction, waiting, clients, idle_ms } = said;
+  const { gateway, suspect, sessions, in_transaction, waiting, clients, idle_ms } = said;
   const expires = now + LEASE_TTL_MS;
   sql.exec(
-    `INSERT INTO lease VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (boot_id) DO UPDATE SET
-       gateway = ?2, renewed_at = ?3, expires_at = ?4, sessions = ?5, in_transaction = ?6, waiting = ?7, clients = ?8`,
+    `INSERT INTO lease VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (boot_id) DO UPDATE SET gateway = ?2,
+       renewed_at = ?3, expires_at = ?4, sessions = ?5, in_transaction = ?6, waiting = ?7, clients = ?8, suspect = ?9`,
     bootId,
     gateway,
     now,
@@ -41,6 +42,7 @@ export function renew(sql: SqlStorage, bootId: string, said: LeaseSaid, now: num
     in_transaction,
     waiting,
     JSON.stringify(clients),
+    suspect?.why ?? null,
   );
   if (sessions > 0 || waiting > 0) active(sql, now);
   else if (idle_ms !== null) active(sql, now - idle_ms);
@@ -112,6 +114,7 @@ export const leaseViews = (sql: SqlStorage, connected: ReadonlySet<string>): Lea
     sessions: row.sessions,
     in_transaction: row.in_transaction,
     waiting: row.waiting,
+    unreachable: row.suspect,
     clients: (JSON.parse(row.clients) as GatewayClient[]).map((client) => ({ ...client, since: iso(client.since) })),
   })),
   ...readerViews(sql),

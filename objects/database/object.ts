@@ -187,7 +187,7 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
 
   /** A gateway's line. Who may open one, the Worker has checked. */
   override async fetch(request: Request): Promise<Response> {
-    return this.#lines.open(request);
+    return this.#lines.open(request, this.env);
   }
 
   override webSocketMessage(socket: WebSocket, text: string | ArrayBuffer): void {
@@ -197,6 +197,7 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
       return;
     }
     this.change((now) => this.#hear(socket, frame, now));
+    this.ctx.waitUntil(this.#lines.recheck(socket, this.env));
   }
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {

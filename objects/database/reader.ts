@@ -124,6 +124,7 @@ export const readerViews = (sql: SqlStorage): LeaseView[] =>
     sessions: 1,
     in_transaction: 0,
     waiting: 0,
+    unreachable: null,
     clients: [{ address: holder, application_name: reason, role: READER_ROLE, since: iso(since), phase: "active" }],
   }));
 

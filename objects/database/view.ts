@@ -84,10 +84,13 @@ function reasonOf(state: DatabaseState): { reason: string; message: string } {
       return { reason: "preparing", message: "what it needs is being prepared" };
     case "booting":
       return { reason: state.step.name, message: state.message };
-    case "ready":
-      return state.quiesce === null
-        ? { reason: "ready", message: "it takes connections" }
-        : { reason: "quiescing", message: "gateways are asked whether anybody is there" };
+    case "ready": {
+      if (state.quiesce !== null)
+        return { reason: "quiescing", message: "gateways are asked whether anybody is there" };
+      const [trouble] = state.notes ?? [];
+      if (trouble === undefined) return { reason: "ready", message: "it takes connections" };
+      return { reason: trouble.code, message: (state.notes ?? []).map(({ message }) => message).join("; ") };
+    }
     case "stopping":
       return { reason: "stopping", message: "PostgreSQL is being stopped" };
     case "stopped":

@@ -21,7 +21,8 @@ export function obstacle(spec: WorkloadSpec, books: Books): string | null {
   const isRoute = spec.runtime === "proxy";
   // A route goes where its engine is, whatever else is not to come there, and its host is told when it is back.
   if (books.status !== "ready" && !(isRoute && KNOWN_TO_COME_BACK.includes(books.status))) return `is ${books.status}`;
-  const isNeeded = isRoute && (spec.route?.target ?? spec.route?.loading) != null;
+  const isBeside = (spec.route?.target ?? spec.route?.loading) != null;
+  const isNeeded = isRoute && (isBeside || books.scheduling === "cordoned");
   if (books.scheduling !== "open" && !isNeeded) return `is ${books.scheduling}`;
   if (!books.runtimes.some(({ runtime }) => runtime === spec.runtime)) return `has no ${spec.runtime} runtime`;
   const memory = books.capacity.memory_bytes - books.reserved.memory_bytes;

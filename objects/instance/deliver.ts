@@ -15,7 +15,7 @@ import { runnersOf } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
-import { sayRoute } from "./routing.ts";
+import { sayRoute, withdrawRoutes } from "./routing.ts";
 import { sourceNeed } from "./source.ts";
 import { keepStanding, standingOf } from "./standing.ts";
 import { ordersOf, type Secrets, workloadOf } from "./workload.ts";
@@ -46,8 +46,10 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
       return withdraw(record, sender);
     case "orders":
       // Which keys there are the route has too.
-      await sayRoute(record, sender);
-      return order(record, sender);
+      await Promise.all([order(record, sender), sayRoute(record, sender)]);
+      return;
+    case "route":
+      return sayRoute(record, sender);
     case "source":
       return tellNeed(
         record.identity.database_id,
@@ -55,8 +57,6 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
         sourceNeed(record.state, record.identity.name),
         sender.env,
       );
-    case "route":
-      return sayRoute(record, sender);
     case "queue":
       return queue(record, subject, sender);
   }
@@ -162,6 +162,14 @@ async function withdraw(record: InstanceRecord, { env, sql, apply, change }: Sen
   );
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (failed) throw failed.reason;
+}
+
+/** Tells hosts of what is still to go of a deleted instance: they see to it, whether anybody asks again or not. */
+export async function withdrawAll(record: InstanceRecord, { env, sql }: Pick<Sender, "env" | "sql">): Promise<void> {
+  const { identity, state } = record;
+  await withdrawRoutes(record, { env, sql });
+  for (const { slot, generation, host_id } of state.leaving)
+    await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, slot), generation }]);
 }
 
 /** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */

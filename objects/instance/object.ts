@@ -32,7 +32,7 @@ import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
 import { buildsText, type LogState, logState, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
-import { routeAsked, routeEvicted, routeSeen } from "./routing.ts";
+import { routeAsked, routeCapacity, routeEvicted, routeSeen } from "./routing.ts";
 import { needsChanged, sourceNeed } from "./source.ts";
 import { keepStanding } from "./standing.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
@@ -206,6 +206,7 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
 
   capacityChanged(): void {
     this.#event({ type: "capacity" }, "scheduler");
+    routeCapacity(this.#sender());
   }
 
   /** The build has its turn. */
@@ -266,7 +267,7 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   }
 
   async #purge(record: InstanceRecord): Promise<void> {
-    await sayTheRest(record, this.#sender());
+    await sayTheRest(this.sql, record, this.env);
     this.change((now) => bury(this.sql, now));
   }
 

@@ -50,8 +50,8 @@ function moveAway(sql: SqlStorage, present: Routing): Routing {
   return { ...present, host_id: null, is_up: false };
 }
 
-/** Tells the present route to the host where it should be, and takes it from where it was. Throws when that has to be tried again. */
-export async function sayRoute(record: InstanceRecord, sender: Sender): Promise<void> {
+/** Tells the present route to the host where it should be, and takes it from where it was. One that no host takes waits until something changes there. */
+export async function sayRoute(record: InstanceRecord, sender: Sender, isRegistered = false): Promise<void> {
   const { env, sql } = sender;
   const chosen = await hostFor(record, sender);
   const workload = sender.change(() => {
@@ -70,21 +70,33 @@ export async function sayRoute(record: InstanceRecord, sender: Sender): Promise<
   });
   if (workload !== null && chosen !== null) {
     const [answer] = await remote(env.HOST, chosen).assign([workload]);
-    if (!answer?.accepted) refused(sender, chosen, workload.generation, answer?.message ?? "gave no answer");
+    if (!answer?.accepted) {
+      sender.change(() => {
+        const present = routing(sql);
+        const isSame = present.host_id === chosen && present.generation === workload.generation;
+        if (isSame) put(sql, { ...moveAway(sql, present), body: "" });
+      });
+    }
   }
   await withdrawFormer(record, sender);
+  const present = sender.load();
+  if (present === null || !isHomeless(present) || isRegistered) return;
+  // Room that came between the look and the registration is seen by the second look; later room is told.
+  await remote(env.INDEX, CLUSTER_SHARD).awaitCapacity(present.identity.id);
+  await sayRoute(present, sender, true);
 }
 
-/** It is asked again somewhere else if it need not be there, and later if it must. */
-function refused({ sql, change }: Sender, hostId: string, generation: number, message: string): never {
-  change(() => {
-    const present = routing(sql);
-    if (present.host_id === hostId && present.generation === generation)
-      put(sql, { ...moveAway(sql, present), body: "" });
-  });
-  throw new Error(`host ${hostId} ${message}`);
+/** It should be somewhere, and is nowhere. */
+const isHomeless = ({ state, route }: InstanceRecord): boolean =>
+  route.host_id === null && routeHost(state, null) !== null;
+
+/** Room may have come on a host. */
+export function routeCapacity({ sql, load, change }: Sender): void {
+  const record = load();
+  if (record !== null && isHomeless(record)) change((now) => post(sql, "route", now));
 }
 
+/** Null when it is to be nowhere, or no host takes it now. */
 async function hostFor({ state }: InstanceRecord, { env, sql }: Sender): Promise<string | null> {
   const wanted = routeHost(state, routing(sql).host_id);
   if (wanted !== "any") return wanted;
@@ -92,8 +104,7 @@ async function hostFor({ state }: InstanceRecord, { env, sql }: Sender): Promise
   const need = { runtime: "proxy" as const, labels: {}, memory_bytes: 0, cpu_millis: 0 };
   const others = new Map(hosts.map(({ id }) => [id, id === state.home ? 0 : 1]));
   const choice = choose(hosts, need, others, {});
-  if (choice.type === "chosen") return choice.host_id;
-  throw new Error(choice.message);
+  return choice.type === "chosen" ? choice.host_id : null;
 }
 
 type Former = { host_id: string; generation: number };
@@ -115,7 +126,10 @@ async function withdrawFormer({ identity }: InstanceRecord, { env, sql, change }
 }
 
 /** Of a deleted instance: every route goes. */
-export async function withdrawRoutes({ identity, route }: InstanceRecord, { env, sql }: Sender): Promise<void> {
+export async function withdrawRoutes(
+  { identity, route }: InstanceRecord,
+  { env, sql }: Pick<Sender, "env" | "sql">,
+): Promise<void> {
   const { host_id, generation } = route;
   const all = [...former(sql), ...(host_id === null ? [] : [{ host_id, generation }])];
   for (const one of all) await withdraw(env, identity.id, one);

@@ -1,4 +1,3 @@
-import { workloadId } from "../../contract/id.ts";
 import { announce, isAnnounced } from "../announce.ts";
 import type { ConnectionObject } from "../connection/object.ts";
 import { tellNeed } from "../connection/source.ts";
@@ -6,26 +5,19 @@ import { cursor } from "../journal.ts";
 import { project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { entomb } from "../tombstone.ts";
-import type { Sender } from "./deliver.ts";
+import { withdrawAll } from "./deliver.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { indexRow, sourceOf } from "./record.ts";
-import { withdrawRoutes } from "./routing.ts";
 
 const TABLES = [
   ...["instance", "vitals", "build", "build_log", "artifact", "key_secret", "api_key", "source_standing"],
   ...["route", "route_leaving"],
 ];
 
-/**
- * What others are still to hear of an instance that was deleted: hosts what is still to go there, and they see to it whether anybody asks again
- * or not.
- */
-export async function sayTheRest(record: InstanceRecord, sender: Sender): Promise<void> {
-  const { env, sql } = sender;
+/** What others are still to hear of an instance that was deleted. */
+export async function sayTheRest(sql: SqlStorage, record: InstanceRecord, env: Env): Promise<void> {
   const { id, namespace, name, connection_id, database_id } = record.identity;
-  await withdrawRoutes(record, sender);
-  for (const { slot, generation, host_id } of record.state.leaving)
-    await remote(env.HOST, host_id).withdraw(id, [{ id: workloadId(id, slot), generation }]);
+  await withdrawAll(record, { env, sql });
   await tellNeed(database_id, id, null, env);
   await remote<ConnectionObject>(env.CONNECTION, connection_id).detach(id);
   await remote(env.NAMESPACE, namespace).releaseName("instance", name, id);

@@ -20,7 +20,7 @@ describe.each(["tunnel", "call"] as const)("over %s", (transport) => {
     expect(plane.enrolments).toMatchObject([{ name: "one", labels: { zone: "a" }, transport }]);
     expect(kinds(plane).slice(0, 3)).toEqual(["hello", "inventory", "settled"]);
     expect(plane.heard[0]?.body).toMatchObject({
-      runtimes: [{ runtime: "process" }],
+      runtimes: [{ runtime: "process" }, { runtime: "proxy" }],
       capacity: { memory_bytes: expect.any(Number) },
       policy: { privileged: false, host_mounts: [] },
     });

@@ -171,6 +171,22 @@ describe("instance query and keys", () => {
     expect((await lamplighter(["instance", "query", "shop-read", "users { id }"], { env })).code).toBe(2);
   });
 
+  test("while no engine serves, why, and when to ask again", async () => {
+    const proxy = await scriptedServer((_one, response) => {
+      response.setHeader("retry-after", 60);
+      json(response, 503, { code: "paused", detail: "paused" });
+    });
+    closers.push(proxy.close);
+    const { env } = await serve((_one, response) =>
+      json(response, 200, view({ status: "paused", endpoint_url: `${proxy.url}/inst_x` })),
+    );
+    const answer = await lamplighter(["instance", "query", "shop-read", "users { id }", "--key", "rxk_a.b"], { env });
+    expect(answer.code).toBe(1);
+    expect(answer.err).toContain("paused: paused");
+    expect(answer.err).toContain("Ask again in 60 s.");
+    expect(proxy.seen[0]?.url).toBe("/inst_x/query");
+  });
+
   test("a new key is the only thing on stdout", async () => {
     const made = { id: "key_1", name: "web", key: "rxk_key_1.mac" };
     const { env, seen } = await serve((_one, response) => json(response, 201, made));

@@ -15,7 +15,8 @@ export type Made = DatabaseView & { password: string; dsn: string };
 
 export class DatabaseSite {
   readonly cluster: Cluster;
-  readonly keeper: Keeper;
+  readonly keeperFolder: string;
+  keeper: Keeper;
   readonly gateway: Gateway;
   readonly #clients = new Set<pg.Client>();
 
@@ -25,8 +26,8 @@ export class DatabaseSite {
     /** Where the keeper listens. */
     keeperHost = "127.0.0.1",
   } = {}) {
-    const folder = scratch("keeper");
-    const keeper = await runKeeper({ dataDir: folder, listen: { host: keeperHost, port: 0 } });
+    const keeperFolder = scratch("keeper");
+    const keeper = await runKeeper({ dataDir: keeperFolder, listen: { host: keeperHost, port: 0 } });
     const { host, protocol } = new URL(keeper.url);
     const pin = keeper.fingerprint === undefined ? "" : `#${keeper.fingerprint}`;
     const variables = { KEEPERS: `keeper=${protocol}//:${keeper.token}@${host}${pin}` };
@@ -39,13 +40,20 @@ export class DatabaseSite {
       name: "gate",
       lingerMs: 1_000,
     });
-    return new DatabaseSite(cluster, keeper, gateway);
+    return new DatabaseSite(cluster, keeperFolder, keeper, gateway);
   }
 
-  private constructor(cluster: Cluster, keeper: Keeper, gateway: Gateway) {
+  private constructor(cluster: Cluster, keeperFolder: string, keeper: Keeper, gateway: Gateway) {
     this.cluster = cluster;
+    this.keeperFolder = keeperFolder;
     this.keeper = keeper;
     this.gateway = gateway;
+  }
+
+  /** Runs the keeper again, where the control plane has it. */
+  async startKeeper(): Promise<void> {
+    const listen = { host: "127.0.0.1", port: Number(new URL(this.keeper.url).port) };
+    this.keeper = await runKeeper({ dataDir: this.keeperFolder, listen });
   }
 
   async create(body: { name: string } & Record<string, unknown>): Promise<Made> {
@@ -123,7 +131,8 @@ export class DatabaseSite {
         if (pid) await killCluster(pgdata, pid);
       }
     }
-    await this.keeper.close();
+    // A test that failed may have left it closed.
+    await this.keeper.close().catch(() => {});
     await sleep(50);
     await this.cluster.close();
   }

@@ -85,9 +85,9 @@ test("a database whose state cannot be read is not taken for one that is new, an
   await ask("POST", "/databases/db_d/promise", '{"term":7}');
   const { port } = new URL(keeper.url);
   await keeper.close();
-  writeFileSync(join(dataDir, "databases", "db_c", "state.json"), "{ half");
+  writeFileSync(join(dataDir, "databases", "db_c", "state.slots"), "{ half");
   keeper = await open(Number(port));
-  expect(await ask("POST", "/databases/db_c/promise", '{"term":1}')).toMatchObject({ status: 400 });
+  expect(await ask("POST", "/databases/db_c/promise", '{"term":1}')).toMatchObject({ status: 503 });
   expect(await ask("GET", "/databases/db_d")).toMatchObject({ status: 200, body: { promised_term: 7 } });
   expect(lines.join("\n")).toContain("db_c: cannot be opened");
 });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { databaseAccount } from "../../agent/postgres/account.ts";
 import { findInstallations, type Installation } from "../../agent/postgres/binaries.ts";
 import { embeddedInstallation } from "../../agent/postgres/embedded.ts";
+import type { WriterLimits } from "../../agent/postgres/limits.ts";
 import { Template } from "../../agent/postgres/template.ts";
 import { type StartOrder, Writers } from "../../agent/postgres/writer.ts";
 import type { KeeperAddress } from "../../contract/writer.ts";
@@ -59,15 +60,20 @@ export class PostgresHost {
   #gone = 0;
 
   static async make(
-    options: { startTimeoutMs?: number; log?: (line: string) => void; installation?: Installation } = {},
+    options: {
+      startTimeoutMs?: number;
+      log?: (line: string) => void;
+      installation?: Installation;
+      limits?: WriterLimits;
+    } = {},
   ): Promise<PostgresHost> {
     const installation = options.installation ?? (await installationForTests());
     const account = await databaseAccount();
     template ??= new Template(workshopFolder(), account);
     await template.prepare(installation);
     const root = scratch("host");
-    const { startTimeoutMs = 20_000, log = () => {} } = options;
-    return new PostgresHost(root, new Writers({ root, account, installation, template, log, startTimeoutMs }));
+    const { startTimeoutMs = 20_000, log = () => {}, limits } = options;
+    return new PostgresHost(root, new Writers({ root, account, installation, template, limits, log, startTimeoutMs }));
   }
 
   private constructor(root: string, writers: Writers) {

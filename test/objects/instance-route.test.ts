@@ -87,6 +87,22 @@ test("a route that went by itself comes back as a new generation; with its insta
   await until(() => workload(id, 4) === undefined, "the route is gone");
 });
 
+test("a host that takes nothing new is told all the same where the queries go that come there", async () => {
+  const id = await running();
+  await agent.host.act("cordon", mutation());
+  await act(id, "pause");
+  const { endpoint_url } = await reach(id, "paused");
+  await told(id, "it is paused there", ({ closed }) => closed.code === "paused");
+  expect((await view(id)).endpoint_url).toBe(endpoint_url);
+  // Nobody else can take it: it has no endpoint until there is room.
+  await agent.host.act("drain", mutation());
+  await until(() => workload(id, 4) === undefined, "the route has left");
+  expect((await view(id)).endpoint_url).toBe(null);
+  await agent.host.act("uncordon", mutation());
+  await until(async () => (await view(id)).endpoint_url === endpoint_url, "it is there again");
+  expect((await events(id)).filter(({ reason }) => reason === "endpoint_changed")).toHaveLength(3);
+});
+
 test("paused by its user it stays at its endpoint, and nobody's asking brings it back", async () => {
   const id = await running({ idle_pause: "5m" });
   await act(id, "pause");

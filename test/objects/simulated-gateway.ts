@@ -17,11 +17,16 @@ export class SimulatedGateway {
     this.#id = id;
   }
 
-  async dial(): Promise<this> {
+  /** Why its line was closed; null while it is open. */
+  closed: { code: number; reason: string } | null = null;
+  /** Why it cannot reach the writer. */
+  suspect: string | null = null;
+
+  async dial(token?: string): Promise<this> {
     const response = await env.DATABASE.getByName(this.#id).fetch(
       `http://control/gateway/databases/x/lease?boot_id=${this.boot}`,
       {
-        headers: { Upgrade: "websocket" },
+        headers: { Upgrade: "websocket", ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }) },
       },
     );
     const socket = response.webSocket as WebSocket;
@@ -38,6 +43,9 @@ export class SimulatedGateway {
         this.send({ kind: "quiet", stop: frame.stop, quiet, sessions: 0, waiting: 0 });
       }
     });
+    socket.addEventListener("close", ({ code, reason }) => {
+      this.closed = { code, reason };
+    });
     socket.accept();
     this.#socket = socket;
     return this;
@@ -51,7 +59,8 @@ export class SimulatedGateway {
     const { sessions, waiting } = this.clients;
     const client = { address: "10.0.0.7", application_name: "psql", role: "u", since: 1, phase: "waiting" as const };
     this.send({
-      ...{ kind: "lease", seq: ++this.#seq, gateway: "gate", wake: waiting > 0, term: this.term, suspect: null },
+      ...{ kind: "lease", seq: ++this.#seq, gateway: "gate", wake: waiting > 0, term: this.term },
+      suspect: this.suspect === null ? null : { term: 1, why: this.suspect },
       ...{ sessions, in_transaction: 0, waiting, idle_ms: sessions + waiting > 0 ? 0 : 1 },
       clients: sessions + waiting > 0 ? [client] : [],
     });

@@ -1,0 +1,15 @@
+import type { Note } from "../../contract/workload.ts";
+import { type Draft, note } from "./draft.ts";
+
+/** What the host of a ready writer says is wrong with it: commits that wait for keepers, a full disk. Nothing is done about it, but it is told. */
+export function hearNotes(draft: Draft, notes: readonly Note[]): void {
+  const { state } = draft;
+  if (state.status !== "ready") return;
+  const before = state.notes ?? [];
+  if (JSON.stringify(before) === JSON.stringify(notes)) return;
+  const has = (some: readonly Note[], { code }: Note): boolean => some.some((each) => each.code === code);
+  for (const each of notes) if (!has(before, each)) note(draft, "warning", "agent", each.code, each.message);
+  for (const each of before)
+    if (!has(notes, each)) note(draft, "info", "agent", `${each.code}_over`, `no longer so: ${each.message}`);
+  draft.state = { ...state, notes: [...notes] };
+}
