@@ -64,8 +64,8 @@ function replicationFindings({ finding }: ConnectionTest["replication"]): Findin
   return [{ code, severity: "error", message: `${why}; until then every table is read again each interval`, fix }];
 }
 
-function tableFinding({ severity, code, message }: BuilderFinding): Finding[] {
-  return severity === "info" ? [] : [{ code, severity, message: message.slice(0, LONGEST), fix: null }];
+function tableFinding({ severity, code, message, fix }: BuilderFinding): Finding[] {
+  return severity === "info" ? [] : [{ code, severity, message: message.slice(0, LONGEST), fix: fix ?? null }];
 }
 type BuilderFinding = Extract<BuilderAnswer, { ok: true }>["findings"][number];
 

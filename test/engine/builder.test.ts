@@ -1,5 +1,7 @@
 // What is told of a source before anything is built, and what is wrong with it.
+
 import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -80,6 +82,54 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       const answer = await ask("build", changed ?? { port: await freePort() });
       expect(answer).toMatchObject({ ok: false, code });
       expect(JSON.stringify(answer)).not.toContain("secret");
+    });
+
+    test("a source that hangs is given up", async () => {
+      const silent = createServer(() => {});
+      await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+      const { port } = silent.address() as AddressInfo;
+      expect(await ask("test", { port })).toMatchObject({ ok: false, code: "connect_timeout" });
+      silent.close();
+    }, 30_000);
+
+    test("tells what may not be read, with the statement that mends it, and builds from the rest", async () => {
+      await source.run(
+        "CREATE TABLE hidden (id INTEGER PRIMARY KEY)",
+        ...(dialect === "mysql"
+          ? [
+              "CREATE USER narrow@'127.0.0.1' IDENTIFIED BY 'secret'",
+              "GRANT SELECT ON shop.t TO narrow@'127.0.0.1'",
+              "GRANT INSERT ON shop.hidden TO narrow@'127.0.0.1'",
+            ]
+          : ["CREATE ROLE narrow LOGIN PASSWORD 'secret'", "GRANT SELECT ON t TO narrow"]),
+      );
+      const found = async () => {
+        const answer = await ask("test", { user: "narrow" });
+        if (!answer.ok) throw new Error(answer.message);
+        return answer.findings;
+      };
+      const own = async () =>
+        (await found()).filter(({ code, table }) => code === "select_denied" && table === "hidden");
+      const [finding, ...others] = await own();
+      expect([finding?.message, others]).toEqual(["hidden is left out: its rows may not be read", []]);
+      expect(await ask("build", { user: "narrow" })).toMatchObject({ ok: true });
+      await source.run(finding?.fix ?? "");
+      expect(await own()).toEqual([]);
+      if (dialect === "mysql") {
+        await source.run(
+          "REVOKE SELECT, INSERT ON shop.hidden FROM narrow@'127.0.0.1'",
+          "ALTER TABLE hidden ADD COLUMN secret_of_ours INTEGER",
+          "GRANT SELECT (id) ON shop.hidden TO narrow@'127.0.0.1'",
+        );
+        expect(await own()).toEqual([]);
+      } else {
+        await source.run("REVOKE USAGE ON SCHEMA public FROM PUBLIC");
+        expect(await found()).toContainEqual(
+          expect.objectContaining({ code: "schema_denied", fix: 'GRANT USAGE ON SCHEMA "public" TO "narrow"' }),
+        );
+        await source.run("GRANT USAGE ON SCHEMA public TO PUBLIC");
+      }
+      await source.run("DROP TABLE hidden");
     });
 
     test("a configuration that does not fit, before and instead of a build", async () => {
