@@ -50,7 +50,7 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
           latency_ms: expect.any(Number),
           bytes: expect.any(Number),
           schemas: [source.connection.schema],
-          replication: { mode: dialect === "mysql" ? "binlog" : "logical", finding: null },
+          replication: { mode: dialect === "mysql" ? "binlog" : "logical", findings: [] },
         },
         findings: [{ code: "no_primary_key", table: "loose" }, { code: "whole_table_reload" }],
       });
@@ -64,7 +64,7 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
           : 'ALTER ROLE "reader" REPLICATION';
       expect(answer).toMatchObject({
         ok: true,
-        test: { replication: { mode: "poll", finding: { code: "repl_grant_missing", message } } },
+        test: { replication: { mode: "poll", findings: [{ code: "repl_grant_missing", message }] } },
       });
     });
 
@@ -82,6 +82,15 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       const answer = await ask("build", changed ?? { port: await freePort() });
       expect(answer).toMatchObject({ ok: false, code });
       expect(JSON.stringify(answer)).not.toContain("secret");
+    });
+
+    test("tells all of it at once", async () => {
+      if (dialect === "postgres") return;
+      await source.run("SET GLOBAL binlog_format = 'MIXED'", "SET GLOBAL binlog_row_image = 'MINIMAL'");
+      const answer = await ask("test", { user: "reader" });
+      const codes = answer.ok ? answer.test?.replication.findings.map(({ code }) => code) : answer;
+      expect(codes).toEqual(["binlog_format", "row_image", "repl_grant_missing"]);
+      await source.run("SET GLOBAL binlog_format = 'ROW'", "SET GLOBAL binlog_row_image = 'FULL'");
     });
 
     test("a source that hangs is given up", async () => {
