@@ -57,6 +57,9 @@ export interface Driver {
   /** Of writers of databases: stops it if no client is connected. Answers how many are, and whatever else should not be cut off. */
   stopUnused?(id: string, generation: number): Promise<number>;
 
+  /** Of writers of databases: stops all of them in good order, and tells of it. */
+  stopWriters?(): Promise<void>;
+
   /** Of writers of databases: gives the running one another verifier for its owner. */
   install?(id: string, generation: number, credential: string, verifier: string): Promise<void>;
 

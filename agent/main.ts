@@ -62,6 +62,8 @@ export type AgentOptions = {
   instancePort?: number | undefined;
   /** Over which time the CPU use of measured workloads is measured, ms; 10 s when absent. */
   usageWindowMs?: number | undefined;
+  /** Whether the writers of databases are stopped when it is closed: of an agent that will not be back before their leases are over. */
+  stopWriters?: boolean | undefined;
   /** The Docker or Podman socket, when it is not where it usually is. */
   socketPath?: string | undefined;
 };
@@ -70,7 +72,7 @@ export type Agent = {
   hostId: string;
   /** `removed`: the control plane removed the host; everything was stopped and the enrolment is forgotten. `closed`: `close()` was called. */
   stopped: Promise<{ reason: "removed" | "closed" }>;
-  /** Ends the agent. Every workload goes on running. */
+  /** Ends the agent. Every workload goes on running, but for writers of databases if it was started so. */
   close(): Promise<void>;
 };
 
@@ -268,6 +270,8 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
     hostId: identity.host_id,
     stopped,
     close: async () => {
+      const postgres = options.stopWriters ? runtimes.get("postgres") : "disabled";
+      if (typeof postgres !== "string") await postgres.stopWriters?.();
       await link.close();
       await stopped;
     },

@@ -26,6 +26,7 @@ type Options = {
   cpu?: string;
   advertise?: string;
   instancePort?: string;
+  stopDatabases?: boolean;
 };
 
 export function agentCommand(program: Command, around: Surroundings): void {
@@ -59,6 +60,10 @@ export function agentCommand(program: Command, around: Surroundings): void {
       "--instance-port <port>",
       "of the endpoints of instances; otherwise one from 30000 to 30999, and always that",
     )
+    .option(
+      "--stop-databases",
+      "when it ends, databases that are awake here stop first; otherwise they may go on for 20 s",
+    )
     .action((options: Options) => agent(options, around));
 }
 
@@ -91,6 +96,7 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
     },
     advertiseAddress: options.advertise,
     instancePort: options.instancePort === undefined ? undefined : port(options.instancePort, "--instance-port"),
+    stopWriters: options.stopDatabases,
     log,
   }).catch((error: Error) => {
     throw new Failure(oneLine(error.message), { cause: error });
@@ -104,7 +110,7 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
   if (why === "interrupted") {
     interrupt.handled = true;
     await running.close();
-    log("the agent has stopped; its workloads go on running");
+    log(`the agent has stopped; its workloads go on running${options.stopDatabases ? ", databases excepted" : ""}`);
   } else if (why.reason === "removed") {
     log("the agent has ended: its host was removed");
   }

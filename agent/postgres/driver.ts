@@ -181,6 +181,20 @@ export class PostgresDriver implements Driver {
     });
   }
 
+  async stopWriters(): Promise<void> {
+    if (this.#kept.size === 0) return;
+    const writers = await this.#open();
+    const stop = (id: string) =>
+      this.#turn(id, async () => {
+        const kept = this.#kept.get(id);
+        if (kept === undefined) return;
+        await writers.stop(kept.order);
+        this.#observe(exited(kept, 0));
+      });
+    // What cannot be stopped so ends with its lease.
+    await Promise.allSettled([...this.#kept.keys()].map(stop));
+  }
+
   /** Gives a running writer another verifier for its owner. Durable, and with the keepers, when it resolves. */
   install(id: string, generation: number, credential: string, verifier: string): Promise<void> {
     return this.#turn(id, async () => {

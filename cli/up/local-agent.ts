@@ -21,8 +21,8 @@ export type AgentSettings = {
   logPath: string;
 };
 
-/** The agent leaves its workloads running; it only has to say goodbye. */
-export const AGENT_GRACE_MS = 5_000;
+/** The agent leaves its workloads running; it only has to stop databases and to say goodbye. */
+export const AGENT_GRACE_MS = 15_000;
 
 /** The command line of an agent of this folder, from its beginning up to its folder; it is how a leftover is known. */
 export const agentCommandLine = (dataDir: string): readonly string[] => [
@@ -42,7 +42,7 @@ export function startAgent(settings: AgentSettings): Child {
     command,
     args: [
       ...args,
-      ...["--url", url, "--runtime", runtimes.join(",")],
+      ...["--url", url, "--runtime", runtimes.join(","), "--stop-databases"],
       ...flag("--name", name),
       ...flag("--transport", transport),
       ...flag("--listen", listen),

@@ -80,7 +80,7 @@ test.each([
     const ended = await site.signal(signal);
     expect(ended.code, ended.output).toBe(code);
     // Killed, it leaves its programs behind, which the next one ends.
-    if (signal !== "SIGKILL") expect(site.programs()).toEqual([]);
+    if (signal !== "SIGKILL") expect([site.programs(), await site.isAwake(database.id)]).toEqual([[], false]);
     await site.start(...flags());
     expect(site.programs()).toHaveLength(4);
     for (const gone of [idle, busy]) {
@@ -90,6 +90,9 @@ test.each([
     const again = await connect();
     expect((await again.query("SELECT max(n) AS n FROM t")).rows).toEqual(rows);
     await again.end();
+    // It was stopped in good order, and its copy here is whole.
+    const { output } = await site.cli(["database", "inspect", "shop", "-o", "json"]);
+    if (signal !== "SIGKILL") expect(JSON.parse(output)).toMatchObject({ last_start: { rung: 3 } });
   },
 );
 

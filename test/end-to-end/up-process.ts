@@ -85,6 +85,11 @@ export class UpSite {
     return join(this.data, "agent", "postgres", "clusters", id);
   }
 
+  /** Whether its PostgreSQL runs. */
+  async isAwake(id: string): Promise<boolean> {
+    return (await runningOn(join(this.databaseFolder(id), "pgdata"))) !== null;
+  }
+
   /** kill -9 of everything at once, the writers of these databases too. */
   async killAll(...ids: string[]): Promise<void> {
     const up = this.up as Running;
