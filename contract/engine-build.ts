@@ -24,7 +24,7 @@ export const ConnectionTest = z.object({
   rows: z.number().nullable(),
   schemas: z.array(z.string()),
   /** `mode`: how changes would be followed. */
-  replication: z.object({ mode: SyncMode, finding: z.object({ code: z.string(), message: z.string() }).nullable() }),
+  replication: z.object({ mode: SyncMode, findings: z.array(z.object({ code: z.string(), message: z.string() })) }),
   findings: z.array(SourceFinding),
 });
 export type ConnectionTest = z.infer<typeof ConnectionTest>;

@@ -66,12 +66,16 @@ export const SourceFinding = z.object({
     "relation_left_out",
     "relation_renamed",
     "name_changed",
+    "select_denied",
     "schema_missing",
+    "schema_denied",
     "no_tables",
   ]),
   table: z.string().nullable(),
   column: z.string().nullable(),
   message: z.string(),
+  /** The statement that mends it. */
+  fix: z.string().optional(),
 });
 export type SourceFinding = z.infer<typeof SourceFinding>;
 

@@ -50,22 +50,20 @@ export function sourceTestOf(answer: BuilderAnswer, kind: SourceKind, isOfSchema
     latency_ms: test.latency_ms,
     estimated_bytes: isOfSchema ? test.bytes : null,
     schemas: test.schemas,
-    replication: { mode: best, ready: test.replication.finding === null },
-    findings: [...replicationFindings(test.replication), ...ofTables.flatMap(tableFinding)],
+    replication: { mode: best, ready: test.replication.findings.length === 0 },
+    findings: [...test.replication.findings.map(replicationFinding), ...ofTables.flatMap(tableFinding)],
   };
 }
 
 /** Why changes cannot be followed, with the statement that mends it, which is what the message ends with. */
-function replicationFindings({ finding }: ConnectionTest["replication"]): Finding[] {
-  if (finding === null) return [];
-  const { code, message } = finding;
+function replicationFinding({ code, message }: ConnectionTest["replication"]["findings"][number]): Finding {
   const [fix = null] = /\b(GRANT|ALTER|CREATE|SET) [\s\S]*?(?=, then |$)/.exec(message) ?? [];
   const why = fix === message ? "the user may not read the changes of the source" : message;
-  return [{ code, severity: "error", message: `${why}; until then every table is read again each interval`, fix }];
+  return { code, severity: "error", message: `${why}; until then every table is read again each interval`, fix };
 }
 
-function tableFinding({ severity, code, message }: BuilderFinding): Finding[] {
-  return severity === "info" ? [] : [{ code, severity, message: message.slice(0, LONGEST), fix: null }];
+function tableFinding({ severity, code, message, fix }: BuilderFinding): Finding[] {
+  return severity === "info" ? [] : [{ code, severity, message: message.slice(0, LONGEST), fix: fix ?? null }];
 }
 type BuilderFinding = Extract<BuilderAnswer, { ok: true }>["findings"][number];
 

@@ -6,12 +6,13 @@ import type {
   SourceSchema,
   SourceTable,
 } from "../../contract/source-schema.ts";
+import { quoted } from "../source/mysql/load.ts";
 import { findingsOf } from "./findings.ts";
 import { mysqlType } from "./mysql-type.ts";
 
 const COLUMNS = `
 SELECT c.TABLE_NAME t, c.COLUMN_NAME name, c.DATA_TYPE data, c.COLUMN_TYPE declared, c.IS_NULLABLE = 'YES' nullable, c.CHARACTER_SET_NAME charset,
-  c.NUMERIC_PRECISION \`precision\`, c.NUMERIC_SCALE scale
+  c.NUMERIC_PRECISION \`precision\`, c.NUMERIC_SCALE scale, FIND_IN_SET('select', c.PRIVILEGES) > 0 readable
 FROM information_schema.COLUMNS c JOIN information_schema.TABLES t USING (TABLE_SCHEMA, TABLE_NAME)
 WHERE c.TABLE_SCHEMA = ? AND t.TABLE_TYPE = 'BASE TABLE' ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION`;
 
@@ -42,8 +43,10 @@ export async function mysqlSchema(connection: Connection, schema: string): Promi
   const indexes = await rows(INDEXES);
   const checks = isMariaDb ? await jsonChecks(connection, schema) : new Set<string>();
   const tables = new Map<string, SourceTable>();
+  const readable = new Set(columns.filter((row) => Number(row.readable) === 1).map(({ t }) => String(t)));
   for (const row of columns) {
     const name = String(row.t);
+    if (!readable.has(name)) continue;
     let table = tables.get(name);
     if (table === undefined) {
       table = { name, columns: [], primaryKey: [], foreignKeys: [], indexes: [], wholeTable: null };
@@ -67,7 +70,7 @@ export async function mysqlSchema(connection: Connection, schema: string): Promi
     for (const [key, parts] of own) tables.get(name)?.foreignKeys.push(foreignKey(key, parts));
   const all = [...tables.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const table of all) if (table.primaryKey.length === 0) table.wholeTable ??= "it has no primary key";
-  const findings: SourceFinding[] = findingsOf(all);
+  const findings: SourceFinding[] = [...findingsOf(all), ...(await deniedIn(connection, schema, columns, readable))];
   if (Number(about?.known) === 0)
     findings.unshift({
       severity: "error",
@@ -77,6 +80,46 @@ export async function mysqlSchema(connection: Connection, schema: string): Promi
       message: `there is no schema ${schema} that this user may see`,
     });
   return { kind: "mysql", version, name: schema, tables: all, findings };
+}
+
+/** What the user sees and may not read. */
+async function deniedIn(
+  connection: Connection,
+  schema: string,
+  columns: readonly Row[],
+  readable: ReadonlySet<string>,
+): Promise<SourceFinding[]> {
+  const denied = columns.filter((row) => Number(row.readable) !== 1);
+  if (denied.length === 0) return [];
+  const [[user]] = (await connection.query<Row[]>("SELECT CURRENT_USER() name")) as [Row[], unknown];
+  const [name = "", host = "%"] = String(user?.name).split("@");
+  const grant = (what: string, table: string) =>
+    `GRANT SELECT${what} ON ${quoted(schema)}.${quoted(table)} TO '${name}'@'${host}'`;
+  const tables = [...new Set(denied.map(({ t }) => String(t)))].filter((table) => !readable.has(table));
+  return [
+    ...tables.map((table) => ({
+      ...{ severity: "warning" as const, code: "select_denied" as const, table, column: null },
+      message: `${table} is left out: its rows may not be read`,
+      fix: grant("", table),
+    })),
+    // Where reflexdb.yaml leaves them out, nobody reads them.
+    ...denied.flatMap(({ t, name: column }) =>
+      readable.has(String(t))
+        ? [
+            {
+              ...{
+                severity: "warning" as const,
+                code: "select_denied" as const,
+                table: String(t),
+                column: String(column),
+              },
+              message: `${t}.${column} may not be read: leave it out, or grant it`,
+              fix: grant(` (${quoted(String(column))})`, String(t)),
+            },
+          ]
+        : [],
+    ),
+  ];
 }
 
 function columnOf(row: Row, isJson: boolean): SourceColumn {

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import type { ForeignKey, SourceFinding, SourceSchema, SourceTable } from "../../contract/source-schema.ts";
+import { identifier } from "../source/postgres/load.ts";
 import { findingsOf } from "./findings.ts";
 import { postgresType } from "./postgres-type.ts";
 
@@ -14,6 +15,11 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_type b ON b.oid = CASE WHEN d.typtype = 'd' THEN d.typbasetype ELSE d.oid END
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND has_table_privilege(c.oid, 'SELECT')
 ORDER BY c.relname COLLATE "C", a.attnum`;
+
+const DENIED = `
+SELECT c.relname t FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT has_table_privilege(c.oid, 'SELECT')
+ORDER BY c.relname COLLATE "C"`;
 
 const NAMES = (list: string, of: string) =>
   `ARRAY(SELECT a.attname::text FROM unnest(${list}) WITH ORDINALITY k(n, i) JOIN pg_attribute a ON a.attrelid = ${of} AND a.attnum = k.n ORDER BY k.i)`;
@@ -36,8 +42,9 @@ ORDER BY r.relname COLLATE "C", x.relname COLLATE "C"`;
 export async function postgresSchema(client: pg.Client, schema: string): Promise<SourceSchema> {
   const rows = async (sql: string) => (await client.query(sql, [schema])).rows;
   const [about] = await rows(
-    "SELECT current_setting('server_version') AS version, to_regnamespace(quote_ident($1)) IS NOT NULL AS known",
+    "SELECT current_setting('server_version') AS version, current_user AS me, (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1) AS open",
   );
+  const me = identifier(String(about?.me));
   const tables = new Map<string, SourceTable>();
   for (const row of await rows(COLUMNS)) {
     let table = tables.get(row.t);
@@ -70,7 +77,19 @@ export async function postgresSchema(client: pg.Client, schema: string): Promise
   const all = [...tables.values()];
   for (const table of all) if (table.primaryKey.length === 0) table.wholeTable ??= "it has no primary key";
   const findings: SourceFinding[] = findingsOf(all);
-  if (!about?.known)
+  for (const { t } of await rows(DENIED))
+    findings.push({
+      ...{ severity: "warning", code: "select_denied", table: t, column: null },
+      message: `${t} is left out: its rows may not be read`,
+      fix: `GRANT SELECT ON ${identifier(schema)}.${identifier(t)} TO ${me}`,
+    });
+  if (about?.open === false)
+    findings.unshift({
+      ...{ severity: "error", code: "schema_denied", table: null, column: null },
+      message: `the schema ${schema} may not be used`,
+      fix: `GRANT USAGE ON SCHEMA ${identifier(schema)} TO ${me}`,
+    });
+  if (about?.open == null)
     findings.unshift({
       severity: "error",
       code: "schema_missing",

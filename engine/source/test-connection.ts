@@ -5,8 +5,8 @@ import { mysqlSchema } from "../schema/mysql.ts";
 import { postgresSchema } from "../schema/postgres.ts";
 import { connectMysql, connectPostgres } from "./connect.ts";
 import { type SourceFailure, sourceFailure } from "./failure.ts";
-import { whyNotFollowed as whyNotMysql } from "./mysql/mysql-source.ts";
-import { readiness as postgresReadiness } from "./postgres/postgres-source.ts";
+import { obstaclesOf as mysqlObstacles } from "./mysql/mysql-source.ts";
+import { obstaclesOf as postgresObstacles } from "./postgres/postgres-source.ts";
 
 /** What a source says to whoever would build from it. Nothing there is changed. */
 export async function testConnection(source: SourceConnection): Promise<ConnectionTest> {
@@ -35,7 +35,7 @@ async function testMysql(source: SourceConnection): Promise<ConnectionTest> {
       ...{ latency_ms: latency, version, bytes: number(size?.bytes), rows: number(size?.n), findings },
       ...{
         schemas: schemas.map(({ name }) => String(name)),
-        replication: followed("binlog", await whyNotMysql(connection)),
+        replication: followed("binlog", await mysqlObstacles(connection)),
       },
     };
   } finally {
@@ -59,7 +59,7 @@ async function testPostgres(source: SourceConnection): Promise<ConnectionTest> {
       ...{ latency_ms: latency, version, bytes: number(rows[0]?.bytes), rows: number(rows[0]?.n), findings },
       ...{
         schemas: schemas.rows.map(({ name }) => name),
-        replication: followed("logical", await postgresReadiness(client, source.user)),
+        replication: followed("logical", await postgresObstacles(client, source.user)),
       },
     };
   } finally {
@@ -75,7 +75,7 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 
 const number = (value: unknown): number | null => (value === null || value === undefined ? null : Number(value));
 
-const followed = (mode: "binlog" | "logical", failure: SourceFailure | null): ConnectionTest["replication"] =>
-  failure === null
-    ? { mode, finding: null }
-    : { mode: "poll", finding: { code: failure.code, message: failure.message } };
+const followed = (mode: "binlog" | "logical", obstacles: SourceFailure[]): ConnectionTest["replication"] => ({
+  mode: obstacles.length === 0 ? mode : "poll",
+  findings: obstacles.map(({ code, message }) => ({ code, message })),
+});

@@ -1,5 +1,7 @@
 // What is told of a source before anything is built, and what is wrong with it.
+
 import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -48,7 +50,7 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
           latency_ms: expect.any(Number),
           bytes: expect.any(Number),
           schemas: [source.connection.schema],
-          replication: { mode: dialect === "mysql" ? "binlog" : "logical", finding: null },
+          replication: { mode: dialect === "mysql" ? "binlog" : "logical", findings: [] },
         },
         findings: [{ code: "no_primary_key", table: "loose" }, { code: "whole_table_reload" }],
       });
@@ -62,7 +64,7 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
           : 'ALTER ROLE "reader" REPLICATION';
       expect(answer).toMatchObject({
         ok: true,
-        test: { replication: { mode: "poll", finding: { code: "repl_grant_missing", message } } },
+        test: { replication: { mode: "poll", findings: [{ code: "repl_grant_missing", message }] } },
       });
     });
 
@@ -80,6 +82,63 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       const answer = await ask("build", changed ?? { port: await freePort() });
       expect(answer).toMatchObject({ ok: false, code });
       expect(JSON.stringify(answer)).not.toContain("secret");
+    });
+
+    test("tells all of it at once", async () => {
+      if (dialect === "postgres") return;
+      await source.run("SET GLOBAL binlog_format = 'MIXED'", "SET GLOBAL binlog_row_image = 'MINIMAL'");
+      const answer = await ask("test", { user: "reader" });
+      const codes = answer.ok ? answer.test?.replication.findings.map(({ code }) => code) : answer;
+      expect(codes).toEqual(["binlog_format", "row_image", "repl_grant_missing"]);
+      await source.run("SET GLOBAL binlog_format = 'ROW'", "SET GLOBAL binlog_row_image = 'FULL'");
+    });
+
+    test("a source that hangs is given up", async () => {
+      const silent = createServer(() => {});
+      await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+      const { port } = silent.address() as AddressInfo;
+      expect(await ask("test", { port })).toMatchObject({ ok: false, code: "connect_timeout" });
+      silent.close();
+    }, 30_000);
+
+    test("tells what may not be read, with the statement that mends it, and builds from the rest", async () => {
+      await source.run(
+        "CREATE TABLE hidden (id INTEGER PRIMARY KEY)",
+        ...(dialect === "mysql"
+          ? [
+              "CREATE USER narrow@'127.0.0.1' IDENTIFIED BY 'secret'",
+              "GRANT SELECT ON shop.t TO narrow@'127.0.0.1'",
+              "GRANT INSERT ON shop.hidden TO narrow@'127.0.0.1'",
+            ]
+          : ["CREATE ROLE narrow LOGIN PASSWORD 'secret'", "GRANT SELECT ON t TO narrow"]),
+      );
+      const found = async () => {
+        const answer = await ask("test", { user: "narrow" });
+        if (!answer.ok) throw new Error(answer.message);
+        return answer.findings;
+      };
+      const own = async () =>
+        (await found()).filter(({ code, table }) => code === "select_denied" && table === "hidden");
+      const [finding, ...others] = await own();
+      expect([finding?.message, others]).toEqual(["hidden is left out: its rows may not be read", []]);
+      expect(await ask("build", { user: "narrow" })).toMatchObject({ ok: true });
+      await source.run(finding?.fix ?? "");
+      expect(await own()).toEqual([]);
+      if (dialect === "mysql") {
+        await source.run(
+          "REVOKE SELECT, INSERT ON shop.hidden FROM narrow@'127.0.0.1'",
+          "ALTER TABLE hidden ADD COLUMN secret_of_ours INTEGER",
+          "GRANT SELECT (id) ON shop.hidden TO narrow@'127.0.0.1'",
+        );
+        expect(await own()).toEqual([]);
+      } else {
+        await source.run("REVOKE USAGE ON SCHEMA public FROM PUBLIC");
+        expect(await found()).toContainEqual(
+          expect.objectContaining({ code: "schema_denied", fix: 'GRANT USAGE ON SCHEMA "public" TO "narrow"' }),
+        );
+        await source.run("GRANT USAGE ON SCHEMA public TO PUBLIC");
+      }
+      await source.run("DROP TABLE hidden");
     });
 
     test("a configuration that does not fit, before and instead of a build", async () => {

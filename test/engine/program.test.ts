@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import type { EngineHealth } from "../../contract/engine.ts";
+import type { ConnectionTest } from "../../contract/engine-build.ts";
 import type { EngineOrders } from "../../contract/instance-report.ts";
 import { artifactParts } from "../../engine/program/artifact.ts";
 import { type Given, sourceOf } from "../../engine/program/environment.ts";
@@ -182,7 +183,10 @@ test("the same drift is the same report", () => {
 
 test("a finding has the statement that mends it apart", () => {
   const found = (message: string) => {
-    const replication = { mode: "poll", finding: { code: "repl_grant_missing", message } } as const;
+    const replication: ConnectionTest["replication"] = {
+      mode: "poll",
+      findings: [{ code: "repl_grant_missing", message }],
+    };
     const test = { latency_ms: 1, version: "v", bytes: 1, rows: 1, schemas: [], findings: [], replication };
     return sourceTestOf({ ok: true, test, findings: [] }, "mysql", true);
   };

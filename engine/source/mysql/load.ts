@@ -90,7 +90,7 @@ export async function evidenceOf(connection: Connection, shape: Shape, place: nu
   return { place, rows, sample };
 }
 
-const quoted = (name: string): string => `\`${name.replaceAll("`", "``")}\``;
+export const quoted = (name: string): string => `\`${name.replaceAll("`", "``")}\``;
 
 function selected({ source, type }: ShapeTable["columns"][number], place: number): string {
   const name = quoted(source);

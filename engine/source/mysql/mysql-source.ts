@@ -30,7 +30,7 @@ export class MysqlSource implements Source {
     if (sync.mode === "poll") return new MysqlSource(source, shape, sync, "poll", null);
     const connection = await connectMysql(source);
     try {
-      const reason = await whyNotFollowed(connection);
+      const [reason = null] = await obstaclesOf(connection);
       if (reason !== null && sync.mode !== null) throw reason;
       return new MysqlSource(source, shape, sync, reason === null ? "binlog" : "poll", reason);
     } finally {
@@ -160,37 +160,43 @@ export class MysqlSource implements Source {
   }
 }
 
-/** What a binary log must be for its rows to be followed, and the statement that makes it so. */
-export async function whyNotFollowed(connection: Connection): Promise<SourceFailure | null> {
+/** What a binary log must be for its rows to be followed and is not, each with the statement that makes it so. */
+export async function obstaclesOf(connection: Connection): Promise<SourceFailure[]> {
   const [rows] = await connection.query<RowDataPacket[]>(
     "SHOW VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image')",
   );
   const value = new Map(rows.map((row) => [row.Variable_name as string, String(row.Value).toUpperCase()]));
-  if (value.get("log_bin") !== "ON")
-    return new SourceFailure("binlog_off", "log_bin is OFF: start the server with --log-bin");
+  const found: SourceFailure[] = [];
+  const hasLog = value.get("log_bin") === "ON";
+  if (!hasLog) found.push(new SourceFailure("binlog_off", "log_bin is OFF: start the server with --log-bin"));
   if (value.get("binlog_format") !== "ROW")
-    return new SourceFailure(
-      "binlog_format",
-      `binlog_format is ${value.get("binlog_format")}: SET GLOBAL binlog_format = 'ROW'`,
+    found.push(
+      new SourceFailure(
+        "binlog_format",
+        `binlog_format is ${value.get("binlog_format")}: SET GLOBAL binlog_format = 'ROW'`,
+      ),
     );
   if ((value.get("binlog_row_image") ?? "FULL") !== "FULL")
-    return new SourceFailure(
-      "row_image",
-      `binlog_row_image is ${value.get("binlog_row_image")}: SET GLOBAL binlog_row_image = 'FULL'`,
+    found.push(
+      new SourceFailure(
+        "row_image",
+        `binlog_row_image is ${value.get("binlog_row_image")}: SET GLOBAL binlog_row_image = 'FULL'`,
+      ),
     );
-  try {
-    await logPosition(connection);
-  } catch (error) {
+  const denied = hasLog
+    ? await logPosition(connection).then(
+        () => null,
+        (error: unknown) => ({ error }),
+      )
+    : null;
+  if (denied !== null) {
     const [[user]] = (await connection.query<RowDataPacket[]>("SELECT CURRENT_USER() name")) as [
       RowDataPacket[],
       unknown,
     ];
     const [name = "", host = "%"] = String(user?.name).split("@");
-    return new SourceFailure(
-      "repl_grant_missing",
-      `GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '${name}'@'${host}'`,
-      error,
-    );
+    const grant = `GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '${name}'@'${host}'`;
+    found.push(new SourceFailure("repl_grant_missing", grant, denied.error));
   }
-  return null;
+  return found;
 }

@@ -249,23 +249,26 @@ function namesOf({ sync, instance, generation }: PostgresOptions): { slot: strin
   return { slot: `${name}_g${generation}`, publication: sync.publication ?? name };
 }
 
-/** What logical replication needs of a server and a user, and the statement that makes it so; null: all is there. */
-export async function readiness(client: pg.Client, user: string): Promise<SourceFailure | null> {
+/** What logical replication needs of a server and a user and does not have, each with the statement that makes it so. */
+export async function obstaclesOf(client: pg.Client, user: string): Promise<SourceFailure[]> {
   const { rows } = await client.query(
     "SELECT current_setting('wal_level') AS level, current_setting('max_replication_slots')::int AS slots, (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may",
   );
   const [{ level, slots, may }] = rows as [{ level: string; slots: number; may: boolean }];
+  const found: SourceFailure[] = [];
   if (level !== "logical")
-    return new SourceFailure(
-      "wal_level",
-      `wal_level is ${level}: ALTER SYSTEM SET wal_level = 'logical', then restart`,
+    found.push(
+      new SourceFailure("wal_level", `wal_level is ${level}: ALTER SYSTEM SET wal_level = 'logical', then restart`),
     );
   if (slots === 0)
-    return new SourceFailure(
-      "slot_limit",
-      "max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, then restart",
+    found.push(
+      new SourceFailure(
+        "slot_limit",
+        "max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, then restart",
+      ),
     );
-  return may ? null : new SourceFailure("repl_grant_missing", `ALTER ROLE ${identifier(user)} REPLICATION`);
+  if (!may) found.push(new SourceFailure("repl_grant_missing", `ALTER ROLE ${identifier(user)} REPLICATION`));
+  return found;
 }
 
 /** The publication is made here, where the user may; else the statement is in what is answered. */
@@ -274,8 +277,8 @@ async function whyNotFollowed(
   { shape, source }: PostgresOptions,
   publication: string,
 ): Promise<SourceFailure | null> {
-  const unready = await readiness(client, source.user);
-  if (unready !== null) return unready;
+  const [obstacle] = await obstaclesOf(client, source.user);
+  if (obstacle !== undefined) return obstacle;
   // A table without an identity would refuse updates of its own users once it is published: such are read as a whole.
   const wanted = shape.tables.filter(({ wholeTable }) => wholeTable === null).map((table) => table.source);
   const named = (table: string) => `${identifier(shape.schema)}.${identifier(table)}`;
