@@ -1,19 +1,10 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
 import type { ReaderOrder } from "../../contract/database-reader.ts";
 import type { LogQuery } from "../../contract/frame.ts";
-import {
-  type ExecResult,
-  type InstanceStats,
-  type LogLine,
-  Note,
-  type Observation,
-  type Workload,
-} from "../../contract/workload.ts";
-import { WriterOrder } from "../../contract/writer.ts";
-import { WriterStart, type WriterTask } from "../../contract/writer-task.ts";
+import type { ExecResult, InstanceStats, LogLine, Note, Observation, Workload } from "../../contract/workload.ts";
+import type { WriterTask } from "../../contract/writer-task.ts";
 import type { Connection } from "../../postgres/connection.ts";
 import { type Driver, type Found, RuntimeSilent } from "../driver.ts";
 import { levelOf } from "../level.ts";
@@ -24,6 +15,7 @@ import { findInstallations, type Installation } from "./binaries.ts";
 import { writeDurably } from "./cluster.ts";
 import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
+import { exited, KeptWriter, running } from "./kept-writer.ts";
 import { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
 import type { Postmaster } from "./postmaster.ts";
@@ -43,23 +35,10 @@ export type PostgresDriverOptions = {
   renewals: Renewals;
 };
 
-/** Above those that processes get, below those that the kernel gives to connections. */
-const PORTS: PortRange = { from: 30_000, to: 32_767 };
+/** Above those that processes and the endpoints of instances get, below those that the kernel gives to connections. */
+const PORTS: PortRange = { from: 31_000, to: 32_767 };
 /** A writer is not started before the control plane has granted its lease. */
 const LEASE_WITHIN_MS = 15_000;
-
-/** What is kept beside a database's data folder while its writer runs, so that another agent can take it up. */
-const Kept = z.object({
-  id: z.string(),
-  generation: z.int().positive(),
-  owner: z.string(),
-  order: WriterOrder.extend({ listen: z.object({ host: z.string(), port: z.int() }) }),
-  started_at: z.int(),
-  start: WriterStart,
-  /** What was last told of its troubles, and when. */
-  noted: z.object({ at: z.int(), notes: z.array(Note) }).optional(),
-});
-type Kept = z.infer<typeof Kept>;
 
 /** The writers of databases: a workload each, whose generation is its term. What is removed is the writer; its data folder stays, as a copy. */
 export class PostgresDriver implements Driver {
@@ -70,7 +49,7 @@ export class PostgresDriver implements Driver {
   readonly #ports: Ports;
   /** By workload id; what is done for one of them is done one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
-  readonly #kept = new Map<string, Kept>();
+  readonly #kept = new Map<string, KeptWriter>();
   #installation: Installation | null = null;
   #writers: Promise<Writers> | null = null;
   #limits: WriterLimits | null = null;
@@ -143,7 +122,7 @@ export class PostgresDriver implements Driver {
           credential,
           reader,
         };
-        const kept: Kept = { id, generation, owner, order: { ...order, listen }, started_at: Date.now(), start };
+        const kept: KeptWriter = { id, generation, owner, order: { ...order, listen }, started_at: Date.now(), start };
         await this.#write(writers, kept);
         this.#watch(kept, ended);
         return running(kept);
@@ -176,7 +155,7 @@ export class PostgresDriver implements Driver {
     return this.#turn(id, async () => {
       const clients = await (await this.#running(id, generation)).stopUnused();
       // Should the answer be lost, this says the same. What is left of it goes when it is said to go.
-      if (clients === 0) this.#observe(exited(this.#kept.get(id) as Kept, 0));
+      if (clients === 0) this.#observe(exited(this.#kept.get(id) as KeptWriter, 0));
       return clients;
     });
   }
@@ -199,7 +178,7 @@ export class PostgresDriver implements Driver {
   install(id: string, generation: number, credential: string, verifier: string): Promise<void> {
     return this.#turn(id, async () => {
       const connection = await this.#connect(id, generation);
-      const kept = this.#kept.get(id) as Kept;
+      const kept = this.#kept.get(id) as KeptWriter;
       const naming = { ...kept.order.naming, owner: { ...kept.order.naming.owner, verifier } };
       await nameDatabase(connection, naming).finally(() => connection.end());
       await this.#write(await this.#open(), {
@@ -302,7 +281,7 @@ export class PostgresDriver implements Driver {
   }
 
   /** Takes up a writer that an earlier agent started. */
-  async #attend(writers: Writers, kept: Kept): Promise<void> {
+  async #attend(writers: Writers, kept: KeptWriter): Promise<void> {
     try {
       // It was ready once: keepers that are away now are no reason to end it.
       const attended = await writers.attend(kept.order);
@@ -314,7 +293,7 @@ export class PostgresDriver implements Driver {
     }
   }
 
-  #watch(kept: Kept, ended: Promise<void>): void {
+  #watch(kept: KeptWriter, ended: Promise<void>): void {
     void ended.then(async () => {
       const oom = (await this.#limits?.wasOutOfMemory(kept.order.database)) ?? false;
       if (this.#kept.get(kept.id)?.generation !== kept.generation) return;
@@ -323,11 +302,11 @@ export class PostgresDriver implements Driver {
     });
   }
 
-  /** Kept, so that an agent that is started anew does not say it otherwise. On a full disk that may fail. */
+  /** KeptWriter, so that an agent that is started anew does not say it otherwise. On a full disk that may fail. */
   #noted(database: string, term: number, notes: Note[]): void {
     const kept = [...this.#kept.values()].find(({ order }) => order.database === database);
     if (kept === undefined || kept.generation !== term) return;
-    const now: Kept = { ...kept, noted: { at: Date.now(), notes } };
+    const now: KeptWriter = { ...kept, noted: { at: Date.now(), notes } };
     this.#kept.set(kept.id, now);
     this.#observe(running(now));
     void this.#turn(kept.id, async () => {
@@ -366,12 +345,12 @@ export class PostgresDriver implements Driver {
     return join(this.#root, "clusters", database, "writer.json");
   }
 
-  async #read(database: string): Promise<Kept | null> {
+  async #read(database: string): Promise<KeptWriter | null> {
     const text = await readFile(this.#pathOf(database), "utf8").catch(() => null);
-    return text === null ? null : (Kept.safeParse(JSON.parse(text)).data ?? null);
+    return text === null ? null : (KeptWriter.safeParse(JSON.parse(text)).data ?? null);
   }
 
-  async #write(writers: Writers, kept: Kept): Promise<void> {
+  async #write(writers: Writers, kept: KeptWriter): Promise<void> {
     this.#kept.set(kept.id, kept);
     await writers.cluster(kept.order.database).make();
     await writeDurably(this.#pathOf(kept.order.database), `${JSON.stringify(kept)}\n`, 0o600);
@@ -389,19 +368,6 @@ export class PostgresDriver implements Driver {
     });
     return done;
   }
-}
-
-function running({ id, generation, order, started_at, start, noted }: Kept): Observation {
-  const { host, port } = order.listen;
-  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const head = { id, generation, at: noted?.at ?? started_at, phase: "running" as const };
-  return { ...head, started_at, address, image_digest: null, notes: noted?.notes ?? [], start };
-}
-
-function exited({ id, generation }: Kept, code: number | null = null, oom = false): Observation {
-  const at = Date.now();
-  const exit = { code, signal: null, oom, at, evidence: "lost" as const };
-  return { id, generation, at, phase: "exited", exit };
 }
 
 function failed({ id, generation }: Workload, reason: string, message: string): Observation {
