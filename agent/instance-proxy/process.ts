@@ -17,6 +17,8 @@ const LONGEST_PAUSE_MS = 5_000;
 const RETIRED_WITHIN_MS = 30_000;
 /** A proxy without routes is kept for so long, ms. */
 const ENDED_AFTER_MS = 5_000;
+/** And for so long when its agent ends. */
+const LAST_WORD_MS = 1_000;
 /** Longer than a drain. */
 const DONE_WITHIN_MS = 20_000;
 
@@ -74,7 +76,7 @@ export class ProxyProcess {
     if (this.#routes.length > 0) this.#socket?.destroy();
     else {
       // Its route may just be about to change: whoever is on the line is answered.
-      send(this.#socket, { kind: "end", within_ms: ENDED_AFTER_MS });
+      send(this.#socket, { kind: "end", within_ms: LAST_WORD_MS });
       this.#socket?.end();
     }
     this.#settleAll();

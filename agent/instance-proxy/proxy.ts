@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Server as NetServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
 import { exchange } from "./exchange.ts";
 import { isHolder } from "./holder.ts";
@@ -111,7 +112,11 @@ export class InstanceProxy {
         const outcome = await exchange(target, request, { ...asked, isFresh: sent > 0 }, response);
         if (outcome.type === "answered") return;
         if (outcome.sent && ++sent > 1) return refuse(response, DIED);
-        if (outcome.sent) continue;
+        if (outcome.sent) {
+          // An engine that dies loses its connections one after the other: a new one at once might still be accepted, and lost as well.
+          await sleep(DYING_MS, undefined, { signal: gone }).catch(() => undefined);
+          continue;
+        }
       }
       const refusal = await this.#wait(asked, performance.now() - since, target !== null);
       if (refusal !== null) return refuse(response, refusal);
@@ -170,6 +175,8 @@ export class InstanceProxy {
     return { code, detail, retryAfterSeconds: retry_after_s, ...(progress === null ? {} : { more: { progress } }) };
   }
 }
+
+const DYING_MS = 50;
 
 const UNKNOWN: Refusal = { code: "not_found", detail: "no such instance is on this host" };
 const GONE = { code: "no_engine", detail: "the engine has gone and is being started again", retry_after_s: 1 } as const;

@@ -111,7 +111,7 @@ async function tell(scene: Scene): Promise<void> {
     await stage.stop();
     const left = () => stage.allProcesses().map(({ pid, command }) => `${pid} ${command}`);
     await within(
-      3000,
+      5000,
       () => `processes are left: ${left().join("; ")}`,
       async () => (left().length === 0 ? true : null),
     );

@@ -150,7 +150,7 @@ export const engineParts: Record<EngineName, Part> = {
   podman: await requires("podman"),
 };
 
-export async function until<T>(what: string, look: () => T | Promise<T>, ms = 10_000): Promise<NonNullable<T>> {
+export async function until<T>(what: string, look: () => T | Promise<T>, ms = 20_000): Promise<NonNullable<T>> {
   for (const deadline = Date.now() + ms; ; ) {
     const found = await look();
     if (found) return found;

@@ -173,16 +173,21 @@ describe.each(engineNames)("lifecycle on %s", { concurrent: true }, (runtime) =>
         hostId,
         stateDir: `${harness.stateDir}/counted`,
       });
-      const [first, second] = [harness.workload(), harness.workload()];
+      const first = harness.workload();
       await driver.apply(first, never);
-      proxy.requests.length = 0;
-      await driver.apply(second, never);
-      expect(proxy.requests.map((it) => it.replace(/[0-9a-f]{64}/, "ID"))).toEqual([
-        "POST /containers/create",
-        "POST /containers/ID/start",
-        "GET /containers/ID/json",
-      ]);
-      for (const { id } of [first, second]) await driver.remove(id, 1, 0);
+      const asked = async (): Promise<string[]> => {
+        const another = harness.workload();
+        proxy.requests.length = 0;
+        await driver.apply(another, never);
+        const requests = proxy.requests.map((it) => it.replace(/[0-9a-f]{64}/, "ID"));
+        await driver.remove(another.id, 1, 0);
+        return requests;
+      };
+      let requests = await asked();
+      // Now and then the driver compares what runs with what it knows.
+      for (let left = 5; left > 0 && requests.includes("GET /containers/json"); left--) requests = await asked();
+      expect(requests).toEqual(["POST /containers/create", "POST /containers/ID/start", "GET /containers/ID/json"]);
+      await driver.remove(first.id, 1, 0);
       await driver.close();
       await proxy.close();
     });
