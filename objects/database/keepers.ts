@@ -12,7 +12,7 @@ export function keepersOf(env: { KEEPERS?: string }): KeeperAddress[] {
     const name = part.slice(0, at).trim();
     const url = parsed(part.slice(at + 1).trim());
     if (!/^[a-z][a-z0-9_]{0,30}$/.test(name) || url === null || url.password === "")
-      throw new Error(`KEEPERS: entry ${i + 1} is not of the form name=http://:TOKEN@host:port`);
+      throw new Error(`KEEPERS: entry ${i + 1} is not of the form name=https://:TOKEN@host:port#FINGERPRINT`);
     const token = decodeURIComponent(url.password);
     const fingerprint = url.hash.slice(1);
     if (fingerprint !== "" && (url.protocol !== "https:" || !/^[0-9a-f]{64}$/.test(fingerprint)))

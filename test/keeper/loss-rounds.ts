@@ -1,5 +1,5 @@
 // Rounds of concurrent commits, each ended by a fault: after the next start every acknowledged commit is there.
-import { rmSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
@@ -120,10 +120,14 @@ export class LossRounds {
         await keeper.kill();
         await host.wipe(DATABASE);
         return keeper.start();
-      case "the data folder goes from under postgres":
-        rmSync(join(pgdata, this.#rnd.chance(0.5) ? "pg_wal" : "base"), { recursive: true, force: true });
+      case "the data folder goes from under postgres": {
+        // Out of its sight first: into a folder that is being emptied it would go on writing.
+        const gone = `${pgdata}.gone`;
+        renameSync(join(pgdata, this.#rnd.chance(0.5) ? "pg_wal" : "base"), gone);
+        rmSync(gone, { recursive: true, force: true });
         await sleep(this.#rnd.int(50));
         return host.wipe(DATABASE);
+      }
       case "a clean stop":
         await host.writers.stop(this.#running);
         return;
