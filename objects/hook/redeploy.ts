@@ -11,8 +11,7 @@ export type Outcome = Pick<HookDelivery, "outcome" | "message" | "image" | "depl
 export type Asker = { hook: string; delivery: string };
 
 /**
- * Applies the manifest that holds the name once more, with the image that was pushed: whether that changes anything, applying knows, and what
- * this delivery has done already, its key. Throws when somebody else applied meanwhile, or an
+ * Applies the manifest that holds the name once more, with the image that was pushed. Throws when somebody else applied meanwhile, or an
  * object could not be reached; it is then tried again, with what holds the name by then.
  */
 export async function redeploy(
@@ -22,7 +21,9 @@ export async function redeploy(
   { hook, delivery }: Asker,
 ): Promise<Outcome> {
   const namespace = remote(env.NAMESPACE, config.namespace);
-  const holder = (await namespace.revisions(config.deployment)).find(({ active }) => active)?.deployment_id ?? null;
+  const revision = (await namespace.revisions(config.deployment)).find(({ active }) => active);
+  const holder = revision?.deployment_id ?? null;
+  const cause = `hook ${hook} delivery ${delivery}`;
   const held = holder === null ? null : await remote(env.DEPLOYMENT, holder).peek();
   const outcome = (word: Outcome["outcome"], message: string, rest: Partial<Outcome> = {}): Outcome => ({
     outcome: word,
@@ -36,6 +37,10 @@ export async function redeploy(
   const wanted = imageFor(push, config, held.manifest.image ?? "");
   if ("ignored" in wanted) return outcome("ignored", wanted.ignored);
   const { image } = wanted;
+  const done = `${config.deployment} is to run ${image}`;
+  // A crash may have come before what this delivery did was noted.
+  if (revision?.cause === cause) return outcome("applied", done, { image });
+  if (image === held.manifest.image) return outcome("unchanged", `${image} is what it has already`, { image });
   const checked = checkManifest({ ...held.manifest, image });
   if (!checked.ok)
     return outcome("failed", checked.violations.map((v) => `${v.property_path}: ${v.message}`).join("; "), { image });
@@ -48,14 +53,12 @@ export async function redeploy(
       idempotency: { key: `${hook}:${delivery}`, fingerprint: image },
     },
     dryRun: false,
-    cause: `hook ${hook}`,
+    cause,
     holder,
   });
   if (applied.ok) {
     const { id } = JSON.parse(applied.value.body) as DeploymentView;
-    return applied.value.action === "unchanged"
-      ? outcome("unchanged", `${image} is what it has already`, { image })
-      : outcome("applied", `${config.deployment} is to run ${image}`, { image, deployment_id: id });
+    return outcome("applied", done, { image, deployment_id: id });
   }
   const { code, detail } = applied.refusal;
   // Another manifest came in between: what it says must not be undone by ours.

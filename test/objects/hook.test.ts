@@ -104,5 +104,5 @@ test("one that a crash cut off before its outcome was noted tells it all the sam
   expect(first).toMatchObject({ outcome: "applied", image: "shop/web:v2" });
   expect(await by("d-1")).toEqual(first);
   expect(await by("d-2")).toMatchObject({ outcome: "unchanged", deployment_id: first.deployment_id });
-  expect((await namespace.revisions("web")).map(({ cause }) => cause)).toEqual(["hook hook_a", "apply"]);
+  expect((await namespace.revisions("web")).map(({ cause }) => cause)).toEqual(["hook hook_a delivery d-1", "apply"]);
 });
