@@ -52,18 +52,12 @@ export class Outbox {
   /** Resolves when no letter is left that can be sent now. Never rejects. */
   drain(): Promise<void> {
     this.#again = true;
-    if (this.#running !== null) return this.#running;
-    // Known before the first delivery begins, as that may bring about the next letter at once.
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#running = promise;
-    resolve(
-      this.#run().finally(() => {
-        this.#running = null;
-        // Asked for in the turn in which the run had just found nothing more.
-        return this.#again ? this.drain() : undefined;
-      }),
-    );
-    return promise;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+      // Asked for in the turn in which the run had just found nothing more.
+      return this.#again ? this.drain() : undefined;
+    });
+    return this.#running;
   }
 
   async #run(): Promise<void> {
