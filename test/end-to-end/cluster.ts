@@ -325,10 +325,13 @@ export class Cluster {
 export const containerId = ({ key }: Live): string =>
   (/^container ([0-9a-f]+)@/.exec(key) as RegExpExecArray)[1] as string;
 
-/** Below the range from which the system itself gives out ports: one that is free now is still free after a restart. */
+/**
+ * Below the range from which the system itself gives out ports, so that one that is free now is still free after a restart; above those that `fetch`
+ * does not go to (10080 is the last of them).
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 9_000);
+    const port = 11_000 + Math.floor(Math.random() * 8_000);
     const free = await new Promise<boolean>((done) => {
       const server = createServer();
       server.once("error", () => done(false));
