@@ -27,7 +27,7 @@ async function install() {
     if (isInstalled()) return;
     const started = Date.now();
     const count = Object.keys(read("package-lock.json").packages).length;
-    process.stderr.write(`Installing up to ${count} packages from package-lock.json (about 15 s, once) …`);
+    process.stderr.write(`Installing up to ${count} packages from package-lock.json (about 20 s, once) …`);
     // --include: NODE_ENV=production or the user's own npm settings must not leave out the tools or Node itself.
     const ended = await run(
       process.platform === "win32" ? "npm.cmd" : "npm",
