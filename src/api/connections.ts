@@ -13,7 +13,7 @@ import { conditional, jsonText, resource } from "../answer.ts";
 import { idForCreation } from "../creation.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { CONNECTION, CONNECTION_BODY } from "../instance-example.ts";
-import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
+import { resourcesPage } from "../listing.ts";
 import { preferredWait } from "../mutation.ts";
 import { checkedBy, mayCreateNamespace, permitNamespace } from "../namespaced.ts";
 import { unwrap } from "../problem.ts";
@@ -118,21 +118,7 @@ export const CONNECTIONS = [
     },
     handle: async (ask) => {
       const { query } = ask;
-      const namespaces = visibleNamespaces(query.namespace, ask.principal.namespaces);
-      if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
-      return pageAnswer(
-        ask,
-        await listRows(ask.env, shardsOf(namespaces), {
-          kind: "connection",
-          namespaces,
-          names: query.name,
-          statuses: query.status,
-          types: [],
-          labels: [],
-          before: query.cursor ?? null,
-          limit: query.limit,
-        }),
-      );
+      return resourcesPage(ask, "connection", { names: query.name, statuses: query.status });
     },
   }),
   route({

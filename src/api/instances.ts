@@ -15,7 +15,7 @@ import { conditional, jsonText, resource } from "../answer.ts";
 import { idForCreation } from "../creation.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { INSTANCE, INSTANCE_BODY } from "../instance-example.ts";
-import { listRows, pageAnswer, shardsOf, visibleNamespaces } from "../listing.ts";
+import { resourcesPage } from "../listing.ts";
 import { checkedBy, mayCreateNamespace, permitNamespace } from "../namespaced.ts";
 import { unwrap } from "../problem.ts";
 import { limit, several } from "../query.ts";
@@ -97,21 +97,11 @@ export const INSTANCES = [
     },
     handle: async (ask) => {
       const { query } = ask;
-      const namespaces = visibleNamespaces(query.namespace, ask.principal.namespaces);
-      if (namespaces === null) return pageAnswer(ask, { bodies: [], next: null });
-      return pageAnswer(
-        ask,
-        await listRows(ask.env, shardsOf(namespaces), {
-          kind: "instance",
-          namespaces,
-          names: query.name,
-          statuses: query.status,
-          types: query.connection_id === undefined ? [] : [query.connection_id],
-          labels: [],
-          before: query.cursor ?? null,
-          limit: query.limit,
-        }),
-      );
+      return resourcesPage(ask, "instance", {
+        names: query.name,
+        statuses: query.status,
+        types: query.connection_id === undefined ? [] : [query.connection_id],
+      });
     },
   }),
   route({
