@@ -1,13 +1,46 @@
+import type { Command } from "commander";
 import type { JournalEvent } from "../contract/event.ts";
 import { LEVELS } from "../contract/event.ts";
+import { inSession, positive, serverCommand } from "./command.ts";
 import { Failure } from "./failure.ts";
-import type { Session } from "./session.ts";
+import type { Session, SessionOptions, Surroundings } from "./session.ts";
 import { paintLevel } from "./status.ts";
 import { follow } from "./stream.ts";
 import { table } from "./table.ts";
 import { oneLine } from "./terminal.ts";
 
 export type JournalOptions = { level?: string; limit?: number; follow?: boolean };
+
+/** What has a journal: its noun, an example of its name, the collection that it is in, and how its id is found. */
+export type Journalled = {
+  noun: string;
+  example: string;
+  collection: string;
+  id: (api: Session["api"], reference: string) => Promise<string>;
+};
+
+/** `events <noun>`, for any resource that has a journal. */
+export function journalCommand(
+  group: Command,
+  around: Surroundings,
+  { noun, example, collection, id }: Journalled,
+): void {
+  const name = `lamplighter ${noun} events ${example}`;
+  serverCommand(
+    group,
+    `events <${noun}>`,
+    `show what happened to ${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}, the newest last`,
+    [name, `${name} -f`, `${name} --level error -o json`],
+  )
+    .option("-l, --level <level>", "only info, warning or error")
+    .option("--limit <n>", "at most this many", positive, 50)
+    .option("-f, --follow", "go on with each new event")
+    .action(
+      inSession(around, async (session: Session, options: SessionOptions & JournalOptions, reference: string) =>
+        showJournal(session, `/${collection}/${await id(session.api, reference)}/events`, options),
+      ),
+    );
+}
 
 /** Shows a resource's events, the newest last, and with `follow` goes on with each new one. */
 export async function showJournal(
