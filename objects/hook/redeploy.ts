@@ -32,8 +32,10 @@ export async function redeploy(
     deployment_id: holder,
     ...rest,
   });
-  if (holder === null || held === null || held.status === "deleted")
+  if (holder === null || held?.status === "deleted")
     return outcome("failed", `there is no deployment ${config.namespace}/${config.deployment}`);
+  // The name is given to a deployment before that is made, and a crash may have come between the two.
+  if (held === null) throw new Error(`${holder} has the name ${config.deployment}, and is yet to be made`);
   const wanted = imageFor(push, config, held.manifest.image ?? "");
   if ("ignored" in wanted) return outcome("ignored", wanted.ignored);
   const { image } = wanted;

@@ -103,6 +103,11 @@ test("one that a crash cut off before its outcome was noted tells it all the sam
   const first = await by("d-1");
   expect(first).toMatchObject({ outcome: "applied", image: "shop/web:v2" });
   expect(await by("d-1")).toEqual(first);
+  // The deployment that has the name now was never made, as when the crash came right after it got the name.
+  const unmade = { getByName: (id: string) => env.DEPLOYMENT.getByName(`${id}-unmade`) } as typeof env.DEPLOYMENT;
+  await expect(
+    redeploy({ ...env, DEPLOYMENT: unmade }, config, push, { hook: "hook_a", delivery: "d-1" }),
+  ).rejects.toThrow(/is yet to be made/);
   expect(await by("d-2")).toMatchObject({ outcome: "unchanged", deployment_id: first.deployment_id });
   expect((await namespace.revisions("web")).map(({ cause }) => cause)).toEqual(["hook hook_a delivery d-1", "apply"]);
 });
