@@ -233,10 +233,12 @@ test("a push of a forge or a registry deploys its image, once, however often it 
       outcome: string;
       deployment_id: string;
     };
+  let last: object | null = null;
   const applied = await until(
-    () => "the push is not applied",
+    () => `the push is not applied: ${JSON.stringify(last)}`,
     async () => {
       const answer = await outcome();
+      last = answer;
       return answer.outcome === "applied" ? answer : null;
     },
   );
