@@ -231,7 +231,7 @@ describe("applying", () => {
     const identity = { id: newId("deployment", Date.now()), created_at: Date.now(), manifest: manifest() };
     const asker = { actor: "tok_test", request_id: "req_test" };
     const name = `replaced-${crypto.randomUUID()}`;
-    await namespace(name).claimName("secret", "any", "sec_any", mutation(), true);
+    await namespace(name).claimName("database", "any", "db_any", mutation(), true);
     await runInDurableObject(env.NAMESPACE.getByName(name), async (_, { storage }) => {
       storage.transactionSync(() => {
         addCreation(storage.sql, { ...identity, replaces: null, takes_over: null, force_replace: null }, asker, 1);
