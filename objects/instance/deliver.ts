@@ -172,7 +172,7 @@ export async function withdrawAll(record: InstanceRecord, { env, sql }: Pick<Sen
     await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, slot), generation }]);
 }
 
-/** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */
+/** How long an engine is waited for that is told its orders, ms: what is said to it meanwhile waits. */
 const TELLING_MS = 3_000;
 
 /** Tells the engine that serves what it should be. One that cannot be told hears it as the answer to its next report. */
