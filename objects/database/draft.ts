@@ -3,6 +3,7 @@ import type { ProfileName } from "../../contract/database-profile.ts";
 import type { DatabaseState, Leaving, Wake } from "../../contract/database-state.ts";
 import type { Entry } from "../../contract/event.ts";
 import type { LeaseFrame } from "../../contract/gateway.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 
 /** What a decision is made of beside the state: settings, what the gateways last said, and the time. */
 export type DatabaseFacts = {
@@ -139,8 +140,8 @@ export function startView(
   const ms = Math.max(0, now - at);
   return {
     term: state.term,
-    at: iso(at),
-    ready_at: iso(now),
+    at: timestamp(at),
+    ready_at: timestamp(now),
     ms,
     rung: started.rung,
     why: started.why,
@@ -153,5 +154,3 @@ export function startView(
 
 const rounded = (phases: Record<string, number>): Record<string, number> =>
   Object.fromEntries(Object.entries(phases).map(([name, ms]) => [name, Math.round(ms * 10) / 10]));
-
-const iso = (ms: number): string => new Date(ms).toISOString();
