@@ -4,6 +4,7 @@ import type { DatabaseState, Leaving, Wake } from "../../contract/database-state
 import type { Entry } from "../../contract/event.ts";
 import type { LeaseFrame } from "../../contract/gateway.ts";
 import { timestamp } from "../../contract/timestamp.ts";
+import { note } from "../note.ts";
 
 /** What a decision is made of beside the state: settings, what the gateways last said, and the time. */
 export type DatabaseFacts = {
@@ -61,17 +62,6 @@ export const commonOf = (state: DatabaseState): Common => ({
   installed: state.installed,
   reader: state.reader,
 });
-
-export function note(
-  draft: Draft,
-  level: Entry["level"],
-  component: Entry["component"],
-  reason: string,
-  message: string,
-  data?: Record<string, unknown>,
-): void {
-  draft.entries.push({ level, component, reason, message, ...(data ? { data } : {}) });
-}
 
 /** Takes another state, by an edge that there is, and tells of it. */
 export function become(draft: Draft, next: DatabaseState, message: string): void {

@@ -10,6 +10,7 @@ import {
   type Standing,
 } from "../../contract/schedule.ts";
 import { timestamp } from "../../contract/timestamp.ts";
+import { note } from "../note.ts";
 import type { Look } from "./times.ts";
 
 /**
@@ -336,17 +337,6 @@ function settle(draft: Draft, doneBefore: number | null): ScheduleDecision {
     note(draft, "info", "scheduler", "state_transition", `Status changed from ${before} to ${status}`, data);
   }
   return { state, entries };
-}
-
-function note(
-  draft: Draft,
-  level: Entry["level"],
-  component: Entry["component"],
-  reason: string,
-  message: string,
-  data?: Record<string, unknown>,
-): void {
-  draft.entries.push({ level, component, reason, message, ...(data ? { data } : {}) });
 }
 
 const named = (draft: Draft, run: Run): string => runName(draft.facts.name, run);
