@@ -16,6 +16,8 @@ const DELIVERY_TIMEOUT_MS = 30_000;
 const LIST_LAG_MS = 50;
 /** The platform gives six connections at a time; one is left for others. */
 const AT_ONCE = 5;
+/** So many are looked up at a time: with thousands, a look is dear. */
+const READ_AT_ONCE = 50;
 
 /** Asks for a delivery about `key`. Call it inside `commit`. A letter that waits, or is under way, is asked for once more. */
 export function post(sql: SqlStorage, key: string, now: number): void {
@@ -42,6 +44,8 @@ export class Outbox {
   readonly #storage: DurableObjectStorage;
   readonly #deliver: (key: string) => Promise<void>;
   readonly #underWay = new Map<string, Promise<void>>();
+  /** Letters that are due and wait for a place; whenever one is free, there are none. */
+  #waiting: Letter[] = [];
   #running: Promise<void> | null = null;
   /** Has the drain that runs look for letters anew. */
   #look = (): void => {};
@@ -80,7 +84,7 @@ export class Outbox {
 
   /** Until there may be more to send: somebody asks, a place becomes free, or the time of a letter comes. */
   async #wait(asked: Promise<void>): Promise<void> {
-    const at = this.#nextTime();
+    const at = this.#waiting.length > 0 ? null : this.#nextTime();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const time = new Promise<void>((resolve) => {
       if (at !== null) timer = setTimeout(resolve, Math.max(1, at - Date.now()));
@@ -103,27 +107,28 @@ export class Outbox {
       .one().at;
   }
 
-  /** The letters that may begin now. */
+  /** The letters that begin now. */
   #next(): Letter[] {
-    const due = this.#due();
+    const free = AT_ONCE - this.#underWay.size;
+    if (this.#waiting.length < free) this.#waiting = this.#due();
+    return this.#waiting.splice(0, free);
+  }
+
+  /** What is due and not under way, in the order in which it is to begin; without the lists, while they wait for the others. */
+  #due(): Letter[] {
+    const due = this.#storage.sql
+      .exec<Letter>(
+        "SELECT key, version, attempts FROM outbox WHERE attempts = 0 OR due_at <= ? ORDER BY key = 'index' DESC, version LIMIT ?",
+        Date.now(),
+        READ_AT_ONCE,
+      )
+      .toArray()
+      .filter(({ key }) => !this.#underWay.has(key));
     const others = due.filter(({ key }) => key !== "index");
     const isMixed = others.length < due.length && others.length + this.#underWay.size > 0;
     this.#listsWaitSince = isMixed ? (this.#listsWaitSince ?? Date.now()) : null;
     const mayWait = this.#listsWaitSince !== null && Date.now() - this.#listsWaitSince < LIST_LAG_MS;
-    return (mayWait ? others : due).slice(0, AT_ONCE - this.#underWay.size);
-  }
-
-  /** What is due and not under way, no more than may be needed. */
-  #due(): Letter[] {
-    return this.#storage.sql
-      .exec<Letter>(
-        "SELECT key, version, attempts FROM outbox WHERE attempts = 0 OR due_at <= ? ORDER BY key = 'index' DESC, version LIMIT ?",
-        Date.now(),
-        // With those under way, and the one that may have to wait.
-        2 * AT_ONCE + 1,
-      )
-      .toArray()
-      .filter(({ key }) => !this.#underWay.has(key));
+    return mayWait ? others : due;
   }
 
   async #carry(letter: Letter): Promise<void> {
