@@ -197,6 +197,7 @@ describe("the outbox", () => {
 
       letters.began.length = 0;
       void letters.post("index", "slow");
+      await turn();
       clock(now + 49);
       void letters.drain();
       await turn();
