@@ -1,7 +1,7 @@
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
-import { type JsonCode, piecesCode } from "../store/column-code.ts";
 import { rootAccess } from "./access-code.ts";
 import { ConditionCode, loop, loopBack, type ShapeCode } from "./condition-code.ts";
+import { type JsonCode, jsonCode, piecesCode } from "./json-code.ts";
 import type { List, Plan } from "./plan.ts";
 
 /**
@@ -140,7 +140,7 @@ return (store, parameters, spent, bytes) => {
     list.fields.forEach((field, i) => {
       values.push(`${i === 0 ? "{" : ","}${JSON.stringify(field.name)}:`);
       if (field.kind === "column") {
-        values.push(this.#shape.column(list.table, field.column).json(`t${list.table}`, "r", `v${i}`));
+        values.push(jsonCode(this.#shape.column(list.table, field.column), `t${list.table}`, "r", `v${i}`));
         return;
       }
       code += `${run(values)} ${this.#list(field.list)}(r);\n`;
