@@ -1,7 +1,8 @@
 import { type Runner, SLOT } from "../../contract/instance.ts";
 import { STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
 import { removalStatements } from "../../contract/source-traces.ts";
-import { type Draft, leave, newRunner, note, replaceRunner } from "./draft.ts";
+import { note } from "../note.ts";
+import { type Draft, leave, newRunner, replaceRunner } from "./draft.ts";
 
 /** Taking away what engines have left at their source: the last thing that terminating does, once none of them runs any more. */
 
