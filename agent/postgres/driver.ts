@@ -105,16 +105,15 @@ export class PostgresDriver implements Driver {
         // It comes while the keepers are asked for their promise.
         const isLeased = renewals.granted(id, generation, LEASE_WITHIN_MS, signal);
         const order = await this.#order(writers, workload, task);
-        const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } = await writers.start(
-          order,
-          isLeased,
-        );
+        const { rung, why, damage, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
+          await writers.start(order, isLeased);
         const listen = { ...order.listen, port: postmaster.place.port };
         const [credential, reader] = [task.credential, task.reader?.credential ?? null];
         const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));
         const start = {
           rung,
           why,
+          damage,
           phases,
           restored_bytes: restoredBytes,
           older_lease_ms,

@@ -221,6 +221,7 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
       const {
         rung = 0,
         why = "",
+        damage = null,
         phases = {},
         restored_bytes = 0,
         older_lease_ms = 0,
@@ -230,6 +231,10 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
       } = observation.start ?? {};
       const start = startView(state, { rung, why, phases, restored_bytes }, facts.now);
       const installed = credential ?? state.ordered;
+      if (damage !== null) {
+        const message = `the copy on host ${host_id} is damaged: ${damage}; restored from a keeper`;
+        note(draft, "warning", "agent", "copy_damaged", message, { host_id, term: state.term });
+      }
       // Older ones of this host went before this one came.
       setLeaving(
         draft,

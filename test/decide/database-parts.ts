@@ -112,7 +112,10 @@ export function onlyWriter(hosts: readonly Host[], host: string, term: number, n
 export const upOn = (host: string, term: number, at: number, older_lease_ms: number): Observation => ({
   ...{ id: "w", generation: term, at, phase: "running", started_at: at, address: `${host}:5432` },
   ...{ image_digest: null, notes: [] },
-  start: { rung: 3, why: "", phases: {}, restored_bytes: 0, older_lease_ms, certificate: null, credential: "c" },
+  start: {
+    ...{ rung: 3, why: "", damage: null, phases: {}, restored_bytes: 0 },
+    ...{ older_lease_ms, certificate: null, credential: "c" },
+  },
 });
 
 export const exitedAt = (term: number, at: number, code: number | null): Observation => ({
