@@ -5,6 +5,7 @@ import { crossBridge } from "../contract/scram.ts";
 import { backendKeyData, message, noticeResponse, TYPE } from "../postgres/wire/message.ts";
 import type { LoggedIn } from "./authenticate.ts";
 import { type Backend, type BackendLogin, CredentialsRefused, cancelBackend, logIn, Unreachable } from "./backend.ts";
+import { beginsWithOverride } from "./commit-override.ts";
 import type { Grant, Guest } from "./guest.ts";
 import type { House, Startup } from "./house.ts";
 import { Gone } from "./inbox.ts";
@@ -132,6 +133,7 @@ function join(attaching: Attaching, grant: Grant, backend: Backend): Session {
   const key = cancelKeys.issue(startup.protocol, cancel);
   counters.sessions++;
   counters.sessions_total++;
+  if (beginsWithOverride(startup.settings)) counters.commit_overrides_total++;
   if (grant.unconfirmed) counters.sessions_unconfirmed_total++;
   const session = new Session({
     client: stream,

@@ -20,6 +20,8 @@ export type Counters = {
   cancels_unknown_total: number;
   backends_lost_total: number;
   commits_in_doubt_total: number;
+  /** See gateway/commit-override.ts. */
+  commit_overrides_total: number;
   tls_failed_total: number;
   /** Of refusals, by SQLSTATE. */
   refused_total: Record<string, number>;
@@ -46,6 +48,7 @@ export const noCounts = (): Counters => ({
   cancels_unknown_total: 0,
   backends_lost_total: 0,
   commits_in_doubt_total: 0,
+  commit_overrides_total: 0,
   tls_failed_total: 0,
   refused_total: {},
   bytes_from_clients_total: 0,

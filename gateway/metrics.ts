@@ -24,6 +24,7 @@ const HELP: Readonly<Record<Counted, string>> = {
   cancels_unknown_total: "Cancel requests with a key that nobody has",
   backends_lost_total: "Sessions that have lost PostgreSQL",
   commits_in_doubt_total: "Commits whose wait for the keepers was cancelled",
+  commit_overrides_total: "Times that a client was seen to have its commits wait for no keeper (synchronous_commit)",
   tls_failed_total: "TLS handshakes that failed",
   bytes_from_clients_total: "Bytes passed to PostgreSQL",
   bytes_to_clients_total: "Bytes passed to clients",

@@ -80,6 +80,23 @@ describe.skipIf(!postgres.available)("a session", () => {
     expect(gateway.counters.cancels_unknown_total).toBe(unknown + 1);
   });
 
+  test("commits that shall wait for no keeper are counted: from the beginning, by a statement, by one with parameters", async () => {
+    const counted = () => gateway.counters.commit_overrides_total;
+    const before = counted();
+    const client = await site.connect(gateway, { options: "-c synchronous_commit=local" });
+    expect((await client.query("SHOW synchronous_commit")).rows).toEqual([{ synchronous_commit: "local" }]);
+    expect(counted() - before).toBe(1);
+    await client.query("SET synchronous_commit = on");
+    await client.query("SELECT 'SET synchronous_commit = off'");
+    expect(counted() - before).toBe(1);
+    await client.query("BEGIN");
+    await client.query("SET LOCAL synchronous_commit TO off");
+    await client.query({ name: "weaker", text: "set synchronous_commit = off" });
+    await client.query("COMMIT");
+    expect(counted() - before).toBe(3);
+    await client.end();
+  });
+
   test("a cancel request that reaches another gateway is passed on, once", async () => {
     const [portA, portB] = [await freePort(), await freePort()];
     const at = (port: number) => ({ host: "127.0.0.1", port });
