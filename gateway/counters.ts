@@ -17,6 +17,8 @@ export type Counters = {
   lookups_failed_total: number;
   cancels_total: number;
   cancels_forwarded_total: number;
+  /** See gateway/cancel-hold.ts. */
+  cancels_held_total: number;
   cancels_unknown_total: number;
   backends_lost_total: number;
   commits_in_doubt_total: number;
@@ -45,6 +47,7 @@ export const noCounts = (): Counters => ({
   lookups_failed_total: 0,
   cancels_total: 0,
   cancels_forwarded_total: 0,
+  cancels_held_total: 0,
   cancels_unknown_total: 0,
   backends_lost_total: 0,
   commits_in_doubt_total: 0,

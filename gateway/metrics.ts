@@ -21,6 +21,7 @@ const HELP: Readonly<Record<Counted, string>> = {
   lookups_failed_total: "Such questions without an answer",
   cancels_total: "Cancel requests carried out",
   cancels_forwarded_total: "Cancel requests passed on to another gateway",
+  cancels_held_total: "Cancel requests held back while a commit waited for the keepers",
   cancels_unknown_total: "Cancel requests with a key that nobody has",
   backends_lost_total: "Sessions that have lost PostgreSQL",
   commits_in_doubt_total: "Commits whose wait for the keepers was cancelled",

@@ -86,6 +86,11 @@ export class Session {
     return this.#owed ? "active" : "idle";
   }
 
+  /** How many times PostgreSQL was ready for the next question. */
+  get answered(): number {
+    return this.#answered.answered;
+  }
+
   /** Ends the session: with the statement that runs, or, when `gentle`, once nothing runs and no transaction is open. */
   end(why: Refusal, gentle = false): void {
     if (this.#over) return;
