@@ -99,6 +99,9 @@ async function reach({ login, startup, guest, house }: Attaching, signal: AbortS
         throw refusal("credentials_differ");
       }
       if (!(error instanceof Unreachable) && !isElsewhere) throw error;
+      // Only the control plane could have it started again.
+      if (lease.isAway)
+        throw refusal("no_control_plane", { detail: `PostgreSQL is not where it was last: ${error.message}` });
       await sleep(wait, undefined, { signal });
       wait = Math.min(RETRY_MOST_MS, wait * 1.6);
     }
