@@ -32,6 +32,7 @@ export const FAILURES = {
       "config_invalid",
       "unsupported_type",
       "compile_failed",
+      "artifact_too_large",
       "queue_timeout",
       "build_timeout",
       "builder_died",

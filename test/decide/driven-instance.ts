@@ -70,7 +70,6 @@ export class Driven {
     idle_pause: null,
   };
   image: string | null = null;
-  pinned: Record<string, string> = {};
   busyAt: number | null = null;
   hosts = [hostNamed(HOST)];
   last: InstanceDecision = initial(START);
@@ -91,7 +90,6 @@ export class Driven {
       jitter: 0.5,
       spec: this.spec,
       image: this.image,
-      pinned: this.pinned,
     };
     this.last = decide(before, event, { ...facts, busy_at: this.busyAt, ids });
     this.state = InstanceState.parse(this.last.state);

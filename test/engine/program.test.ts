@@ -5,8 +5,8 @@ import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import type { EngineHealth } from "../../contract/engine.ts";
 import type { ConnectionTest } from "../../contract/engine-build.ts";
-import type { EngineOrders } from "../../contract/instance-report.ts";
-import { artifactParts } from "../../engine/program/artifact.ts";
+import { ARTIFACT_BYTES, type EngineOrders, ReportBody } from "../../contract/instance-report.ts";
+import { artifactParts, tooLarge } from "../../engine/program/artifact.ts";
 import { type Given, sourceOf } from "../../engine/program/environment.ts";
 import { Orders } from "../../engine/program/orders.ts";
 import { NotAwaited, Reports } from "../../engine/program/reports.ts";
@@ -117,7 +117,13 @@ test("the parts of an artifact are the artifact, and no character is in two of t
   const parts = artifactParts("h", program);
   expect(parts.map(({ text: part }) => part).join("")).toBe(program);
   expect(parts.every(({ text: part, parts: of }) => part.isWellFormed() && of === parts.length)).toBe(true);
-  expect(artifactParts("h", "x".repeat(81_000_000))).toEqual([]);
+});
+
+test("the largest artifact fits in reports; a larger one is refused with its size", () => {
+  const parts = artifactParts("a".repeat(64), "x".repeat(ARTIFACT_BYTES));
+  expect(ReportBody.parse(parts.at(-1))).toEqual(parts.at(-1));
+  expect(tooLarge(ARTIFACT_BYTES)).toBeNull();
+  expect(tooLarge(ARTIFACT_BYTES + 1)).toMatch("the engine is 80.1 MB, and one of at most 80.0 MB");
 });
 
 test("tasks become settings: words, memory, and a token that is no key", () => {
