@@ -265,5 +265,18 @@ describe("connection", () => {
     );
     const bad = await lamplighter(["connection", "test", "shop-mysql"], { env: broken.env });
     expect([bad.code, bad.err]).toEqual([1, expect.stringContaining("access denied")]);
+    const raw = await serve((_one, response) => json(response, 200, last_test));
+    const address = ["--host", "db", "--port", "3307", "-u", "u", "--schema", "shop", "--password-stdin"];
+    const unsaved = await lamplighter(["connection", "test", ...address], { env: raw.env, stdin: "s3cret\n" });
+    expect(unsaved).toMatchObject({ code: 0, out: good.out });
+    expect(raw.seen.at(-1)).toMatchObject({ method: "POST", url: "/connections/test" });
+    expect(JSON.parse(raw.seen.at(-1)?.body ?? "")).toEqual({
+      ...{ kind: "mysql", host: "db", port: 3307, user: "u", password: "s3cret", schemas: ["shop"] },
+    });
+    expect(unsaved.out + unsaved.err).not.toContain("s3cret");
+    const both = await lamplighter(["connection", "test", "shop-mysql", "--host", "db"], { env });
+    expect([both.code, both.err]).toEqual([1, expect.stringContaining("shop-mysql has an address of its own")]);
+    const none = await lamplighter(["connection", "test"], { env });
+    expect([none.code, none.err]).toEqual([1, expect.stringContaining("Give a connection, or --host and --user")]);
   });
 });
