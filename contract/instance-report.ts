@@ -135,7 +135,10 @@ export const ReportBody = z.discriminatedUnion("kind", [
     /** How many tables were counted, and how many rows compared, with the source as it was when they were read. */
     verified: z.object({ tables: z.int().nonnegative(), samples: z.int().nonnegative() }).optional(),
   }),
-  /** What engines had left at the source is gone, but for what these statements take away: the user of the connection may not. */
+  /**
+   * What engines had left at the source is gone, but for what these statements take away: the user of the connection may not. An engine says it
+   * as its last word, of itself and those before it.
+   */
   z.object({ kind: z.literal("released"), left: z.array(Message).max(100) }),
   /** The engine cannot do what it should. */
   z.object({ kind: z.literal("failed"), code: Code, message: Message }),

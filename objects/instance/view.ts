@@ -101,9 +101,13 @@ function messageOf(state: InstanceState): string {
       return `the engine is started and loads${said}`;
     case "pausing":
     case "terminating":
-      return `waits for ${leaving.length === 1 ? "its host" : `${leaving.length} workloads`} to be gone`;
+      return job === null
+        ? `waits for ${leaving.length === 1 ? "its host" : `${leaving.length} workloads`} to be gone`
+        : `takes away what engines have left at the source${said}`;
     case "paused":
-      return "scaled to zero; resume starts it again";
+      return last_error?.code === "left_at_source"
+        ? `scaled to zero; ${last_error.message}`
+        : "scaled to zero; resume starts it again";
     case "stopped":
       return "the engine was shut down on its host; provision starts it again";
     case "terminated":

@@ -190,16 +190,15 @@ export class Driven {
       deploying: () => to.building().say(SLOT.build, built()).place(),
       running: () => to.deploying().load().gone(),
       pausing: () => to.running().act("pause"),
-      paused: () => to.pausing().gone(),
+      paused: () => released(to.pausing().gone()),
       resuming: () => to.paused().act("resume").place(),
       failed: () => to.building().say(SLOT.build, FAILED_BUILD).gone(),
       stopped: () => to.running().exit(one.engineSlot(), 0).gone(),
       terminating: () => to.running().act("terminate"),
-      terminated: () => {
-        to.terminating().gone();
-        return one.state.job === null ? one : one.place().say(SLOT.release, { kind: "released", left: [] }).gone();
-      },
+      terminated: () => released(to.terminating().gone()),
     };
+    const released = (going: Driven) =>
+      going.state.job === null ? going : going.place().say(SLOT.release, { kind: "released", left: [] }).gone();
     to[status]();
     if (one.status !== status) throw new Error(`wanted ${status}, came to ${one.status}`);
     return one;
