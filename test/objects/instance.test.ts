@@ -5,7 +5,7 @@ import type { BuildView } from "../../contract/build.ts";
 import { REPORT_ENV, type ReportBody } from "../../contract/instance-report.ts";
 import type { Reply } from "../../contract/problem.ts";
 import type { InstanceObject } from "../../objects/instance/object.ts";
-import { built, FAILED_BUILD, GOOD_TEST } from "../decide/driven-instance.ts";
+import { built, FAILED_BUILD, GOOD_TEST, POSTGRES_TEST } from "../decide/driven-instance.ts";
 
 import {
   act,
@@ -201,6 +201,27 @@ describe("an instance on a host", () => {
       await report(builder, { kind: "artifact", hash, part, parts, text: String(part % 10).repeat(400_000) });
     const text = await artifactOf(id, hash);
     expect([text?.length, text?.at(0), text?.at(-1)]).toEqual([parts * 400_000, "0", "9"]);
+  });
+
+  test("the last word of an engine that goes is heard, and spares looking at the source", async () => {
+    const id = await make();
+    const asked: string[] = [];
+    programsSay((task) => {
+      asked.push(task.do);
+      return task.do === "test" ? { kind: "tested", test: POSTGRES_TEST } : WELL(task);
+    });
+    await act(id, "provision");
+    await reach(id, "running");
+    const engine = await waitFor(id, 2);
+    agent.disconnect();
+    await act(id, "pause");
+    expect(await report(engine, { kind: "loaded", rows: 1, tables: 1 })).toMatchObject({ ok: false });
+    const word: ReportBody = { kind: "released", left: [] };
+    expect(await report(engine, word)).toMatchObject({ ok: true });
+    expect(await report({ ...engine, generation: engine.generation + 1 }, word)).toMatchObject({ ok: false });
+    await agent.connect();
+    await reach(id, "paused");
+    expect(asked).toEqual(["test", "build", "serve"]);
   });
 
   test("vitals are answered with orders, and make no revision; a change of replication does", async () => {
