@@ -61,6 +61,23 @@ describe("where queries go", () => {
     expect(routed(one).target).toMatchObject({ workload_id: `${ID}-2`, port: 4 });
   });
 
+  test("paused with a schedule, by that or by its user, it is said when that brings it back", () => {
+    const pause_schedule = { pause_at: "22:00", resume_at: "06:30", days: [], time_zone: "Europe/Berlin" };
+    const scheduled = Driven.at("running");
+    scheduled.spec = { ...scheduled.spec, pause_schedule };
+    const at = Date.parse("2026-06-01T20:00:00Z");
+    scheduled.do({ type: "scheduled", want: "paused", until: at }).gone();
+    const resumes_at = Date.parse("2026-06-02T04:30:00Z");
+    expect(routed(scheduled).closed).toMatchObject({ code: "paused", resumes_at });
+    const byUser = Driven.at("paused");
+    expect(routed(byUser).closed).toEqual({ code: "paused", detail: "paused", retry_after_s: 60, soon: false });
+    byUser.spec = { ...byUser.spec, pause_schedule };
+    expect(routed(byUser).closed).toMatchObject({ retry_after_s: 60, resumes_at });
+    const asleep = idle();
+    asleep.spec = { ...asleep.spec, pause_schedule };
+    expect(routed(asleep).closed.resumes_at, "who asks brings it back").toBeUndefined();
+  });
+
   test("nothing is said there that a stranger should not read", () => {
     const one = Driven.at("building").say(1, {
       kind: "built",
