@@ -1,12 +1,12 @@
 import { type Command, Option } from "commander";
 import type { ConnectionView, TestResult } from "../../contract/connection.ts";
-import { formatBytes } from "../../contract/quantity.ts";
 import { SOURCE_KINDS, TLS_MODES } from "../../contract/source-kind.ts";
 import { inSession, positive, serverCommand } from "../command.ts";
 import { fileText } from "../config/data.ts";
 import { Failure } from "../failure.ts";
 import { connectionId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
+import { findings } from "./findings.ts";
 import { givenPassword, type PasswordOptions, passwordOptions } from "./source-password.ts";
 
 type Options = SessionOptions &
@@ -81,17 +81,4 @@ async function testUnsaved(session: Session, options: Options): Promise<void> {
 
 function demandOk(what: string, { ok, error }: TestResult): void {
   if (!ok) throw new Failure(`${what}: ${error?.message ?? "the source cannot be read"}`);
-}
-
-/** What was found, each with what mends it. */
-function findings({ ok, server_version, latency_ms, estimated_bytes, replication, findings }: TestResult): string {
-  const lines = ok
-    ? [
-        `ok: ${server_version ?? "the source"} answers in ${latency_ms ?? "?"} ms${estimated_bytes === null ? "" : `, about ${formatBytes(estimated_bytes)}`}`,
-        `replication: ${replication.mode}${replication.ready ? "" : ", not ready: polling is used until it is"}`,
-      ]
-    : [];
-  for (const { severity, message, fix } of findings)
-    lines.push(`${severity}: ${message}`, ...(fix === null ? [] : [`  ${fix}`]));
-  return lines.map((line) => `${line}\n`).join("");
 }
