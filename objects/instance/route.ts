@@ -33,7 +33,7 @@ function targetOf(id: string, { runner }: Engine): RouteTarget | null {
 }
 
 /** It rests, or comes back, only because nobody asked: whoever asks has it back. */
-const wakes = (
+export const wakes = (
   { status, paused_by, operation }: InstanceState,
   { idle_pause }: Pick<Known["spec"], "idle_pause">,
 ): boolean =>

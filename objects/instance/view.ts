@@ -4,13 +4,14 @@ import { GOAL_OF, instanceAllowedActions, type Standing } from "../../contract/i
 import { changedSettings } from "../../contract/instance-settings.ts";
 import { isBare, rowsText } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
-import { endpointOf } from "./route.ts";
+import { endpointOf, wakes } from "./route.ts";
 
-export const standingOf = ({ state, image }: Pick<InstanceRecord, "state" | "image">): Standing => ({
+export const standingOf = ({ state, spec, image }: Pick<InstanceRecord, "state" | "spec" | "image">): Standing => ({
   status: state.status,
   goal: state.goal?.action ?? null,
   has_image: image !== null,
   nothing_running: isBare(state),
+  wakes: wakes(state, spec),
 });
 
 /** An instance as the API answers it. */

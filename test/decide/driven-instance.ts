@@ -112,7 +112,7 @@ export class Driven {
     return this.state.status;
   }
   get standing() {
-    return standingOf({ state: this.state, image: this.image });
+    return standingOf({ state: this.state, spec: this.spec, image: this.image });
   }
   get deadline(): number | null {
     return deadlineOf(this.state, this.spec, { now: this.now, busy_at: this.busyAt });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { instanceVerdict } from "../../contract/instance-action.ts";
 import { INSTANCE_STATUSES } from "../../contract/instance-status.ts";
 import { routeHost, routeOf } from "../../objects/instance/route.ts";
 import { Driven, HOST } from "./driven-instance.ts";
@@ -99,6 +100,17 @@ describe("somebody asks while it is paused", () => {
     expect([one.state, one.reasons]).toEqual([state, []]);
     one.place().load();
     expect([one.status, routed(one).wakes, one.state.serving?.loaded !== null]).toEqual(["running", false, true]);
+  });
+
+  test("its user who wants it to stay paused is told how, and it does", () => {
+    const one = idle();
+    expect(instanceVerdict("pause", one.standing)).toEqual({
+      ...{ allowed: false, code: "status_paused", reason: expect.stringContaining("--no-idle-pause") },
+    });
+    one.spec = { ...one.spec, idle_pause: null };
+    one.do({ type: "specified" });
+    expect(one.do({ type: "wanted" }).status).toBe("paused");
+    expect(instanceVerdict("pause", one.standing)).toMatchObject({ reason: "not possible while paused" });
   });
 
   test("while it is only being paused: it comes back after that, as a goal", () => {
