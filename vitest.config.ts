@@ -10,6 +10,7 @@ const rootToken = "lamp_root_test";
 const secretKeys = ["k2", "k1"].map((id) => `${id}:${createHash("sha256").update(id).digest("base64")}`).join(",");
 process.env.ROOT_TOKEN_HASH = createHash("sha256").update(rootToken).digest("hex");
 
+const setupFiles = "test/remove-scratch.ts";
 const onRealParts = { testTimeout: 30_000, hookTimeout: 60_000 };
 
 export default defineConfig({
@@ -44,7 +45,7 @@ export default defineConfig({
         },
       },
       { test: { name: "agent", include: ["test/agent/**/*.test.ts"], ...onRealParts } },
-      { test: { name: "keeper", include: ["test/keeper/**/*.test.ts"], ...onRealParts } },
+      { test: { name: "keeper", include: ["test/keeper/**/*.test.ts"], setupFiles, ...onRealParts } },
       { test: { name: "gateway", include: ["test/gateway/**/*.test.ts"], ...onRealParts } },
       { test: { name: "engine", include: ["test/engine/**/*.test.ts"], ...onRealParts } },
       { test: { name: "cli", include: ["test/cli/**/*.test.ts"], ...onRealParts } },
@@ -52,6 +53,7 @@ export default defineConfig({
         test: {
           name: "end-to-end",
           include: ["test/end-to-end/**/*.test.ts"],
+          setupFiles,
           // The programs that these tests start from here import CommonJS packages as Node itself does.
           deps: { interopDefault: false },
           // Tests of one file that run at the same time do little but wait.

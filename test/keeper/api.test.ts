@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { Connection } from "../../postgres/connection.ts";
 import { selfSigned } from "../../postgres/self-signed.ts";
-import { scratch } from "./postgres-host.ts";
+import { scratch } from "../scratch.ts";
 
 const dataDir = scratch("keeper");
 const lines: string[] = [];
