@@ -53,6 +53,7 @@ export default defineConfig({
         test: {
           name: "end-to-end",
           include: ["test/end-to-end/**/*.test.ts"],
+          globalSetup: "test/bundled-worker.ts",
           setupFiles,
           // The programs that these tests start from here import CommonJS packages as Node itself does.
           deps: { interopDefault: false },
