@@ -15,7 +15,7 @@ export const Build = z.object({
   artifact: z.object({ hash: z.string(), bytes: z.int() }).nullable(),
   /** The artifact is kept: it can be deployed. */
   deployable: z.boolean(),
-  /** Where it was built; an artifact that the control plane does not keep is there alone. */
+  /** Where it was built. */
   host_id: z.string().nullable(),
   generation: z.int().nullable(),
   schema_hash: z.string().nullable(),

@@ -29,7 +29,8 @@ export type ConnectionState = z.infer<typeof ConnectionState>;
 export const NEVER_TESTED: ConnectionState = { generation: 0, test: null, last_test: null, leaving: [] };
 
 export type ConnectionEvent =
-  | { type: "test" }
+  /** `within_ms`: its deadline, when it is not the usual one. */
+  | { type: "test"; within_ms?: number }
   | { type: "hosts"; hosts: readonly Candidate[] }
   | { type: "answered"; generation: number; host_id: string; accepted: boolean; message: string }
   | { type: "unresolved"; code: string; message: string }
@@ -61,7 +62,8 @@ export function decide(state: ConnectionState, event: ConnectionEvent, now: numb
       return become({ leaving: state.leaving.filter((one) => !isIt(one)) });
     }
     case "test": {
-      const begun = { host_id: null, taken: false, refused: {}, message: "", due_at: now + TEST_DEADLINE_MS };
+      const due_at = now + (event.within_ms ?? TEST_DEADLINE_MS);
+      const begun = { host_id: null, taken: false, refused: {}, message: "", due_at };
       return test === null ? become({ generation: generation + 1, test: begun }) : same;
     }
     case "hosts": {

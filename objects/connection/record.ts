@@ -13,6 +13,8 @@ export const ConnectionIdentity = z.object({
   name: z.string(),
   database_id: z.string().nullable(),
   created_at: z.int(),
+  /** It is only tested, and then forgotten: nobody sees it. */
+  unsaved: z.literal(true).optional(),
 });
 export type ConnectionIdentity = z.infer<typeof ConnectionIdentity>;
 
@@ -108,7 +110,8 @@ export function connectionView(record: ConnectionRecord, event_cursor: number): 
 }
 
 export function indexRow(record: ConnectionRecord, cursor: number): IndexRow {
-  const { identity, state, revision, deleted } = record;
+  const { identity, state, revision } = record;
+  const deleted = record.deleted || identity.unsaved === true;
   return {
     kind: "connection",
     id: identity.id,

@@ -21,8 +21,6 @@ export type InstanceFacts = {
   spec: InstanceSpec;
   /** The newest build whose artifact is kept. */
   image: string | null;
-  /** Of every build whose artifact only its host keeps: that host. */
-  pinned: Readonly<Record<string, string>>;
   /** When the engine was last known to answer a query; null: not since it serves. */
   busy_at: number | null;
   ids: { operation: string; build: string };

@@ -211,7 +211,7 @@ export function takeOver(draft: Draft, { rows, tables, verified }: Loaded): void
 /** Nothing of what was to go is left on any host. What engines have left at the source is taken away last. */
 export function emptied(draft: Draft): void {
   if (draft.leaving.length > 0) return;
-  if (draft.status === "pausing") finishInto(draft, "paused", "succeeded", "paused");
+  if (draft.status === "pausing" && !release(draft)) finishInto(draft, "paused", "succeeded", "paused");
   if (draft.status === "terminating" && !release(draft)) {
     draft.deployed = null;
     draft.degraded = false;
@@ -236,11 +236,11 @@ const TIMEOUTS = {
 export function overdue(draft: Draft): void {
   const { status, operation, facts } = draft;
   if (operation === null || operation.due_at > facts.now) return;
+  if (draft.job?.slot === SLOT.release) {
+    giveUpRelease(draft, operation.message || "it was not done in time");
+    return;
+  }
   if (status === "terminating") {
-    if (draft.job !== null) {
-      giveUpRelease(draft, operation.message || "it was not done in time");
-      return;
-    }
     if (!draft.degraded)
       note(draft, "warning", "scheduler", "terminate_slow", "a host has not said that it is gone; asking goes on");
     draft.degraded = true;

@@ -5,13 +5,14 @@ import { changedSettings } from "../../contract/instance-settings.ts";
 import { timestamp } from "../../contract/timestamp.ts";
 import { isBare, rowsText } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
-import { endpointOf } from "./route.ts";
+import { endpointOf, wakes } from "./route.ts";
 
-export const standingOf = ({ state, image }: Pick<InstanceRecord, "state" | "image">): Standing => ({
+export const standingOf = ({ state, spec, image }: Pick<InstanceRecord, "state" | "spec" | "image">): Standing => ({
   status: state.status,
   goal: state.goal?.action ?? null,
   has_image: image !== null,
   nothing_running: isBare(state),
+  wakes: wakes(state, spec),
 });
 
 /** An instance as the API answers it. */
@@ -102,9 +103,13 @@ function messageOf(state: InstanceState): string {
       return `the engine is started and loads${said}`;
     case "pausing":
     case "terminating":
-      return `waits for ${leaving.length === 1 ? "its host" : `${leaving.length} workloads`} to be gone`;
+      return job === null
+        ? `waits for ${leaving.length === 1 ? "its host" : `${leaving.length} workloads`} to be gone`
+        : `takes away what engines have left at the source${said}`;
     case "paused":
-      return "scaled to zero; resume starts it again";
+      return last_error?.code === "left_at_source"
+        ? `scaled to zero; ${last_error.message}`
+        : "scaled to zero; resume starts it again";
     case "stopped":
       return "the engine was shut down on its host; provision starts it again";
     case "terminated":
