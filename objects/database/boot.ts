@@ -1,6 +1,7 @@
 import type { DatabaseState, Wake } from "../../contract/database-state.ts";
 import type { Observation } from "../../contract/workload.ts";
 import { type Candidate, choose, mayFit } from "../deployment/placement.ts";
+import { note } from "../note.ts";
 import {
   become,
   commonOf,
@@ -8,7 +9,6 @@ import {
   isBusy,
   leave,
   mayServe,
-  note,
   type Of,
   restart,
   setLeaving,

@@ -9,7 +9,8 @@ import { Cluster } from "../../agent/postgres/cluster.ts";
 import { readControlFile } from "../../agent/postgres/control-file.ts";
 import { Template } from "../../agent/postgres/template.ts";
 import type { Account } from "../../agent/process/account.ts";
-import { installationForTests, orderFor, PostgresHost, scratch, workshopFolder } from "./postgres-host.ts";
+import { scratch } from "../scratch.ts";
+import { installationForTests, orderFor, PostgresHost, workshopFolder } from "./postgres-host.ts";
 
 const root = scratch("clusters");
 let account: Account;

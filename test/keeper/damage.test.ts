@@ -16,8 +16,9 @@ import { type ControlFile, readControlFile } from "../../agent/postgres/control-
 import type { StartOrder } from "../../agent/postgres/writer.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { segmentName, segmentOf } from "../../postgres/lsn.ts";
+import { scratch } from "../scratch.ts";
 import { Commits, makeTable, missingRows } from "./commits.ts";
-import { client, orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
+import { client, orderFor, PostgresHost, until } from "./postgres-host.ts";
 
 const dataDir = scratch("keeper");
 let keeper: Keeper;

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { parseLsn } from "../../postgres/lsn.ts";
-import { client, installations, orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
+import { scratch } from "../scratch.ts";
+import { client, installations, orderFor, PostgresHost, until } from "./postgres-host.ts";
 
 const dataDir = scratch("keeper");
 const found = await installations();

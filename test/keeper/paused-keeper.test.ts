@@ -7,8 +7,9 @@ import type { StartOrder } from "../../agent/postgres/writer.ts";
 import type { Note } from "../../contract/workload.ts";
 import { type Gateway, runGateway } from "../../gateway/main.ts";
 import { MemoryDatabase, MemoryDirectory } from "../gateway/memory-directory.ts";
+import { scratch } from "../scratch.ts";
 import { KeeperProcess } from "./keeper-process.ts";
-import { orderFor, PASSWORD, PostgresHost, scratch, until } from "./postgres-host.ts";
+import { orderFor, PASSWORD, PostgresHost, until } from "./postgres-host.ts";
 
 const dataDir = scratch("keeper");
 const keeper = new KeeperProcess({ dataDir });
