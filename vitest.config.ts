@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import Order from "./test/order.ts";
 
 // The root token inside the `worker` project; its hash is the secret that wrangler.toml requires.
 const rootToken = "lamp_root_test";
@@ -9,21 +10,19 @@ const rootToken = "lamp_root_test";
 const secretKeys = ["k2", "k1"].map((id) => `${id}:${createHash("sha256").update(id).digest("base64")}`).join(",");
 process.env.ROOT_TOKEN_HASH = createHash("sha256").update(rootToken).digest("hex");
 
-// Whole control planes and agents, two files at a time, after all others, is what two cores carry: they wait more than they work.
-const first = { groupOrder: 1 };
-const last = { groupOrder: 2 };
+const setupFiles = "test/remove-scratch.ts";
 const onRealParts = { testTimeout: 30_000, hookTimeout: 60_000 };
 
 export default defineConfig({
   test: {
-    // Most files wait for real parts. Vitest itself would run one at a time on two cores.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Most files wait for real parts: two for each core keep it busy. Vitest itself would run one at a time on two cores.
+    maxWorkers: Math.max(4, availableParallelism()),
+    sequence: { sequencer: Order },
     projects: [
       {
         test: {
           name: "decide",
           include: ["test/decide/**/*.test.ts", "test/*.test.ts"],
-          sequence: first,
           testTimeout: 30_000,
         },
       },
@@ -38,7 +37,6 @@ export default defineConfig({
         test: {
           name: "worker",
           include: ["test/objects/**/*.test.ts", "test/api/**/*.test.ts", "test/ring/**/*.test.ts"],
-          sequence: first,
           // A new workerd per file costs over a second each. Tests name their objects with random ids instead.
           isolate: false,
           testTimeout: 30_000,
@@ -46,17 +44,17 @@ export default defineConfig({
           globalSetup: "test/receiver-for-workers.ts",
         },
       },
-      { test: { name: "agent", include: ["test/agent/**/*.test.ts"], sequence: first, ...onRealParts } },
-      { test: { name: "keeper", include: ["test/keeper/**/*.test.ts"], sequence: first, ...onRealParts } },
-      { test: { name: "gateway", include: ["test/gateway/**/*.test.ts"], sequence: first, ...onRealParts } },
-      { test: { name: "engine", include: ["test/engine/**/*.test.ts"], sequence: first, ...onRealParts } },
-      { test: { name: "cli", include: ["test/cli/**/*.test.ts"], sequence: first, ...onRealParts } },
+      { test: { name: "agent", include: ["test/agent/**/*.test.ts"], ...onRealParts } },
+      { test: { name: "keeper", include: ["test/keeper/**/*.test.ts"], setupFiles, ...onRealParts } },
+      { test: { name: "gateway", include: ["test/gateway/**/*.test.ts"], ...onRealParts } },
+      { test: { name: "engine", include: ["test/engine/**/*.test.ts"], ...onRealParts } },
+      { test: { name: "cli", include: ["test/cli/**/*.test.ts"], ...onRealParts } },
       {
         test: {
           name: "end-to-end",
           include: ["test/end-to-end/**/*.test.ts"],
-          sequence: last,
-          maxWorkers: 2,
+          globalSetup: "test/bundled-worker.ts",
+          setupFiles,
           // The programs that these tests start from here import CommonJS packages as Node itself does.
           deps: { interopDefault: false },
           // Tests of one file that run at the same time do little but wait.

@@ -7,7 +7,8 @@ import { Postmaster } from "../agent/postgres/postmaster.ts";
 import type { StartOrder } from "../agent/postgres/writer.ts";
 import { type Keeper, runKeeper } from "../keeper/main.ts";
 import type { Connection } from "../postgres/connection.ts";
-import { client, installationForTests, orderFor, PostgresHost, scratch } from "../test/keeper/postgres-host.ts";
+import { client, installationForTests, orderFor, PostgresHost } from "../test/keeper/postgres-host.ts";
+import { scratch } from "../test/scratch.ts";
 import { distribution } from "./distribution.ts";
 import { compared, type Figure, type Setting } from "./figure.ts";
 

@@ -322,11 +322,7 @@ export class Database {
       const about = { database: this.id, writer, systemIdentifier: () => this.#state.system_identifier };
       const system = await verify(connection, isAnew ? beginning(about) : about);
       const id = baseId(writer.term, system.timeline, system.flushedTo);
-      const stop = () => connection.destroy(new Error("told to stop"));
-      signal.addEventListener("abort", stop);
-      const taken = await takeBackup(connection, { path: this.basePath(id), label: id }).finally(() =>
-        signal.removeEventListener("abort", stop),
-      );
+      const taken = await takeBackup(connection, { path: this.basePath(id), label: id });
       return {
         ...{ id, kind: "hot", term: writer.term, timeline: taken.timeline, at: this.#around.now() },
         ...{ start_lsn: formatLsn(taken.start), end_lsn: formatLsn(taken.end) },

@@ -92,8 +92,6 @@ async function followOnce(follower: Follower): Promise<void> {
   // The writer would take one that cannot keep anything for a standby.
   await follower.room();
   const connection = await connect(follower, standbyName(keeper, writer.term));
-  const stop = () => connection.destroy(new Error("told to stop"));
-  signal.addEventListener("abort", stop);
   try {
     const known = await verify(connection, follower);
     const histories = await readHistories(connection, known.timeline);
@@ -115,7 +113,6 @@ async function followOnce(follower: Follower): Promise<void> {
     connection.destroy();
     await startOver(follower);
   } finally {
-    signal.removeEventListener("abort", stop);
     connection.end();
     connection.destroy();
   }
@@ -149,16 +146,22 @@ async function startOver(follower: Follower): Promise<void> {
 export const beginning = (about: About): About =>
   about.writer.anew ? { ...about, systemIdentifier: () => null } : about;
 
-export function connect(
+/** A connection that is over when `signal` aborts: a writer that stands still would never end it, nor answer what it is asked. */
+export async function connect(
   { writer, signal }: Pick<Follower, "writer" | "signal">,
   applicationName: string,
 ): Promise<Connection> {
   const { host, port, user, password, certificate } = writer;
-  return Connection.open({
+  const connection = await Connection.open({
     ...{ host, port, user, password, certificate, signal, applicationName },
     replication: "physical",
     timeoutMs: 5_000,
   });
+  const stop = () => connection.destroy(new Error("told to stop"));
+  signal.addEventListener("abort", stop);
+  void connection.closed.then(() => signal.removeEventListener("abort", stop));
+  if (signal.aborted) stop();
+  return connection;
 }
 
 /** Whose writer is it that answers there? Ports are used again, and a writer of an older term may still be running. */

@@ -66,6 +66,7 @@ export class Connection {
     const stop = () => connection.destroy(new Error("given up"));
     const timer = setTimeout(() => connection.destroy(new Error(`no login within ${timeoutMs} ms`)), timeoutMs);
     signal?.addEventListener("abort", stop);
+    if (signal?.aborted) stop();
     try {
       await connection.#logIn(options);
       return connection;
@@ -234,11 +235,7 @@ async function dial({
   await settled(socket, "connect", timeoutMs, signal);
   if (certificate === null) return socket;
   socket.write(SSL_REQUEST);
-  const answer = await new Promise<Buffer>((resolve, reject) => {
-    socket.once("data", resolve);
-    socket.once("close", () => reject(new Error("the server closed the connection")));
-    socket.once("error", reject);
-  });
+  const answer = await settled<Buffer>(socket, "data", timeoutMs, signal);
   // More than the one byte would have been sent in the clear by someone in between.
   if (answer.length !== 1 || answer[0] !== 0x53) {
     socket.destroy();
@@ -253,29 +250,34 @@ async function dial({
   return secure;
 }
 
-function settled(socket: Socket, event: string, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+/** Waits for an event of the socket, and gives the socket up when that does not come. A server that stands still is connected to all the same. */
+function settled<T = void>(
+  socket: Socket,
+  event: string,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<T> {
   return new Promise((resolve, reject) => {
-    const fail = (error: Error) => {
-      socket.destroy();
-      reject(error);
-    };
-    const timer = setTimeout(() => fail(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs);
-    const onAbort = () => fail(new Error("given up"));
-    signal?.addEventListener("abort", onAbort);
     const clear = () => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
-      socket.off("error", onError);
+      socket.off(event, onEvent).off("error", fail).off("close", onClose);
     };
-    const onError = (error: Error) => {
+    const fail = (error: Error) => {
       clear();
-      fail(error);
+      socket.on("error", () => {}).destroy();
+      reject(error);
     };
-    socket.once("error", onError);
-    socket.once(event, () => {
+    const onEvent = (value: T) => {
       clear();
-      resolve();
-    });
+      resolve(value);
+    };
+    const onAbort = () => fail(new Error("given up"));
+    const onClose = () => fail(new Error("the server closed the connection"));
+    const timer = setTimeout(() => fail(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs);
+    signal?.addEventListener("abort", onAbort);
+    socket.once(event, onEvent).once("error", fail).once("close", onClose);
+    if (signal?.aborted) onAbort();
   });
 }
 

@@ -98,7 +98,10 @@ export class Tracker {
         if (instance.state !== "exited") instance.state = "running";
         const digest = await this.#digest(info);
         // The event of its end may have come while the engine was asked.
-        if (instance.state === "exited") return this.conclude(instance);
+        if (instance.state === "exited") {
+          await this.#askOfMemory(instance);
+          return this.conclude(instance);
+        }
         if (!instance.intended) this.#options.timeouts.watch(instance, info, now);
         return runningObservation(instance, info, digest, instance.notes, now);
       }
@@ -168,14 +171,19 @@ export class Tracker {
     this.#options.removals.clear(instance.containerId);
   }
 
-  async #tellEnded(instance: Instance): Promise<void> {
+  /**
+   * 137 is what SIGKILL leaves; when nobody is known to have sent it, only the container itself says whether the kernel did for want of memory. It is
+   * not asked without need: the engine answers only when it has put the container away, some 50 ms later.
+   */
+  async #askOfMemory(instance: Instance): Promise<void> {
     const exit = instance.exit;
-    // 137 is what SIGKILL leaves; when nobody is known to have sent it, only the container itself says whether the kernel did for want of memory.
-    // It is not asked without need: the engine answers only when it has put the container away, some 50 ms later.
-    if (exit?.code === 137 && !exit.oom && exit.signal === null && instance.limited) {
-      const info = await this.inspect(instance.containerId).catch(() => null);
-      if (info?.State.OOMKilled) instance.exit = exitOf(exit.code, true, instance.sent, exit.at);
-    }
+    if (exit?.code !== 137 || exit.oom || exit.signal !== null || !instance.limited) return;
+    const info = await this.inspect(instance.containerId).catch(() => null);
+    if (info?.State.OOMKilled) instance.exit = exitOf(exit.code, true, instance.sent, exit.at);
+  }
+
+  async #tellEnded(instance: Instance): Promise<void> {
+    await this.#askOfMemory(instance);
     const observation = await this.conclude(instance);
     if (!instance.intended) this.observe(observation);
   }

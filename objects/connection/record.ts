@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ConnectionSpec, type ConnectionStatus, type ConnectionView } from "../../contract/connection.ts";
 import type { AuditEntry, Entry } from "../../contract/event.ts";
 import type { Sealed } from "../../contract/sealed.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { append } from "../journal.ts";
 import { type Deed, entryOf, type IndexRow } from "../projection.ts";
 import { ConnectionState } from "./decide.ts";
@@ -94,8 +95,8 @@ export function connectionView(record: ConnectionRecord, event_cursor: number): 
     message: testing ? "it is being tested" : (state.last_test?.error?.message ?? ""),
     last_test: state.last_test,
     instances: attached.map(({ instance_id }) => instance_id),
-    created_at: iso(identity.created_at),
-    updated_at: iso(record.updated_at),
+    created_at: timestamp(identity.created_at),
+    updated_at: timestamp(record.updated_at),
     revision,
     allowedActions: {
       update: { allowed: true },
@@ -130,5 +131,3 @@ export function auditEntry({ id, namespace, name }: ConnectionIdentity, ...deed:
   const entry = entryOf({ kind: "connection", id, namespace, name }, ...deed);
   return { ...entry, id: `${entry.id}:${entry.request_id}` };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

@@ -3,7 +3,8 @@ import { GOAL_OF, type InstanceAction, instanceVerdict, isGoalAction } from "../
 import type { ReportBody } from "../../contract/instance-report.ts";
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
-import { become, type Draft, extend, fail, finishInto, leave, newRunner, note, rowsText, standingOf } from "./draft.ts";
+import { note } from "../note.ts";
+import { become, type Draft, extend, fail, finishInto, leave, newRunner, rowsText, standingOf } from "./draft.ts";
 import { giveUpRelease, release } from "./release.ts";
 
 /** What each action does, and how what is under way ends. */

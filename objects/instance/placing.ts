@@ -1,7 +1,8 @@
 import { type Runner, SLOT } from "../../contract/instance.ts";
 import { SIZE } from "../../contract/instance-size.ts";
 import { type Candidate, choose, type Need } from "../deployment/placement.ts";
-import { ASK_AGAIN_MS, type Draft, fail, leave, newRunner, note, replaceRunner, runnerAt, runnersOf } from "./draft.ts";
+import { note } from "../note.ts";
+import { ASK_AGAIN_MS, type Draft, fail, leave, newRunner, replaceRunner, runnerAt, runnersOf } from "./draft.ts";
 import { type Act, act } from "./operation.ts";
 
 /** Between an instance and its hosts: choosing one, its answer, and having to leave it. */

@@ -2,7 +2,8 @@ import { type Runner, SLOT } from "../../contract/instance.ts";
 import { failureOf } from "../../contract/instance-failure.ts";
 import { STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
 import { publicationRemoval, removalStatements } from "../../contract/source-traces.ts";
-import { type Draft, leave, newRunner, note, replaceRunner } from "./draft.ts";
+import { note } from "../note.ts";
+import { type Draft, leave, newRunner, replaceRunner } from "./draft.ts";
 
 /** Taking away what engines have left at their source: the last thing that pausing and terminating do, once none of them runs any more. */
 

@@ -1,6 +1,7 @@
 import { SLOT } from "../../contract/instance.ts";
 import type { EngineVitals, Report, ReportBody, SourceTest } from "../../contract/instance-report.ts";
-import { become, type Draft, fail, leave, note, rowsText, runnerAt } from "./draft.ts";
+import { note } from "../note.ts";
+import { become, type Draft, fail, leave, rowsText, runnerAt } from "./draft.ts";
 import { type Loaded, launch, takeOver, tested } from "./operation.ts";
 import { giveUpRelease, released, releasedByItself } from "./release.ts";
 

@@ -250,9 +250,9 @@ describe("over a tunnel", () => {
     const hearing = { accept: never, acceptAll: () => {}, answer: never, renewed: never, dismissed: never };
     const lines: string[] = [];
     const conversation = new Conversation(hearing);
-    const tunnel = new Tunnel({ peer, outbox, conversation, log: (line) => lines.push(line), heartbeatMs: 30 });
+    const tunnel = new Tunnel({ peer, outbox, conversation, log: (line) => lines.push(line), heartbeatMs: 200 });
     cleanups.push(() => tunnel.close());
-    await eventually(() => plane.pings > 10, "it pings");
+    await eventually(() => plane.pings > 5, "it pings");
     const { connections } = plane;
     plane.mute = true;
     await plane.until(() => plane.connections > connections, "it dials again");

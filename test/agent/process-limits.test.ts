@@ -28,10 +28,15 @@ describe.runIf(hasCgroups)("limits", () => {
     const started = await startDriver(folder());
     const { made } = await up(started, { command: sh("while :; do :; done"), cpu_limit_millis: 500 });
     await started.driver.stats([made.id]);
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
-    const [stats] = await started.driver.stats([made.id]);
-    expect(stats?.cpu_usage_percent).toBeGreaterThan(25);
-    expect(stats?.cpu_usage_percent).toBeLessThan(65);
+    // Others want the cores too: it has to come to its half in one of these seconds, and to more in none.
+    const seen: number[] = [];
+    for (let second = 0; second < 10 && Math.max(0, ...seen) <= 25; second++) {
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      const [stats] = await started.driver.stats([made.id]);
+      seen.push(stats?.cpu_usage_percent ?? 0);
+    }
+    expect(Math.max(...seen)).toBeGreaterThan(25);
+    expect(Math.max(...seen)).toBeLessThan(65);
   });
 
   test("a kill that is not for memory is not called so", async () => {

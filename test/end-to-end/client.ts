@@ -101,15 +101,18 @@ function parsed<T>({ status, text }: Answer, what: string): T {
   return JSON.parse(text) as T;
 }
 
-/** Looks until there is something; says after `withinMs` what was still missing. */
+/** Looks until there is something; says after `withinMs` what was still missing. A look costs time of the processor: what takes long is looked for less often. */
 export async function until<T>(
   missing: () => string,
   look: () => Promise<T | null | false> | T | null | false,
   withinMs = Number(process.env.LAMPLIGHTER_PATIENCE_MS ?? 60_000),
+  everyMs = 100,
 ): Promise<T> {
-  for (const deadline = Date.now() + withinMs; ; await sleep(20)) {
+  for (const begun = Date.now(); ; ) {
     const found = await look();
     if (found !== null && found !== false) return found;
-    if (Date.now() > deadline) throw new Error(`${missing()} (waited ${withinMs / 1000} s)`);
+    const waited = Date.now() - begun;
+    if (waited > withinMs) throw new Error(`${missing()} (waited ${withinMs / 1000} s)`);
+    await sleep(Math.min(everyMs, Math.max(20, waited / 20)));
   }
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -12,8 +13,9 @@ import {
 } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import Docker from "dockerode";
+import { inject } from "vitest";
 import { outsideBase } from "../../agent/process/create.ts";
 import { Folders } from "../../agent/process/folder.ts";
 import { PROJECT } from "../../cli/up/bundle.ts";
@@ -64,7 +66,6 @@ export class Cluster {
   readonly #onExit = () => this.#endChildren();
   #plane: ControlPlane | null = null;
   #port = 0;
-  #modulePath: string | undefined;
 
   private constructor(options: ClusterOptions) {
     this.#options = options;
@@ -122,9 +123,15 @@ export class Cluster {
       ...(this.#options.lostAfterMs === undefined ? {} : { lostAfterMs: this.#options.lostAfterMs }),
       ...(this.#options.webhookTargets === undefined ? {} : { webhookTargets: this.#options.webhookTargets }),
       ...(this.#options.variables === undefined ? {} : { variables: this.#options.variables }),
-      ...(this.#modulePath === undefined ? {} : { modulePath: this.#modulePath }),
+      modulePath: this.#worker(),
     });
-    this.#modulePath = this.#plane.modulePath;
+  }
+
+  #worker(): string {
+    const path = join(this.folder, "control-plane", "index.js");
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    if (!existsSync(path)) copyFileSync(inject("worker"), path);
+    return path;
   }
 
   async killPlane(): Promise<void> {

@@ -21,8 +21,8 @@ export class DatabaseLoad {
     this.#made = made;
   }
 
-  /** So many sessions that write as fast as they can; a lost one is made anew. */
-  write(sessions: number, pauseMs = 5): void {
+  /** So many sessions that write again and again; a lost one is made anew. */
+  write(sessions: number, pauseMs = 20): void {
     for (let i = 0; i < sessions; i++) this.#running.push(this.#writer(pauseMs));
   }
 

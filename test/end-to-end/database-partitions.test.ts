@@ -1,6 +1,6 @@
 // The host of a writer is cut off, or only from the control plane, or stands still: another one takes over, and never do two acknowledge.
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, type TestContext, test } from "vitest";
+import { describe, expect, type TestContext, test } from "vitest";
 import { processesOf } from "../../agent/postgres/postmaster.ts";
 import { watchdogOf } from "../../agent/postgres/watchdog.ts";
 import { WRITER_LEASE_MS } from "../../contract/writer.ts";
@@ -23,6 +23,7 @@ class Scene {
   load!: DatabaseLoad;
   direct!: DirectClient;
   door!: Door;
+  #stopped: readonly number[] = [];
 
   static async set({ onTestFinished }: TestContext): Promise<Scene> {
     const scene = new Scene();
@@ -68,6 +69,7 @@ class Scene {
         return state === "ready" && term > 1;
       },
       90_000,
+      20,
     );
     return { at: Date.now(), ms: Date.now() - began };
   }
@@ -78,6 +80,16 @@ class Scene {
     const watchdog = await watchdogOf(root);
     const own = processesOf(`${this.site.folder("one", this.made.id)}/pgdata`);
     return [this.site.cluster.agent("one").pid, watchdog?.pid ?? 0, ...own].filter((pid) => pid > 0);
+  }
+
+  stop(pids: readonly number[]): void {
+    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    this.#stopped = pids;
+  }
+
+  goOn(): void {
+    for (const pid of this.#stopped) process.kill(pid, "SIGCONT");
+    this.#stopped = [];
   }
 
   /** Nothing that anybody was told is missing; the old writer is gone, and stays so with its host back. */
@@ -99,6 +111,7 @@ class Scene {
 
   async #close(): Promise<void> {
     this.direct?.end();
+    this.goOn();
     this.network.heal();
     await this.load?.end().catch(() => {});
     await this.site?.close();
@@ -109,60 +122,91 @@ class Scene {
 
 const LEASE_MS = WRITER_LEASE_MS + WRITER_LEASE_MARGIN_MS;
 
-test.skipIf(!namespaces.available)(
-  "cut off from everybody, the writer ends with its lease before the next one is opened",
-  async (context) => {
-    const scene = await Scene.set(context);
-    scene.network.cut();
-    const cutAt = Date.now();
-    const { at, ms } = await scene.takenOver();
-    expect(ms).toBeGreaterThan(LOST_AFTER_MS);
-    // Reads beside the writer went on, until the lease was over and no longer.
-    const reads = scene.direct.of("read").map((said) => said.at);
-    expect(Math.max(...reads)).toBeGreaterThan(cutAt + 5_000);
-    expect(Math.max(...reads)).toBeLessThan(cutAt + WRITER_LEASE_MS);
-    expect(Math.max(...reads)).toBeLessThan(at);
-    // What had been sent before the cut may have been answered just after.
-    expect(scene.direct.of("wrote").filter((said) => said.at > cutAt + 200)).toEqual([]);
-    scene.network.heal();
-    await scene.verify();
-  },
-);
+/** Each has a site of its own, and waits for leases to be over. */
+describe.concurrent("the host of a writer", () => {
+  const withNetwork = test.skipIf(!namespaces.available);
 
-test.skipIf(!namespaces.available)(
-  "cut off from the control plane only, the writer goes on on its keeper's word until the keeper promises another",
-  async (context) => {
-    const scene = await Scene.set(context);
-    scene.door.shut();
-    const cutAt = Date.now();
-    const { at, ms } = await scene.takenOver();
-    expect(ms).toBeGreaterThan(LOST_AFTER_MS);
-    expect(ms).toBeLessThan(LOST_AFTER_MS + 2 * LEASE_MS + 20_000);
-    const reads = scene.direct.of("read").map((said) => said.at);
-    expect(Math.max(...reads)).toBeLessThan(at);
-    // Commits went on beyond the moment at which the host was lost to the control plane: none was acknowledged once the keeper had promised.
-    const wrote = scene.direct.of("wrote").map((said) => said.at);
-    expect(Math.max(...wrote)).toBeGreaterThan(cutAt + LOST_AFTER_MS - 2_000);
-    expect(Math.max(...wrote)).toBeLessThan(at);
-    scene.door.reopen();
-    await scene.verify();
-  },
-);
+  withNetwork(
+    "cut off from everybody, the writer ends with its lease before the next one is opened",
+    async (context) => {
+      const scene = await Scene.set(context);
+      scene.network.cut();
+      const cutAt = Date.now();
+      const { at, ms } = await scene.takenOver();
+      expect(ms).toBeGreaterThan(LOST_AFTER_MS);
+      // Reads beside the writer went on, until the lease was over and no longer.
+      const reads = scene.direct.of("read").map((said) => said.at);
+      expect(Math.max(...reads)).toBeGreaterThan(cutAt + 5_000);
+      expect(Math.max(...reads)).toBeLessThan(cutAt + WRITER_LEASE_MS);
+      expect(Math.max(...reads)).toBeLessThan(at);
+      // What had been sent before the cut may have been answered just after.
+      expect(scene.direct.of("wrote").filter((said) => said.at > cutAt + 200)).toEqual([]);
+      scene.network.heal();
+      await scene.verify();
+    },
+  );
 
-test.skipIf(!namespaces.available)(
-  "standing still as a whole, and let go on when another has taken over, it acknowledges nothing and is ended at once",
-  async (context) => {
-    const scene = await Scene.set(context);
-    const pids = await scene.processes();
-    expect(pids.length).toBeGreaterThan(6);
-    for (const pid of pids) process.kill(pid, "SIGSTOP");
-    await scene.takenOver();
-    const wokenAt = Date.now();
-    for (const pid of pids) process.kill(pid, "SIGCONT");
-    await scene.verify();
-    // An answer that was on its way when everything stood still is of the time before; one for each session.
-    expect(scene.direct.of("wrote").filter(({ at }) => at >= wokenAt).length).toBeLessThanOrEqual(1);
-    const reads = scene.direct.of("read").filter(({ at }) => at >= wokenAt);
-    expect(Math.max(0, ...reads.map(({ at }) => at - wokenAt))).toBeLessThan(1_500);
-  },
-);
+  withNetwork(
+    "cut off from the control plane only, the writer goes on on its keeper's word until the keeper promises another",
+    async (context) => {
+      const scene = await Scene.set(context);
+      scene.door.shut();
+      const cutAt = Date.now();
+      const { at, ms } = await scene.takenOver();
+      expect(ms).toBeGreaterThan(LOST_AFTER_MS);
+      expect(ms).toBeLessThan(LOST_AFTER_MS + 2 * LEASE_MS + 20_000);
+      const reads = scene.direct.of("read").map((said) => said.at);
+      expect(Math.max(...reads)).toBeLessThan(at);
+      // Commits went on beyond the moment at which the host was lost to the control plane: none was acknowledged once the keeper had promised.
+      const wrote = scene.direct.of("wrote").map((said) => said.at);
+      expect(Math.max(...wrote)).toBeGreaterThan(cutAt + LOST_AFTER_MS - 2_000);
+      expect(Math.max(...wrote)).toBeLessThan(at);
+      scene.door.reopen();
+      await scene.verify();
+    },
+  );
+
+  withNetwork(
+    "standing still as a whole, and let go on when another has taken over, it acknowledges nothing and is ended at once",
+    async (context) => {
+      const scene = await Scene.set(context);
+      const pids = await scene.processes();
+      expect(pids.length).toBeGreaterThan(6);
+      scene.stop(pids);
+      await scene.takenOver();
+      const wokenAt = Date.now();
+      scene.goOn();
+      await scene.verify();
+      // An answer that was on its way when everything stood still is of the time before; one for each session.
+      expect(scene.direct.of("wrote").filter(({ at }) => at >= wokenAt).length).toBeLessThanOrEqual(1);
+      const reads = scene.direct.of("read").filter(({ at }) => at >= wokenAt);
+      expect(Math.max(0, ...reads.map(({ at }) => at - wokenAt))).toBeLessThan(1_500);
+    },
+  );
+
+  test("silent, and its writer goes on: another takes over with every commit, and the old writer is gone by then", async () => {
+    const hosts = ["one", "two"].map((name) => ({ name, runtimes: ["postgres" as const] }));
+    const pair = await DatabaseSite.start({ hosts, lostAfterMs: LOST_AFTER_MS });
+    try {
+      const made = await pair.create({ name: "moved", idle_timeout: 0 });
+      const client = await pair.connect(made);
+      await client.query("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
+      const { host_id } = await pair.view(made.id);
+      const first = (await pair.cluster.client.hosts()).find(({ id }) => id === host_id)?.name as string;
+      // The agent is silent, and its writer goes on: as on a host that is cut off.
+      pair.cluster.agent(first).kill("SIGSTOP");
+      await client.query("INSERT INTO t VALUES (2)");
+      // Whoever was there has lost its session by then, or lost it with the old writer's lease.
+      await pair.state(made.id, "booting", "error", "stopped");
+      await pair.end(client).catch(() => {});
+      const again = await pair.connect(made, { connectionTimeoutMillis: 60_000 });
+      expect((await again.query("SELECT n FROM t ORDER BY n")).rows).toEqual([{ n: 1 }, { n: 2 }]);
+      const after = await pair.view(made.id);
+      expect([after.state, after.host_id === host_id, after.last_start?.rung]).toEqual(["ready", false, 7]);
+      expect(await pair.isRunning(first, made.id)).toBe(false);
+      await pair.end(again);
+    } finally {
+      await pair.close();
+    }
+  });
+});

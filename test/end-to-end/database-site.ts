@@ -7,7 +7,7 @@ import { killCluster, runningOn } from "../../agent/postgres/postmaster.ts";
 import type { DatabaseView } from "../../contract/database.ts";
 import { type Gateway, runGateway } from "../../gateway/main.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
-import { scratch } from "../keeper/postgres-host.ts";
+import { scratch } from "../scratch.ts";
 import { until } from "./client.ts";
 import { Cluster, type HostSpec } from "./cluster.ts";
 

@@ -38,11 +38,14 @@ const WHERE: [Dialect, Victim[]][] = [
   ["postgres", ["engine", "job"]],
 ];
 
+/** Each has a control plane, a host and a source of its own. */
+const CONCURRENT = { concurrent: true };
+
 for (const [dialect, victims] of WHERE)
   for (const victim of victims)
-    test.skipIf(!parts[dialect].available)(`without the ${victim}, at ${dialect}`, async () => {
+    test.skipIf(!parts[dialect].available)(`without the ${victim}, at ${dialect}`, CONCURRENT, async (context) => {
       const { int, pick } = random(seed);
-      const { cluster, source, id, send, view, when } = await start(dialect);
+      const { cluster, source, id, send, view, when } = await start(context, dialect);
       const { key } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web" });
 
       const kills: Record<Victim, () => Promise<void>> = {

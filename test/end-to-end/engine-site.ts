@@ -1,6 +1,6 @@
 // A source, a control plane and a host with real engines.
 import { readFileSync } from "node:fs";
-import { expect, onTestFinished } from "vitest";
+import { expect, type TestContext } from "vitest";
 import type { ConnectionView } from "../../contract/connection.ts";
 import type { InstanceView } from "../../contract/instance.ts";
 import { isStable } from "../../contract/instance-status.ts";
@@ -31,6 +31,7 @@ const userOf = (dialect: Dialect): string[] =>
 
 /** A source, a cluster of one host, and an instance that is registered there. @param line the port at which the source is reached */
 export async function start(
+  { onTestFinished }: Pick<TestContext, "onTestFinished">,
   dialect: Dialect,
   line: (source: TestSource) => Promise<number> = async (source) => source.connection.port,
 ) {

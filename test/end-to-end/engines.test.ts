@@ -1,6 +1,6 @@
 // Instances with their real engine on real sources: control plane, agent, engine and database are processes of their own.
 import { existsSync } from "node:fs";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import type { ConnectionView } from "../../contract/connection.ts";
 import type { InstanceView } from "../../contract/instance.ts";
 import type { KeyCreated } from "../../contract/instance-key.ts";
@@ -14,8 +14,10 @@ import { answering, ask, PASSWORD, start, traces, WITH_POSTS } from "./engine-si
 import type { Live } from "./world.ts";
 
 for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
-  test.skipIf(!parts[dialect].available)(`an instance of ${dialect}, from its registration to its end`, async () => {
-    const { cluster, source, connection, id, send, view, when, act } = await start(dialect);
+  const withSource = test.skipIf(!parts[dialect].available);
+
+  withSource(`an instance of ${dialect}, from its registration to its end`, async (context) => {
+    const { cluster, source, connection, id, send, view, when, act } = await start(context, dialect);
 
     await send("POST", `/connections/${connection.id}/test`);
     const tested = await until(
@@ -104,8 +106,8 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
     await send("DELETE", `/instances/${id}`);
     expect((await cluster.client.send("GET", `/instances/${id}`)).status).toBe(404);
   });
-  test.skipIf(!parts[dialect].available)(`what is killed with an engine of ${dialect} comes back`, async () => {
-    const { cluster, source, id, send, when, act } = await start(dialect);
+  withSource(`what is killed with an engine of ${dialect} comes back`, async (context) => {
+    const { cluster, source, id, send, when, act } = await start(context, dialect);
     const running = await act("provision");
     const { key } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web" });
     const names = async (of: InstanceView) =>
@@ -152,8 +154,8 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
     expect([await cluster.liveOf(id), await traces(source)]).toEqual([[], []]);
   });
 
-  test.skipIf(!parts[dialect].available)(`what does not fit an instance of ${dialect} is said`, async () => {
-    const { cluster, source, id, send, view, when, act } = await start(dialect);
+  withSource(`what does not fit an instance of ${dialect} is said`, async (context) => {
+    const { cluster, source, id, send, view, when, act } = await start(context, dialect);
     const config = "version: 1\ntables:\n  - name: users\n    columns: [id, nme]\n";
     await send("PATCH", `/instances/${id}`, { config });
     await send("POST", `/instances/${id}/provision`);
@@ -192,54 +194,51 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
     expect((await asked("users(id = 3) { age }")).body).toEqual([{ age: 30 }]);
   });
 
-  test.skipIf(!parts[dialect].available)(
-    `an engine of ${dialect} that loads wrongly never takes the place of one that serves`,
-    async () => {
-      let line: FaultySource | null = null;
-      const { cluster, id, send, view, when, act } = await start(dialect, async ({ connection }) => {
-        line = await FaultySource.start(dialect, connection);
-        onTestFinished(() => line?.close());
-        return line.port;
-      });
-      const faulty = line as FaultySource | null;
-      if (faulty === null) throw new Error("there is no line");
-      const running = await act("provision");
-      const events = await send<{ reason: string; data?: unknown }[]>("GET", `/instances/${id}/events`);
-      const ready = events.find(({ reason }) => reason === "engine_ready");
-      expect(ready?.data).toMatchObject({ rows: 4, tables: 2, verified: { tables: 2, samples: 4 } });
-      const { key } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web" });
-      const answers = [{ name: "ann", posts: [{ title: "first" }] }];
-      const served = async () => (await ask(await view(), WITH_POSTS, key)).body;
-      await until(
-        () => "the key is not known to the engine",
-        async () => JSON.stringify(await served()) === JSON.stringify(answers),
-      );
-      const [before] = await cluster.liveOf(id);
+  withSource(`an engine of ${dialect} that loads wrongly never takes the place of one that serves`, async (context) => {
+    let line: FaultySource | null = null;
+    const { cluster, id, send, view, when, act } = await start(context, dialect, async ({ connection }) => {
+      line = await FaultySource.start(dialect, connection);
+      context.onTestFinished(() => line?.close());
+      return line.port;
+    });
+    const faulty = line as FaultySource | null;
+    if (faulty === null) throw new Error("there is no line");
+    const running = await act("provision");
+    const events = await send<{ reason: string; data?: unknown }[]>("GET", `/instances/${id}/events`);
+    const ready = events.find(({ reason }) => reason === "engine_ready");
+    expect(ready?.data).toMatchObject({ rows: 4, tables: 2, verified: { tables: 2, samples: 4 } });
+    const { key } = await send<KeyCreated>("POST", `/instances/${id}/keys`, { name: "web" });
+    const answers = [{ name: "ann", posts: [{ title: "first" }] }];
+    const served = async () => (await ask(await view(), WITH_POSTS, key)).body;
+    await until(
+      () => "the key is not known to the engine",
+      async () => JSON.stringify(await served()) === JSON.stringify(answers),
+    );
+    const [before] = await cluster.liveOf(id);
 
-      faulty.fault = { row: "first", becomes: null };
-      await send("POST", `/instances/${id}/rebuild`);
-      const failed = await when("the rebuild does not end", ({ status }) => isStable(status));
-      expect(faulty.spoiled).toBe(1);
-      expect(failed).toMatchObject({
-        ...{ status: "running", build_id: running.build_id, health: "ok" },
-        last_operation: { action: "rebuild", outcome: "failed" },
-        last_error: {
-          ...{ code: "verification_failed", category: "deploy" },
-          message: "of posts 1 rows were loaded, and the source has 2",
-        },
-      });
-      expect(await served()).toEqual(answers);
-      expect(failed.latest_build).toMatchObject({ status: "succeeded", deployable: true });
-      await until(
-        () => "the new engine is still there",
-        async () => (await cluster.liveOf(id)).map((live) => live.key).join() === before?.key,
-      );
+    faulty.fault = { row: "first", becomes: null };
+    await send("POST", `/instances/${id}/rebuild`);
+    const failed = await when("the rebuild does not end", ({ status }) => isStable(status));
+    expect(faulty.spoiled).toBe(1);
+    expect(failed).toMatchObject({
+      ...{ status: "running", build_id: running.build_id, health: "ok" },
+      last_operation: { action: "rebuild", outcome: "failed" },
+      last_error: {
+        ...{ code: "verification_failed", category: "deploy" },
+        message: "of posts 1 rows were loaded, and the source has 2",
+      },
+    });
+    expect(await served()).toEqual(answers);
+    expect(failed.latest_build).toMatchObject({ status: "succeeded", deployable: true });
+    await until(
+      () => "the new engine is still there",
+      async () => (await cluster.liveOf(id)).map((live) => live.key).join() === before?.key,
+    );
 
-      // The same build loads well when nothing is lost on the way.
-      await send("POST", `/instances/${id}/redeploy`, { build_id: failed.latest_build?.id });
-      const deployed = await when("the redeploy does not end", ({ status }) => isStable(status));
-      expect(deployed).toMatchObject({ status: "running", build_id: failed.latest_build?.id, last_error: null });
-      expect(await served()).toEqual(answers);
-    },
-  );
+    // The same build loads well when nothing is lost on the way.
+    await send("POST", `/instances/${id}/redeploy`, { build_id: failed.latest_build?.id });
+    const deployed = await when("the redeploy does not end", ({ status }) => isStable(status));
+    expect(deployed).toMatchObject({ status: "running", build_id: failed.latest_build?.id, last_error: null });
+    expect(await served()).toEqual(answers);
+  });
 }

@@ -21,9 +21,11 @@ export class Network {
   private constructor(mark: string) {
     this.#name = `lamplighter-${mark}`;
     this.#cable = `lamp${mark}`;
-    const subnet = `10.213.${randomBytes(1)[0]}`;
-    this.outside = `${subnet}.1`;
-    this.inside = `${subnet}.2`;
+    const [third = 0, fourth = 0] = randomBytes(2);
+    // The four addresses of a /30; that another network has the same ones at this moment is most unlikely.
+    const address = (nth: number) => `10.213.${third}.${(fourth & 0xfc) + nth}`;
+    this.outside = address(1);
+    this.inside = address(2);
     this.run = ["ip", "netns", "exec", this.#name];
     const plug = `${this.#cable}p`;
     ip("netns", "add", this.#name);

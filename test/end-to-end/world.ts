@@ -47,6 +47,8 @@ function fromProc(): Seen[] {
     if (!/^\d+$/.test(name)) return [];
     try {
       const command = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0").join(" ").trim();
+      // The kernel's own, and those that have ended.
+      if (command === "") return [];
       const environment = readFileSync(`/proc/${name}/environ`, "latin1").split("\0");
       const stat = readFileSync(`/proc/${name}/stat`, "latin1");
       const [state, , group, ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");

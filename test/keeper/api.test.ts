@@ -1,9 +1,11 @@
 import { rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
-import { scratch } from "./postgres-host.ts";
+import { Connection } from "../../postgres/connection.ts";
+import { selfSigned } from "../../postgres/self-signed.ts";
+import { scratch } from "../scratch.ts";
 
 const dataDir = scratch("keeper");
 const lines: string[] = [];
@@ -19,6 +21,8 @@ afterAll(async () => {
   await keeper?.close();
   rmSync(dataDir, { recursive: true, force: true });
 });
+
+const until = (check: () => boolean) => vi.waitUntil(check, { timeout: 10_000, interval: 5 });
 
 async function ask(method: string, path: string, body?: string, token = keeper.token) {
   const headers = { authorization: `Bearer ${token}` };
@@ -75,6 +79,47 @@ test("a database that was only promised: nothing to restore, no base backup to t
   expect((await ask("DELETE", "/databases/db_b?term=3")).status).toBe(200);
   expect((await ask("GET", "/databases/db_b")).body.code).toBe("not_found");
 });
+
+describe.each(["without TLS", "with TLS"])(
+  "a writer that stands still, %s: it takes connections and answers nothing",
+  (how) => {
+    const certificate = how === "with TLS" ? selfSigned("writer", ["127.0.0.1"], Date.now()).certificate : null;
+    const sockets = new Set<Socket>();
+    const still = createServer((socket) => void sockets.add(socket.on("error", () => {})));
+    let at: { host: string; port: number };
+    beforeAll(async () => {
+      await new Promise<void>((done) => still.listen(0, "127.0.0.1", done));
+      at = { host: "127.0.0.1", port: (still.address() as AddressInfo).port };
+    });
+    afterAll(() => {
+      for (const socket of sockets) socket.destroy();
+      still.close();
+    });
+
+    test("it is given up in time, and at once when nobody wants it any more", async () => {
+      const open = (timeoutMs: number, signal?: AbortSignal) =>
+        Connection.open({ ...at, user: "u", certificate, timeoutMs, signal });
+      await expect(open(200)).rejects.toThrow("within 200 ms");
+      const stop = new AbortController();
+      const opening = open(60_000, stop.signal);
+      await until(() => sockets.size === 2);
+      stop.abort();
+      await expect(opening).rejects.toThrow("given up");
+    });
+
+    test("who follows it promises a later term all the same", async () => {
+      sockets.clear();
+      const database = `db_still_${certificate === null ? "plain" : "tls"}`;
+      const writer = { ...at, term: 1, user: "u", password: "p", certificate };
+      expect((await ask("PUT", `/databases/${database}/writer`, JSON.stringify(writer))).status).toBe(200);
+      await until(() => sockets.size > 0);
+      const begun = performance.now();
+      const { status, body } = await ask("POST", `/databases/${database}/promise`, '{"term":2}');
+      expect([status, body]).toMatchObject([200, { promised_term: 2, following: { state: "off" } }]);
+      expect(performance.now() - begun).toBeLessThan(2_000);
+    });
+  },
+);
 
 test("a second keeper on the folder is refused, and says which one has it", async () => {
   await expect(open()).rejects.toThrow(`process ${process.pid}`);

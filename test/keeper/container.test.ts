@@ -6,7 +6,8 @@ import { processesOf } from "../../agent/postgres/postmaster.ts";
 import { imageInstallation } from "../../agent/postgres/program.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { requires } from "../requires.ts";
-import { client, orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
+import { scratch } from "../scratch.ts";
+import { client, orderFor, PostgresHost, until } from "./postgres-host.ts";
 import { ensurePostgresImage } from "./postgres-image.ts";
 
 const available = (await requires("docker")).available && (await requires("postgres")).available;

@@ -6,7 +6,8 @@ import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { Connection } from "../../postgres/connection.ts";
 import { selfSigned } from "../../postgres/self-signed.ts";
-import { client, orderFor, PASSWORD, PostgresHost, scratch, until } from "./postgres-host.ts";
+import { scratch } from "../scratch.ts";
+import { client, orderFor, PASSWORD, PostgresHost, until } from "./postgres-host.ts";
 
 /** An address of this machine that is none of the loopback's. */
 const address = Object.values(networkInterfaces())

@@ -10,8 +10,9 @@ import { watchdogOf } from "../../agent/postgres/watchdog.ts";
 import { signal } from "../../agent/process/pid.ts";
 import { WRITER_LEASE_MS } from "../../contract/writer.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
+import { scratch } from "../scratch.ts";
 import { Commits, makeTable, missingRows } from "./commits.ts";
-import { client, orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
+import { client, orderFor, PostgresHost, until } from "./postgres-host.ts";
 
 const dataDir = scratch("keeper");
 let keeper: Keeper;

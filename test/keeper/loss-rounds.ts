@@ -8,9 +8,10 @@ import { processesOf } from "../../agent/postgres/postmaster.ts";
 import type { StartOrder } from "../../agent/postgres/writer.ts";
 import { signal, startOf } from "../../agent/process/pid.ts";
 import { random } from "../random.ts";
+import { scratch } from "../scratch.ts";
 import { Commits, makeTable, missingRows } from "./commits.ts";
 import { KeeperProcess } from "./keeper-process.ts";
-import { orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
+import { orderFor, PostgresHost, until } from "./postgres-host.ts";
 
 /** Of all files together: with one keeper, with two, and with three. */
 export const ROUNDS = Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 10);

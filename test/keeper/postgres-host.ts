@@ -1,27 +1,20 @@
 // A host with PostgreSQL on it, as an agent has it, without the agent; and clients of its databases.
-import { chmodSync, existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { databaseAccount } from "../../agent/postgres/account.ts";
 import { findInstallations, type Installation } from "../../agent/postgres/binaries.ts";
 import { embeddedInstallation } from "../../agent/postgres/embedded.ts";
 import type { WriterLimits } from "../../agent/postgres/limits.ts";
 import { Template } from "../../agent/postgres/template.ts";
-import { type StartOrder, Writers } from "../../agent/postgres/writer.ts";
+import { type StartOrder, Writers, type WritersOptions } from "../../agent/postgres/writer.ts";
 import type { KeeperAddress } from "../../contract/writer.ts";
 import { Connection } from "../../postgres/connection.ts";
 import { scramVerifier } from "../../postgres/scram-client.ts";
+import { scratch } from "../scratch.ts";
 
 export const PASSWORD = "correct horse";
-
-/** A folder that the user PostgreSQL runs as can get to. */
-export function scratch(name: string): string {
-  const folder = mkdtempSync(join(tmpdir(), `lamp-${name}-`));
-  chmodSync(folder, 0o711);
-  return folder;
-}
 
 const ownInstallations = (): Promise<Installation[]> =>
   process.env.LAMPLIGHTER_POSTGRES === "package" ? Promise.resolve([]) : findInstallations();
@@ -45,11 +38,7 @@ let template: Template | null = null;
 
 /** Where what is made once for all tests of a file is kept. */
 export function workshopFolder(): string {
-  if (workshop === null) {
-    const root = scratch("workshop");
-    process.once("exit", () => rmSync(root, { recursive: true, force: true }));
-    workshop = root;
-  }
+  workshop ??= scratch("workshop");
   return workshop;
 }
 
@@ -65,6 +54,7 @@ export class PostgresHost {
       log?: (line: string) => void;
       installation?: Installation;
       limits?: WriterLimits;
+      noted?: WritersOptions["noted"];
     } = {},
   ): Promise<PostgresHost> {
     const installation = options.installation ?? (await installationForTests());
@@ -72,8 +62,9 @@ export class PostgresHost {
     template ??= new Template(workshopFolder(), account);
     await template.prepare(installation);
     const root = scratch("host");
-    const { startTimeoutMs = 20_000, log = () => {}, limits } = options;
-    return new PostgresHost(root, new Writers({ root, account, installation, template, limits, log, startTimeoutMs }));
+    const { startTimeoutMs = 20_000, log = () => {}, limits, noted } = options;
+    const own = { root, account, installation, template, limits, log, noted, startTimeoutMs };
+    return new PostgresHost(root, new Writers(own));
   }
 
   private constructor(root: string, writers: Writers) {

@@ -5,9 +5,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
 import type { StartOrder } from "../../agent/postgres/writer.ts";
 import type { KeptDatabase } from "../../contract/keeper.ts";
+import { scratch } from "../scratch.ts";
 import { Commits, makeTable, missingRows } from "./commits.ts";
 import { KeeperProcess } from "./keeper-process.ts";
-import { orderFor, PostgresHost, scratch, until } from "./postgres-host.ts";
+import { orderFor, PostgresHost, until } from "./postgres-host.ts";
 
 const DATABASE = "db_three";
 const folders = ["a", "b", "c"].map((name) => scratch(`keeper-${name}`));

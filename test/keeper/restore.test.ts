@@ -9,7 +9,8 @@ import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
 import { StoreManifest } from "../../contract/keeper.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { FolderStore } from "../../keeper/store/folder.ts";
-import { client, orderFor, PostgresHost, scratch, until, verifier } from "./postgres-host.ts";
+import { scratch } from "../scratch.ts";
+import { client, orderFor, PostgresHost, until, verifier } from "./postgres-host.ts";
 
 const dataDir = scratch("keeper");
 const store = scratch("store");

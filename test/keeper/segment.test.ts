@@ -7,7 +7,7 @@ import { OpenSegment, PARTIAL } from "../../keeper/segment.ts";
 import { Diverged, TimelineLog } from "../../keeper/timeline-log.ts";
 import { SEGMENT_BYTES, segmentName, segmentStart } from "../../postgres/lsn.ts";
 import { random } from "../random.ts";
-import { scratch } from "./postgres-host.ts";
+import { scratch } from "../scratch.ts";
 
 const folder = scratch("segments");
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { FolderStore } from "../../keeper/store/folder.ts";
 import type { ObjectStore } from "../../keeper/store/object-store.ts";
 import { S3Store } from "../../keeper/store/s3.ts";
-import { scratch } from "./postgres-host.ts";
+import { scratch } from "../scratch.ts";
 import { CREDENTIALS, type S3Server, startS3 } from "./s3-server.ts";
 
 const folder = scratch("stores");
