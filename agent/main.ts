@@ -70,6 +70,8 @@ export type AgentOptions = {
 
 export type Agent = {
   hostId: string;
+  /** Those of the runtimes that it was started with which can be used now. */
+  runtimes(): Runtime[];
   /** `removed`: the control plane removed the host; everything was stopped and the enrolment is forgotten. `closed`: `close()` was called. */
   stopped: Promise<{ reason: "removed" | "closed" }>;
   /** Ends the agent. Every workload goes on running, but for writers of databases if it was started so. */
@@ -268,6 +270,7 @@ async function work({ options, dataDir, url, log, policy, policyPath, ledger, id
   })();
   return {
     hostId: identity.host_id,
+    runtimes: () => options.runtimes.filter((each) => runtimes.list().some(({ runtime }) => runtime === each)),
     stopped,
     close: async () => {
       const postgres = options.stopWriters ? runtimes.get("postgres") : "disabled";

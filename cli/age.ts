@@ -10,6 +10,12 @@ export function age(timestamp: string, now: number): string {
   return span(now - Date.parse(timestamp));
 }
 
+/** How long until then: `in 5m`; a time that has come is `now`. */
+export function until(timestamp: string, now: number): string {
+  const ms = Date.parse(timestamp) - now;
+  return ms <= 0 ? "now" : `in ${span(ms)}`;
+}
+
 /** A length of time in its largest unit, with the next one where that says much more: `1m30s`, `2h`, `9d`. */
 export function span(ms: number): string {
   if (!Number.isFinite(ms)) return "–";

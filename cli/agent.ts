@@ -101,7 +101,10 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
   }).catch((error: Error) => {
     throw new Failure(oneLine(error.message), { cause: error });
   });
-  log(`the agent of ${running.hostId} works, with ${runtimes.join(", ")}`);
+  const usable = running.runtimes();
+  const absent = runtimes.filter((each) => !usable.includes(each));
+  const without = absent.length === 0 ? "" : `, without ${absent.join(", ")}: looked for again every 30 s`;
+  log(`the agent of ${running.hostId} works, with ${usable.join(", ") || "nothing"}${without}`);
   const interrupted = new Promise<"interrupted">((done) => {
     if (interrupt.signal.aborted) done("interrupted");
     interrupt.signal.addEventListener("abort", () => done("interrupted"));

@@ -1,3 +1,4 @@
+import type { BuildStatus } from "../contract/build.ts";
 import type { ConnectionStatus } from "../contract/connection.ts";
 import type { DatabaseStatus } from "../contract/database.ts";
 import type { DeploymentStatus } from "../contract/deployment.ts";
@@ -16,11 +17,22 @@ type Status =
   | WebhookStatus
   | (typeof DELIVERY_STATUSES)[number]
   | InstanceStatus
-  | ConnectionStatus;
-const GOOD: readonly Status[] = ["running", "completed", "ready", "waiting", "stopped", "active", "delivered", "ok"];
+  | ConnectionStatus
+  | BuildStatus;
+const GOOD: readonly Status[] = [
+  "running",
+  "completed",
+  "ready",
+  "waiting",
+  "stopped",
+  "active",
+  "delivered",
+  "ok",
+  "succeeded",
+];
 const PASSING: readonly Status[] = [
   ...(["pending", "creating", "joining", "syncing", "unreachable", "suspended"] as const),
-  ...(["booting", "stopping", "testing", "paused"] as const),
+  ...(["booting", "stopping", "testing", "paused", "in_progress"] as const),
   ...PASSING_STATUSES,
 ];
 const GONE: readonly Status[] = [

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { InstanceFailure } from "./instance-failure.ts";
+import { timestamp } from "./timestamp.ts";
 
 export const BUILD_STATUSES = ["queued", "in_progress", "succeeded", "failed"] as const;
 export const BuildStatus = z.enum(BUILD_STATUSES);
@@ -14,7 +15,7 @@ export const Build = z.object({
   artifact: z.object({ hash: z.string(), bytes: z.int() }).nullable(),
   /** The artifact is kept: it can be deployed. */
   deployable: z.boolean(),
-  /** Where it was built; an artifact that the control plane does not keep is there alone. */
+  /** Where it was built. */
   host_id: z.string().nullable(),
   generation: z.int().nullable(),
   schema_hash: z.string().nullable(),
@@ -53,8 +54,6 @@ export const BuildList = z.object({
   active_build_id: z.string().nullable().describe("The one that is queued or under way"),
 });
 
-const iso = (ms: number): string => new Date(ms).toISOString();
-
 export function buildView(instance_id: string, build: Build): BuildView {
   const { id, status, deployable, artifact, schema_hash, tables, warnings, failure } = build;
   const { created_at, started_at, finished_at } = build;
@@ -74,9 +73,9 @@ export function buildView(instance_id: string, build: Build): BuildView {
       message: failure.message,
       retryable: failure.retryable,
     },
-    created_at: iso(created_at),
-    started_at: started_at === null ? null : iso(started_at),
-    finished_at: finished_at === null ? null : iso(finished_at),
+    created_at: timestamp(created_at),
+    started_at: timestamp(started_at),
+    finished_at: timestamp(finished_at),
     duration_seconds: started_at === null || finished_at === null ? null : (finished_at - started_at) / 1000,
   };
 }

@@ -76,6 +76,20 @@ export const ConnectionPatch = z.strictObject({
 });
 export type ConnectionPatch = z.infer<typeof ConnectionPatch>;
 
+/** A source that is only tested, as it would be as a connection's: nothing of it is kept. */
+export const ConnectionTrial = z.strictObject({
+  namespace: z.string().default("default"),
+  ...address,
+  host: Host,
+  user: User,
+  password: Password,
+  schemas: Schemas.optional().describe("The first is looked into; otherwise only the server is"),
+});
+export type ConnectionTrial = z.infer<typeof ConnectionTrial>;
+
+export const trialViolations = ({ namespace }: ConnectionTrial): Violation[] =>
+  nameViolations("connection", "namespace", namespace, NAMESPACE_FIELD);
+
 export const connectionViolations = (body: ConnectionCreate): Violation[] => [
   ...nameViolations("connection", "name", body.name, CONNECTION_NAME),
   ...nameViolations("connection", "namespace", body.namespace, NAMESPACE_FIELD),
@@ -127,6 +141,12 @@ export const ConnectionSpec = z.object({
   min_sync_interval: z.int(),
 });
 export type ConnectionSpec = z.infer<typeof ConnectionSpec>;
+
+export const trialSpec = ({ schemas = [], ...address }: ConnectionTrial): ConnectionSpec =>
+  connectionSpec({
+    ...{ ...address, schemas, name: "unsaved", database_id: null },
+    ...{ allowed_sync_modes: [...SYNC_MODES], min_sync_interval: 1 },
+  });
 
 export function connectionSpec(body: ConnectionCreate): ConnectionSpec {
   const { schemas, allowed_sync_modes, min_sync_interval } = body;

@@ -10,6 +10,7 @@ import {
 import { instanceId, workloadId } from "./id.ts";
 import type { Manifest } from "./manifest.ts";
 import { rolloutActions } from "./rollout-action.ts";
+import { timestamp } from "./timestamp.ts";
 import type { Exit } from "./workload.ts";
 
 /** What a view needs beyond identity and state. */
@@ -23,8 +24,8 @@ export function deploymentView(identity: DeploymentIdentity, state: DeploymentSt
   )[0];
   return {
     id: identity.id,
-    created_at: iso(identity.created_at),
-    updated_at: iso(head.updated_at),
+    created_at: timestamp(identity.created_at),
+    updated_at: timestamp(head.updated_at),
     status: state.status,
     reason: state.reason,
     message: state.message,
@@ -117,7 +118,7 @@ function instanceView(identity: DeploymentIdentity, instance: Instance): Instanc
     id: instanceId(workloadId(identity.id, instance.slot), instance.generation),
     phase: instance.phase,
     host_id: instance.phase === "placing" ? null : instance.host_id,
-    since: iso(instance.since),
+    since: timestamp(instance.since),
   };
   switch (instance.phase) {
     case "running":
@@ -147,5 +148,3 @@ function instanceView(identity: DeploymentIdentity, instance: Instance): Instanc
       return base;
   }
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

@@ -12,6 +12,8 @@ export const QUERY_LIMITS = {
   nestedRows: 100,
   /** Rows in one answer, all levels together. */
   rows: 100_000,
+  /** An answer may be longer by what was written since it was last looked at: its last row. */
+  answerBytes: 64 * 1024 * 1024,
   conditions: 200,
   inValues: 1000,
   milliseconds: 5000,

@@ -81,6 +81,8 @@ export type Standing = {
   has_image: boolean;
   /** No host and no source has anything of it. */
   nothing_running: boolean;
+  /** It rests because nobody asked, and a query brings it back. */
+  wakes?: boolean;
 };
 
 export type Verdict =
@@ -94,6 +96,11 @@ export function instanceVerdict(action: InstanceAction | "cancel-goal", standing
   if (action === "cancel-goal")
     return goal === null ? refused("no_goal", "no action is queued") : { allowed: true, mode: "immediate" };
   const cell = INSTANCE_MATRIX[status][action];
+  if (cell === undefined && action === "pause" && standing.wakes)
+    return refused(
+      `status_${status}`,
+      `it is ${status} already, as nobody asked, and a query brings it back; idle_pause: null (instance update --no-idle-pause) keeps it paused until it is resumed`,
+    );
   if (cell === undefined) return refused(`status_${status}`, `not possible while ${status}`);
   if (cell.needs === "image" && !standing.has_image)
     return refused("no_image", "there is no earlier successful build; use provision");

@@ -32,6 +32,7 @@ export const FAILURES = {
       "config_invalid",
       "unsupported_type",
       "compile_failed",
+      "artifact_too_large",
       "queue_timeout",
       "build_timeout",
       "builder_died",
@@ -45,7 +46,7 @@ export const FAILURES = {
     retryable: true,
     codes: ["stream_disconnected", "log_purged", "schema_drift", "snapshot_stale", "pause_timeout", "host_gone"],
   },
-  other: { retryable: false, codes: ["connection_missing", "secret_unreadable", "other"] },
+  other: { retryable: false, codes: ["connection_missing", "secret_unreadable", "left_at_source", "other"] },
 } as const satisfies Record<string, { retryable: boolean; codes: readonly string[] }>;
 
 export type FailureCategory = keyof typeof FAILURES;

@@ -56,11 +56,13 @@ const failed = { ok: z.literal(false), code: Code, message: Message };
 
 const Hash = z.string().regex(/^[0-9a-f]{64}$/, "expected a SHA-256 in lower-case hex");
 
-/** The engine that was built. The control plane keeps it when all of its parts were sent before; else it stays on the host that built it. */
+/** The engine that was built. Its parts were sent before: the control plane keeps it, and any host gets it from there. */
 export const Artifact = z.object({ hash: Hash, bytes: z.int().nonnegative() });
 
 /** So many characters of an artifact go into one report at most. */
 export const ARTIFACT_PART = 500_000;
+/** An engine that is larger is not kept, and its build fails with `artifact_too_large`. */
+export const ARTIFACT_BYTES = 80_000_000;
 
 /** `asleep`: the managed database that it follows sleeps; what it has is as of then, and it goes on once that wakes. */
 export const REPLICATION_STATES = [
@@ -133,7 +135,10 @@ export const ReportBody = z.discriminatedUnion("kind", [
     /** How many tables were counted, and how many rows compared, with the source as it was when they were read. */
     verified: z.object({ tables: z.int().nonnegative(), samples: z.int().nonnegative() }).optional(),
   }),
-  /** What engines had left at the source is gone, but for what these statements take away: the user of the connection may not. */
+  /**
+   * What engines had left at the source is gone, but for what these statements take away: the user of the connection may not. An engine says it
+   * as its last word, of itself and those before it.
+   */
   z.object({ kind: z.literal("released"), left: z.array(Message).max(100) }),
   /** The engine cannot do what it should. */
   z.object({ kind: z.literal("failed"), code: Code, message: Message }),

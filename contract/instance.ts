@@ -66,6 +66,8 @@ export const Operation = z.object({
   started_at: z.int(),
   /** The present status ends by then, one way or another. */
   due_at: z.int(),
+  /** Pausing: no slot of it is left at the source. */
+  source_released: z.literal(true).optional(),
   message: z.string(),
 });
 export type Operation = z.infer<typeof Operation>;

@@ -21,6 +21,8 @@ export const Route = z.object({
     code: z.enum(CLOSED_CODES),
     detail: z.string(),
     retry_after_s: z.int().positive(),
+    /** When its schedule brings it back, ms since 1970: callers are told to come then. */
+    resumes_at: z.int().optional(),
     soon: z.boolean(),
   }),
   /** It is to be said when it is asked: it is paused when nobody does. */

@@ -70,6 +70,7 @@ export const SourceFinding = z.object({
     "schema_missing",
     "schema_denied",
     "no_tables",
+    "log_unlimited",
   ]),
   table: z.string().nullable(),
   column: z.string().nullable(),

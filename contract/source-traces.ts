@@ -11,5 +11,9 @@ export const slotPattern = (instanceId: string): string => `^${tracesName(instan
 /** What takes all of it away, for whoever administers the source. */
 export const removalStatements = (instanceId: string): string[] => [
   `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name ~ '${slotPattern(instanceId)}'`,
-  `DROP PUBLICATION IF EXISTS "${tracesName(instanceId)}"`,
+  publicationRemoval(instanceId),
 ];
+
+/** Without slots it costs its source nothing. */
+export const publicationRemoval = (instanceId: string): string =>
+  `DROP PUBLICATION IF EXISTS "${tracesName(instanceId)}"`;

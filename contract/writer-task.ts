@@ -21,6 +21,8 @@ export type WriterTask = z.infer<typeof WriterTask>;
 export const WriterStart = z.object({
   rung: z.int(),
   why: z.string(),
+  /** Why the copy that its host had could not be used; null when it could, or there was none. */
+  damage: z.string().nullable().default(null),
   /** What each part took, ms. */
   phases: z.record(z.string(), z.number()),
   restored_bytes: z.int(),

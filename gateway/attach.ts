@@ -4,7 +4,9 @@ import type { Lookup } from "../contract/gateway.ts";
 import { crossBridge } from "../contract/scram.ts";
 import { backendKeyData, message, noticeResponse, TYPE } from "../postgres/wire/message.ts";
 import type { LoggedIn } from "./authenticate.ts";
-import { type Backend, type BackendLogin, CredentialsRefused, cancelBackend, logIn, Unreachable } from "./backend.ts";
+import { type Backend, type BackendLogin, CredentialsRefused, logIn, Unreachable } from "./backend.ts";
+import { cancelling } from "./cancel-hold.ts";
+import { beginsWithOverride } from "./commit-override.ts";
 import type { Grant, Guest } from "./guest.ts";
 import type { House, Startup } from "./house.ts";
 import { Gone } from "./inbox.ts";
@@ -45,14 +47,14 @@ export async function attach(attaching: Attaching): Promise<Session> {
   const notices = new Notices(stream, house.noticeMs);
   attaching.onProgress((text) => notices.say(text));
   try {
-    const { grant, backend } = await reach(attaching, stop.signal);
+    const reached = await reach(attaching, stop.signal);
     // The client left, or was told to, at the very end.
     if (stop.signal.aborted) {
-      backend.socket.destroy();
-      grant.leave();
+      reached.backend.socket.destroy();
+      reached.grant.leave();
       throw stop.signal.reason;
     }
-    return join(attaching, grant, backend);
+    return join(attaching, reached);
   } catch (error) {
     if (error instanceof Gone || stop.signal.aborted) throw stop.signal.reason ?? error;
     throw error;
@@ -64,7 +66,7 @@ export async function attach(attaching: Attaching): Promise<Session> {
   }
 }
 
-type Reached = { grant: Grant; backend: Backend };
+type Reached = { grant: Grant; backend: Backend; as: BackendLogin };
 
 async function reach({ login, startup, guest, house }: Attaching, signal: AbortSignal): Promise<Reached> {
   let { lookup } = login;
@@ -74,11 +76,10 @@ async function reach({ login, startup, guest, house }: Attaching, signal: AbortS
     const lease = house.databases.lease(login.database.id);
     const grant = await lease.enter(guest, signal);
     try {
-      const backend = await logIn(
-        { endpoint: grant.endpoint, ...(await credentialsFor(login, lookup)), ...namesOf(lookup, login, startup) },
-        signal,
-      );
-      if (grant.current()) return { grant, backend };
+      const names = namesOf(lookup, login, startup);
+      const as = { endpoint: grant.endpoint, ...(await credentialsFor(login, lookup)), ...names };
+      const backend = await logIn(as, signal);
+      if (grant.current()) return { grant, backend, as };
       backend.socket.destroy();
       grant.leave();
     } catch (error) {
@@ -98,6 +99,9 @@ async function reach({ login, startup, guest, house }: Attaching, signal: AbortS
         throw refusal("credentials_differ");
       }
       if (!(error instanceof Unreachable) && !isElsewhere) throw error;
+      // Only the control plane could have it started again.
+      if (lease.isAway)
+        throw refusal("no_control_plane", { detail: `PostgreSQL is not where it was last: ${error.message}` });
       await sleep(wait, undefined, { signal });
       wait = Math.min(RETRY_MOST_MS, wait * 1.6);
     }
@@ -125,15 +129,22 @@ async function credentialsFor(login: LoggedIn, lookup: Lookup): Promise<Pick<Bac
   return { clientKey: Buffer.from(await crossBridge(own.bridge, login.clientKey)), serverKey };
 }
 
-function join(attaching: Attaching, grant: Grant, backend: Backend): Session {
+function join(attaching: Attaching, { grant, backend, as }: Reached): Session {
   const { login, startup, stream, house } = attaching;
   const { counters, cancelKeys } = house;
-  const cancel = () => void cancelBackend(grant.endpoint, backend.pid, backend.key);
+  const { pid, key: ownKey } = backend;
+  const cancel = cancelling({
+    login: as,
+    backend: { pid, key: ownKey },
+    answered: () => session.answered,
+    counters,
+  });
   const key = cancelKeys.issue(startup.protocol, cancel);
   counters.sessions++;
   counters.sessions_total++;
+  if (beginsWithOverride(startup.settings)) counters.commit_overrides_total++;
   if (grant.unconfirmed) counters.sessions_unconfirmed_total++;
-  const session = new Session({
+  const session: Session = new Session({
     client: stream,
     backend: backend.socket,
     counters,

@@ -17,9 +17,13 @@ export type Counters = {
   lookups_failed_total: number;
   cancels_total: number;
   cancels_forwarded_total: number;
+  /** See gateway/cancel-hold.ts. */
+  cancels_held_total: number;
   cancels_unknown_total: number;
   backends_lost_total: number;
   commits_in_doubt_total: number;
+  /** See gateway/commit-override.ts. */
+  commit_overrides_total: number;
   tls_failed_total: number;
   /** Of refusals, by SQLSTATE. */
   refused_total: Record<string, number>;
@@ -43,9 +47,11 @@ export const noCounts = (): Counters => ({
   lookups_failed_total: 0,
   cancels_total: 0,
   cancels_forwarded_total: 0,
+  cancels_held_total: 0,
   cancels_unknown_total: 0,
   backends_lost_total: 0,
   commits_in_doubt_total: 0,
+  commit_overrides_total: 0,
   tls_failed_total: 0,
   refused_total: {},
   bytes_from_clients_total: 0,

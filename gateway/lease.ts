@@ -30,6 +30,8 @@ export type LeaseOptions = {
   counters: Counters;
   /** How long the lease is kept with nobody there. */
   lingerMs: number;
+  /** After so long without an answer of the control plane nobody waits for it any more. */
+  awayMs: number;
   log: (line: string) => void;
   changed: () => void;
   /** What an earlier lease of it left. */
@@ -100,9 +102,10 @@ export class Lease {
       this.#startLingering();
       return Promise.reject(refusal("wake_failed", { detail: this.#failed.message }));
     }
-    if (signal.aborted) {
+    const hopeless = signal.aborted ? (signal.reason as Error) : this.isAway ? refusal("no_control_plane") : null;
+    if (hopeless !== null) {
       this.#startLingering();
-      return Promise.reject(signal.reason as Error);
+      return Promise.reject(hopeless);
     }
     return new Promise((resolve, reject) => {
       const done = () => {
@@ -165,7 +168,16 @@ export class Lease {
   }
 
   get #isAlone(): boolean {
-    return this.#askedAt !== null && this.#now() - this.#askedAt >= PATIENCE_MS;
+    return this.#unansweredMs >= PATIENCE_MS;
+  }
+
+  /** The control plane has been silent for so long that what only it can do is not worth waiting for. */
+  get isAway(): boolean {
+    return this.#unansweredMs >= this.#options.awayMs;
+  }
+
+  get #unansweredMs(): number {
+    return this.#askedAt === null ? 0 : this.#now() - this.#askedAt;
   }
 
   #admit(guest: Guest): Grant {
@@ -238,12 +250,13 @@ export class Lease {
     this.#renewal = setTimeout(() => this.#restate(), this.#renewMs * jitter);
   }
 
-  /** Lets those who wait in by what is known when the control plane does not answer in time. */
+  /** Lets those who wait in by what is known when the control plane does not answer in time, and refuses them when nothing is and it stays away. */
   #waitPatiently(): void {
-    if (this.#patience !== null || this.#known === null || this.#waiting.size === 0) return;
+    if (this.#patience !== null || this.#waiting.size === 0) return;
     this.#patience = setTimeout(() => {
       this.#patience = null;
       if (this.#isAlone) this.#serve();
+      if (this.isAway) this.refuseWaiting(refusal("no_control_plane"));
       this.#waitPatiently();
     }, PATIENCE_MS);
   }

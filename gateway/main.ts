@@ -22,6 +22,7 @@ export { TokenRefused };
 const LOGIN_MS = 15_000;
 const NOTICE_MS = 5_000;
 const LINGER_MS = 60_000;
+const AWAY_MS = 20_000;
 const DRAIN_MS = 30_000;
 const CONNECTIONS_MOST = 15_000;
 const LOGINS_PER_ADDRESS = 2_000;
@@ -51,6 +52,7 @@ export type GatewayOptions = {
   holdMs?: number | undefined;
   noticeMs?: number | undefined;
   lingerMs?: number | undefined;
+  awayMs?: number | undefined;
   connectionsMost?: number | undefined;
   loginsPerAddress?: number | undefined;
 };
@@ -83,8 +85,9 @@ export async function runGateway(options: GatewayOptions): Promise<Gateway> {
       : new ControlPlaneDirectory({ ...options.directory, bootId, log });
   const counters = noCounts();
   const lookups = new Lookups(directory, counters);
+  const { lingerMs = LINGER_MS, awayMs = AWAY_MS } = options;
   const databases = new Databases(
-    { gateway: options.name ?? hostname(), directory, counters, lingerMs: options.lingerMs ?? LINGER_MS, log },
+    { gateway: options.name ?? hostname(), directory, counters, lingerMs, awayMs, log },
     (databaseId) => lookups.forget(databaseId),
   );
   const house: House = {

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { ClientBoundary, ServerBoundary } from "../postgres/wire/boundary.ts";
 import { message, parseReport, TYPE } from "../postgres/wire/message.ts";
+import { setsOverride } from "./commit-override.ts";
 import type { Counters } from "./counters.ts";
 import { readInPlace } from "./in-place.ts";
 import { type Refusal, refusal } from "./refusal.ts";
@@ -14,7 +15,7 @@ const CANCEL_EVERY_MS = 2_000;
 const GONE_MOST_MS = 30_000;
 /** For what is on its way to a side when the session ends. */
 const LEFT_MS = 30_000;
-/** A statement that ends a transaction is looked for in no longer a chunk. */
+/** What a statement does is looked for in no longer a chunk. */
 const LOOKED_INTO = 512;
 const IDLE = 0x49;
 const TERMINATE = message(TYPE.terminate);
@@ -85,6 +86,11 @@ export class Session {
     return this.#owed ? "active" : "idle";
   }
 
+  /** How many times PostgreSQL was ready for the next question. */
+  get answered(): number {
+    return this.#answered.answered;
+  }
+
   /** Ends the session: with the statement that runs, or, when `gentle`, once nothing runs and no transaction is open. */
   end(why: Refusal, gentle = false): void {
     if (this.#over) return;
@@ -101,9 +107,11 @@ export class Session {
 
   readonly #fromClient = (chunk: Buffer): void => {
     if (this.#over) return;
+    const isShort = chunk.length <= LOOKED_INTO;
+    if (isShort && this.#asked.between && setsOverride(chunk)) this.#options.counters.commit_overrides_total++;
     this.#asked.follow(chunk);
     // Stays as it is until the next one is read.
-    this.#lastChunk = chunk.length <= LOOKED_INTO ? chunk : null;
+    this.#lastChunk = isShort ? chunk : null;
     this.#options.counters.bytes_from_clients_total += chunk.length;
     if (!this.#backend.write(chunk)) this.#client.pause();
   };

@@ -75,6 +75,10 @@ export function takeDue(sql: SqlStorage, now: number): { name: string; dueAt: nu
   return row && { name: row.name, dueAt: row.due_at };
 }
 
+/** Whether the time of a timer has come. */
+export const isDue = (sql: SqlStorage, now: number): boolean =>
+  sql.exec("SELECT 1 FROM timer WHERE due_at <= ? LIMIT 1", now).toArray().length > 0;
+
 /** When the alarm should ring: the earliest timer or letter, null for a resting object. */
 export function earliest(sql: SqlStorage): number | null {
   return sql

@@ -58,7 +58,8 @@ async function handOver(
   const outcomes = await Promise.allSettled(
     endpoints.map(async (body) => {
       const endpoint = JSON.parse(body) as Endpoint;
-      const wanted = events.filter((event) => wants(endpoint, event));
+      // What becomes of an endpoint itself is for the others.
+      const wanted = events.filter((event) => event.resource !== endpoint.id && wants(endpoint, event));
       if (wanted.length > 0) await remote(env.WEBHOOK, endpoint.id).enqueue(wanted);
     }),
   );

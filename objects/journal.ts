@@ -1,4 +1,5 @@
 import type { Entry, JournalEvent, Level } from "../contract/event.ts";
+import { timestamp } from "../contract/timestamp.ts";
 
 /** How many events an object keeps. `seq` goes on rising; the oldest are dropped, unless webhooks have still to be told of them. */
 const KEPT = 1000;
@@ -19,7 +20,7 @@ export function append(sql: SqlStorage, entry: Entry, head: JournalHead): number
     id: `${head.resourceId}:${seq}`,
     seq,
     resource_id: head.resourceId,
-    timestamp: new Date(head.now).toISOString(),
+    timestamp: timestamp(head.now),
     ...entry,
     actor: head.actor,
     revision: head.revision,

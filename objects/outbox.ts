@@ -16,6 +16,8 @@ const DELIVERY_TIMEOUT_MS = 30_000;
 const LIST_LAG_MS = 50;
 /** The platform gives six connections at a time; one is left for others. */
 const AT_ONCE = 5;
+/** So many are looked up at a time: with thousands, a look is dear. */
+const READ_AT_ONCE = 50;
 
 /** Asks for a delivery about `key`. Call it inside `commit`. A letter that waits, or is under way, is asked for once more. */
 export function post(sql: SqlStorage, key: string, now: number): void {
@@ -34,12 +36,19 @@ export const retryDelay = (attempts: number, jitter: number): number =>
 
 type Letter = { key: string; version: number; attempts: number };
 
-/** Sends letters; at most one drain runs per object, and a call that comes meanwhile makes it look once more. */
+/**
+ * Sends letters, in the order in which they were posted: at most AT_ONCE are under way, and of one subject one. A place that becomes free is
+ * the next letter's, so that a delivery that hangs holds up no other.
+ */
 export class Outbox {
   readonly #storage: DurableObjectStorage;
   readonly #deliver: (key: string) => Promise<void>;
+  readonly #underWay = new Map<string, Promise<void>>();
+  /** Letters that are due and wait for a place; whenever one is free, there are none. */
+  #waiting: Letter[] = [];
   #running: Promise<void> | null = null;
-  #again = false;
+  /** Has the drain that runs look for letters anew. */
+  #look = (): void => {};
   /** Since when the "index" letter has been waiting for the others. */
   #listsWaitSince: number | null = null;
 
@@ -49,50 +58,87 @@ export class Outbox {
     this.#deliver = deliver;
   }
 
-  /** Resolves when no letter is left that can be sent now. Never rejects. */
+  /** Resolves when no letter is under way, and none is left that can be sent now. A delivery that fails does not reject it. */
   drain(): Promise<void> {
-    this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
-      // Asked for in the turn in which the run had just found nothing more.
-      return this.#again ? this.drain() : undefined;
-    });
+    this.#look();
+    this.#running ??= this.#run();
     return this.#running;
   }
 
   async #run(): Promise<void> {
-    while (this.#again) {
-      this.#again = false;
-      for (let due = this.#next(); due.length > 0; due = this.#next()) {
-        await Promise.all(
-          due.map(async (letter) => {
-            const error = await this.#send(letter);
-            // In the same turn as what the delivery itself wrote last: the platform makes one write of both.
-            commit(this.#storage, () => this.#settle(letter, error));
-          }),
-        );
+    try {
+      // No delivery begins within the call that asks for it: that may be in the middle of a change, or itself part of a delivery.
+      await null;
+      for (;;) {
+        const asked = Promise.withResolvers<void>();
+        this.#look = asked.resolve;
+        for (const letter of this.#next()) this.#underWay.set(letter.key, this.#carry(letter));
+        // In one turn with the end of the run: whoever posts after this look begins another.
+        if (this.#underWay.size === 0) return;
+        await this.#wait(asked.promise);
       }
+    } finally {
+      this.#running = null;
     }
   }
 
-  #next(): Letter[] {
-    const due = this.#due();
-    const others = due.filter(({ key }) => key !== "index");
-    const isMixed = others.length > 0 && others.length < due.length;
-    if (isMixed) this.#listsWaitSince ??= Date.now();
-    if (isMixed && Date.now() - (this.#listsWaitSince as number) < LIST_LAG_MS) return others;
-    if (others.length < due.length) this.#listsWaitSince = null;
-    return due;
+  /** Until there may be more to send: somebody asks, a place becomes free, or the time of a letter comes. */
+  async #wait(asked: Promise<void>): Promise<void> {
+    const at = this.#waiting.length > 0 ? null : this.#nextTime();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const time = new Promise<void>((resolve) => {
+      if (at !== null) timer = setTimeout(resolve, Math.max(1, at - Date.now()));
+    });
+    try {
+      await Promise.race([asked, time, ...this.#underWay.values()]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
-  #due(): Letter[] {
+  /** When the time of a letter that still waits comes, ms since 1970: until then the alarm may be busy with waiting for one under way. */
+  #nextTime(): number | null {
     return this.#storage.sql
+      .exec<{ at: number | null }>(
+        "SELECT min(at) AS at FROM (SELECT min(due_at) AS at FROM outbox WHERE attempts > 0 AND due_at > ?1 UNION ALL SELECT ?2 WHERE ?2 > ?1)",
+        Date.now(),
+        this.#listsWaitSince === null ? null : this.#listsWaitSince + LIST_LAG_MS,
+      )
+      .one().at;
+  }
+
+  /** The letters that begin now. */
+  #next(): Letter[] {
+    const free = AT_ONCE - this.#underWay.size;
+    if (this.#waiting.length < free) this.#waiting = this.#due();
+    return this.#waiting.splice(0, free);
+  }
+
+  /** What is due and not under way, in the order in which it is to begin; without the lists, while they wait for the others. */
+  #due(): Letter[] {
+    const due = this.#storage.sql
       .exec<Letter>(
         "SELECT key, version, attempts FROM outbox WHERE attempts = 0 OR due_at <= ? ORDER BY key = 'index' DESC, version LIMIT ?",
         Date.now(),
-        AT_ONCE,
+        READ_AT_ONCE,
       )
-      .toArray();
+      .toArray()
+      .filter(({ key }) => !this.#underWay.has(key));
+    const others = due.filter(({ key }) => key !== "index");
+    const isMixed = others.length < due.length && others.length + this.#underWay.size > 0;
+    this.#listsWaitSince = isMixed ? (this.#listsWaitSince ?? Date.now()) : null;
+    const mayWait = this.#listsWaitSince !== null && Date.now() - this.#listsWaitSince < LIST_LAG_MS;
+    return mayWait ? others : due;
+  }
+
+  async #carry(letter: Letter): Promise<void> {
+    const error = await this.#send(letter);
+    try {
+      // In the same turn as what the delivery itself wrote last: the platform makes one write of both.
+      commit(this.#storage, () => this.#settle(letter, error));
+    } finally {
+      this.#underWay.delete(letter.key);
+    }
   }
 
   async #send(letter: Letter): Promise<string | null> {

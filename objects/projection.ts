@@ -1,5 +1,6 @@
 import type { AuditEntry } from "../contract/event.ts";
 import type { Mutation } from "../contract/request.ts";
+import { timestamp } from "../contract/timestamp.ts";
 import { remote } from "./remote.ts";
 
 /**
@@ -68,7 +69,7 @@ export const entryOf = (
   ...[action, by, now, before, after]: Deed
 ): AuditEntry => ({
   id: `${id}:${action}:${after}`,
-  timestamp: new Date(now).toISOString(),
+  timestamp: timestamp(now),
   actor: by.actor,
   action,
   resource_kind: kind,

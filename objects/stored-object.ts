@@ -1,11 +1,14 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Reply } from "../contract/problem.ts";
-import { commit, isPostponed, rearm, takeDue } from "./alarm.ts";
+import { commit, isDue, isPostponed, rearm, takeDue } from "./alarm.ts";
 import { after, cursor } from "./journal.ts";
 import { type Migration, migrate } from "./migrate.ts";
 import { Outbox } from "./outbox.ts";
 import { type Resealed, resealed } from "./reseal.ts";
 import { Watchers } from "./watch.ts";
+
+/** How often the alarm looks for due timers while it waits for deliveries, ms. */
+const LOOK_AGAIN_MS = 500;
 
 export type Timer = { name: string; dueAt: number };
 
@@ -87,15 +90,29 @@ export abstract class StoredObject extends DurableObject<Env> {
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {
     if (!this.#born || isPostponed(this.ctx.storage, info)) return;
     try {
-      await this.beforeDue(Date.now());
-      while (this.change((now) => this.#takeDue(now)));
-      await this.outbox.drain();
+      do {
+        await this.beforeDue(Date.now());
+        while (this.change((now) => this.#takeDue(now)));
+      } while (!(await this.#isSent()));
       if (this.isForgotten(Date.now())) {
         this.#born = false;
         await this.ctx.storage.deleteAll();
       }
     } finally {
       if (this.#born) rearm(this.ctx.storage);
+    }
+  }
+
+  /** Sends what there is to send. False: a timer has come due meanwhile, which does not wait for a delivery that hangs. */
+  async #isSent(): Promise<boolean> {
+    const sent = this.outbox.drain().then(() => true);
+    for (;;) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise<false>((resolve) => {
+        timer = setTimeout(resolve, LOOK_AGAIN_MS, false);
+      });
+      if (await Promise.race([sent, late]).finally(() => clearTimeout(timer))) return true;
+      if (isDue(this.sql, Date.now())) return false;
     }
   }
 

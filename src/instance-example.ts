@@ -10,6 +10,34 @@ export const CONNECTION_BODY = {
   schemas: ["shop"],
 };
 
+export const CONNECTION_TRIAL = {
+  kind: "mysql" as const,
+  host: "mysql.internal",
+  user: "lamplighter",
+  password: "…",
+  schemas: ["shop"],
+};
+
+export const TEST_RESULT = {
+  ok: true,
+  error: null,
+  server_version: "11.8.3-MariaDB",
+  latency_ms: 0.8,
+  estimated_bytes: 52_428_800,
+  schemas: ["shop"],
+  replication: { mode: "binlog", ready: false },
+  findings: [
+    {
+      code: "repl_grant_missing",
+      severity: "error",
+      message: "the user may not read the binary log",
+      fix: "GRANT REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO 'lamplighter'@'%';",
+    },
+  ],
+  host_id: "host_01k9j4zt6p2d8e5f9g3h7j1k4m",
+  tested_at: "2026-11-21T09:30:00.000Z",
+};
+
 export const CONNECTION = {
   id: "conn_01k9j5w0n3x7m2c4v8b6z1q5rt",
   name: "shop-mysql",
@@ -27,25 +55,7 @@ export const CONNECTION = {
   min_sync_interval: 1,
   status: "ok",
   message: "",
-  last_test: {
-    ok: true,
-    error: null,
-    server_version: "11.8.3-MariaDB",
-    latency_ms: 0.8,
-    estimated_bytes: 52_428_800,
-    schemas: ["shop"],
-    replication: { mode: "binlog", ready: false },
-    findings: [
-      {
-        code: "repl_grant_missing",
-        severity: "error",
-        message: "the user may not read the binary log",
-        fix: "GRANT REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO 'lamplighter'@'%';",
-      },
-    ],
-    host_id: "host_01k9j4zt6p2d8e5f9g3h7j1k4m",
-    tested_at: "2026-11-21T09:30:00.000Z",
-  },
+  last_test: TEST_RESULT,
   instances: ["inst_01k9j5w0n3x7m2c4v8b6z1q5rt"],
   created_at: "2026-11-21T09:29:00.000Z",
   updated_at: "2026-11-21T09:30:00.000Z",

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { AllowedActions } from "../contract/action.ts";
 import { BuildView } from "../contract/build.ts";
 import { ConfigView } from "../contract/config.ts";
-import { ConnectionCreate, ConnectionPatch, ConnectionView } from "../contract/connection.ts";
+import { ConnectionCreate, ConnectionPatch, ConnectionView, TestResult } from "../contract/connection.ts";
 import { CredentialView, DatabaseView, LeaseView, StartView } from "../contract/database.ts";
 import { DeploymentView, InstanceView } from "../contract/deployment.ts";
 import { AuditEntry, JournalEvent } from "../contract/event.ts";
@@ -78,6 +78,7 @@ const ANSWERED: Record<string, z.ZodType> = {
   EngineInstance: EngineInstanceView,
   InstanceBuild: BuildView,
   Connection: ConnectionView,
+  SourceTest: TestResult,
   InstanceActionAnswer: ActionAnswer,
   ReportAnswer,
   Enrolled: EnrolAnswer,

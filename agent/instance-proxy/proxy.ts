@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Server as NetServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import type { Route } from "../../contract/route.ts";
 import { exchange } from "./exchange.ts";
 import { isHolder } from "./holder.ts";
 import { progressOf } from "./progress.ts";
@@ -169,17 +170,35 @@ export class InstanceProxy {
 
   async #closed({ entry: { route, withdrawnAt }, request }: Asked): Promise<Refusal> {
     if (withdrawnAt !== null) return UNKNOWN;
-    const { code, detail, retry_after_s } = route.target === null ? route.closed : GONE;
+    const closed = route.target === null ? route.closed : GONE;
+    const { code, detail } = closed;
     const isKnown = isHolder(request.headers.authorization, route, Date.now());
     const progress = code === "loading" && isKnown ? await progressOf(route) : null;
-    return { code, detail, retryAfterSeconds: retry_after_s, ...(progress === null ? {} : { more: { progress } }) };
+    return {
+      code,
+      detail,
+      retryAfterSeconds: retryAfter(closed, Date.now()),
+      ...(progress === null ? {} : { more: { progress } }),
+    };
   }
 }
 
 const DYING_MS = 50;
 
+/** A schedule may be changed meanwhile: nobody is sent away for longer, s. */
+const LONGEST_RETRY_S = 3600;
+/** It should have come back, and has not yet, s. */
+const OVERDUE_RETRY_S = 5;
+
+function retryAfter({ retry_after_s, resumes_at }: Route["closed"], now: number): number {
+  if (resumes_at === undefined) return retry_after_s;
+  return Math.min(Math.max(Math.ceil((resumes_at - now) / 1000), OVERDUE_RETRY_S), LONGEST_RETRY_S);
+}
+
 const UNKNOWN: Refusal = { code: "not_found", detail: "no such instance is on this host" };
-const GONE = { code: "no_engine", detail: "the engine has gone and is being started again", retry_after_s: 1 } as const;
+const GONE: Route["closed"] = {
+  ...{ code: "no_engine", detail: "the engine has gone and is being started again", retry_after_s: 1, soon: false },
+};
 const DIED: Refusal = {
   ...{ code: "no_engine", detail: "the engine went twice before it answered", retryAfterSeconds: 5 },
 };

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -35,15 +36,23 @@ export async function unpack(from: Readable, folder: string, sha256: string, acc
       yield chunk;
     }
   }
-  async function* counted(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const { stdin } = tar;
+  // It ends at the end of the archive, which may be before the stream's; whether it had all of it, its exit code says.
+  stdin.on("error", () => {});
+  const closed = new Promise((resolve) => stdin.once("close", resolve));
+  async function fill(chunks: AsyncIterable<Buffer>): Promise<void> {
     for await (const chunk of chunks) {
       bytes += chunk.length;
-      yield chunk;
+      if (stdin.writable && !stdin.write(chunk)) await Promise.race([once(stdin, "drain").catch(() => {}), closed]);
     }
+    stdin.end();
   }
   const done = ended(tar);
   done.catch(() => {});
-  await pipeline(from, hashed, createZstdDecompress({ chunkSize: CHUNK_BYTES }), counted, tar.stdin);
+  await pipeline(from, hashed, createZstdDecompress({ chunkSize: CHUNK_BYTES }), fill).catch((error: Error) => {
+    stdin.destroy();
+    throw error;
+  });
   await done;
   if (hash.digest("hex") !== sha256)
     throw new Error("the base backup is not the one that was taken: its checksum differs");

@@ -1,7 +1,7 @@
 import { stat, statfs, truncate } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Note } from "../../contract/workload.ts";
-import type { KeeperGroup, WriterPlace } from "./keeper-group.ts";
+import type { KeeperGroup, Seen, WriterPlace } from "./keeper-group.ts";
 import type { Postmaster } from "./postmaster.ts";
 
 export type Attended = {
@@ -55,8 +55,10 @@ export class Attendance {
   }
 
   /** What is seen once only is no news: keepers come and go as the writer starts. */
-  #tell(notes: Note[]): void {
-    const lasting = notes.filter(({ code }) => this.#before.some((note) => note.code === code));
+  #tell(notes: Seen[]): void {
+    const before = this.#before;
+    const isLasting = (seen: Seen) => seen.isLasting ?? before.some(({ code }) => code === seen.code);
+    const lasting: Note[] = notes.filter(isLasting).map(({ code, message }) => ({ code, message }));
     this.#before = notes;
     const text = JSON.stringify(lasting);
     if (this.#told === text) return;
@@ -64,7 +66,7 @@ export class Attendance {
     this.#attended.noted(lasting);
   }
 
-  async #lookOnce(): Promise<Note[]> {
+  async #lookOnce(): Promise<Seen[]> {
     const { postmaster, group, address, logFile } = this.#attended;
     // PostgreSQL appends to it, so it goes on at the new end.
     if ((await stat(logFile)).size > MOST_LOG_BYTES) await truncate(logFile, 0);

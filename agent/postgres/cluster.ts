@@ -7,6 +7,7 @@ import { bootId } from "../process/pid.ts";
 import { giveTo } from "./account.ts";
 import { syncAll } from "./archive.ts";
 import { endOfLog, readControlFile } from "./control-file.ts";
+import { majorOf, mostOfLog } from "./damage.ts";
 import type { LocalCluster } from "./ladder.ts";
 
 /** What is remembered of a database beside its data folder, and outlives it. */
@@ -46,6 +47,11 @@ export class Cluster {
   /** Where a restore is made until it is complete. */
   get incoming(): string {
     return join(this.folder, "incoming");
+  }
+
+  /** What was here before, until the writer of what took its place is ready. */
+  get outgoing(): string {
+    return join(this.folder, "outgoing");
   }
 
   get configFile(): string {
@@ -93,16 +99,20 @@ export class Cluster {
 
   /** The copy that is here, as far as it can be told without starting it. */
   async local(): Promise<LocalCluster | null> {
-    const control = await readControlFile(this.pgdata);
-    if (control === null) return null;
+    const { pgdata } = this;
+    if (!existsSync(pgdata)) return null;
     const { opened, unsynced } = this.mark();
-    const head = { systemIdentifier: control.systemIdentifier, timeline: control.timeline, openedTerm: opened };
-    if (unsynced !== null && unsynced !== bootId()) return { ...head, state: "restoring", end: null };
-    if (existsSync(join(this.pgdata, "recovery.signal"))) return { ...head, state: "restoring", end: null };
-    if (control.state !== "shut down") return { ...head, state: "crashed", end: null };
-    const end = await endOfLog(this.pgdata, control).catch(() => null);
-    // Shut down, but without its own log: it has been tampered with.
-    return end === null ? { ...head, state: "restoring", end } : { ...head, state: "clean", end };
+    if (unsynced !== null && unsynced !== bootId()) return { state: "restoring" };
+    if (existsSync(join(pgdata, "recovery.signal"))) return { state: "restoring" };
+    const control = await readControlFile(pgdata);
+    if (control === null) return damaged("its control file (global/pg_control) is missing or damaged");
+    if ((await majorOf(pgdata)) === null) return damaged("which version made it (PG_VERSION) cannot be read");
+    const { systemIdentifier, timeline } = control;
+    const head = { systemIdentifier, timeline, openedTerm: opened };
+    const state = control.state === "shut down" ? "clean" : "crashed";
+    const log = state === "clean" ? endOfLog(pgdata, control) : mostOfLog(pgdata, control);
+    const end = await log.catch((error: Error) => error);
+    return typeof end === "bigint" ? { ...head, state, end } : damaged(`its log: ${end.message}`);
   }
 
   /** An empty place for a new data folder. */
@@ -115,23 +125,28 @@ export class Cluster {
 
   /** The data folder is from now on what was made in `incoming`. What it was opened as before says nothing of it. */
   async acceptIncoming(): Promise<void> {
+    const { pgdata, outgoing } = this;
+    // What was put aside stays there until something stands in its place. What is in its place now never did.
+    const aside = existsSync(outgoing) ? join(this.folder, "failed") : outgoing;
+    await rm(join(this.folder, "failed"), { recursive: true, force: true });
     // The old one goes in one step: half of it must never be taken for a copy.
-    const outgoing = join(this.folder, "outgoing");
-    await rm(outgoing, { recursive: true, force: true });
-    await rename(this.pgdata, outgoing).catch((error: NodeJS.ErrnoException) => {
+    await rename(pgdata, aside).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
     });
     await this.setMark({ opened: 0, unsynced: bootId() ?? "this system does not tell" });
-    await rename(this.incoming, this.pgdata);
+    await rename(this.incoming, pgdata);
     await syncFolder(this.folder);
-    void rm(outgoing, { recursive: true, force: true }).catch(() => {});
+    if (aside !== outgoing) void rm(aside, { recursive: true, force: true }).catch(() => {});
   }
 
-  /** Brings a data folder that was made onto the disk. Nobody has to wait for it. */
+  /** The writer is ready: what was here before it goes, and what was made in its place is brought onto the disk. Nobody has to wait for it. */
   async settle(): Promise<void> {
-    if (this.mark().unsynced === null) return;
+    await rm(this.outgoing, { recursive: true, force: true });
+    const { opened, unsynced } = this.mark();
+    if (unsynced === null) return;
     await syncAll(this.pgdata);
-    await this.setMark({ unsynced: null });
+    // Another one may have taken its place meanwhile.
+    if (this.mark().opened === opened) await this.setMark({ unsynced: null });
   }
 
   async remove(): Promise<void> {
@@ -139,6 +154,8 @@ export class Cluster {
     await rmdir(dirname(this.folder)).catch(() => {});
   }
 }
+
+const damaged = (why: string): LocalCluster => ({ state: "damaged", why });
 
 export async function writeDurably(path: string, content: string, mode: number): Promise<void> {
   const file = await open(`${path}.new`, "w", mode);

@@ -23,10 +23,10 @@ export type ControlFile = {
   timeline: number;
 };
 
-/** What a data folder says of itself; null when there is none, or it cannot be read. */
+/** What a data folder says of itself; null when there is none, or what is there cannot be believed. */
 export async function readControlFile(pgdata: string): Promise<ControlFile | null> {
   const bytes = await readFile(join(pgdata, "global", "pg_control")).catch(() => null);
-  if (bytes === null || bytes.length < 64) return null;
+  if (bytes === null || checksumPlace(bytes) === null) return null;
   return {
     systemIdentifier: bytes.readBigUInt64LE(AT.systemIdentifier).toString(),
     state: STATES[bytes.readUInt32LE(AT.state)] ?? "unknown",
@@ -72,6 +72,7 @@ export function endOfRecord(start: Lsn, length: bigint): Lsn {
 export function withSystemIdentifier(controlFile: Buffer, identifier: bigint): Buffer {
   const changed = Buffer.from(controlFile);
   const at = checksumPlace(controlFile);
+  if (at === null) throw new Error("the control file has no valid checksum");
   changed.writeBigUInt64LE(identifier, AT.systemIdentifier);
   changed.writeUInt32LE(crc32c(changed.subarray(0, at)), at);
   return changed;
@@ -81,10 +82,10 @@ export function withSystemIdentifier(controlFile: Buffer, identifier: bigint): B
 export const IDENTIFIER_IN_SEGMENT = 24;
 
 /** The checksum follows the last member, and how many there are differs by version: it is where it fits. */
-function checksumPlace(controlFile: Buffer): number {
-  for (let at = 64; at <= 508; at += 4)
+function checksumPlace(controlFile: Buffer): number | null {
+  for (let at = 64; at <= Math.min(508, controlFile.length - 4); at += 4)
     if (controlFile.readUInt32LE(at) === crc32c(controlFile.subarray(0, at))) return at;
-  throw new Error("the control file has no valid checksum");
+  return null;
 }
 
 const CRC32C = Uint32Array.from({ length: 256 }, (_, byte) => {

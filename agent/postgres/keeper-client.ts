@@ -39,8 +39,8 @@ export class KeeperClient {
     this.#base = `/databases/${encodeURIComponent(database)}`;
   }
 
-  status(): Promise<KeptDatabase> {
-    return this.#json("GET", "", KeptDatabase);
+  status(withinMs?: number): Promise<KeptDatabase> {
+    return this.#json("GET", "", KeptDatabase, undefined, withinMs);
   }
 
   promise(term: number): Promise<KeptDatabase> {

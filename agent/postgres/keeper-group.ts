@@ -4,7 +4,7 @@ import { type KeptDatabase, slotName, standbyName, type WriterAddress } from "..
 import type { Note } from "../../contract/workload.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
-import { parseLsn } from "../../postgres/lsn.ts";
+import { type Lsn, parseLsn } from "../../postgres/lsn.ts";
 import { literal } from "../../postgres/replication/commands.ts";
 import { scramVerifier } from "../../postgres/scram-client.ts";
 import { KeeperClient, KeeperFailure } from "./keeper-client.ts";
@@ -12,6 +12,12 @@ import type { Kept } from "./ladder.ts";
 import { NotStarted } from "./not-started.ts";
 import { REPLICATION_USER } from "./parameters.ts";
 import { keptOf, leaseLeftMs, mostComplete } from "./quorum.ts";
+
+/** One that streams. What it has confirmed is 0 while it catches up. */
+type Follower = { name: string; sent: Lsn; flushed: Lsn };
+
+/** `isLasting`: it was so when it was looked at before, too. */
+export type Seen = Note & { isLasting?: true };
 
 type Answer = { client: KeeperClient; status: KeptDatabase };
 
@@ -31,11 +37,15 @@ export type WriterPlace = Pick<WriterAddress, "host" | "port" | "certificate">;
 
 const ASK_EVERY_MS = 500;
 const LOOK_EVERY_MS = 2;
+/** One that does not answer must not keep what else is looked at waiting. */
+const TEND_MS = 1_000;
 
 /** The keepers of one database, as the writer of one term has to do with them. */
 export class KeeperGroup {
   readonly #order: WriterOrder;
   readonly #clients: readonly KeeperClient[];
+  /** Up to where each had been sent the log when `tend` last looked. */
+  #sent = new Map<string, Lsn>();
 
   constructor(order: WriterOrder) {
     this.#order = order;
@@ -79,7 +89,7 @@ export class KeeperGroup {
     const end = performance.now() + timeoutMs;
     for (let askAt = performance.now() + ASK_EVERY_MS; ; ) {
       const followers = await this.#followers(connection);
-      if (followers.filter(({ flushed }) => flushed && parseLsn(flushed) >= begun).length >= quorum) return true;
+      if (followers.filter(({ flushed }) => flushed >= begun).length >= quorum) return true;
       const now = performance.now();
       if (now > askAt) {
         askAt = now + ASK_EVERY_MS;
@@ -104,26 +114,30 @@ export class KeeperGroup {
    * log is another one gives it up once enough others follow, for then everything that was acknowledged is with them. Answers what clients
    * notice of those that are away.
    */
-  async tend(connection: Connection, address: WriterPlace): Promise<Note[]> {
+  async tend(connection: Connection, address: WriterPlace): Promise<Seen[]> {
     const { keepers, quorum, term } = this.#order;
     if (keepers.length === 0) return [];
     await this.#dropSlots(connection);
     // One that catches up confirms nothing yet.
-    const confirming = (await this.#followers(connection)).filter(
-      ({ flushed }) => flushed !== null && flushed !== "0/0",
-    );
-    const following = new Set(confirming.map(({ name }) => name));
+    const followers = (await this.#followers(connection)).filter(({ flushed }) => flushed > 0n);
+    // Of what they had been sent when we last looked, something is still not confirmed. PostgreSQL gives them up later, and they would keep us waiting too.
+    const silent = new Set(followers.filter((each) => each.flushed < (this.#sent.get(each.name) ?? 0n)).map(nameOf));
+    this.#sent = new Map(followers.map(({ name, sent }) => [name, sent]));
+    const following = new Set(followers.map(nameOf).filter((name) => !silent.has(name)));
     const writer = this.#addressOf(address);
-    const away = this.#clients.filter(({ name }) => !following.has(standbyName(name, term)));
-    const failures: string[] = [];
-    const known = await this.#statuses(away, failures);
+    const others = this.#clients.filter(({ name }) => !following.has(standbyName(name, term)));
+    const away = others.filter(({ name }) => !silent.has(standbyName(name, term)));
+    const failures = [...silent].map((name) => `${name} does not confirm what it was sent`);
+    const known = await this.#statuses(away, failures, TEND_MS);
     for (const { client, status } of known) {
       const { state, term: ofTerm } = status.following;
       if (state === "diverged" && following.size >= quorum)
         await client.follow({ ...writer, anew: true }).catch(() => {});
       else if (ofTerm === null || ofTerm < term) await client.follow(writer).catch(() => {});
     }
-    return away.length === 0 ? [] : [keepersAway(following.size, this.#order, [...reasons(known), ...failures])];
+    if (others.length === 0) return [];
+    const note = keepersAway(following.size, this.#order, [...reasons(known), ...failures]);
+    return [silent.size > 0 ? { ...note, isLasting: true } : note];
   }
 
   /** The writer is off. */
@@ -154,18 +168,21 @@ export class KeeperGroup {
     );
   }
 
-  async #followers(connection: Connection): Promise<{ name: string; flushed: string | null }[]> {
+  async #followers(connection: Connection): Promise<Follower[]> {
     const { keepers, term } = this.#order;
     const names = keepers.map(({ name }) => literal(standbyName(name, term))).join(", ");
     const rows = await connection.query(
-      `SELECT application_name AS name, flush_lsn FROM pg_stat_replication
+      `SELECT application_name AS name, sent_lsn, flush_lsn FROM pg_stat_replication
        WHERE application_name IN (${names}) AND state = 'streaming'`,
     );
-    return rows.map(({ name, flush_lsn }) => ({ name: name ?? "", flushed: flush_lsn ?? null }));
+    const position = (lsn: string | null | undefined): Lsn => (lsn ? parseLsn(lsn) : 0n);
+    return rows.map(({ name, sent_lsn, flush_lsn }) => ({
+      ...{ name: name ?? "", sent: position(sent_lsn), flushed: position(flush_lsn) },
+    }));
   }
 
-  async #statuses(clients: readonly KeeperClient[], failures: string[] = []): Promise<Answer[]> {
-    const asked = clients.map(async (client) => ({ client, status: await client.status() }));
+  async #statuses(clients: readonly KeeperClient[], failures: string[] = [], withinMs?: number): Promise<Answer[]> {
+    const asked = clients.map(async (client) => ({ client, status: await client.status(withinMs) }));
     const outcomes = await Promise.allSettled(asked);
     return outcomes.flatMap((outcome) => {
       if (outcome.status === "fulfilled") return [outcome.value];
@@ -179,6 +196,8 @@ export class KeeperGroup {
     return { term, host, port, user: REPLICATION_USER, password, certificate, anew: false };
   }
 }
+
+const nameOf = ({ name }: Follower): string => name;
 
 const unkept: Kept = {
   ...{ promisedTerm: 0, writerTerm: 0, systemIdentifier: null, timeline: 0 },

@@ -1,12 +1,13 @@
 import { formatLsn, type Lsn } from "../../postgres/lsn.ts";
 
-/** The data folder that is on this host. */
-export type LocalCluster = {
+/** The data folder that is on this host. `restoring`: a restore was cut off, and what is there is no cluster yet. */
+export type LocalCluster = Copy | { state: "restoring" } | { state: "damaged"; why: string };
+
+export type Copy = {
   systemIdentifier: string;
   timeline: number;
-  /** `restoring`: a restore was cut off, and what is there is no cluster yet. */
-  state: "clean" | "crashed" | "restoring";
-  /** The end of its log, known when it was shut down cleanly. */
+  state: "clean" | "crashed";
+  /** Of its log; where it crashed, no more than up to where that could go. */
   end: Lsn | null;
   /** The last term under which it was opened as a writer; 0 when never. */
   openedTerm: number;
@@ -54,7 +55,8 @@ export type Decision =
   | { do: "create"; rung: 3 | 4; why: string }
   | { do: "start"; rung: 3 | 4; why: string }
   | { do: "recover"; rung: 5; why: string }
-  | { do: "restore"; rung: 7 | 8; why: string }
+  /** `damage`: what is wrong with the copy that is here. */
+  | { do: "restore"; rung: 7 | 8; why: string; damage: string | null }
   | { do: "refuse"; code: "stale_term" | "keepers_unreachable" | "not_restorable"; why: string };
 
 /** Up to this size a restore takes about as long as its fixed parts. */
@@ -76,35 +78,57 @@ export function decide(facts: StartFacts): Decision {
     };
   if (runningTerm !== null) return { do: "stop", why: `it runs under term ${runningTerm}` };
 
-  const cluster = local === null || local.state === "restoring" ? null : local;
+  const unusable = whyUnusable(local, kept, localDiverged);
+  const cluster = unusable === null ? (local as Copy) : null;
   const isEmpty = kept.flush === null && !kept.restorable;
   if (cluster === null && isEmpty && servedTerm === 0)
     return { do: "create", rung: quick, why: "it has never been written to" };
-  const lost = whyLost(facts, kept, cluster);
+  const lost = whyLost(facts, kept, cluster, unusable ?? "");
   const code = kept.forgotten === "by some" ? "keepers_unreachable" : "not_restorable";
   if (lost !== null) return { do: "refuse", code, why: lost };
-  if (cluster === null) {
-    return restore(kept, local === null ? "there is no copy on this host" : "the restore here was cut off");
-  }
+  if (cluster === null) return restore(kept, unusable ?? "", damageOf(local, kept));
   if (isEmpty)
     return cluster.state === "clean"
       ? { do: "start", rung: quick, why: "no keeper has anything of it yet" }
       : { do: "recover", rung: 5, why: "no keeper has anything of it yet" };
 
-  const stale = whyStale(cluster, kept, localDiverged);
+  const stale = whyStale(cluster, kept);
   if (stale !== null) return restore(kept, stale);
   if (cluster.state === "crashed")
     return { do: "recover", rung: 5, why: "the copy here is the last writer's, which crashed" };
   return { do: "start", rung: quick, why: "the copy here is complete" };
 }
 
+/** Why what is here is no copy that could be used: whatever it has, it may lack what was acknowledged. Null when it could be. */
+function whyUnusable(local: LocalCluster | null, kept: Kept, diverged: boolean): string | null {
+  if (local === null) return "there is no copy on this host";
+  if (local.state === "restoring") return "the restore here was cut off";
+  const damage = damageOf(local, kept);
+  if (damage !== null) return `the copy on this host is damaged: ${damage}`;
+  return diverged ? "the log of the copy on this host is not a continuation of the keepers'" : null;
+}
+
+/** A writer's own log is never behind what it sent to a keeper. */
+function damageOf(local: LocalCluster | null, kept: Kept): string | null {
+  if (local === null || local.state === "restoring") return null;
+  if (local.state === "damaged") return local.why;
+  if (local.timeline !== kept.timeline || local.end === null || kept.flush === null) return null;
+  if (whyStale(local, kept) !== null || local.end >= kept.flush) return null;
+  return `its log ends at ${formatLsn(local.end)}, and the keepers have it up to ${formatLsn(kept.flush)}`;
+}
+
 /**
  * Why acknowledged commits may be nowhere to be found; null when they cannot. A copy that was opened under the last term that clients were let in
  * to is that writer's own and has them all. Otherwise the keepers must have them.
  */
-function whyLost({ servedTerm, acceptLoss }: StartFacts, kept: Kept, local: LocalCluster | null): string | null {
+function whyLost(
+  { servedTerm, acceptLoss }: StartFacts,
+  kept: Kept,
+  local: Copy | null,
+  unusable: string,
+): string | null {
   if (servedTerm === 0 || (local !== null && local.openedTerm >= servedTerm)) return null;
-  const here = local === null ? "there is no copy on this host" : `the copy here is of term ${local.openedTerm}`;
+  const here = local === null ? unusable : `the copy here is of term ${local.openedTerm}`;
   if (kept.flush === null && local === null) return `${here}, and no keeper has anything of it any more`;
   if (acceptLoss) return null;
   if (kept.forgotten !== "no")
@@ -115,25 +139,21 @@ function whyLost({ servedTerm, acceptLoss }: StartFacts, kept: Kept, local: Loca
 }
 
 /**
- * Why the copy on this host lacks, or may lack, what was acknowledged; null when it has it all. A writer's own log is never behind what it
- * sent to a keeper. So a copy is complete when no later writer's log came to the keepers, and it still is what that writer left.
+ * Why the copy on this host lacks, or may lack, what was acknowledged; null when it has it all: when no later writer's log came to the keepers, and
+ * it still is what that writer left.
  */
-function whyStale(local: LocalCluster, kept: Kept, diverged: boolean): string | null {
-  if (diverged) return "its log is not a continuation of the keepers'";
+function whyStale(local: Copy, kept: Kept): string | null {
   if (kept.systemIdentifier !== null && kept.systemIdentifier !== local.systemIdentifier)
     return "it is another cluster";
   if (local.openedTerm < kept.writerTerm)
     return `it was last written under term ${local.openedTerm}, and the keepers have the log of term ${kept.writerTerm}`;
   if (local.timeline < kept.timeline)
     return `it is on timeline ${local.timeline}, and the keepers are on ${kept.timeline}`;
-  if (local.timeline > kept.timeline || local.end === null || kept.flush === null) return null;
-  if (local.end < kept.flush)
-    return `its log ends at ${formatLsn(local.end)}, and the keepers have it up to ${formatLsn(kept.flush)}`;
   return null;
 }
 
-function restore(kept: Kept, why: string): Decision {
+function restore(kept: Kept, why: string, damage: string | null = null): Decision {
   if (!kept.restorable)
     return { do: "refuse", code: "not_restorable", why: `${why}, and no keeper has a base backup to restore from` };
-  return { do: "restore", rung: kept.baseBytes <= SMALL_BYTES ? 7 : 8, why };
+  return { do: "restore", rung: kept.baseBytes <= SMALL_BYTES ? 7 : 8, why, damage };
 }

@@ -63,7 +63,8 @@ export function configuration(settings: WriterSettings): string {
     ...(process.platform === "linux" ? { recovery_init_sync_method: "syncfs" } : {}),
     ...(major >= 17 ? { allow_alter_system: "off" } : {}),
     logging_collector: "off",
-    log_line_prefix: "%m [%p] %q%u@%d ",
+    // With the SQLSTATE, by which it is told what keeps it from starting.
+    log_line_prefix: "%m [%p] %e %q%u@%d ",
     log_checkpoints: "off",
     cluster_name: database,
     [TERM_SETTING]: String(term),

@@ -7,6 +7,7 @@ import { Connection } from "../../postgres/connection.ts";
 import { isAlive, isStopped, type Pid, signal, startOf } from "../process/pid.ts";
 import type { Installation } from "./binaries.ts";
 import { countClients } from "./clients.ts";
+import { meetsDamage } from "./damage.ts";
 import { SUPERUSER } from "./parameters.ts";
 import { programOf, type Surroundings } from "./program.ts";
 import { endReaders } from "./reader.ts";
@@ -99,6 +100,8 @@ export class Postmaster {
         try {
           return await this.connect("postgres");
         } catch (error) {
+          // It would not get better.
+          if (meetsDamage(error)) throw error;
           last = (error as Error).message;
         }
       }
@@ -182,13 +185,6 @@ export class Postmaster {
     return true;
   }
 }
-
-/** What PostgreSQL gave up on, by its log. What it said to those who came too early is not it. */
-export const lastComplaint = (log: string): string | undefined =>
-  log
-    .split("\n")
-    .filter((line) => /FATAL|PANIC|ERROR/.test(line) && !line.includes("the database system is"))
-    .at(-1);
 
 /** The postmaster that an engine has started; null when that has ended instead. */
 async function containedIn(engine: ChildProcess, pgdata: string): Promise<Pid | null> {

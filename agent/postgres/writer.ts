@@ -1,23 +1,20 @@
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, readFile, rm, stat } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { PROFILES } from "../../contract/database-profile.ts";
 import type { RestoreTarget } from "../../contract/keeper.ts";
 import type { Note } from "../../contract/workload.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
-import { formatLsn } from "../../postgres/lsn.ts";
 import type { Account } from "../process/account.ts";
 import type { Pid } from "../process/pid.ts";
 import { giveTo } from "./account.ts";
-import { pack } from "./archive.ts";
 import { Attendance } from "./attendance.ts";
 import type { Installation } from "./binaries.ts";
 import { Cluster } from "./cluster.ts";
-import { endOfLog, readControlFile } from "./control-file.ts";
+import { createCluster } from "./creation.ts";
+import { Damaged, lastComplaint, majorOf, meetsDamage, saysDamage } from "./damage.ts";
 import { certificateOf, makeCertificate } from "./encryption.ts";
 import { KeeperGroup, type Promised, type WriterPlace } from "./keeper-group.ts";
 import { type Decision, decide } from "./ladder.ts";
@@ -25,7 +22,7 @@ import { isOver, Leases, leaseOf, type Renewal, thisMoment } from "./lease.ts";
 import type { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
 import { configuration, hostRules, identityMap } from "./parameters.ts";
-import { lastComplaint, Postmaster, runningOn } from "./postmaster.ts";
+import { Postmaster, runningOn } from "./postmaster.ts";
 import { letReadersGo, setReader } from "./reader.ts";
 import { restore } from "./restore.ts";
 import { nameDatabase, setReplicationVerifier } from "./roles.ts";
@@ -39,6 +36,8 @@ export type StartOrder = WriterOrder & { listen: { host: string; port: number } 
 export type Started = {
   rung: number;
   why: string;
+  /** Why the copy that was here had to be restored; null when there was none, or what it was is known. */
+  damage: string | null;
   /** What each part took, ms. */
   phases: Phases;
   postmaster: Postmaster;
@@ -97,12 +96,14 @@ export class Writers {
     this.#leave(order.database);
     const group = new KeeperGroup(order);
     let localDiverged = false;
+    let damage: string | null = null;
     for (let attempt = 0; attempt < 4; attempt++) {
       const [promised] = await Promise.all([order.term < fence ? unasked : group.promises(), fenced]);
       const running = await this.running(order);
       const { served_term: servedTerm, accept_loss: acceptLoss = false } = order;
       const runningTerm = running === null ? null : cluster.mark().opened;
-      const local = running === null ? await cluster.local() : null;
+      const found = running === null ? await cluster.local() : null;
+      const local = found !== null && damage !== null ? ({ state: "damaged", why: damage } as const) : found;
       const facts = { term: order.term, fence, servedTerm, acceptLoss, runningTerm, local, kept: promised.kept };
       const decision = decide({
         ...facts,
@@ -120,9 +121,16 @@ export class Writers {
         clock.lap("stop");
         continue;
       }
-      const done = await this.#carryOut({ order, isLeased, cluster, group, promised, running, clock }, decision);
-      if (done) return done;
-      localDiverged = true;
+      const start = { order, isLeased, cluster, group, promised, running, clock };
+      try {
+        const done = await this.#carryOut(start, decision);
+        if (done) return { ...done, damage: decision.do === "restore" ? decision.damage : null };
+        localDiverged = true;
+      } catch (error) {
+        const isOfCopy = decision.do === "start" || decision.do === "recover";
+        if (!(error instanceof Damaged) || !isOfCopy) throw error;
+        damage = error.message;
+      }
     }
     throw new NotStarted("failed", "the keepers do not follow the writer, however it is started");
   }
@@ -184,12 +192,15 @@ export class Writers {
   }
 
   /** Null when the keepers found that it does not continue their log. */
-  async #carryOut(start: Start, decision: Exclude<Decision, { do: "refuse" | "stop" }>): Promise<Started | null> {
+  async #carryOut(
+    start: Start,
+    decision: Exclude<Decision, { do: "refuse" | "stop" }>,
+  ): Promise<Omit<Started, "damage"> | null> {
     const { order, cluster, group, promised, running, clock } = start;
     let recovery: Recovery | null = null;
     let restoredBytes = 0;
     if (decision.do === "create" && order.from === undefined) {
-      await this.#create(order, cluster, promised);
+      await createCluster(order, cluster, promised, this.#options);
       clock.lap("create");
     } else if (decision.do === "create" || decision.do === "restore") {
       const from = decision.do === "create" ? order.from : undefined;
@@ -233,35 +244,8 @@ export class Writers {
       return { rung, why, phases: clock.phases, postmaster, restoredBytes, olderUntil, certificate, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
-      throw error;
+      throw meetsDamage(error) ? new Damaged(error.message) : error;
     }
-  }
-
-  /** A new cluster, from which the keepers have a base backup before it is opened. */
-  async #create(order: StartOrder, cluster: Cluster, { answers }: Promised): Promise<void> {
-    const { template, installation } = this.#options;
-    const folder = await cluster.clearIncoming();
-    await template.copyTo(installation, folder);
-    const control = await readControlFile(folder);
-    if (control === null) throw new NotStarted("failed", "the template cannot be read");
-    const query = {
-      term: order.term,
-      system_identifier: control.systemIdentifier,
-      timeline: control.timeline,
-      start_lsn: formatLsn(control.redo),
-      end_lsn: formatLsn(await endOfLog(folder, control)),
-      bytes: 0,
-      postgres_version: installation.version,
-    };
-    const archive = join(cluster.folder, "seed.tar.zst");
-    if (answers.length > 0) await pipeline(pack(folder), createWriteStream(archive, { mode: 0o600 }));
-    // One that cannot take it now takes a base backup of the writer later.
-    const seeds = await Promise.allSettled(answers.map(({ client }) => client.seed(query, createReadStream(archive))));
-    await rm(archive, { force: true });
-    const failed = seeds.filter((seed) => seed.status === "rejected");
-    if (answers.length - failed.length < order.quorum)
-      throw new NotStarted("keepers_unreachable", `the keepers do not take it: ${failed[0]?.reason}`);
-    await cluster.acceptIncoming();
   }
 
   async #launch(order: StartOrder, cluster: Cluster, recovery: Recovery | null): Promise<Postmaster> {
@@ -304,7 +288,7 @@ export class Writers {
 
   async #installationFor({ pgdata }: Cluster): Promise<Installation> {
     const { installation, installations = [] } = this.#options;
-    const major = Number((await readFile(join(pgdata, "PG_VERSION"), "utf8").catch(() => "")).trim());
+    const major = await majorOf(pgdata);
     const fitting = [installation, ...installations].find((each) => each.major === major);
     if (fitting) return fitting;
     const there = [...new Set([installation, ...installations].map((each) => each.major))].join(", ");
@@ -327,7 +311,10 @@ export class Writers {
         const again = await this.#launch(order, cluster, { ...recovery, target: null });
         return again.ready(this.#startTimeoutMs);
       }
-      throw new NotStarted("failed", lastComplaint(tail) ?? (error as Error).message);
+      if (meetsDamage(error)) throw error;
+      const said = lastComplaint(tail);
+      if (said !== null && saysDamage(said)) throw new Damaged(said.message);
+      throw new NotStarted("failed", said?.message ?? (error as Error).message);
     }
   }
 

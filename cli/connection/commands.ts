@@ -3,6 +3,8 @@ import { noun } from "../command.ts";
 import type { Surroundings } from "../session.ts";
 import { connectionCreateCommand } from "./create.ts";
 import { connectionDeleteCommand } from "./delete.ts";
+import { connectionEventsCommand } from "./events.ts";
+import { connectionInspectCommand } from "./inspect.ts";
 import { connectionListCommand } from "./list.ts";
 import { connectionTestCommand } from "./test.ts";
 import { connectionUpdateCommand } from "./update.ts";
@@ -17,9 +19,11 @@ export function connectionCommands(program: Command, around: Surroundings): void
   for (const verb of [
     connectionCreateCommand,
     connectionListCommand,
+    connectionInspectCommand,
     connectionTestCommand,
     connectionUpdateCommand,
     connectionDeleteCommand,
+    connectionEventsCommand,
   ])
     verb(group, around);
 }

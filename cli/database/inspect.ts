@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { DatabaseView, LeaseView, StartView } from "../../contract/database.ts";
-import { age } from "../age.ts";
+import { age, until } from "../age.ts";
 import { inSession, serverCommand } from "../command.ts";
 import { databaseId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
@@ -32,7 +32,7 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
     ["State", paintStatus(database.state, database.state, color)],
     ["", oneLine(database.message)],
     ["Awake because", database.awake_because.flatMap(leaseLines)],
-    ["Stops", idle_stop_at === null ? "" : `in ${age(new Date(now).toISOString(), Date.parse(idle_stop_at))}`],
+    ["Stops", idle_stop_at === null ? "" : until(idle_stop_at, now)],
     ["Idle timeout", database.idle_timeout === 0 ? "never" : `${database.idle_timeout} s`],
     ["Last start", last_start === null ? "" : startLines(last_start)],
     ["Failed", failed === null ? "" : oneLine(`${failed.code}; the next connection tries again`)],

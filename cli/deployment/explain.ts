@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Explanation } from "../../contract/explanation.ts";
-import { age } from "../age.ts";
+import { span } from "../age.ts";
 import { inSession, serverCommand } from "../command.ts";
 import { deploymentId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
@@ -46,6 +46,6 @@ function describe(answer: Explanation, { terminal: { color, width }, around }: S
 
 function waitText({ instance, for: what, message, until }: Wait, now: number): string {
   const left = until === null ? NaN : Date.parse(until) - now;
-  const when = left > 0 ? `, in ${age(new Date(now).toISOString(), now + left + 999)}` : "";
+  const when = left > 0 ? `, in ${span(left + 999)}` : "";
   return oneLine(`${shortInstance(instance)}: ${what}${when}${message === "" ? "" : ` (${message})`}`);
 }

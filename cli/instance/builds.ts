@@ -4,6 +4,7 @@ import { age } from "../age.ts";
 import { inSession, serverCommand } from "../command.ts";
 import { instanceId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
+import { paintStatus } from "../status.ts";
 import { type Column, table } from "../table.ts";
 import { oneLine } from "../terminal.ts";
 
@@ -25,7 +26,7 @@ async function builds(session: Session, _options: SessionOptions, instance: stri
 
 const columns = (now: number): Column<BuildView>[] => [
   { title: "id", value: (b) => b.id },
-  { title: "status", value: (b) => b.status },
+  { title: "status", value: (b) => b.status, paint: (text, b, color) => paintStatus(text, b.status, color) },
   { title: "deployable", value: (b) => (b.deployable ? "yes" : "no"), weight: 2 },
   { title: "tables", value: (b) => (b.tables === null ? "–" : String(b.tables)), weight: 4, align: "right" },
   {

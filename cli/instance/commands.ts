@@ -7,6 +7,7 @@ import { instanceCreateCommand } from "./create.ts";
 import { instanceDeleteCommand } from "./delete.ts";
 import { instanceEventsCommand } from "./events.ts";
 import { instanceInspectCommand } from "./inspect.ts";
+import { inspectBuildCommand } from "./inspect-build.ts";
 import { instanceKeyCommands } from "./keys.ts";
 import { instanceListCommand } from "./list.ts";
 import { instanceLogsCommand } from "./logs.ts";
@@ -21,6 +22,7 @@ const VERBS = [
   instanceActionCommands,
   instanceDeleteCommand,
   buildsCommand,
+  inspectBuildCommand,
   instanceKeyCommands,
   instanceQueryCommand,
   instanceLogsCommand,

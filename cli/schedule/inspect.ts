@@ -1,13 +1,12 @@
 import type { Command } from "commander";
 import type { RunView, ScheduleView } from "../../contract/schedule.ts";
-import { age } from "../age.ts";
+import { age, until } from "../age.ts";
 import { inSession, serverCommand } from "../command.ts";
 import { scheduleId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 import { sheet } from "../sheet.ts";
 import { paintStatus } from "../status.ts";
 import { oneLine } from "../terminal.ts";
-import { inWords } from "./list.ts";
 
 export function scheduleInspectCommand(group: Command, around: Surroundings): void {
   serverCommand(group, "inspect <schedule>", "show everything about a schedule", [
@@ -35,7 +34,7 @@ function describe(schedule: ScheduleView, { terminal: { color, width }, around }
     ["Status", paintStatus(schedule.status, schedule.status, color)],
     ["", oneLine(schedule.message)],
     ["Cron", `${schedule.cron}  ${color.dim(schedule.time_zone)}`],
-    ["Next", next_at === null ? "" : `${inWords(next_at, now)}  ${color.dim(next_at)}`],
+    ["Next", next_at === null ? "" : `${until(next_at, now)}  ${color.dim(next_at)}`],
     ["Last time", last_scheduled_at === null ? "" : ago(last_scheduled_at)],
     ["Last run", schedule.last_run === null ? "" : run(schedule.last_run)],
     ["Under way", schedule.active.map(run)],

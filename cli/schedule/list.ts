@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { ScheduleView } from "../../contract/schedule.ts";
-import { age } from "../age.ts";
+import { until } from "../age.ts";
 import { collect, inSession, serverCommand } from "../command.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 import { paintStatus } from "../status.ts";
@@ -35,14 +35,7 @@ const columns = (now: number): Column<ScheduleView>[] => [
   { title: "cron", value: (s) => s.cron, shrink: 9 },
   { title: "time zone", value: (s) => s.time_zone, weight: 3 },
   { title: "status", value: (s) => s.status, paint: (text, s, color) => paintStatus(text, s.status, color) },
-  { title: "next", value: (s) => inWords(s.next_at, now), weight: 6, align: "right" },
+  { title: "next", value: (s) => (s.next_at === null ? "–" : until(s.next_at, now)), weight: 6, align: "right" },
   { title: "last", value: (s) => (s.last_run ? `${s.last_run.status}` : "–"), weight: 4 },
   { title: "active", value: (s) => String(s.active.length), weight: 4, align: "right" },
 ];
-
-/** `in 5m`; a time that has come and is about to be fired is `now`. */
-export function inWords(at: string | null, now: number): string {
-  if (at === null) return "–";
-  const ms = Date.parse(at);
-  return ms <= now ? "now" : `in ${age(new Date(now).toISOString(), ms)}`;
-}

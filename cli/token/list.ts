@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { TokenView } from "../../contract/token.ts";
-import { age } from "../age.ts";
+import { age, until } from "../age.ts";
 import { inSession, serverCommand } from "../command.ts";
 import type { Session, Surroundings } from "../session.ts";
 import { type Column, table } from "../table.ts";
@@ -46,6 +46,5 @@ function state(token: TokenView, now: number): "valid" | "revoked" | "expired" |
 
 function expires(token: TokenView, now: number): string {
   if (token.expire_at === null) return "never";
-  const at = Date.parse(token.expire_at);
-  return at <= now ? `${age(token.expire_at, now)} ago` : `in ${age(new Date(now).toISOString(), at)}`;
+  return Date.parse(token.expire_at) <= now ? `${age(token.expire_at, now)} ago` : until(token.expire_at, now);
 }

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { DELIVERY_STATUSES, type WebhookDelivery } from "../../contract/webhook-endpoint.ts";
-import { age } from "../age.ts";
+import { until } from "../age.ts";
 import { inSession, positive, serverCommand } from "../command.ts";
 import { clock } from "../journal.ts";
 import { webhookId } from "../resolve.ts";
@@ -43,7 +43,5 @@ const columns = (now: number): Column<WebhookDelivery>[] => [
 
 function next({ status, next_attempt_at }: WebhookDelivery, now: number): string {
   if (status !== "pending") return "–";
-  if (next_attempt_at === null) return "after an earlier one";
-  const at = Date.parse(next_attempt_at);
-  return at <= now ? "now" : `in ${age(new Date(now).toISOString(), at)}`;
+  return next_attempt_at === null ? "after an earlier one" : until(next_attempt_at, now);
 }

@@ -24,7 +24,7 @@ export function engineCode(shape: Shape, openapi: unknown, folder: string): stri
 import * as runtime from ${from("store/runtime.ts")};
 import { LikePattern } from ${from("query/like.ts")};
 import { runAsProgram } from ${from("run.ts")};
-const { ${["Interner", "OrderedRows", "nullInside", "wide", "storeWide", "compareWide", "wideFromText", "floatFromText", "booleanFromText", "bytesFromText", "dateTimeFromText", "dateFromText", "timeFromText", "compareDecimal", "needsEscape"].join(", ")} } = runtime;
+const { ${["Interner", "OrderedRows", "nullInside", "wide", "storeWide", "compareWide", "wideFromText", "floatFromText", "booleanFromText", "bytesFromText", "dateTimeFromText", "dateFromText", "timeFromText", "compareDecimal", "isPlain"].join(", ")} } = runtime;
 ${classes.join("\n")}
 export const shape = ${JSON.stringify(shape)};
 export const openapi = ${JSON.stringify(openapi)};

@@ -1,17 +1,23 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { ARTIFACT_PART, type ReportBody } from "../../contract/instance-report.ts";
+import { ARTIFACT_BYTES, ARTIFACT_PART, type ReportBody } from "../../contract/instance-report.ts";
 import { Backoff } from "../replication/backoff.ts";
 import type { Given } from "./environment.ts";
 
 export type ArtifactPart = Extract<ReportBody, { kind: "artifact" }>;
 
-/** As many as may be sent. */
-const MOST_PARTS = 200;
 /** What a report has besides, and what JSON needs to say it, must fit into a request too. */
 const PART = Math.floor(ARTIFACT_PART * 0.8);
 
-/** The parts in which it is sent; none when it is too large to be kept by the control plane. */
+/** Why an engine of this size cannot be had; null when it can. */
+export const tooLarge = (bytes: number): string | null =>
+  bytes <= ARTIFACT_BYTES
+    ? null
+    : `the engine is ${megabytes(bytes)}, and one of at most ${megabytes(ARTIFACT_BYTES)} is kept: leave out tables and columns in reflexdb.yaml`;
+
+const megabytes = (bytes: number): string => `${(Math.ceil(bytes / 100_000) / 10).toFixed(1)} MB`;
+
+/** The parts in which it is sent. */
 export function artifactParts(hash: string, text: string): ArtifactPart[] {
   const pieces: string[] = [];
   for (let at = 0; at < text.length; ) {
@@ -21,7 +27,6 @@ export function artifactParts(hash: string, text: string): ArtifactPart[] {
     pieces.push(text.slice(at, end));
     at = end;
   }
-  if (pieces.length > MOST_PARTS) return [];
   return pieces.map((piece, part) => ({ kind: "artifact", hash, part, parts: pieces.length, text: piece }));
 }
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { ReportBody } from "../../contract/instance-report.ts";
 import { runBuilder } from "../main.ts";
-import { artifactParts } from "./artifact.ts";
+import { artifactParts, tooLarge } from "./artifact.ts";
 import { type Given, sourceOf, type TaskOf } from "./environment.ts";
 import type { Reports } from "./reports.ts";
 
@@ -27,6 +27,15 @@ export async function build(given: Given, task: TaskOf<"build">, reports: Report
     return;
   }
   const { id: hash, path, bytes } = answer.build;
+  const refused = tooLarge(bytes);
+  if (refused !== null) {
+    log(refused);
+    await reports.send({
+      kind: "built",
+      result: { ok: false, code: "artifact_too_large", message: refused, violations: [] },
+    });
+    return;
+  }
   const about = JSON.parse(await readFile(path.replace(/mjs$/, "json"), "utf8")) as { shape: { tables: unknown[] } };
   for (const part of artifactParts(hash, await readFile(path, "utf8"))) await reports.send(part);
   const warnings = answer.findings.filter(({ severity }) => severity === "warning").map(({ message }) => message);

@@ -52,5 +52,5 @@ export function adminToken({ workload }: Given, keySecret: string): string {
   return createHmac("sha256", keySecret).update(`admin ${workload.id} ${workload.generation}`).digest("base64url");
 }
 
-/** Where orders are handed to the program of an engine; relative, since a path of a socket must be short. */
+/** Where `tell.mjs` hands orders to the program of an engine; relative, since a path of a socket must be short. */
 export const ordersSocket = ({ workload }: Pick<Given, "workload">): string => `orders-${workload.generation}.sock`;

@@ -1,5 +1,4 @@
-// `lamplighter-engine test|build|serve|release|tell`: what the workloads of an instance run. contract/engine-task.ts says what each is given.
-import { EngineOrders } from "../../contract/instance-report.ts";
+// `lamplighter-engine test|build|serve|release`: what the workloads of an instance run. contract/engine-task.ts says what each is given; `tell` is tell.mjs.
 import { type Given, givenIn, sourceOf, type TaskOf } from "./environment.ts";
 import { NotAwaited, Reports } from "./reports.ts";
 
@@ -29,11 +28,7 @@ const PROGRAMS = {
   },
 };
 
-async function main([what, text = ""]: string[]): Promise<void> {
-  if (what === "tell") {
-    const { tell } = await import("./orders.ts");
-    return tell(givenIn(process.env), EngineOrders.parse(JSON.parse(text)));
-  }
+async function main([what]: string[]): Promise<void> {
   const given = givenIn(process.env);
   const { task } = given;
   if (task.do !== what)

@@ -1,5 +1,5 @@
 import { rm } from "node:fs/promises";
-import { createServer, request, type Server } from "node:http";
+import { createServer, type Server } from "node:http";
 import { text } from "node:stream/consumers";
 import { EngineOrders } from "../../contract/instance-report.ts";
 import type { EngineChild } from "./child.ts";
@@ -83,7 +83,7 @@ export class Orders {
 /** Another term at the same address is another writer. */
 const locationOf = ({ source }: EngineOrders): string => JSON.stringify([source?.term, source?.at]);
 
-/** Takes orders from whoever may get to the working folder: `tell`, beside it. */
+/** Takes orders from whoever may get to the working folder: `tell.mjs`, beside it. */
 export async function listenForOrders(given: Given, take: (orders: EngineOrders) => Promise<void>): Promise<Server> {
   const path = ordersSocket(given);
   await rm(path, { force: true });
@@ -94,17 +94,4 @@ export async function listenForOrders(given: Given, take: (orders: EngineOrders)
   });
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(path, resolve));
   return server;
-}
-
-/** Hands orders to the engine beside it. Fails when there is none yet: it hears them as the answer to its next report. */
-export function tell(given: Pick<Given, "workload">, orders: EngineOrders): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const sent = request({ socketPath: ordersSocket(given), method: "POST", path: "/" }, (response) => {
-      response.resume();
-      if (response.statusCode === 204) resolve();
-      else reject(new Error(`the engine's program answered ${response.statusCode}`));
-    });
-    sent.once("error", reject);
-    sent.end(JSON.stringify(orders));
-  });
 }

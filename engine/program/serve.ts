@@ -6,7 +6,7 @@ import { artifactHere, NoArtifact } from "./artifact.ts";
 import { type End, EngineChild } from "./child.ts";
 import { type Given, ordersSocket, sourceOf, type TaskOf } from "./environment.ts";
 import { listenForOrders, Orders } from "./orders.ts";
-import { NotAwaited, type Reports } from "./reports.ts";
+import { NotAwaited, Reports } from "./reports.ts";
 import { settingsOf } from "./settings.ts";
 import { driftReport, loadedReport, vitalsOf } from "./vitals.ts";
 
@@ -172,17 +172,19 @@ class Serving {
 const loadText = ({ load }: EngineHealth): string =>
   `loading${load.table === null ? "" : ` ${load.table}`}: ${load.tables_done} of ${load.tables} tables, ${load.rows} rows`;
 
-/** What no engine of the instance uses at its source any more is taken away there. */
+/** What no engine of the instance uses at its source any more is taken away there; that nothing is left is said, so that nobody else looks. */
 async function release(given: Given, task: TaskOf<"serve">, standing: EngineOrders["source"]): Promise<void> {
   // One that sleeps has been left in order, or is put in order when it is awake.
   if (standing?.at === null) return;
   const source = { ...sourceOf(given, task.schema), ...standing?.at };
   if (source.kind !== "postgres") return;
   const { releaseUnused } = await import("../source/postgres/traces.ts");
-  const done = releaseUnused(source, task.instance_id).catch((error: Error) =>
-    console.error(`the publication stays: ${error.message}`),
-  );
+  const reports = new Reports(given);
+  const done = releaseUnused(source, task.instance_id)
+    .then((left) => (left === null ? null : reports.send({ kind: "released", left })))
+    .catch((error: Error) => console.error(`something may stay at the source: ${error.message}`));
   await Promise.race([done, wait(RELEASE_WITHIN_MS)]);
+  reports.end();
 }
 
 const wait = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));

@@ -36,7 +36,7 @@ export function rootAccess(shape: ShapeCode, conditions: ConditionCode, list: Li
     const code = `${probes.join(" ")} ${conditions.range(table, found)} ${copies.join(" ")} ${goesOn ? GO_ON : ""}`;
     return { code, inOrder: isByKey, backwards: false };
   }
-  const picked = after === null ? pickedByKey(shape, list) : null;
+  const picked = after === null ? pickedByKey(shape, conditions, list) : null;
   if (picked !== null) return { code: picked, inOrder: isByKey, backwards: false };
   const [first, second] = order;
   const isSingle = (at: number) =>
@@ -67,13 +67,13 @@ const GO_BACK = `index.seek(1, index.compare, false);
   if (index.block < lastBlock || (index.block === lastBlock && index.offset < lastOffset)) { lastBlock = index.block; lastOffset = index.offset; }`;
 
 /** Statements for `key IN (…)`: an index of those rows alone, in the order of the key; null where the query does not say that. */
-function pickedByKey(shape: ShapeCode, { table, where }: List): string | null {
+function pickedByKey(shape: ShapeCode, conditions: ConditionCode, { table, where }: List): string | null {
   const [place, further] = shape.shape.tables[table]?.key ?? [];
   const check = partsOf(where).find((each) => each.kind === "in" && each.column === place);
   if (place === undefined || further !== undefined || check?.kind !== "in") return null;
   const t = `t${table}`;
   return `const picked = new Set();
-  for (const each of P[${check.values}]) { ${probe(t, shape.column(table, place), "each")} const r = ${t}.i0.find(0, ${t}.q0); if (r >= 0) picked.add(r); }
+  for (const each of P[${check.values}]) { ${probe(t, shape.column(table, place), "each")} const r = ${conditions.find(table, 0)}(); if (r >= 0) picked.add(r); }
   const index = { blocks: [Int32Array.from(picked).sort(${t}.i0.compare)], counts: [picked.size] };
   let b = 0, i = 0; const lastBlock = 1, lastOffset = 0;`;
 }

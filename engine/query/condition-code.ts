@@ -35,6 +35,7 @@ export class ConditionCode {
   readonly shape: ShapeCode;
   /** Functions that the expressions call. */
   readonly functions: string[] = [];
+  readonly #made = new Set<string>();
   readonly #parameter: (place: number) => string;
 
   /** @param parameter an expression for the value at a place of the parameters */
@@ -91,15 +92,14 @@ export class ConditionCode {
 
   /** A function: whether some row that the hop leads to meets the condition. */
   #some(hop: Hop, part: Check | null): string {
-    const name = `some${this.functions.length}`;
-    this.functions.push("");
+    const place = this.functions.push("") - 1;
+    const name = `some${place}`;
     const inside = part === null ? "true" : this.holds(part, hop.table, `t${hop.table}`, "r");
-    const place = Number(name.slice(4));
     const probe = this.probe(hop, "row", "return false;");
     this.functions[place] =
       hop.kind === "one"
         ? `function ${name}(row) { ${probe}
-  const r = t${hop.table}.i${this.index(hop)}.find(0, t${hop.table}.q${this.index(hop)});
+  const r = ${this.find(hop.table, this.index(hop))}();
   return r >= 0 && ${inside};
 }`
         : `function ${name}(row) { ${probe}
@@ -132,10 +132,85 @@ export class ConditionCode {
   /** Statements that set `index`, `b`, `i`, `lastBlock`, `lastOffset` to where the rows are that equal row 0. */
   range(table: number, index: number): string {
     return `const index = t${table}.i${index};
-  index.seek(0, t${table}.q${index}, false); let b = index.block, i = index.offset;
-  index.seek(0, t${table}.q${index}, true); const lastBlock = index.block, lastOffset = index.offset;`;
+  ${this.#seek(table, index)}(index); let b = index.block, i = index.offset;
+  ${this.#pass(table, index)}(index); const lastBlock = index.block, lastOffset = index.offset;`;
+  }
+
+  /** An expression: the row that equals row 0; -1 where there is none. */
+  find(table: number, index: number): string {
+    return this.#once(`find${table}_${index}`, (name) => {
+      const seek = this.#seek(table, index);
+      return `function ${name}() {
+  const index = t${table}.i${index}; ${seek}(index);
+  const rows = index.blocks[index.block], at = index.offset;
+  if (rows === undefined || at >= index.counts[index.block]) return -1;
+  const r = rows[at];
+  return ${this.#compare(table, index, "r")} === 0 ? r : -1;
+}`;
+    });
+  }
+
+  /** As OrderedRows.seek does it: to the first row that is not before row 0. There every comparison is a call. */
+  #seek(table: number, index: number): string {
+    return this.#once(
+      `seek${table}_${index}`,
+      (name) => `function ${name}(index) {
+  const { blocks, counts } = index;
+  let low = 0, high = blocks.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1, r = blocks[middle][counts[middle] - 1];
+    if (${this.#compare(table, index, "r")} < 0) low = middle + 1; else high = middle;
+  }
+  index.block = low; index.offset = 0;
+  if (low === blocks.length) return;
+  const rows = blocks[low];
+  let from = 0, to = counts[low];
+  while (from < to) {
+    const middle = (from + to) >>> 1, r = rows[middle];
+    if (${this.#compare(table, index, "r")} < 0) from = middle + 1; else to = middle;
+  }
+  index.offset = from;
+}`,
+    );
+  }
+
+  /** From where `seek` ended to the first row that is after row 0. Mostly it is near. */
+  #pass(table: number, index: number): string {
+    return this.#once(
+      `pass${table}_${index}`,
+      (name) => `function ${name}(index) {
+  const { blocks, counts } = index;
+  let b = index.block, i = index.offset;
+  for (let steps = 0; steps < ${NEAR}; steps++, i++) {
+    while (b < blocks.length && i === counts[b]) { b++; i = 0; }
+    if (b === blocks.length) break;
+    const r = blocks[b][i];
+    if (${this.#compare(table, index, "r")} > 0) break;
+    if (steps === ${NEAR - 1}) return index.seek(0, t${table}.q${index}, true);
+  }
+  index.block = b; index.offset = i;
+}`,
+    );
+  }
+
+  #compare(table: number, index: number, row: string): string {
+    const { columns } = (this.shape.indexes[table] as IndexPlan[])[index] as IndexPlan;
+    const parts = columns.map((place) => this.shape.column(table, place).compare(`t${table}`, row, "0"));
+    return parts.length === 0 ? `(${row} - 0)` : `(${parts.join(" || ")})`;
+  }
+
+  /** A function that several expressions may call. */
+  #once(name: string, code: (name: string) => string): string {
+    if (!this.#made.has(name)) {
+      this.#made.add(name);
+      this.functions.push(code(name));
+    }
+    return name;
   }
 }
+
+/** Rows that are looked at one by one before they are searched. */
+const NEAR = 16;
 
 /** Goes through the rows of `index` from `b`, `i` on; `r` is the row. */
 export const loop = (body: string): string => `const { blocks, counts } = index;

@@ -4,6 +4,7 @@ import type { Shape } from "../shape/shape.ts";
 import type { Cell } from "../store/cell.ts";
 import * as runtime from "../store/runtime.ts";
 import type { Store, Table } from "../store/table.ts";
+import * as answerBytes from "./answer-bytes.ts";
 import { type Binder, checkQuery, type Scope } from "./check.ts";
 import { ShapeCode } from "./condition-code.ts";
 import { readCursor, writeCursor } from "./cursor.ts";
@@ -14,10 +15,11 @@ import { cursorColumns, queryCode } from "./query-code.ts";
 import { Spent } from "./spent.ts";
 import { type Token, tokens } from "./token.ts";
 
-export type Answer = { json: string; more: boolean; cursor: string | null };
+/** `json` is UTF-8. */
+export type Answer = { json: Buffer; more: boolean; cursor: string | null };
 
 type Compiled = {
-  run: (store: Store, parameters: readonly unknown[], spent: Spent) => string;
+  run: (store: Store, parameters: readonly unknown[], spent: Spent, bytes: answerBytes.AnswerBytes) => void;
   binders: Binder[];
   /** Which tokens the literals are. */
   places: number[];
@@ -33,6 +35,7 @@ export class Queries {
   readonly #shape: Shape;
   readonly #code: ShapeCode;
   readonly #plans = new Map<string, Compiled>();
+  readonly #bytes = new answerBytes.AnswerBytes();
   compiled = 0;
 
   constructor(shape: Shape) {
@@ -58,11 +61,13 @@ export class Queries {
     const codes = columns.map((place) => this.#code.column(root?.table ?? 0, place));
     const spent = new Spent(QUERY_LIMITS.milliseconds, (literal) => readCursor(compiled.cursorOf, codes, literal));
     const literals = compiled.places.map((place) => literalOf(all[place] as Token));
-    const json = compiled.run(
+    compiled.run(
       store,
       compiled.binders.map((bind) => bind(literals)),
       spent,
+      this.#bytes.begin(),
     );
+    const json = this.#bytes.take();
     if (root === null || !spent.more || spent.last < 0 || this.#shape.tables[root.table]?.key.length === 0)
       return { json, more: root !== null && spent.more, cursor: null };
     const table = store[`t${root.table}`] as Table & Record<string, (row: number) => Cell>;
@@ -74,9 +79,8 @@ export class Queries {
     const { query, places } = parseTokens(all);
     const { plan, binders } = checkQuery(this.#shape, query, scope);
     const code = queryCode(this.#code, plan);
-    const names = [...Object.keys(runtime), "LikePattern"];
-    const values = [...Object.values(runtime), LikePattern];
-    const run = new Function(...names, code)(...values) as Compiled["run"];
+    const named = { ...runtime, ...answerBytes, LikePattern };
+    const run = new Function(...Object.keys(named), code)(...Object.values(named)) as Compiled["run"];
     this.compiled++;
     const root = plan.batch ? null : (plan.lists[0]?.list ?? null);
     const of = JSON.stringify([this.#shape.tables[root?.table ?? 0]?.name, root?.order]);

@@ -154,14 +154,13 @@ export class EngineServer {
       this.#counts.queries++;
       this.#lastQueryAt = Date.now();
       this.#counts.seconds += (performance.now() - started) / 1000;
-      const body = Buffer.from(json);
       response.writeHead(200, {
-        ...{ "content-type": "application/json", "content-length": body.length },
+        ...{ "content-type": "application/json", "content-length": json.length },
         ...this.#freshness(),
         ...(more ? { [FRESHNESS_HEADERS.more]: "true" } : {}),
         ...(cursor === null ? {} : { [FRESHNESS_HEADERS.cursor]: cursor }),
       });
-      response.end(body);
+      response.end(json);
     } catch (error) {
       this.#fail(response, error, text);
     }

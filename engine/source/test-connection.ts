@@ -1,6 +1,8 @@
 import type { RowDataPacket } from "mysql2/promise";
+import type pg from "pg";
 import type { SourceConnection } from "../../contract/engine.ts";
 import type { ConnectionTest } from "../../contract/engine-build.ts";
+import type { SourceFinding } from "../../contract/source-schema.ts";
 import { mysqlSchema } from "../schema/mysql.ts";
 import { postgresSchema } from "../schema/postgres.ts";
 import { connectMysql, connectPostgres } from "./connect.ts";
@@ -52,19 +54,28 @@ async function testPostgres(source: SourceConnection): Promise<ConnectionTest> {
       "SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes, sum(greatest(c.reltuples, 0))::bigint AS n FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'm')",
       [source.schema],
     );
+    const replication = followed("logical", await postgresObstacles(client, source.user));
+    const limit = replication.mode === "logical" ? await logLimitFinding(client) : [];
     const schemas = await client.query(
       "SELECT nspname AS name FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND has_schema_privilege(oid, 'USAGE') ORDER BY 1",
     );
     return {
-      ...{ latency_ms: latency, version, bytes: number(rows[0]?.bytes), rows: number(rows[0]?.n), findings },
-      ...{
-        schemas: schemas.rows.map(({ name }) => name),
-        replication: followed("logical", await postgresObstacles(client, source.user)),
-      },
+      ...{ latency_ms: latency, version, bytes: number(rows[0]?.bytes), rows: number(rows[0]?.n) },
+      ...{ schemas: schemas.rows.map(({ name }) => name), replication, findings: [...findings, ...limit] },
     };
   } finally {
     client.end().catch(() => {});
   }
+}
+
+/** A slot that stays behind, as of a host that was lost, is bounded by the source alone. */
+async function logLimitFinding(client: pg.Client): Promise<SourceFinding[]> {
+  const { rows } = await client.query("SELECT current_setting('max_slot_wal_keep_size', true) AS size");
+  if (rows[0]?.size !== "-1") return [];
+  const message =
+    "max_slot_wal_keep_size is -1: a slot that stays behind, as when a host is lost, keeps the log until the disk is full";
+  const fix = "ALTER SYSTEM SET max_slot_wal_keep_size = '10GB'; SELECT pg_reload_conf()";
+  return [{ severity: "warning", code: "log_unlimited", table: null, column: null, message, fix }];
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

@@ -2,9 +2,9 @@ import type { ColumnType } from "../../contract/source-schema.ts";
 
 /**
  * How one column is stored, as pieces of code: both the tables of an engine and its queries are made of them. In a table `t`, column `i` is
- * `t.c<i>`; `t.n<i>` flags its nulls, `t.b<i>` has the integers beyond 2^53, `t.p<i>` says that no text in it needs escaping.
+ * `t.c<i>`; `t.n<i>` flags its nulls, `t.b<i>` has the integers beyond 2^53, `t.p<i>` says that every text in it is plain: ASCII that JSON does not escape.
  *
- * The names in the code (`wide`, `quote`, `renderDate` …) are those of engine/store/cell.ts and engine/store/render.ts.
+ * The names in the code (`wide`, `compareWide` …) are those of engine/store/cell.ts.
  */
 export type Storage = "Int32Array" | "Float64Array" | "Float32Array" | "Uint8Array" | "Array";
 /** How null is told from a value. */
@@ -109,7 +109,7 @@ export class ColumnCode {
   #store(t: string, row: string, value: string): string {
     if (this.isWide) return `storeWide(${t}.b${this.place}, ${t}.c${this.place}, ${row}, ${value});`;
     if (this.isText)
-      return `${t}.c${this.place}[${row}] = ${value}; if (${t}.p${this.place} && ${value} !== null && needsEscape(${value})) ${t}.p${this.place} = false;`;
+      return `${t}.c${this.place}[${row}] = ${value};${isProbe(row) ? "" : ` if (${t}.p${this.place} && ${value} !== null && !isPlain(${value})) ${t}.p${this.place} = false;`}`;
     return `${t}.c${this.place}[${row}] = ${value};`;
   }
 
@@ -145,45 +145,6 @@ export class ColumnCode {
     return `(${x} - ${y})`;
   }
 
-  /** An expression: the value as JSON. */
-  json(t: string, row: string): string {
-    const code = this.#json(t, row);
-    const isNull = this.isNull(t, row);
-    return isNull === "false" ? code : `(${isNull} ? "null" : ${code})`;
-  }
-
-  #json(t: string, row: string): string {
-    const raw = this.raw(t, row);
-    const { type } = this;
-    switch (type.kind) {
-      case "integer":
-        return raw;
-      case "bigint":
-        return `renderWide(${t}.b${this.place}, ${t}.c${this.place}, ${row})`;
-      case "float":
-        return type.single ? `renderSingle(${raw})` : `renderDouble(${raw})`;
-      case "decimal":
-        return this.isScaled ? `renderScaled(${raw}, ${type.scale})` : `'"' + ${raw} + '"'`;
-      case "boolean":
-        return `(${raw} === 1 ? "true" : "false")`;
-      case "text":
-      case "enum":
-        return `(${t}.p${this.place} ? '"' + ${raw} + '"' : quote(${raw}))`;
-      case "set":
-        return `renderSet(${raw})`;
-      case "json":
-        return raw;
-      case "bytes":
-        return `'"' + ${raw} + '"'`;
-      case "datetime":
-        return `renderDateTime(${raw}, ${type.zoned})`;
-      case "date":
-        return `renderDate(${raw})`;
-      case "time":
-        return `renderTime(${raw})`;
-    }
-  }
-
   /** An expression: the cell of the text that a source sends. `value` is the name of a variable with a string. */
   fromText(value: string): string {
     const { type } = this;
@@ -214,6 +175,9 @@ export class ColumnCode {
     }
   }
 }
+
+/** Rows 0 and 1 have what is looked for. It is never answered. */
+const isProbe = (row: string): boolean => row === "0" || row === "1";
 
 function storageOf(type: ColumnType): Storage {
   switch (type.kind) {

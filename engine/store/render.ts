@@ -3,10 +3,12 @@ import { DAY_US, wide, ZERO_DAY, ZERO_MOMENT } from "./cell.ts";
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON escapes them
 const ESCAPED = /["\\\u0000-\u001f\ud800-\udfff]/;
+const NOT_PLAIN = /[^ !#-[\]-~]/;
 
 export const needsEscape = (text: string): boolean => ESCAPED.test(text);
 
-export const quote = (text: string): string => JSON.stringify(text);
+/** ASCII that JSON does not escape. */
+export const isPlain = (text: string): boolean => !NOT_PLAIN.test(text);
 
 export function renderWide(big: Map<number, bigint>, values: Float64Array, row: number): string | number {
   const value = wide(big, values, row);

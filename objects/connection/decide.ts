@@ -2,6 +2,7 @@ import { z } from "zod";
 import { TestResult } from "../../contract/connection.ts";
 import type { Entry } from "../../contract/event.ts";
 import type { SourceTest } from "../../contract/instance-report.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { type Candidate, choose } from "../deployment/placement.ts";
 
 /** The test of a connection, from a host. Pure: time comes in with the event. One test at a time; its generation tells it from those before. */
@@ -28,7 +29,8 @@ export type ConnectionState = z.infer<typeof ConnectionState>;
 export const NEVER_TESTED: ConnectionState = { generation: 0, test: null, last_test: null, leaving: [] };
 
 export type ConnectionEvent =
-  | { type: "test" }
+  /** `within_ms`: its deadline, when it is not the usual one. */
+  | { type: "test"; within_ms?: number }
   | { type: "hosts"; hosts: readonly Candidate[] }
   | { type: "answered"; generation: number; host_id: string; accepted: boolean; message: string }
   | { type: "unresolved"; code: string; message: string }
@@ -60,7 +62,8 @@ export function decide(state: ConnectionState, event: ConnectionEvent, now: numb
       return become({ leaving: state.leaving.filter((one) => !isIt(one)) });
     }
     case "test": {
-      const begun = { host_id: null, taken: false, refused: {}, message: "", due_at: now + TEST_DEADLINE_MS };
+      const due_at = now + (event.within_ms ?? TEST_DEADLINE_MS);
+      const begun = { host_id: null, taken: false, refused: {}, message: "", due_at };
       return test === null ? become({ generation: generation + 1, test: begun }) : same;
     }
     case "hosts": {
@@ -91,7 +94,7 @@ export function decide(state: ConnectionState, event: ConnectionEvent, now: numb
 function over(state: ConnectionState, test: SourceTest, now: number): ConnectionDecision {
   const host_id = state.test?.host_id ?? null;
   const leaving = host_id === null ? state.leaving : [...state.leaving, { generation: state.generation, host_id }];
-  const last_test = { ...test, host_id, tested_at: iso(now) };
+  const last_test = { ...test, host_id, tested_at: timestamp(now) };
   const message = test.ok ? "the source answers" : (test.error?.message ?? "the source cannot be read");
   const entry: Entry = {
     level: test.ok ? "info" : "warning",
@@ -102,8 +105,6 @@ function over(state: ConnectionState, test: SourceTest, now: number): Connection
   };
   return { state: { ...state, test: null, last_test, leaving }, entries: [entry] };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();
 
 const failed = (code: string, message: string): SourceTest => ({
   ok: false,

@@ -2,11 +2,10 @@ import type { Source } from "../../contract/connection.ts";
 import type { SourceNeed } from "../../contract/database-reader.ts";
 import { workloadId } from "../../contract/id.ts";
 import type { Workload } from "../../contract/workload.ts";
-import type { Candidate } from "../deployment/placement.ts";
 import { programSpec } from "../instance/program.ts";
-import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { seal } from "../sealing.ts";
+import { candidates, withdraw } from "../workload-host.ts";
 import { workloadProof } from "../workload-proof.ts";
 import { type ConnectionEvent, TEST_DEADLINE_MS } from "./decide.ts";
 import type { ConnectionRecord } from "./record.ts";
@@ -22,7 +21,7 @@ export const TEST_NEED: SourceNeed = { follows: false, reason: "connection test"
 
 /** Says the present truth about one subject. Throws when the other side could not be reached; it is then tried again. */
 export async function deliver(key: string, sender: Sender): Promise<void> {
-  if (key === "withdraw") return withdraw(sender);
+  if (key === "withdraw") return withdrawFormer(sender);
   if (key === "test") return startTest(sender);
   if (key === "rest") return rest(sender);
 }
@@ -35,8 +34,7 @@ async function rest({ env, load }: Sender): Promise<void> {
 
 async function startTest({ env, load, apply }: Sender): Promise<void> {
   if (load()?.state.test?.host_id === null) {
-    const hosts = await remote(env.INDEX, CLUSTER_SHARD).hosts();
-    apply({ type: "hosts", hosts: hosts.map((body) => JSON.parse(body) as Candidate) });
+    apply({ type: "hosts", hosts: await candidates(env) });
   }
   const record = load();
   const host_id = record?.state.test?.taken === false ? record.state.test.host_id : null;
@@ -82,11 +80,11 @@ function workloadOf(
   };
 }
 
-async function withdraw({ env, load, apply }: Sender): Promise<void> {
+async function withdrawFormer({ env, load, apply }: Sender): Promise<void> {
   const record = load();
-  for (const { generation, host_id } of record?.state.leaving ?? []) {
-    const workload = { id: workloadId(record?.identity.id as string, SLOT), generation };
-    const [answer] = await remote(env.HOST, host_id).withdraw(record?.identity.id as string, [workload]);
-    if (answer === "gone") apply({ type: "gone", generation, host_id });
-  }
+  if (record === null) return;
+  const leaving = record.state.leaving.map((one) => ({ ...one, slot: SLOT }));
+  await withdraw(env, record.identity.id, leaving, (host_id, reports) => {
+    for (const { generation } of reports) apply({ type: "gone", generation, host_id });
+  });
 }

@@ -3,6 +3,7 @@ import {
   type ConnectionSpec,
   managedViolations,
   type Source,
+  type TestResult,
 } from "../../contract/connection.ts";
 import type { SourceNeed } from "../../contract/database-reader.ts";
 import type { Entry } from "../../contract/event.ts";
@@ -22,7 +23,7 @@ import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import { seal } from "../sealing.ts";
 import type { Timer } from "../stored-object.ts";
 import { entomb } from "../tombstone.ts";
-import { type ConnectionEvent, decide, NEVER_TESTED } from "./decide.ts";
+import { type ConnectionEvent, type ConnectionState, decide, NEVER_TESTED } from "./decide.ts";
 import { deliver, TEST_NEED } from "./deliver.ts";
 import {
   auditEntry,
@@ -44,8 +45,15 @@ const CONNECTION: ResourceKind<ConnectionRecord, string[]> = {
     const record = load(sql);
     return record?.deleted ? null : record;
   },
-  isVisible: ({ identity }, namespaces) => permits({ namespaces }, identity.namespace),
+  isVisible: ({ identity }, namespaces) => identity.unsaved !== true && permits({ namespaces }, identity.namespace),
 };
+/** How long the result of a test of nobody's connection can be asked for once more, ms. */
+const UNSAVED_MS = 10_000;
+const NO_PASSWORD = { password: "" };
+/** A test of nobody's connection is over, and gone from its host. */
+const isOver = ({ unsaved }: ConnectionIdentity, { test, last_test, leaving }: ConnectionState): boolean =>
+  unsaved === true && test === null && last_test !== null && leaving.length === 0;
+
 /** An instance that was never made is forgotten after so long: its request may still be under way before, ms. */
 const UNMADE_MS = 60_000;
 
@@ -56,6 +64,8 @@ export type ConnectionCreation = {
   mutation: Mutation;
   mayCreateNamespace: boolean;
 };
+
+export type Unsaved = { id: string; namespace: string; spec: ConnectionSpec; password: string; mutation: Mutation };
 
 /** One connection to a source: its address, its sealed password, its tests, and which instances read through it. Named by its id. */
 export class ConnectionObject extends ResourceObject<ConnectionRecord> {
@@ -199,6 +209,31 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
     return record.ok ? this.answer(record.value.state.test === null ? 200 : 202) : record;
   }
 
+  /** Tests a source that is nobody's connection, and answers what was found. Its password goes with the end of the test, the rest soon after. */
+  async testUnsaved({ id, namespace, spec, password, mutation }: Unsaved, waitMs: number): Promise<Reply<TestResult>> {
+    const sealed = await this.#seal(password);
+    if (!sealed.ok) return sealed;
+    this.bear();
+    this.change((now) => {
+      // Asked once more, because the first call broke off.
+      if (this.load() !== null) return;
+      const identity = { id, namespace, name: "unsaved", database_id: null, created_at: now, unsaved: true } as const;
+      const record = { identity, spec, password: sealed.value, state: NEVER_TESTED };
+      save(this.sql, record, [], { revision: 1, actor: mutation.actor, now });
+      const tried = { ...identity, name: `${spec.host}:${spec.port}` };
+      audit(this.sql, auditEntry(tried, "test", mutation, now, null, null));
+      this.#apply({ type: "test", within_ms: waitMs }, mutation.actor, now);
+    });
+    for (let record = this.load(); record !== null; record = this.load()) {
+      const { last_test, test } = record.state;
+      if (last_test !== null) return accept(last_test);
+      const left = (test?.due_at ?? 0) - Date.now();
+      if (left > 0) await this.watchers.next(left);
+      else this.change((now) => this.#apply({ type: "due" }, "scheduler", now));
+    }
+    return this.unknown();
+  }
+
   report({ workload_id, generation, body }: Report): Reply<string> {
     return this.change((now) => {
       const state = this.load()?.state;
@@ -260,8 +295,11 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
     const { state, entries } = decide(record.state, event, now);
     setTimer(this.sql, "deadline", state.test?.due_at ?? null);
     if (JSON.stringify(state) === JSON.stringify(record.state)) return;
-    this.#touch({ ...record, state }, entries, actor, now);
     const { test } = state;
+    if (record.identity.unsaved)
+      this.#touch({ ...record, state, ...(test === null ? NO_PASSWORD : {}) }, [], actor, now);
+    else this.#touch({ ...record, state }, entries, actor, now);
+    if (isOver(record.identity, state)) setTimer(this.sql, "forget", now + UNSAVED_MS);
     if (test === null && record.state.test !== null) post(this.sql, "rest", now);
     if (test !== null && !test.taken) post(this.sql, "test", now);
     if (state.leaving.length > record.state.leaving.length) post(this.sql, "withdraw", now);
@@ -279,6 +317,13 @@ export class ConnectionObject extends ResourceObject<ConnectionRecord> {
     if (key === "purge") return this.#purge(record);
     const apply = (event: ConnectionEvent) => this.change((now) => this.#apply(event, "scheduler", now));
     return deliver(key, { env: this.env, load: () => this.load(), apply });
+  }
+
+  protected override isForgotten(now: number): boolean {
+    if (super.isForgotten(now)) return true;
+    const record = this.load();
+    const isDone = record !== null && isOver(record.identity, record.state) && record.updated_at + UNSAVED_MS <= now;
+    return isDone && this.sql.exec("SELECT 1 FROM outbox").toArray().length === 0;
   }
 
   async #purge(record: ConnectionRecord): Promise<void> {

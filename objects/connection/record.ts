@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ConnectionSpec, type ConnectionStatus, type ConnectionView } from "../../contract/connection.ts";
 import type { AuditEntry, Entry } from "../../contract/event.ts";
 import type { Sealed } from "../../contract/sealed.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { append } from "../journal.ts";
 import { type Deed, entryOf, type IndexRow } from "../projection.ts";
 import { ConnectionState } from "./decide.ts";
@@ -12,6 +13,8 @@ export const ConnectionIdentity = z.object({
   name: z.string(),
   database_id: z.string().nullable(),
   created_at: z.int(),
+  /** It is only tested, and then forgotten: nobody sees it. */
+  unsaved: z.literal(true).optional(),
 });
 export type ConnectionIdentity = z.infer<typeof ConnectionIdentity>;
 
@@ -92,8 +95,8 @@ export function connectionView(record: ConnectionRecord, event_cursor: number): 
     message: testing ? "it is being tested" : (state.last_test?.error?.message ?? ""),
     last_test: state.last_test,
     instances: attached.map(({ instance_id }) => instance_id),
-    created_at: iso(identity.created_at),
-    updated_at: iso(record.updated_at),
+    created_at: timestamp(identity.created_at),
+    updated_at: timestamp(record.updated_at),
     revision,
     allowedActions: {
       update: { allowed: true },
@@ -107,7 +110,8 @@ export function connectionView(record: ConnectionRecord, event_cursor: number): 
 }
 
 export function indexRow(record: ConnectionRecord, cursor: number): IndexRow {
-  const { identity, state, revision, deleted } = record;
+  const { identity, state, revision } = record;
+  const deleted = record.deleted || identity.unsaved === true;
   return {
     kind: "connection",
     id: identity.id,
@@ -127,5 +131,3 @@ export function auditEntry({ id, namespace, name }: ConnectionIdentity, ...deed:
   const entry = entryOf({ kind: "connection", id, namespace, name }, ...deed);
   return { ...entry, id: `${entry.id}:${entry.request_id}` };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

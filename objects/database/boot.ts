@@ -1,6 +1,7 @@
 import type { DatabaseState, Wake } from "../../contract/database-state.ts";
 import type { Observation } from "../../contract/workload.ts";
-import { type Candidate, choose } from "../deployment/placement.ts";
+import { type Candidate, choose, mayFit } from "../deployment/placement.ts";
+import { note } from "../note.ts";
 import {
   become,
   commonOf,
@@ -8,7 +9,6 @@ import {
   isBusy,
   leave,
   mayServe,
-  note,
   type Of,
   restart,
   setLeaving,
@@ -134,7 +134,8 @@ export function onHosts(
   const own = new Map(hosts.map(({ id }) => [id, rank(id)]));
   // Without keepers there is one copy of what was ever written, and none may be made up in its place.
   const bound = !facts.kept && state.served_term > 0;
-  const choice = choose(bound ? hosts.filter(({ id }) => id === state.home) : hosts, need, own, state.refused);
+  const among = bound ? hosts.filter(({ id }) => id === state.home) : hosts;
+  const choice = choose(among, need, own, state.refused);
   if (choice.type === "chosen") {
     begin(draft, choice.host_id);
     return;
@@ -143,7 +144,7 @@ export function onHosts(
     ? choice.message
     : `its only copy is on ${state.home === null ? "a host that was removed" : `host ${state.home}, which cannot run it now: ${choice.message}`}`;
   const isOver = facts.now - state.wake.at >= PLACE_WITHIN_MS || facts.now < state.wake.at;
-  if (isOver) fail(draft, "no_host", message, true);
+  if (isOver || !among.some((host) => mayFit(host, need))) fail(draft, "no_host", message, true);
   else draft.state = { ...state, message, refused: {}, look_at: facts.now + PLACE_AGAIN_MS };
 }
 
@@ -221,6 +222,7 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
       const {
         rung = 0,
         why = "",
+        damage = null,
         phases = {},
         restored_bytes = 0,
         older_lease_ms = 0,
@@ -230,6 +232,10 @@ function booting(draft: Draft, state: Of<"booting">, host_id: string, observatio
       } = observation.start ?? {};
       const start = startView(state, { rung, why, phases, restored_bytes }, facts.now);
       const installed = credential ?? state.ordered;
+      if (damage !== null) {
+        const message = `the copy on host ${host_id} is damaged: ${damage}; restored from a keeper`;
+        note(draft, "warning", "agent", "copy_damaged", message, { host_id, term: state.term });
+      }
       // Older ones of this host went before this one came.
       setLeaving(
         draft,

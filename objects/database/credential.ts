@@ -10,6 +10,7 @@ import {
   VERIFIERS_MOST,
   type Verifier,
 } from "../../contract/scram.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 
 /**
  * The passwords of a database's role, as verifiers: nothing here can log in anywhere. The newest is the one that PostgreSQL is to have; the one
@@ -95,7 +96,7 @@ export function unsettled(sql: SqlStorage, state: DatabaseState, current: string
 export const credentialViews = (sql: SqlStorage, installed: string | null): CredentialView[] =>
   credentialsOf(sql).map(({ verifier: { id }, created_at }, i) => ({
     id,
-    created_at: new Date(created_at).toISOString(),
+    created_at: timestamp(created_at),
     current: i === 0,
     installed: id === installed,
   }));

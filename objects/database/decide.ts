@@ -2,10 +2,11 @@ import type { DatabaseState, Wake } from "../../contract/database-state.ts";
 import type { Entry } from "../../contract/event.ts";
 import type { Observation } from "../../contract/workload.ts";
 import type { Candidate } from "../deployment/placement.ts";
+import { note } from "../note.ts";
 import { onAnswered, onHosts, onObserved, onWake, rest } from "./boot.ts";
 import { onThisClock } from "./clock.ts";
 import { onDelete, onHostsForDeletion, onRemoval, proceed } from "./deletion.ts";
-import { type DatabaseFacts, type Draft, forgetRemoved, note, type Said, tell } from "./draft.ts";
+import { type DatabaseFacts, type Draft, forgetRemoved, type Said, tell } from "./draft.ts";
 import { onClosed, onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
 
 /**

@@ -2,7 +2,8 @@ import { DATABASE_DEADLINES } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
 import type { Observation } from "../../contract/workload.ts";
 import { type Candidate, choose } from "../deployment/placement.ts";
-import { become, commonOf, type Draft, leave, note, tell } from "./draft.ts";
+import { note } from "../note.ts";
+import { become, commonOf, type Draft, leave, tell } from "./draft.ts";
 import { hostOf } from "./idle.ts";
 
 /** The end of a database: its writer, every copy of its data, and what the keepers have. It waits for hosts that are away. */

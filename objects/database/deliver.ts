@@ -4,9 +4,8 @@ import type { Reply } from "../../contract/problem.ts";
 import type { Answer } from "../../contract/request.ts";
 import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
 import type { WriterTask } from "../../contract/writer-task.ts";
-import type { Candidate } from "../deployment/placement.ts";
-import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
+import { candidates } from "../workload-host.ts";
 import { ownerVerifier } from "./credential.ts";
 import type { DatabaseEvent } from "./decide.ts";
 import { readerOrder } from "./reader.ts";
@@ -47,8 +46,7 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
 }
 
 async function place(record: DatabaseRecord, { env, apply }: Sender): Promise<void> {
-  const hosts = (await remote(env.INDEX, CLUSTER_SHARD).hosts()).map((body) => JSON.parse(body) as Candidate);
-  apply({ type: "hosts", hosts, labels: record.identity.placement });
+  apply({ type: "hosts", hosts: await candidates(env), labels: record.identity.placement });
 }
 
 async function offer(record: DatabaseRecord, term: number, { env, sql, apply }: Sender): Promise<void> {

@@ -3,6 +3,8 @@ import type { ProfileName } from "../../contract/database-profile.ts";
 import type { DatabaseState, Leaving, Wake } from "../../contract/database-state.ts";
 import type { Entry } from "../../contract/event.ts";
 import type { LeaseFrame } from "../../contract/gateway.ts";
+import { timestamp } from "../../contract/timestamp.ts";
+import { note } from "../note.ts";
 
 /** What a decision is made of beside the state: settings, what the gateways last said, and the time. */
 export type DatabaseFacts = {
@@ -60,17 +62,6 @@ export const commonOf = (state: DatabaseState): Common => ({
   installed: state.installed,
   reader: state.reader,
 });
-
-export function note(
-  draft: Draft,
-  level: Entry["level"],
-  component: Entry["component"],
-  reason: string,
-  message: string,
-  data?: Record<string, unknown>,
-): void {
-  draft.entries.push({ level, component, reason, message, ...(data ? { data } : {}) });
-}
 
 /** Takes another state, by an edge that there is, and tells of it. */
 export function become(draft: Draft, next: DatabaseState, message: string): void {
@@ -139,8 +130,8 @@ export function startView(
   const ms = Math.max(0, now - at);
   return {
     term: state.term,
-    at: iso(at),
-    ready_at: iso(now),
+    at: timestamp(at),
+    ready_at: timestamp(now),
     ms,
     rung: started.rung,
     why: started.why,
@@ -153,5 +144,3 @@ export function startView(
 
 const rounded = (phases: Record<string, number>): Record<string, number> =>
   Object.fromEntries(Object.entries(phases).map(([name, ms]) => [name, Math.round(ms * 10) / 10]));
-
-const iso = (ms: number): string => new Date(ms).toISOString();

@@ -1,5 +1,6 @@
 import type { DatabaseState } from "../../contract/database-state.ts";
 import type { HostView } from "../../contract/host.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { hostOf, idleAt } from "./idle.ts";
 import { demandOf, leaseViews } from "./lease.ts";
 import { deadlineOf } from "./letters.ts";
@@ -51,10 +52,10 @@ export function explanation(
         ...{ id, name, status, message, last_seen_at },
         copy: state.copies.includes(id),
       })),
-    next_deadline_at: deadline === null ? null : iso(deadline),
+    next_deadline_at: timestamp(deadline),
     undelivered: letters.map(({ key, due_at, attempts, last_error }) => ({
       ...{ about: key, attempts, last_error },
-      next_attempt_at: iso(due_at),
+      next_attempt_at: timestamp(due_at),
     })),
     allowedActions: actionsOf(state.status),
   });
@@ -77,7 +78,7 @@ function waits(state: DatabaseState): Waits[] {
   const leaving = state.leaving.map(({ host_id, term, lease_until }) => ({
     for: `host ${host_id} to confirm that the writer of term ${term} is gone`,
     message: "",
-    until: lease_until === null ? null : iso(lease_until),
+    until: timestamp(lease_until),
   }));
   if (state.status !== "booting") return leaving;
   const { step, message } = state;
@@ -88,7 +89,5 @@ function waits(state: DatabaseState): Waits[] {
     fencing: "the lease of an older writer to end",
     pausing: "the next attempt",
   }[step.name];
-  return [{ for: what, message, until: iso(state.look_at) }, ...leaving];
+  return [{ for: what, message, until: timestamp(state.look_at) }, ...leaving];
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

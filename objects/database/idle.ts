@@ -3,20 +3,10 @@ import type { DatabaseState } from "../../contract/database-state.ts";
 import { QUIESCE_WITHIN_MS } from "../../contract/gateway.ts";
 import { WRITER_LEASE_MS } from "../../contract/writer.ts";
 import { WRITER_LEASE_MARGIN_MS } from "../../contract/writer-task.ts";
+import { note } from "../note.ts";
 import { ASK_AGAIN_MS, abandon, boot, ended, fail, open, rest } from "./boot.ts";
 import type { EvictionCause } from "./decide.ts";
-import {
-  become,
-  commonOf,
-  type DatabaseFacts,
-  type Draft,
-  isBusy,
-  leave,
-  note,
-  type Of,
-  setLeaving,
-  tell,
-} from "./draft.ts";
+import { become, commonOf, type DatabaseFacts, type Draft, isBusy, leave, type Of, setLeaving, tell } from "./draft.ts";
 
 /** From a writer that nobody uses to none, and what makes it go otherwise. */
 

@@ -1,5 +1,6 @@
 import type { LeaseView } from "../../contract/database.ts";
 import { type GatewayClient, type GatewayFrame, LEASE_TTL_MS } from "../../contract/gateway.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { setTimer } from "../alarm.ts";
 import { active, lastActive } from "./activity.ts";
 import type { Demand, LeaseSummary } from "./draft.ts";
@@ -108,14 +109,17 @@ export const leaseViews = (sql: SqlStorage, connected: ReadonlySet<string>): Lea
     gateway: row.gateway,
     boot_id: row.boot_id,
     connected: connected.has(row.boot_id),
-    since: iso(row.since),
-    renewed_at: iso(row.renewed_at),
-    expires_at: iso(row.expires_at),
+    since: timestamp(row.since),
+    renewed_at: timestamp(row.renewed_at),
+    expires_at: timestamp(row.expires_at),
     sessions: row.sessions,
     in_transaction: row.in_transaction,
     waiting: row.waiting,
     unreachable: row.suspect,
-    clients: (JSON.parse(row.clients) as GatewayClient[]).map((client) => ({ ...client, since: iso(client.since) })),
+    clients: (JSON.parse(row.clients) as GatewayClient[]).map((client) => ({
+      ...client,
+      since: timestamp(client.since),
+    })),
   })),
   ...readerViews(sql),
 ];
@@ -123,5 +127,3 @@ export const leaseViews = (sql: SqlStorage, connected: ReadonlySet<string>): Lea
 /** Whoever waited when it became ready has come in since, though the gateway says so only with its next renewal. */
 export const connections = (sql: SqlStorage, isReady: boolean): number =>
   sql.exec<{ n: number | null }>(`SELECT sum(sessions${isReady ? " + waiting" : ""}) AS n FROM lease`).one().n ?? 0;
-
-const iso = (ms: number): string => new Date(ms).toISOString();

@@ -1,5 +1,6 @@
 import type { Note } from "../../contract/workload.ts";
-import { type Draft, note } from "./draft.ts";
+import { note } from "../note.ts";
+import type { Draft } from "./draft.ts";
 
 /** What the host of a ready writer says is wrong with it: commits that wait for keepers, a full disk. Nothing is done about it, but it is told. */
 export function hearNotes(draft: Draft, notes: readonly Note[]): void {

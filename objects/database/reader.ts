@@ -5,6 +5,7 @@ import { toBase64Url } from "../../contract/envelope.ts";
 import { accept, type Reply } from "../../contract/problem.ts";
 import { credentials, rolpassword, SCRAM_ITERATIONS } from "../../contract/scram.ts";
 import type { Sealed } from "../../contract/sealed.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { setTimer } from "../alarm.ts";
 import { post } from "../outbox.ts";
 import { seal } from "../sealing.ts";
@@ -118,14 +119,16 @@ export const readerViews = (sql: SqlStorage): LeaseView[] =>
     gateway: holder.startsWith("conn_") ? "connection" : "instance",
     boot_id: holder,
     connected: true,
-    since: iso(since),
-    renewed_at: iso(check_at - CHECK_EVERY_MS),
-    expires_at: iso(check_at),
+    since: timestamp(since),
+    renewed_at: timestamp(check_at - CHECK_EVERY_MS),
+    expires_at: timestamp(check_at),
     sessions: 1,
     in_transaction: 0,
     waiting: 0,
     unreachable: null,
-    clients: [{ address: holder, application_name: reason, role: READER_ROLE, since: iso(since), phase: "active" }],
+    clients: [
+      { address: holder, application_name: reason, role: READER_ROLE, since: timestamp(since), phase: "active" },
+    ],
   }));
 
 /** Who is told when it wakes and sleeps. */
@@ -150,5 +153,3 @@ function addressOf(state: DatabaseState): SourceStanding["at"] {
 /** Whether those who follow it have something new to hear. */
 export const isNews = (before: DatabaseState, after: DatabaseState): boolean =>
   before.term !== after.term || JSON.stringify(addressOf(before)) !== JSON.stringify(addressOf(after));
-
-const iso = (ms: number): string => new Date(ms).toISOString();

@@ -8,6 +8,7 @@ import {
 } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
 import { type Reply, refuse } from "../../contract/problem.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { cursor } from "../journal.ts";
 import type { IndexRow } from "../projection.ts";
 import { lastActive } from "./activity.ts";
@@ -32,8 +33,8 @@ export function databaseView(
     id: identity.id,
     name: identity.name,
     namespace: identity.namespace,
-    created_at: iso(identity.created_at),
-    updated_at: iso(updated_at),
+    created_at: timestamp(identity.created_at),
+    updated_at: timestamp(updated_at),
     state: status,
     status,
     ...reasonOf(state),
@@ -56,11 +57,12 @@ export function databaseView(
     backend_addr: status === "ready" ? state.backend : null,
     restored_from: identity.restored_from,
     active_connections: connections(sql, status === "ready"),
-    last_used_at: used === null ? null : iso(used),
-    idle_stop_at: idle === null ? null : iso(idle),
+    last_used_at: timestamp(used),
+    idle_stop_at: timestamp(idle),
     awake_because: leaseViews(sql, connected).filter(({ sessions, waiting }) => sessions + waiting > 0),
     last_start: state.last_start,
-    failed: status === "error" ? { code: state.code, message: state.message, retry_at: iso(state.retry_at) } : null,
+    failed:
+      status === "error" ? { code: state.code, message: state.message, retry_at: timestamp(state.retry_at) } : null,
     revision,
     allowedActions: actionsOf(status),
     event_cursor: cursor(sql),
@@ -126,5 +128,3 @@ export function indexRow(
     body: gone ? null : JSON.stringify(databaseView(sql, record, connected, Date.now())),
   };
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

@@ -8,6 +8,7 @@ import {
 import type { Entry } from "../../contract/event.ts";
 import type { HealthResult, Usage } from "../../contract/health.ts";
 import { FAILURE_KINDS } from "../../contract/workload.ts";
+import { note } from "../note.ts";
 import { autoscale, onUsed } from "./autoscale.ts";
 import {
   ASK_AGAIN_MS,
@@ -16,7 +17,6 @@ import {
   draftOf,
   type Facts,
   leave,
-  note,
   placing,
   replace,
   type SlotGeneration,

@@ -2,11 +2,10 @@ import type { Instance } from "../../contract/deployment.ts";
 import { workloadId } from "../../contract/id.ts";
 import { workloadSpec } from "../../contract/manifest.ts";
 import type { Workload } from "../../contract/workload.ts";
-import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
+import { askAfter, eachHost, lookForRoom, withdraw } from "../workload-host.ts";
 import type { Event } from "./decide.ts";
 import type { LetterKey } from "./letters.ts";
-import type { Candidate } from "./placement.ts";
 import type { DeploymentRecord } from "./record.ts";
 import { lacksReferences, resolveReferences } from "./resolve.ts";
 import { conclude, handOver, tellParents, tellSuccessor } from "./rollout-delivery.ts";
@@ -30,7 +29,7 @@ export async function deliver(key: LetterKey, sender: Sender): Promise<void> {
     case "ask":
       return ask(record, sender);
     case "withdraw":
-      return withdraw(record, sender);
+      return withdrawLeaving(record, sender);
     case "probe":
       return probe(record, sender);
     case "parents":
@@ -50,14 +49,12 @@ async function place(record: DeploymentRecord, sender: Sender): Promise<void> {
   const placing = (present: DeploymentRecord | null) =>
     present?.state.instances.some((instance) => instance.phase === "placing" && !instance.unresolved) ?? false;
   if (!placing(record) || (await lacksReferences(record, sender))) return;
-  const index = remote(sender.env.INDEX, CLUSTER_SHARD);
-  const look = async () =>
-    sender.apply({ type: "hosts", hosts: (await index.hosts()).map((body) => JSON.parse(body) as Candidate) });
-  await look();
-  if (!placing(sender.load())) return;
-  // Room that came between the look and the registration is seen by the second look; later room is told.
-  await index.awaitCapacity(record.identity.id);
-  await look();
+  await lookForRoom(
+    sender.env,
+    record.identity.id,
+    (hosts) => sender.apply({ type: "hosts", hosts }),
+    () => !placing(sender.load()),
+  );
 }
 
 async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
@@ -83,18 +80,9 @@ async function offer(record: DeploymentRecord, sender: Sender): Promise<void> {
   });
 }
 
-async function ask(record: DeploymentRecord, sender: Sender): Promise<void> {
-  const starting = record.state.instances.filter((instance) => instance.phase === "starting");
-  await eachHost(starting, async (host_id, instances) => {
-    const known = await remote(sender.env.HOST, host_id).recheck(
-      instances.map(({ slot }) => workloadId(record.identity.id, slot)),
-    );
-    const reports = instances.flatMap(({ slot, generation }, i) => {
-      const observation = known[i];
-      return observation && observation.generation === generation ? [{ slot, generation, observation }] : [];
-    });
-    if (reports.length > 0) sender.apply({ type: "observed", host_id, reports });
-  });
+async function ask({ identity, state }: DeploymentRecord, { env, apply }: Sender): Promise<void> {
+  const starting = state.instances.filter((instance) => instance.phase === "starting");
+  await askAfter(env, identity.id, starting, (host_id, reports) => apply({ type: "observed", host_id, reports }));
 }
 
 /** From now on liveness is to be checked too. */
@@ -111,20 +99,9 @@ async function probe(record: DeploymentRecord, sender: Sender): Promise<void> {
   );
 }
 
-async function withdraw(record: DeploymentRecord, sender: Sender): Promise<void> {
-  const { id } = record.identity;
-  const going = record.state.leaving.filter(({ serving }) => !serving);
-  await eachHost(going, async (host_id, leaving) => {
-    const workloads = leaving.map(({ slot, generation }) => ({ id: workloadId(id, slot), generation }));
-    const answers = await remote(sender.env.HOST, host_id).withdraw(id, workloads);
-    const at = Date.now();
-    const reports = leaving.flatMap(({ slot, generation }, i) =>
-      answers[i] === "gone"
-        ? [{ slot, generation, observation: { phase: "gone" as const, id: workloadId(id, slot), generation, at } }]
-        : [],
-    );
-    if (reports.length > 0) sender.apply({ type: "observed", host_id, reports });
-  });
+async function withdrawLeaving({ identity, state }: DeploymentRecord, { env, apply }: Sender): Promise<void> {
+  const going = state.leaving.filter(({ serving }) => !serving);
+  await withdraw(env, identity.id, going, (host_id, reports) => apply({ type: "observed", host_id, reports }));
 }
 
 function workloadOf({ identity, state }: DeploymentRecord, instance: Instance): Workload {
@@ -136,15 +113,4 @@ function workloadOf({ identity, state }: DeploymentRecord, instance: Instance): 
     ...(identity.manifest.health_checks.length > 0 ? { probing: state.established ? "all" : "readiness" } : {}),
     spec: workloadSpec(identity.manifest),
   };
-}
-
-/** Asks each host once, all at the same time; one that fails does not keep the answers of the others from being used. */
-async function eachHost<T extends { host_id: string }>(
-  items: readonly T[],
-  ask: (hostId: string, items: T[]) => Promise<void>,
-): Promise<void> {
-  const groups = Map.groupBy(items, ({ host_id }) => host_id);
-  const outcomes = await Promise.allSettled([...groups].map(([hostId, group]) => ask(hostId, group)));
-  const failed = outcomes.find((outcome) => outcome.status === "rejected");
-  if (failed) throw failed.reason;
 }

@@ -148,14 +148,3 @@ export function end(draft: Draft, outcome: Outcome): void {
       leave(draft, instance);
   draft.instances = draft.instances.filter(({ phase }) => phase === "running" || phase === "exited");
 }
-
-export function note(
-  draft: Draft,
-  level: Entry["level"],
-  component: Entry["component"],
-  reason: string,
-  message: string,
-  data?: Record<string, unknown>,
-): void {
-  draft.entries.push({ level, component, reason, message, ...(data ? { data } : {}) });
-}

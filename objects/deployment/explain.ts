@@ -2,6 +2,7 @@ import { allowedActions } from "../../contract/action.ts";
 import { DEPLOYMENT_ACTION_TABLE, type Instance, isTerminal, MAX_RESTART_COUNT } from "../../contract/deployment.ts";
 import type { Explanation } from "../../contract/explanation.ts";
 import { instanceId, workloadId } from "../../contract/id.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { deadlineOf } from "./letters.ts";
 import type { Candidate } from "./placement.ts";
 import type { DeploymentRecord } from "./record.ts";
@@ -59,12 +60,12 @@ export function explanation(record: DeploymentRecord, sql: SqlStorage, hosts: re
     hosts: hosts
       .filter((host) => housed.has(host.id))
       .map(({ id, name, status, message, last_seen_at }) => ({ id, name, status, message, last_seen_at })),
-    next_deadline_at: deadline === null ? null : iso(deadline),
+    next_deadline_at: timestamp(deadline),
     undelivered: letters.map(({ key, due_at, attempts, last_error }) => ({
       about: key,
       attempts,
       last_error,
-      next_attempt_at: iso(due_at),
+      next_attempt_at: timestamp(due_at),
     })),
     allowedActions: allowedActions(DEPLOYMENT_ACTION_TABLE, state.status),
   };
@@ -80,18 +81,20 @@ function waitsFor(instance: Instance): { for: string; message: string; until: st
       return {
         for: instance.unresolved ? "what it refers to" : "a host",
         message: instance.message,
-        until: iso(instance.recheck_at),
+        until: timestamp(instance.recheck_at),
       };
     case "offered":
-      return { for: `host ${instance.host_id} to reserve`, message: "", until: iso(instance.ask_at) };
+      return { for: `host ${instance.host_id} to reserve`, message: "", until: timestamp(instance.ask_at) };
     case "starting":
-      return { for: `host ${instance.host_id} to start it`, message: instance.message, until: iso(instance.ask_at) };
+      return {
+        for: `host ${instance.host_id} to start it`,
+        message: instance.message,
+        until: timestamp(instance.ask_at),
+      };
     case "waiting":
-      return { for: "the back-off", message: instance.message, until: iso(instance.retry_at) };
+      return { for: "the back-off", message: instance.message, until: timestamp(instance.retry_at) };
     case "running":
     case "exited":
       return null;
   }
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

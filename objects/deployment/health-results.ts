@@ -5,6 +5,7 @@ import {
   type HealthResultView,
 } from "../../contract/health.ts";
 import { instanceId } from "../../contract/id.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { post } from "../outbox.ts";
 
 /** What health checks came to, the last of it: a table beside the state. Call it inside `commit`. */
@@ -25,9 +26,9 @@ export function keepResults(
       message: result.message,
       healthy: result.healthy,
       streak: result.streak,
-      created_at: new Date(now).toISOString(),
-      started_at: new Date(result.started_at).toISOString(),
-      finished_at: new Date(result.finished_at).toISOString(),
+      created_at: timestamp(now),
+      started_at: timestamp(result.started_at),
+      finished_at: timestamp(result.finished_at),
     };
     // A report that comes twice says the same of the same probe.
     const known = sql

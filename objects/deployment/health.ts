@@ -1,6 +1,7 @@
 import type { HealthResult } from "../../contract/health.ts";
 import { parseWorkloadId } from "../../contract/id.ts";
-import { current, type Draft, idOf, leave, note, placing, replace, stopServing } from "./draft.ts";
+import { note } from "../note.ts";
+import { current, type Draft, idOf, leave, placing, replace, stopServing } from "./draft.ts";
 
 /**
  * What health checks came to. Results are always noted; what `on_failure` says is done only when the deployment has been `running`: a probe that is not

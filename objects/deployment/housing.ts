@@ -1,4 +1,5 @@
 import { parseWorkloadId } from "../../contract/id.ts";
+import { note } from "../note.ts";
 import type { Answered, EvictionCause } from "./decide.ts";
 import {
   ASK_AGAIN_MS,
@@ -7,7 +8,6 @@ import {
   type Draft,
   end,
   leave,
-  note,
   placing,
   replace,
   type SlotGeneration,

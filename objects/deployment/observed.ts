@@ -1,12 +1,12 @@
 import { type Instance, MAX_RESTART_COUNT, RETRY_DELAY_S } from "../../contract/deployment.ts";
 import type { Exit, Observation } from "../../contract/workload.ts";
+import { note } from "../note.ts";
 import {
   askAfter,
   current,
   type Draft,
   end,
   idOf,
-  note,
   replace,
   type SlotGeneration,
   stopServing,

@@ -39,6 +39,13 @@ export function choose(
   return { type: "none", impossible, message: explain(obstacles, need, impossible, kin) };
 }
 
+/** Whether one that does not fit now may fit later: it is away, has no room, or has not said yet what it can run. */
+export const mayFit = (host: Candidate, need: Need): boolean =>
+  host.status !== "removed" &&
+  (suits(host, need) === null
+    ? host.capacity.memory_bytes >= need.memory_bytes
+    : host.runtimes.length === 0 && host.status !== "ready");
+
 function rank(a: Candidate, b: Candidate, own: ReadonlyMap<string, number>): number {
   return (
     (own.get(a.id) ?? 0) - (own.get(b.id) ?? 0) ||

@@ -1,4 +1,5 @@
-import { ASK_AGAIN_MS, type Draft, leave, note, placing, replace, type SlotGeneration } from "./draft.ts";
+import { note } from "../note.ts";
+import { ASK_AGAIN_MS, type Draft, leave, placing, replace, type SlotGeneration } from "./draft.ts";
 
 /** How long what is missing is waited for before it is looked for again, ms; whoever makes it tells the deployment at once. */
 const LOOK_AGAIN_MS = 1_800_000;

@@ -1,6 +1,7 @@
 import type { Entry } from "../../contract/event.ts";
 import type { Parent, RolloutReport } from "../../contract/rollout.ts";
-import { type Draft, end, note } from "./draft.ts";
+import { note } from "../note.ts";
+import { type Draft, end } from "./draft.ts";
 import { readyCount } from "./readiness.ts";
 import { desired, othersOf } from "./scale.ts";
 

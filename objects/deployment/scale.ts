@@ -1,5 +1,6 @@
 import type { Instance } from "../../contract/deployment.ts";
-import { type Draft, leave, note, placing } from "./draft.ts";
+import { note } from "../note.ts";
+import { type Draft, leave, placing } from "./draft.ts";
 import { isReady } from "./readiness.ts";
 
 /** How many instances a deployment wants, how many it may have now, and how it comes from what it has to that. */

@@ -125,18 +125,16 @@ export class HookObject extends StoredObject {
   #note(id: string, digest: string, read: Read, now: number): void {
     const [outcome, message, push] =
       "push" in read ? ["pending", "being applied", JSON.stringify(read.push)] : ["ignored", read.ignored, null];
-    const { number } = this.sql
-      .exec<{ number: number }>(
-        "INSERT INTO delivery (id, digest, at, outcome, message, push) VALUES (?, ?, ?, ?, ?, ?) RETURNING number",
-        id,
-        digest,
-        now,
-        outcome,
-        message,
-        push,
-      )
-      .one();
-    if (push !== null) post(this.sql, `apply ${number}`, now);
+    this.sql.exec(
+      "INSERT INTO delivery (id, digest, at, outcome, message, push) VALUES (?, ?, ?, ?, ?, ?)",
+      id,
+      digest,
+      now,
+      outcome,
+      message,
+      push,
+    );
+    if (push !== null) post(this.sql, "pushes", now);
     this.#planPrune();
   }
 
@@ -149,29 +147,32 @@ export class HookObject extends StoredObject {
     const record = load(this.sql);
     if (!record) return;
     if (key === "index") return project(this.sql, this.env.INDEX, hookRow(this.id, record));
-    const number = Number(key.split(" ")[1]);
+    return this.#applyPushes(record.config);
+  }
+
+  /** In the order in which they came: an older image must not be applied after a newer one. */
+  async #applyPushes(config: HookConfig): Promise<void> {
+    for (let row = this.#oldestPush(); row !== null; row = this.#oldestPush()) {
+      const asker = { hook: this.id, delivery: row.id };
+      const { outcome, message, image, deployment_id } = await redeploy(this.env, config, row.push, asker);
+      this.sql.exec(
+        "UPDATE delivery SET outcome = ?, message = ?, image = ?, deployment_id = ?, push = NULL WHERE number = ?",
+        outcome,
+        message,
+        image,
+        deployment_id,
+        row.number,
+      );
+    }
+  }
+
+  #oldestPush(): { number: number; id: string; push: Push } | null {
     const row = this.sql
-      .exec<{ id: string; push: string | null }>(
-        "SELECT id, push FROM delivery WHERE number = ? AND outcome = 'pending'",
-        number,
+      .exec<{ number: number; id: string; push: string }>(
+        "SELECT number, id, push FROM delivery WHERE outcome = 'pending' ORDER BY number LIMIT 1",
       )
       .toArray()[0];
-    if (!row?.push) return;
-    const asker = { hook: this.id, delivery: row.id };
-    const { outcome, message, image, deployment_id } = await redeploy(
-      this.env,
-      record.config,
-      JSON.parse(row.push) as Push,
-      asker,
-    );
-    this.sql.exec(
-      "UPDATE delivery SET outcome = ?, message = ?, image = ?, deployment_id = ?, push = NULL WHERE number = ?",
-      outcome,
-      message,
-      image,
-      deployment_id,
-      number,
-    );
+    return row ? { ...row, push: JSON.parse(row.push) as Push } : null;
   }
 
   #permitted(namespaces: string[]): Reply<HookRecord> {

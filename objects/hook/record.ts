@@ -1,5 +1,6 @@
 import type { AuditEntry } from "../../contract/event.ts";
 import type { HookDelivery, HookSource, HookView } from "../../contract/hook.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { type By, entryOf, type IndexRow } from "../projection.ts";
 
 /** What a hook is from its creation on. */
@@ -41,13 +42,11 @@ export function save(sql: SqlStorage, { config, sealed, created_at, revision, de
   );
 }
 
-const iso = (ms: number): string => new Date(ms).toISOString();
-
 export const hookView = (id: string, { config, created_at, revision }: HookRecord): HookView => ({
   id,
   ...config,
   path: `/hooks/${id}`,
-  created_at: iso(created_at),
+  created_at: timestamp(created_at),
   revision,
 });
 
@@ -89,4 +88,4 @@ export const deliveriesOf = (sql: SqlStorage, limit: number, id: string | null =
       limit,
     )
     .toArray()
-    .map((row) => ({ ...row, at: iso(row.at) }));
+    .map((row) => ({ ...row, at: timestamp(row.at) }));

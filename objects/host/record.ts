@@ -3,6 +3,7 @@ import { allowedActions } from "../../contract/action.ts";
 import type { AuditEntry } from "../../contract/event.ts";
 import { HOST_ACTION_TABLE, HostCapacity, HostPolicy, HostRuntime, type HostView } from "../../contract/host.ts";
 import { type Reply, refuse } from "../../contract/problem.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import type { WebhookSource } from "../../contract/webhook.ts";
 import { setTimer } from "../alarm.ts";
 import { postAnnouncement } from "../announce.ts";
@@ -139,9 +140,9 @@ export function hostView(sql: SqlStorage, record: HostRecord, lastSeen: number):
     agent_version: profile.agent_version,
     boot_id: "boot_id" in state ? state.boot_id : null,
     workloads: record.workloads,
-    created_at: iso(identity.created_at),
-    updated_at: iso(record.updated_at),
-    last_seen_at: lastSeen > 0 ? iso(lastSeen) : null,
+    created_at: timestamp(identity.created_at),
+    updated_at: timestamp(record.updated_at),
+    last_seen_at: lastSeen > 0 ? timestamp(lastSeen) : null,
     revision: record.revision,
     allowedActions: {
       ...allowedActions(HOST_ACTION_TABLE, state.scheduling),
@@ -192,5 +193,3 @@ export const hostSource = ({ id, name, labels }: HostIdentity): WebhookSource =>
 
 export const hostAudit = ({ id, name }: HostIdentity, ...deed: Deed): AuditEntry =>
   entryOf({ kind: "host", id, name, namespace: null }, ...deed);
-
-const iso = (ms: number): string => new Date(ms).toISOString();

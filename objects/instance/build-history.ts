@@ -14,8 +14,6 @@ export type BuildHistory = {
   builds: Build[];
   /** The newest that can be deployed. */
   image: string | null;
-  /** Of builds whose artifact only a host keeps: that host. */
-  pinned: Record<string, string>;
 };
 
 export function history(sql: SqlStorage): BuildHistory {
@@ -23,10 +21,7 @@ export function history(sql: SqlStorage): BuildHistory {
     .exec<{ body: string }>("SELECT body FROM build ORDER BY number DESC")
     .toArray()
     .map(({ body }) => JSON.parse(body) as Build);
-  const pinned: Record<string, string> = {};
-  for (const { id, deployable, artifact, host_id } of builds)
-    if (deployable && artifact !== null && host_id !== null && !isKept(sql, artifact.hash)) pinned[id] = host_id;
-  return { builds, image: builds.find(({ deployable }) => deployable)?.id ?? null, pinned };
+  return { builds, image: builds.find(({ deployable }) => deployable)?.id ?? null };
 }
 
 /** Whether all parts of an artifact are here. */
@@ -43,11 +38,26 @@ export function keepPart(sql: SqlStorage, { hash, part, parts, text }: ArtifactP
   sql.exec("INSERT OR REPLACE INTO artifact VALUES (?, ?, ?, ?)", hash, part, parts, text);
 }
 
-/** The whole text; null when it is not kept. */
-export function artifactText(sql: SqlStorage, hash: string): string | null {
+/** The whole text, read as it is taken: it may be larger than what one answer of an object may be. Null when it is not kept. */
+export function artifactText(sql: SqlStorage, hash: string): ReadableStream<Uint8Array> | null {
   if (!isKept(sql, hash)) return null;
-  const parts = sql.exec<{ text: string }>("SELECT text FROM artifact WHERE hash = ? ORDER BY part", hash).toArray();
-  return parts.map(({ text }) => text).join("");
+  const encoder = new TextEncoder();
+  let part = 0;
+  return new ReadableStream({
+    type: "bytes",
+    pull(controller) {
+      const [row] = sql
+        .exec<{ text: string; parts: number }>(
+          "SELECT text, parts FROM artifact WHERE hash = ? AND part = ?",
+          hash,
+          part++,
+        )
+        .toArray();
+      if (row === undefined) throw new Error("the artifact is kept no more");
+      controller.enqueue(encoder.encode(row.text));
+      if (part === row.parts) controller.close();
+    },
+  });
 }
 
 /** Writes what became of builds. `inUse`: what is deployed or being rolled out, whose artifacts stay whatever is newer. Call it inside `commit`. */

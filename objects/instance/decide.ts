@@ -3,13 +3,13 @@ import { InstanceState } from "../../contract/instance.ts";
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { isStable } from "../../contract/instance-status.ts";
 import type { Candidate } from "../deployment/placement.ts";
+import { note } from "../note.ts";
 import {
   ASK_AGAIN_MS,
   type BuildChange,
   type Draft,
   draftOf,
   type InstanceFacts,
-  note,
   replaceRunner,
   runnersOf,
 } from "./draft.ts";

@@ -3,10 +3,9 @@ import { workloadId } from "../../contract/id.ts";
 import type { Runner } from "../../contract/instance.ts";
 import type { BuildQueueObject } from "../build-queue/object.ts";
 import { tellNeed } from "../connection/source.ts";
-import type { Candidate } from "../deployment/placement.ts";
-import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { seal } from "../sealing.ts";
+import { askAfter, lookForRoom, withdraw } from "../workload-host.ts";
 import { workloadProof } from "../workload-proof.ts";
 import { isKept } from "./build-history.ts";
 import { keepBuildLog, leavingBuilds, readBuildLog } from "./build-log.ts";
@@ -43,7 +42,7 @@ export async function deliver(key: string, sender: Sender): Promise<void> {
     case "ask":
       return ask(record, sender);
     case "withdraw":
-      return withdraw(record, sender);
+      return withdrawLeaving(record, sender);
     case "orders":
       // Which keys there are the route has too.
       await Promise.all([order(record, sender), sayRoute(record, sender)]);
@@ -66,14 +65,12 @@ async function place(record: InstanceRecord, { env, load, apply }: Sender): Prom
   const placing = (present: InstanceRecord | null) =>
     present !== null && runnersOf(present.state).some(({ phase }) => phase === "placing");
   if (!placing(record)) return;
-  const index = remote(env.INDEX, CLUSTER_SHARD);
-  const look = async () =>
-    apply({ type: "hosts", hosts: (await index.hosts()).map((body) => JSON.parse(body) as Candidate) });
-  await look();
-  if (!placing(load())) return;
-  // Room that came between the look and the registration is seen by the second look; later room is told.
-  await index.awaitCapacity(record.identity.id);
-  await look();
+  await lookForRoom(
+    env,
+    record.identity.id,
+    (hosts) => apply({ type: "hosts", hosts }),
+    () => !placing(load()),
+  );
 }
 
 type Offered = Extract<Runner, { phase: "offered" }>;
@@ -126,53 +123,27 @@ async function secretsOf(
 }
 
 async function ask({ identity, state }: InstanceRecord, { env, apply }: Sender): Promise<void> {
-  for (const runner of runnersOf(state)) {
-    if (runner.phase !== "starting") continue;
-    const { slot, generation, host_id } = runner;
-    const [observation] = await remote(env.HOST, host_id).recheck([workloadId(identity.id, slot)]);
-    if (observation?.generation === generation)
-      apply({ type: "observed", host_id, reports: [{ slot, generation, observation }] });
-  }
+  const starting = runnersOf(state).filter((runner) => runner.phase === "starting");
+  await askAfter(env, identity.id, starting, (host_id, reports) => apply({ type: "observed", host_id, reports }));
 }
 
-async function withdraw(record: InstanceRecord, { env, sql, apply, change }: Sender): Promise<void> {
+async function withdrawLeaving(record: InstanceRecord, { env, sql, apply, change }: Sender): Promise<void> {
   const { identity, state } = record;
   for (const build of leavingBuilds(sql, record)) {
     const lines = await readBuildLog(identity.id, build, env);
     if (lines !== null) change(() => keepBuildLog(sql, build.id, lines));
   }
-  const outcomes = await Promise.allSettled(
-    [...Map.groupBy(state.leaving, ({ host_id }) => host_id)].map(async ([host_id, leaving]) => {
-      const workloads = leaving.map(({ slot, generation }) => ({ id: workloadId(identity.id, slot), generation }));
-      const answers = await remote(env.HOST, host_id).withdraw(identity.id, workloads);
-      const at = Date.now();
-      const reports = leaving.flatMap(({ slot, generation }, i) =>
-        answers[i] === "gone"
-          ? [
-              {
-                slot,
-                generation,
-                observation: { phase: "gone" as const, id: workloadId(identity.id, slot), generation, at },
-              },
-            ]
-          : [],
-      );
-      if (reports.length > 0) apply({ type: "observed", host_id, reports });
-    }),
-  );
-  const failed = outcomes.find((outcome) => outcome.status === "rejected");
-  if (failed) throw failed.reason;
+  await withdraw(env, identity.id, state.leaving, (host_id, reports) => apply({ type: "observed", host_id, reports }));
 }
 
 /** Tells hosts of what is still to go of a deleted instance: they see to it, whether anybody asks again or not. */
 export async function withdrawAll(record: InstanceRecord, { env, sql }: Pick<Sender, "env" | "sql">): Promise<void> {
   const { identity, state } = record;
   await withdrawRoutes(record, { env, sql });
-  for (const { slot, generation, host_id } of state.leaving)
-    await remote(env.HOST, host_id).withdraw(identity.id, [{ id: workloadId(identity.id, slot), generation }]);
+  await withdraw(env, identity.id, state.leaving, () => {});
 }
 
-/** How long an engine is waited for that is told its orders: other letters wait meanwhile, ms. */
+/** How long an engine is waited for that is told its orders, ms: what is said to it meanwhile waits. */
 const TELLING_MS = 3_000;
 
 /** Tells the engine that serves what it should be. One that cannot be told hears it as the answer to its next report. */

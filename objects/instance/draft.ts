@@ -10,6 +10,7 @@ import {
   type PassingStatus,
   STATUS_DEADLINE_MS,
 } from "../../contract/instance-status.ts";
+import { note } from "../note.ts";
 
 /** What a decision is made of besides state and event. Ids are drawn before, so that the decision has no chance in it. */
 export type InstanceFacts = {
@@ -20,8 +21,6 @@ export type InstanceFacts = {
   spec: InstanceSpec;
   /** The newest build whose artifact is kept. */
   image: string | null;
-  /** Of every build whose artifact only its host keeps: that host. */
-  pinned: Readonly<Record<string, string>>;
   /** When the engine was last known to answer a query; null: not since it serves. */
   busy_at: number | null;
   ids: { operation: string; build: string };
@@ -85,17 +84,6 @@ export const draftOf = (state: InstanceState, facts: InstanceFacts): Draft => ({
   size: null,
   purge: false,
 });
-
-export function note(
-  draft: Draft,
-  level: Entry["level"],
-  component: Entry["component"],
-  reason: string,
-  message: string,
-  data?: Record<string, unknown>,
-): void {
-  draft.entries.push({ level, component, reason, message, ...(data ? { data } : {}) });
-}
 
 /** Takes the edge to another status. A passing one gets its deadline. */
 export function become(draft: Draft, status: InstanceStatus): void {

@@ -1,6 +1,7 @@
 import { type Engine, type Runner, SLOT } from "../../contract/instance.ts";
 import type { Exit, Observation } from "../../contract/workload.ts";
-import { become, type Draft, fail, leave, newRunner, note, replaceRunner, runnerAt, runnersOf } from "./draft.ts";
+import { note } from "../note.ts";
+import { become, type Draft, fail, leave, newRunner, replaceRunner, runnerAt, runnersOf } from "./draft.ts";
 import { releaseAgain } from "./release.ts";
 
 /** What hosts see of an instance's workloads, and what becomes of an engine that dies. */

@@ -13,7 +13,6 @@ export type InstanceRecord = {
   deleted: boolean;
   builds: Build[];
   image: string | null;
-  pinned: Record<string, string>;
   vitals: Vitals | null;
   route: Routing;
 };

@@ -2,6 +2,7 @@ import { toBase64Url } from "../../contract/envelope.ts";
 import type { EngineKey, KeyCreate, KeyView } from "../../contract/instance-key.ts";
 import { accept, type Reply } from "../../contract/problem.ts";
 import type { Answer } from "../../contract/request.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { open } from "../sealing.ts";
 
 /** The keys with which an instance is queried. Engines check them alone, by the instance's secret; here is only which there are. */
@@ -32,8 +33,8 @@ export const dropKey = (sql: SqlStorage, id: string): boolean =>
 
 export const keyView = ({ expires_at, created_at, ...rest }: Stored): KeyView => ({
   ...rest,
-  expires_at: expires_at === null ? null : new Date(expires_at).toISOString(),
-  created_at: new Date(created_at).toISOString(),
+  expires_at: timestamp(expires_at),
+  created_at: timestamp(created_at),
 });
 
 const encoder = new TextEncoder();

@@ -138,7 +138,7 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   }
 
   /** An artifact's text, for hosts that do not have it. */
-  artifact(hash: string): Reply<string> {
+  artifact(hash: string): Reply<ReadableStream<Uint8Array>> {
     const text = this.load() && artifactText(this.sql, hash);
     return text === null ? refuse("not_found", `There is no artifact ${hash}.`) : accept(text);
   }

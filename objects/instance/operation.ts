@@ -3,7 +3,8 @@ import { GOAL_OF, type InstanceAction, instanceVerdict, isGoalAction } from "../
 import type { ReportBody } from "../../contract/instance-report.ts";
 import type { InstanceSize } from "../../contract/instance-size.ts";
 import { STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
-import { become, type Draft, extend, fail, finishInto, leave, newRunner, note, rowsText, standingOf } from "./draft.ts";
+import { note } from "../note.ts";
+import { become, type Draft, extend, fail, finishInto, leave, newRunner, rowsText, standingOf } from "./draft.ts";
 import { giveUpRelease, release } from "./release.ts";
 
 /** What each action does, and how what is under way ends. */
@@ -210,7 +211,7 @@ export function takeOver(draft: Draft, { rows, tables, verified }: Loaded): void
 /** Nothing of what was to go is left on any host. What engines have left at the source is taken away last. */
 export function emptied(draft: Draft): void {
   if (draft.leaving.length > 0) return;
-  if (draft.status === "pausing") finishInto(draft, "paused", "succeeded", "paused");
+  if (draft.status === "pausing" && !release(draft)) finishInto(draft, "paused", "succeeded", "paused");
   if (draft.status === "terminating" && !release(draft)) {
     draft.deployed = null;
     draft.degraded = false;
@@ -235,11 +236,11 @@ const TIMEOUTS = {
 export function overdue(draft: Draft): void {
   const { status, operation, facts } = draft;
   if (operation === null || operation.due_at > facts.now) return;
+  if (draft.job?.slot === SLOT.release) {
+    giveUpRelease(draft, operation.message || "it was not done in time");
+    return;
+  }
   if (status === "terminating") {
-    if (draft.job !== null) {
-      giveUpRelease(draft, operation.message || "it was not done in time");
-      return;
-    }
     if (!draft.degraded)
       note(draft, "warning", "scheduler", "terminate_slow", "a host has not said that it is gone; asking goes on");
     draft.degraded = true;

@@ -26,6 +26,10 @@ export function lookAtPauses(
   return { due: { want: isPause ? "paused" : "running", at: Math.max(pause.due ?? 0, resume.due ?? 0) }, next };
 }
 
+/** When it first resumes after a moment, ms since 1970. */
+export const resumesAfter = (schedule: PauseSchedule, moment: number): number =>
+  lookAt(cronsOf(schedule).running, schedule.time_zone, moment, moment).next;
+
 export function scheduleViolations(schedule: PauseSchedule): Violation[] {
   const fault = faultOf(cronsOf(schedule).paused, schedule.time_zone);
   return fault === null

@@ -1,7 +1,8 @@
 import { type Runner, SLOT } from "../../contract/instance.ts";
 import { SIZE } from "../../contract/instance-size.ts";
 import { type Candidate, choose, type Need } from "../deployment/placement.ts";
-import { ASK_AGAIN_MS, type Draft, fail, leave, newRunner, note, replaceRunner, runnerAt, runnersOf } from "./draft.ts";
+import { note } from "../note.ts";
+import { ASK_AGAIN_MS, type Draft, fail, leave, newRunner, replaceRunner, runnerAt, runnersOf } from "./draft.ts";
 import { type Act, act } from "./operation.ts";
 
 /** Between an instance and its hosts: choosing one, its answer, and having to leave it. */
@@ -33,10 +34,8 @@ export function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
     if (runner.phase !== "placing") continue;
     const { slot, generation, since, refused } = runner;
     const { now, jitter } = draft.facts;
-    const pin = pinOf(draft, slot);
     const others = new Map(hosts.map(({ id }) => [id, id === draft.home ? 0 : 1]));
-    const among = pin === null ? hosts : hosts.filter(({ id }) => id === pin);
-    const choice = choose(among, needOf(draft, slot), others, refused);
+    const choice = choose(hosts, needOf(draft, slot), others, refused);
     if (choice.type === "chosen") {
       const { host_id } = choice;
       replaceRunner(draft, {
@@ -50,11 +49,6 @@ export function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
       });
       continue;
     }
-    const gone = pin !== null && among.length === 0;
-    if (gone) {
-      fail(draft, "image_missing", "the host that keeps its artifact is gone; rebuild it");
-      return;
-    }
     // A release waits for a host until its time is over.
     if (choice.impossible && slot !== SLOT.release && draft.serving?.runner !== runner) {
       fail(draft, "no_capacity", choice.message);
@@ -63,12 +57,6 @@ export function onHosts(draft: Draft, hosts: readonly Candidate[]): void {
     const wait = Math.min(Math.max(now - since, ASK_AGAIN_MS), LONGEST_RECHECK_MS) * (0.75 + jitter / 2);
     replaceRunner(draft, { ...runner, message: choice.message, recheck_at: now + Math.round(wait) });
   }
-}
-
-/** The one host that keeps the artifact of the engine in this slot; null when any host gets it. */
-function pinOf(draft: Draft, slot: number): string | null {
-  const engine = [draft.serving, draft.candidate].find((one) => one?.runner.slot === slot);
-  return engine ? (draft.facts.pinned[engine.build_id] ?? null) : null;
 }
 
 export function onAnswered(draft: Draft, hostId: string, answer: Answered): void {

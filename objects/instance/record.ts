@@ -44,13 +44,12 @@ export function load(sql: SqlStorage): InstanceRecord | null {
   };
 }
 
-export const factsOf = ({ identity, spec, image, pinned, vitals }: InstanceRecord, now: number): InstanceFacts => ({
+export const factsOf = ({ identity, spec, image, vitals }: InstanceRecord, now: number): InstanceFacts => ({
   instance_id: identity.id,
   now,
   jitter: Math.random(),
   spec,
   image,
-  pinned,
   busy_at: vitals?.busy_at ?? null,
   ids: { operation: newId("operation", now), build: newId("build", now) },
 });

@@ -1,14 +1,18 @@
+import { SLOT } from "../../contract/instance.ts";
 import type { EngineVitals, Report, ReportBody, SourceTest } from "../../contract/instance-report.ts";
-import { become, type Draft, fail, leave, note, rowsText, runnerAt } from "./draft.ts";
+import { note } from "../note.ts";
+import { become, type Draft, fail, leave, rowsText, runnerAt } from "./draft.ts";
 import { type Loaded, launch, takeOver, tested } from "./operation.ts";
-import { giveUpRelease, released } from "./release.ts";
+import { giveUpRelease, released, releasedByItself } from "./release.ts";
 
 /** What the programs of an instance say of themselves. */
 
 export type Told = Pick<Report, "generation" | "operation" | "body"> & { slot: number };
 
 /** Whether anybody waits for it: it is of a workload that should be there, and of the present revision of its operation. */
-export function isAwaited(draft: Pick<Draft, "operation" | "job" | "serving" | "candidate">, told: Told): boolean {
+export function isAwaited(draft: Awaiting, told: Told): boolean {
+  // The last word of an engine that goes.
+  if (told.body.kind === "released" && draft.leaving.some((one) => isSame(one, told))) return true;
   const runner = runnerAt(draft, told.slot, told.generation);
   if (runner === null || runner.phase === "placing" || runner.phase === "waiting") return false;
   // An engine that serves was started for an operation that is over.
@@ -16,10 +20,15 @@ export function isAwaited(draft: Pick<Draft, "operation" | "job" | "serving" | "
   return draft.operation?.id === told.operation.id && draft.operation.revision === told.operation.revision;
 }
 
+type Awaiting = Pick<Draft, "operation" | "job" | "serving" | "candidate" | "leaving">;
+type Of = { slot: number; generation: number };
+const isSame = (one: Of, other: Of): boolean => one.slot === other.slot && one.generation === other.generation;
+
 export function onReport(draft: Draft, told: Told): void {
   if (!isAwaited(draft, told)) return;
   const { body } = told;
   const isJob = draft.job?.slot === told.slot;
+  const isRelease = told.slot === SLOT.release;
   const isServing = draft.serving?.runner.slot === told.slot;
   switch (body.kind) {
     case "progress":
@@ -35,13 +44,14 @@ export function onReport(draft: Draft, told: Told): void {
       if (isJob && draft.status === "building") onBuilt(draft, body);
       return;
     case "released":
-      if (isJob && draft.status === "terminating") released(draft, body.left);
+      if (isJob && isRelease) released(draft, body.left);
+      else if (!isJob) releasedByItself(draft, told, body.left);
       return;
     case "loaded":
       onLoaded(draft, body, isServing, isJob);
       return;
     case "failed":
-      if (isJob && draft.status === "terminating") giveUpRelease(draft, body.message);
+      if (isJob && isRelease) giveUpRelease(draft, body.message);
       else onFailed(draft, body, isServing);
       return;
     case "vitals":

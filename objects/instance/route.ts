@@ -6,17 +6,18 @@ import { endpointUrl, type Route, type RouteTarget } from "../../contract/route.
 import type { Sealed } from "../../contract/sealed.ts";
 import type { Workload } from "../../contract/workload.ts";
 import type { InstanceRecord } from "./kept.ts";
+import { resumesAfter } from "./pause-times.ts";
 
 /** Where the queries of an instance go, and what is answered when they go nowhere: all of it follows from the state. */
 
-type Known = { id: string; state: InstanceState; spec: Pick<InstanceSpec, "idle_pause"> };
+type Known = { id: string; state: InstanceState; spec: Pick<InstanceSpec, "idle_pause" | "pause_schedule"> };
 
 export function routeOf({ id, state, spec }: Known, keys: readonly Pick<EngineKey, "id" | "expires_at">[]): Route {
   const { serving, candidate } = state;
   return {
     target: serving?.loaded ? targetOf(id, serving) : null,
     loading: serving ? targetOf(id, serving) : candidate && targetOf(id, candidate),
-    closed: closedOf(state),
+    closed: closedOf(state, spec),
     tells: spec.idle_pause !== null,
     wakes: wakes(state, spec),
     keys: keys.map((key) => ({ id: key.id, expires_at: key.expires_at })),
@@ -32,22 +33,31 @@ function targetOf(id: string, { runner }: Engine): RouteTarget | null {
 }
 
 /** It rests, or comes back, only because nobody asked: whoever asks has it back. */
-const wakes = ({ status, paused_by, operation }: InstanceState, { idle_pause }: Known["spec"]): boolean =>
+export const wakes = (
+  { status, paused_by, operation }: InstanceState,
+  { idle_pause }: Pick<Known["spec"], "idle_pause">,
+): boolean =>
   ((status === "paused" || status === "pausing") && paused_by === "idle" && idle_pause !== null) ||
   (status === "resuming" && operation.by === "idle");
 
 /** Told to whoever asks, with a key or without: nothing of hosts, sources or errors is in it. */
-function closedOf({ status, serving, paused_by }: InstanceState): Route["closed"] {
+function closedOf(state: InstanceState, spec: Known["spec"]): Route["closed"] {
+  const { status, serving, paused_by } = state;
   if (serving !== null)
     return { code: "no_engine", detail: "the engine is being started again", retry_after_s: 1, soon: true };
   switch (status) {
     case "paused":
     case "pausing":
+      if (paused_by === "idle")
+        return {
+          ...{ code: "paused", detail: "paused, as nobody asked: a query with a key brings it back" },
+          ...{ retry_after_s: 5, soon: false },
+        };
       return {
-        code: "paused",
-        detail: paused_by === "idle" ? "paused, as nobody asked: a query with a key brings it back" : "paused",
-        retry_after_s: paused_by === "idle" ? 5 : 60,
-        soon: false,
+        ...{ code: "paused", detail: "paused", retry_after_s: 60, soon: false },
+        ...(spec.pause_schedule === null
+          ? {}
+          : { resumes_at: resumesAfter(spec.pause_schedule, state.schedule_until) }),
       };
     case "deploying":
     case "resuming":

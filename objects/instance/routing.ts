@@ -1,10 +1,11 @@
 import { workloadId } from "../../contract/id.ts";
 import { SLOT } from "../../contract/instance.ts";
 import { endpointUrl } from "../../contract/route.ts";
-import { type Candidate, choose } from "../deployment/placement.ts";
+import { choose } from "../deployment/placement.ts";
 import { post } from "../outbox.ts";
 import { CLUSTER_SHARD } from "../projection.ts";
 import { remote } from "../remote.ts";
+import { candidates } from "../workload-host.ts";
 import type { Sender } from "./deliver.ts";
 import type { Seen } from "./engine.ts";
 import type { InstanceRecord } from "./kept.ts";
@@ -100,7 +101,7 @@ export function routeCapacity({ sql, load, change }: Sender): void {
 async function hostFor({ state }: InstanceRecord, { env, sql }: Sender): Promise<string | null> {
   const wanted = routeHost(state, routing(sql).host_id);
   if (wanted !== "any") return wanted;
-  const hosts = (await remote(env.INDEX, CLUSTER_SHARD).hosts()).map((body) => JSON.parse(body) as Candidate);
+  const hosts = await candidates(env);
   const need = { runtime: "proxy" as const, labels: {}, memory_bytes: 0, cpu_millis: 0 };
   const others = new Map(hosts.map(({ id }) => [id, id === state.home ? 0 : 1]));
   const choice = choose(hosts, need, others, {});

@@ -1,5 +1,6 @@
 import { parseDuration } from "../../contract/quantity.ts";
-import { type Draft, note } from "./draft.ts";
+import { note } from "../note.ts";
+import type { Draft } from "./draft.ts";
 import { act } from "./operation.ts";
 
 /** What happens without anybody asking at that moment: pause schedules and idle time. A user's goal is never overridden by them. */

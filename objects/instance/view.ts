@@ -2,15 +2,17 @@ import { buildView } from "../../contract/build.ts";
 import type { Engine, InstanceState, InstanceView } from "../../contract/instance.ts";
 import { GOAL_OF, instanceAllowedActions, type Standing } from "../../contract/instance-action.ts";
 import { changedSettings } from "../../contract/instance-settings.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { isBare, rowsText } from "./draft.ts";
 import type { InstanceRecord } from "./kept.ts";
-import { endpointOf } from "./route.ts";
+import { endpointOf, wakes } from "./route.ts";
 
-export const standingOf = ({ state, image }: Pick<InstanceRecord, "state" | "image">): Standing => ({
+export const standingOf = ({ state, spec, image }: Pick<InstanceRecord, "state" | "spec" | "image">): Standing => ({
   status: state.status,
   goal: state.goal?.action ?? null,
   has_image: image !== null,
   nothing_running: isBare(state),
+  wakes: wakes(state, spec),
 });
 
 /** An instance as the API answers it. */
@@ -21,27 +23,27 @@ export function instanceView(record: InstanceRecord, event_cursor: number): Inst
   const runner = serving?.runner;
   return {
     ...named,
-    created_at: iso(created_at),
-    updated_at: iso(updated_at),
+    created_at: timestamp(created_at),
+    updated_at: timestamp(updated_at),
     status: state.status,
     message: messageOf(state),
     desired_state: goal && GOAL_OF[goal.action],
-    goal: goal && { ...goal, set_at: iso(goal.set_at) },
+    goal: goal && { ...goal, set_at: timestamp(goal.set_at) },
     operation: operation && {
       id: operation.id,
       action: operation.action,
       actor: operation.actor,
       build_id: operation.build_id,
-      started_at: iso(operation.started_at),
-      due_at: iso(operation.due_at),
+      started_at: timestamp(operation.started_at),
+      due_at: timestamp(operation.due_at),
       message: operation.message,
     },
     last_operation: last_operation && {
       ...last_operation,
-      started_at: iso(last_operation.started_at),
-      finished_at: iso(last_operation.finished_at),
+      started_at: timestamp(last_operation.started_at),
+      finished_at: timestamp(last_operation.finished_at),
     },
-    last_error: last_error && { ...last_error, at: iso(last_error.at) },
+    last_error: last_error && { ...last_error, at: timestamp(last_error.at) },
     degraded: state.degraded,
     health: serving && healthOf(serving, state),
     endpoint_url: endpointOf(identity.id, route),
@@ -49,7 +51,7 @@ export function instanceView(record: InstanceRecord, event_cursor: number): Inst
     build_id: serving?.build_id ?? null,
     replication_paused: state.replication_paused,
     vitals: serving && vitals?.generation === serving.runner.generation ? vitals.body : null,
-    drift: drift && { ...drift, at: iso(drift.at) },
+    drift: drift && { ...drift, at: timestamp(drift.at) },
     settings: spec.settings,
     deployed: state.deployed?.settings ?? null,
     pending_changes: pendingChanges(record),
@@ -101,9 +103,13 @@ function messageOf(state: InstanceState): string {
       return `the engine is started and loads${said}`;
     case "pausing":
     case "terminating":
-      return `waits for ${leaving.length === 1 ? "its host" : `${leaving.length} workloads`} to be gone`;
+      return job === null
+        ? `waits for ${leaving.length === 1 ? "its host" : `${leaving.length} workloads`} to be gone`
+        : `takes away what engines have left at the source${said}`;
     case "paused":
-      return "scaled to zero; resume starts it again";
+      return last_error?.code === "left_at_source"
+        ? `scaled to zero; ${last_error.message}`
+        : "scaled to zero; resume starts it again";
     case "stopped":
       return "the engine was shut down on its host; provision starts it again";
     case "terminated":
@@ -118,5 +124,3 @@ function messageOf(state: InstanceState): string {
         : `serves; the last rollout failed: ${last_error.message}`;
   }
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();

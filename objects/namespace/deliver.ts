@@ -11,16 +11,12 @@ export async function deliver(key: string, sql: SqlStorage, env: Env, namespace:
   const [what, id] = key.split(" ") as ["create" | "replace" | "amend", string];
   const deployment = remote(env.DEPLOYMENT, id);
   switch (what) {
-    case "create": {
-      const row = creationOf(sql, id);
-      if (!row) return;
-      await deployment.create(row.identity, row.actor, row.request_id);
-      sql.exec("DELETE FROM creation WHERE deployment_id = ?", id);
-      return;
-    }
+    case "create":
+      return create(id, sql, env);
     case "amend": {
       const row = amendmentOf(sql, id);
       if (!row) return;
+      await create(id, sql, env);
       await deployment.amend(row.manifest, row.actor, row.request_id);
       sql.exec("DELETE FROM amendment WHERE deployment_id = ? AND manifest = ?", id, row.text);
       return;
@@ -28,11 +24,20 @@ export async function deliver(key: string, sql: SqlStorage, env: Env, namespace:
     case "replace": {
       const row = replacementOf(sql, id);
       if (!row) return;
+      await create(id, sql, env);
       const mutation: Mutation = { actor: row.actor, request_id: row.request_id, if_match: null, idempotency: null };
       await deployment.delete(mutation, [], replacedEntry(row.by_id, row.why));
       sql.exec("DELETE FROM replacement WHERE deployment_id = ?", id);
     }
   }
+}
+
+/** Has a deployment made that is yet to be made: what is said to it before that is lost. */
+async function create(id: string, sql: SqlStorage, env: Env): Promise<void> {
+  const row = creationOf(sql, id);
+  if (!row) return;
+  await remote(env.DEPLOYMENT, id).create(row.identity, row.actor, row.request_id);
+  sql.exec("DELETE FROM creation WHERE deployment_id = ?", id);
 }
 
 /** Tells the lists about one resource, or a deployment that something which it waits for may be there. */

@@ -1,6 +1,7 @@
 import { DEFAULT_NAMESPACE, type NamespaceView } from "../../contract/namespace.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { namespacedId } from "../namespaced-id.ts";
 import { post } from "../outbox.ts";
 import type { IndexRow } from "../projection.ts";
@@ -27,9 +28,7 @@ export function ensure(sql: SqlStorage, { namespace, now, by }: Head): void {
 
 export function namespaceView(sql: SqlStorage, name: string): NamespaceView | null {
   const known = row(sql);
-  return (
-    known && { id: known.id, created_at: new Date(known.created_at).toISOString(), updated_at: "", name, revision: 1 }
-  );
+  return known && { id: known.id, created_at: timestamp(known.created_at), updated_at: "", name, revision: 1 };
 }
 
 export function createNamespace(sql: SqlStorage, name: string, mutation: Mutation, now: number): Reply<Answer> {

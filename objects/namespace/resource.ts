@@ -1,5 +1,6 @@
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { post } from "../outbox.ts";
 import { audit, type By, entryOf, type IndexRow } from "../projection.ts";
 import { stale } from "../request.ts";
@@ -45,8 +46,8 @@ export const isThere = (sql: SqlStorage, kind: ResourceKind, name: string): bool
 export function resourceView(row: ResourceRow, namespace: string): object {
   const head = {
     id: row.id,
-    created_at: iso(row.created_at),
-    updated_at: row.updated_at === null ? null : iso(row.updated_at),
+    created_at: timestamp(row.created_at),
+    updated_at: timestamp(row.updated_at),
     namespace,
     name: row.name,
     revision: row.revision,
@@ -209,5 +210,3 @@ export const resourceIndexRow = (row: ResourceRow, namespace: string): IndexRow 
 
 export const unknown = (kind: ResourceKind, id: string): Reply<never> =>
   refuse("not_found", `There is no ${kind} ${id}.`);
-
-const iso = (ms: number): string => new Date(ms).toISOString();

@@ -1,5 +1,6 @@
 import type { Manifest } from "../../contract/manifest.ts";
 import { REVISIONS_KEPT, type RevisionView } from "../../contract/rollout.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 
 /** The revisions of a name: every manifest that was applied to it, numbered from 1, the last REVISIONS_KEPT kept. */
 export type Revision = {
@@ -86,7 +87,7 @@ export function revisionView(revision: Revision, holder: string | null, newest: 
   return {
     revision: revision.number,
     deployment_id: revision.deployment_id,
-    created_at: new Date(revision.created_at).toISOString(),
+    created_at: timestamp(revision.created_at),
     actor: revision.actor,
     cause: revision.cause,
     outcome: revision.outcome,

@@ -9,6 +9,8 @@ import {
   type ScheduleStatus,
   type Standing,
 } from "../../contract/schedule.ts";
+import { timestamp } from "../../contract/timestamp.ts";
+import { note } from "../note.ts";
 import type { Look } from "./times.ts";
 
 /**
@@ -190,7 +192,7 @@ function onDue(draft: Draft): void {
   const late = deadline !== null && now - look.due > deadline;
   const missed = look.missed + (late ? 1 : 0);
   if (missed > 0) {
-    const first = iso(look.first ?? look.due);
+    const first = timestamp(look.first ?? look.due);
     const count = `${look.more ? "more than " : ""}${missed}`;
     note(
       draft,
@@ -211,8 +213,8 @@ function fire(draft: Draft, at: number): void {
   if (draft.runs.some((run) => run.at === at && !run.manual)) return;
   const underWay = draft.runs.find(isUnderWay);
   if (underWay && draft.facts.spec.concurrency_policy === "forbid") {
-    const message = `skipped the run of ${iso(at)}: ${runName(draft.facts.name, underWay)} is still under way`;
-    note(draft, "warning", "scheduler", "run_skipped", message, { scheduled_at: iso(at) });
+    const message = `skipped the run of ${timestamp(at)}: ${runName(draft.facts.name, underWay)} is still under way`;
+    note(draft, "warning", "scheduler", "run_skipped", message, { scheduled_at: timestamp(at) });
     return;
   }
   begin(draft, { at, manual: false });
@@ -245,7 +247,7 @@ function onStarted(draft: Draft, { at, manual, deployment_id }: Extract<Schedule
     if (run.doomed) return { ...started, phase: "stopping" };
     note(draft, "info", "scheduler", "run_started", `started ${named(draft, run)}`, {
       deployment_id,
-      scheduled_at: iso(at),
+      scheduled_at: timestamp(at),
     });
     return { ...started, phase: "active" };
   });
@@ -337,16 +339,4 @@ function settle(draft: Draft, doneBefore: number | null): ScheduleDecision {
   return { state, entries };
 }
 
-function note(
-  draft: Draft,
-  level: Entry["level"],
-  component: Entry["component"],
-  reason: string,
-  message: string,
-  data?: Record<string, unknown>,
-): void {
-  draft.entries.push({ level, component, reason, message, ...(data ? { data } : {}) });
-}
-
 const named = (draft: Draft, run: Run): string => runName(draft.facts.name, run);
-const iso = (ms: number): string => new Date(ms).toISOString();

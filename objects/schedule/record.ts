@@ -10,6 +10,7 @@ import {
   ScheduleState,
   type ScheduleView,
 } from "../../contract/schedule.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { setTimer } from "../alarm.ts";
 import { append, cursor } from "../journal.ts";
 import { type Deed, entryOf, type IndexRow } from "../projection.ts";
@@ -112,8 +113,8 @@ export function scheduleView(
     id: identity.id,
     name: identity.name,
     namespace: identity.namespace,
-    created_at: iso(identity.created_at),
-    updated_at: iso(head.updated_at),
+    created_at: timestamp(identity.created_at),
+    updated_at: timestamp(head.updated_at),
     status: state.status,
     message: messageOf(identity.name, state),
     cron: spec.cron,
@@ -123,8 +124,8 @@ export function scheduleView(
     suspend: state.status === "suspended",
     history: spec.history,
     job: job.config?.password == null ? job : { ...job, config: { ...job.config, password: null } },
-    next_at: next === null ? null : iso(next),
-    last_scheduled_at: state.last_scheduled_at === null ? null : iso(state.last_scheduled_at),
+    next_at: timestamp(next),
+    last_scheduled_at: timestamp(state.last_scheduled_at),
     active: runs.filter(({ finished_at }) => finished_at === null),
     last_run: runs.find(({ finished_at }) => finished_at !== null) ?? null,
     revision: head.revision,
@@ -138,7 +139,7 @@ function messageOf(name: string, state: ScheduleState): string {
   const busy = underWay.length === 0 ? "" : `${underWay.join(", ")} under way`;
   if (state.status === "deleted") return "deleted; its runs are being put away";
   if (state.status === "suspended") return ["no run is started until it is resumed", busy].filter(Boolean).join("; ");
-  return [`next run at ${iso(state.next_at)}`, busy].filter(Boolean).join("; ");
+  return [`next run at ${timestamp(state.next_at)}`, busy].filter(Boolean).join("; ");
 }
 
 /** Newest first. */
@@ -151,16 +152,14 @@ function runView(name: string, run: Run): RunView {
   return {
     name: runName(name, run),
     deployment_id: run.phase === "due" ? null : run.deployment_id,
-    scheduled_at: iso(run.at),
+    scheduled_at: timestamp(run.at),
     trigger: run.manual ? "manual" : "schedule",
     status: run.phase === "finished" ? run.outcome : run.phase === "due" && run.doomed ? "stopping" : run.phase,
     message: run.phase === "finished" ? run.message : "",
-    started_at: started === null ? null : iso(started),
-    finished_at: finished === null ? null : iso(finished),
+    started_at: timestamp(started),
+    finished_at: timestamp(finished),
   };
 }
 
 export const auditEntry = ({ id, namespace, name }: ScheduleIdentity, ...deed: Deed): AuditEntry =>
   entryOf({ kind: "schedule", id, namespace, name }, ...deed);
-
-const iso = (ms: number): string => new Date(ms).toISOString();

@@ -2,6 +2,7 @@ import type { AuditEntry } from "../../contract/event.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer } from "../../contract/request.ts";
 import type { Principal, ScopeName } from "../../contract/scope.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import type { TokenView } from "../../contract/token.ts";
 import { type By, entryOf, type IndexRow } from "../projection.ts";
 import { sameHash } from "./secret.ts";
@@ -78,7 +79,6 @@ export function save(sql: SqlStorage, t: TokenRecord): void {
 }
 
 const MINUTE_MS = 60_000;
-const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
 export function view(id: string, t: TokenRecord): TokenView {
   return {
@@ -87,10 +87,10 @@ export function view(id: string, t: TokenRecord): TokenView {
     token_prefix: `lamp_${id.slice("tok_".length)}`,
     scopes: t.scopes,
     namespaces: t.namespaces,
-    created_at: new Date(t.created_at).toISOString(),
-    expire_at: iso(t.expires_at),
-    last_used_at: iso(t.last_used_at === null ? null : t.last_used_at - (t.last_used_at % MINUTE_MS)),
-    revoked_at: iso(t.revoked_at),
+    created_at: timestamp(t.created_at),
+    expire_at: timestamp(t.expires_at),
+    last_used_at: timestamp(t.last_used_at === null ? null : t.last_used_at - (t.last_used_at % MINUTE_MS)),
+    revoked_at: timestamp(t.revoked_at),
     uses_left: t.uses_left,
     labels: t.labels,
     user_id: t.user_id,

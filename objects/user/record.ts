@@ -1,6 +1,7 @@
 import type { AuditEntry } from "../../contract/event.ts";
 import { accept, type Reply } from "../../contract/problem.ts";
 import type { Answer } from "../../contract/request.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import type { Role, UserView } from "../../contract/user.ts";
 import { type By, entryOf, type IndexRow } from "../projection.ts";
 
@@ -50,16 +51,14 @@ export function save(sql: SqlStorage, u: UserRecord): void {
   );
 }
 
-const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
-
 export const view = (u: UserRecord): UserView => ({
   id: u.id,
   username: u.username ?? "",
   role: u.role,
   status: "active",
-  created_at: new Date(u.created_at).toISOString(),
-  updated_at: iso(u.updated_at),
-  login_at: iso(u.login_at),
+  created_at: timestamp(u.created_at),
+  updated_at: timestamp(u.updated_at),
+  login_at: timestamp(u.login_at),
   revision: u.revision,
 });
 

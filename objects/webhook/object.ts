@@ -2,6 +2,7 @@ import { ulid } from "../../contract/id.ts";
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import type { Answer, Mutation } from "../../contract/request.ts";
 import type { Principal } from "../../contract/scope.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import type { WebhookEvent } from "../../contract/webhook.ts";
 import type { WebhookAction } from "../../contract/webhook-endpoint.ts";
 import webhook0001 from "../../migrations/webhook/0001_create.sql";
@@ -194,7 +195,7 @@ export class WebhookObject extends ResourceObject<WebhookRecord, Principal> {
     const event: WebhookEvent = {
       id: `${this.id}:ping-${ulid(now)}`,
       type: "webhook.ping",
-      timestamp: new Date(now).toISOString(),
+      timestamp: timestamp(now),
       resource: this.id,
       namespace: null,
       labels: {},

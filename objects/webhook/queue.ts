@@ -1,3 +1,4 @@
+import { timestamp } from "../../contract/timestamp.ts";
 import { type WebhookEvent, type WebhookFormat, webhookBody } from "../../contract/webhook.ts";
 import type { DELIVERY_STATUSES, WebhookAttempt, WebhookDelivery } from "../../contract/webhook-endpoint.ts";
 import type { Fate } from "./decide.ts";
@@ -180,8 +181,6 @@ export function deliveryTally(sql: SqlStorage): Record<(typeof DELIVERY_STATUSES
   return { pending, delivered: whole - pending - dead, dead };
 }
 
-const iso = (ms: number): string => new Date(ms).toISOString();
-
 type DeliveryRow = Omit<WebhookDelivery, "next_attempt_at" | "created_at" | "updated_at"> & {
   due_at: number | null;
   created_at: number;
@@ -206,9 +205,9 @@ export function deliveries(
     .toArray()
     .map(({ due_at, created_at, updated_at, ...row }) => ({
       ...row,
-      next_attempt_at: due_at === null ? null : iso(due_at),
-      created_at: iso(created_at),
-      updated_at: iso(updated_at),
+      next_attempt_at: timestamp(due_at),
+      created_at: timestamp(created_at),
+      updated_at: timestamp(updated_at),
     }));
 }
 
@@ -221,5 +220,5 @@ export function attempts(sql: SqlStorage, limit: number, id: string | null): Web
       limit,
     )
     .toArray()
-    .map(({ number, type, at, ...row }) => ({ id: number, kind: type, at: iso(at), ...row }));
+    .map(({ number, type, at, ...row }) => ({ id: number, kind: type, at: timestamp(at), ...row }));
 }

@@ -1,5 +1,6 @@
 import { allowedActions } from "../../contract/action.ts";
 import type { AuditEntry, Entry } from "../../contract/event.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import type { WebhookFormat, WebhookSource } from "../../contract/webhook.ts";
 import { EndpointState, WEBHOOK_ACTION_TABLE, type WebhookView } from "../../contract/webhook-endpoint.ts";
 import { cursor } from "../journal.ts";
@@ -73,8 +74,6 @@ export const saveState = (sql: SqlStorage, state: EndpointState): void =>
 export const signing = ({ secrets }: WebhookRecord, now: number): SealedSecret[] =>
   secrets.filter(({ until }) => until === null || until > now);
 
-const iso = (ms: number): string => new Date(ms).toISOString();
-
 export function webhookView(sql: SqlStorage, id: string, record: WebhookRecord, now: number): WebhookView {
   const { config, state } = record;
   const since = state.status === "active" ? state.failing_since : null;
@@ -84,11 +83,11 @@ export function webhookView(sql: SqlStorage, id: string, record: WebhookRecord, 
     status: state.status,
     reason: state.status === "disabled" ? state.reason : state.status,
     message: messageOf(state),
-    failing_since: since === null ? null : iso(since),
+    failing_since: timestamp(since),
     secrets: signing(record, now).length,
-    created_at: iso(record.created_at),
-    updated_at: iso(record.updated_at),
-    revoked_at: state.status === "revoked" ? iso(state.at) : null,
+    created_at: timestamp(record.created_at),
+    updated_at: timestamp(record.updated_at),
+    revoked_at: state.status === "revoked" ? timestamp(state.at) : null,
     revision: record.revision,
     allowedActions: allowedActions(WEBHOOK_ACTION_TABLE, state.status),
     event_cursor: cursor(sql),

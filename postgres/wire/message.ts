@@ -4,6 +4,7 @@ export const TYPE = {
   parameterStatus: 0x53, // S, by the server
   backendKeyData: 0x4b, // K
   readyForQuery: 0x5a, // Z
+  commandComplete: 0x43, // C
   errorResponse: 0x45, // E
   noticeResponse: 0x4e, // N
   negotiateProtocolVersion: 0x76, // v

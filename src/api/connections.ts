@@ -3,16 +3,20 @@ import {
   ConnectionCreate,
   ConnectionPatch,
   ConnectionStatus,
+  ConnectionTrial,
   ConnectionView,
   connectionSpec,
   connectionViolations,
+  TestResult,
+  trialSpec,
+  trialViolations,
 } from "../../contract/connection.ts";
-import { ConnectionId } from "../../contract/id.ts";
+import { ConnectionId, newId } from "../../contract/id.ts";
 import { remote } from "../../objects/remote.ts";
 import { conditional, jsonText, resource } from "../answer.ts";
 import { idForCreation } from "../creation.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
-import { CONNECTION, CONNECTION_BODY } from "../instance-example.ts";
+import { CONNECTION, CONNECTION_BODY, CONNECTION_TRIAL, TEST_RESULT } from "../instance-example.ts";
 import { resourcesPage } from "../listing.ts";
 import { preferredWait } from "../mutation.ts";
 import { checkedBy, mayCreateNamespace, permitNamespace } from "../namespaced.ts";
@@ -173,6 +177,36 @@ export const CONNECTIONS = [
       const mutation = await ask.mutation();
       const { namespaces } = ask.principal;
       return resource(unwrap(await call(stub(ask), (connection) => connection.delete(mutation, namespaces))));
+    },
+  }),
+  route({
+    method: "POST",
+    path: "/connections/test",
+    access: "connections:write",
+    group: "Connections",
+    summary: "Test a source before it is a connection",
+    description:
+      "As the test of a connection, from a host, of what the body says. The answer is the result, within 30 s, or as long as `Prefer: wait=N` says. Nothing of it is kept: the password is sealed while the test lasts, and then gone; the audit has the address and who asked. An `Idempotency-Key` changes nothing: the same request tests again.",
+    body: {
+      schema: ConnectionTrial,
+      permit: permitNamespace,
+      check: checkedBy(ConnectionTrial, trialViolations),
+      example: CONNECTION_TRIAL,
+    },
+    mutation: ["wait"],
+    answers: { 200: { description: "Tested, whatever came of it", schema: TestResult, example: TEST_RESULT } },
+    problems: ["namespace_not_permitted", "secret_key_missing"],
+    handle: async (ask) => {
+      const mutation = await ask.mutation();
+      const id = newId("connection", Date.now());
+      const wait = Math.max(1, preferredWait(ask.request) ?? USUAL_WAIT_S) * 1000;
+      const { namespace, password } = ask.body;
+      const unsaved = { id, namespace, spec: trialSpec(ask.body), password, mutation };
+      const tested = await call(
+        () => remote(ask.env.CONNECTION, id),
+        (connection) => connection.testUnsaved(unsaved, wait),
+      );
+      return jsonText(JSON.stringify(unwrap(tested)));
     },
   }),
   test("/connections/:id/test"),

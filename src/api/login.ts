@@ -1,4 +1,5 @@
 import { actorOf } from "../../contract/scope.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { Credentials, LoggedIn, SESSION_IDLE_MS, SESSION_MOST_MS } from "../../contract/user.ts";
 import { remote } from "../../objects/remote.ts";
 import { forget, ROOT } from "../access.ts";
@@ -44,7 +45,7 @@ export const LOGIN = [
       const answer: LoggedIn = {
         token: await openSession(ask.env, opened, ask.requestId),
         token_type: "Bearer",
-        expires_at: new Date(opened.expires_at).toISOString(),
+        expires_at: timestamp(opened.expires_at),
         user: opened.user,
       };
       return jsonText(JSON.stringify(answer), { "cache-control": "no-store" });

@@ -140,6 +140,14 @@ describe("an instance without an engine", () => {
       ...{ type: "/problems/paused", title: "paused", status: 503, code: "paused", detail: "paused" },
     });
     expect((await fetch(`${url}/health`)).status).toBe(503);
+    const comeAgain = async (seconds: number) => {
+      const closed = { code: "paused", detail: "paused", retry_after_s: 60, soon: false } as const;
+      route({ closed: { ...closed, resumes_at: Date.now() + seconds * 1000 } });
+      return Number((await ask()).headers.get("retry-after"));
+    };
+    expect([await comeAgain(7200), await comeAgain(-30)]).toEqual([3600, 5]);
+    expect([899, 900]).toContain(await comeAgain(900));
+    route({});
     const load = { table: "users", tables: 3, tables_done: 1, rows: 5, rows_expected: null };
     const loading = await engine((request, response) => {
       const admin = createHmac("sha256", SECRET).update(`admin ${ID}-2 1`).digest("base64url");

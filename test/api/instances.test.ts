@@ -172,6 +172,11 @@ describe("goals over HTTP", () => {
       422,
       ["connection.host.managed", "connection.kind.managed"],
     ]);
+    const strange = await request<Body>("POST", "/connections/test", { body: { host: "d b", port: 0, password: "p" } });
+    expect([strange.status, strange.text.match(/"property_path":"\w+"/g)]).toEqual([
+      422,
+      ['"property_path":"host"', '"property_path":"port"', '"property_path":"user"'],
+    ]);
     const nowhere = await request<Body>("POST", "/connections", { body: { name: fresh("conn"), schemas: ["shop"] } });
     expect(nowhere.text.match(/connection\.\w+\.required/g)).toHaveLength(3);
     const { body: through } = await request<Body>("POST", "/connections", { body: managed });

@@ -211,6 +211,27 @@ describe("instance query and keys", () => {
   });
 });
 
+test("inspect-build shows the newest build, or the one that is named, with all that was wrong", async () => {
+  const build = (id: string, more: object) => ({
+    ...{ id, instance_id: ID, status: "succeeded", deployable: true, artifact_hash: "a1", artifact_bytes: 2048 },
+    ...{ schema_hash: "s", tables: 3, warnings: [], error: null, duration_seconds: 2 },
+    ...{ created_at: "2026-11-21T09:00:00Z", started_at: null, finished_at: null, ...more },
+  });
+  const error = {
+    code: "config_invalid",
+    category: "build",
+    message: "does not fit\n3:5 no table x",
+    retryable: false,
+  };
+  const builds = [build("bld_2", { status: "failed", error, artifact_hash: null }), build("bld_1", {})];
+  const { env } = await serve((_one, response) => json(response, 200, { builds, active_build_id: null }));
+  const newest = await lamplighter(["instance", "inspect-build", "shop-read"], { env });
+  expect(newest.out).toMatch(/^Error +config_invalid: does not fit\n +3:5 no table x$/m);
+  const named = await lamplighter(["instance", "inspect-build", "shop-read", "bld_1", "-o", "json"], { env });
+  expect(JSON.parse(named.out)).toEqual(builds[1]);
+  expect((await lamplighter(["instance", "inspect-build", "shop-read", "bld_3"], { env })).code).toBe(4);
+});
+
 describe("connection", () => {
   test("create takes the password from standard input, and shows it nowhere", async () => {
     const made = { id: CONNECTION, name: "shop-mysql", namespace: "shop" };
@@ -233,6 +254,31 @@ describe("connection", () => {
     expect(answer.code).toBe(0);
     expect(answer.out + answer.err).not.toContain("s3cret");
     expect(JSON.parse(seen.at(-1)?.body ?? "")).toMatchObject({ kind: "mysql", password: "s3cret", schemas: ["shop"] });
+  });
+
+  test("inspect shows where it leads, what was found there, and no password; events follow its journal", async () => {
+    const last_test = {
+      ...{ ok: true, error: null, server_version: "11.8", latency_ms: 2, estimated_bytes: null, schemas: ["shop"] },
+      ...{ replication: { mode: "binlog", ready: true }, host_id: "host_1", tested_at: "2026-11-21T09:30:00.000Z" },
+      findings: [{ code: "no_primary_key", severity: "warning", message: "loose has no key", fix: null }],
+    };
+    const connection = {
+      ...{ id: CONNECTION, name: "shop-mysql", namespace: "shop", database_id: null, kind: "mysql", host: "db" },
+      ...{ port: 3306, user: "u", database: null, tls: "require", ca: null, schemas: ["shop"], status: "ok" },
+      ...{ allowed_sync_modes: ["auto"], min_sync_interval: 1, message: "", last_test, instances: [ID], revision: 3 },
+      ...{ created_at: "2026-11-21T09:00:00Z", allowedActions: { test: { allowed: true } } },
+    };
+    const { env, seen } = await serve((one, response) =>
+      json(response, 200, one.url.includes("/events") ? [] : connection),
+    );
+    const shown = await lamplighter(["connection", "inspect", "shop-mysql"], { env });
+    expect(shown.code).toBe(0);
+    for (const line of [/^Source +u@db:3306$/m, /^Found +ok: 11\.8 answers/m, /^ +warning: loose has no key$/m])
+      expect(shown.out).toMatch(line);
+    const told = await lamplighter(["connection", "inspect", CONNECTION, "-o", "json"], { env });
+    expect(JSON.parse(told.out)).toEqual(connection);
+    expect((await lamplighter(["connection", "events", "shop-mysql"], { env })).code).toBe(0);
+    expect(seen.at(-1)?.url).toMatch(`/connections/${CONNECTION}/events?`);
   });
 
   test("test prints each finding with the statement that mends it, and fails when the source cannot be read", async () => {
@@ -265,5 +311,18 @@ describe("connection", () => {
     );
     const bad = await lamplighter(["connection", "test", "shop-mysql"], { env: broken.env });
     expect([bad.code, bad.err]).toEqual([1, expect.stringContaining("access denied")]);
+    const raw = await serve((_one, response) => json(response, 200, last_test));
+    const address = ["--host", "db", "--port", "3307", "-u", "u", "--schema", "shop", "--password-stdin"];
+    const unsaved = await lamplighter(["connection", "test", ...address], { env: raw.env, stdin: "s3cret\n" });
+    expect(unsaved).toMatchObject({ code: 0, out: good.out });
+    expect(raw.seen.at(-1)).toMatchObject({ method: "POST", url: "/connections/test" });
+    expect(JSON.parse(raw.seen.at(-1)?.body ?? "")).toEqual({
+      ...{ kind: "mysql", host: "db", port: 3307, user: "u", password: "s3cret", schemas: ["shop"] },
+    });
+    expect(unsaved.out + unsaved.err).not.toContain("s3cret");
+    const both = await lamplighter(["connection", "test", "shop-mysql", "--host", "db"], { env });
+    expect([both.code, both.err]).toEqual([1, expect.stringContaining("shop-mysql has an address of its own")]);
+    const none = await lamplighter(["connection", "test"], { env });
+    expect([none.code, none.err]).toEqual([1, expect.stringContaining("Give a connection, or --host and --user")]);
   });
 });

@@ -21,6 +21,7 @@ export class Host {
   given = new Map<number, number>();
   fence = 0;
   copy = false;
+  runtimes = [{ runtime: "postgres" as const, version: "18" }];
 
   constructor(id: string) {
     this.id = id;
@@ -77,8 +78,8 @@ export class Gateway {
   }
 }
 
-export const candidate = ({ id, status }: Host): Candidate => ({
-  ...{ id, name: id, status, scheduling: "open", labels: {}, runtimes: [{ runtime: "postgres", version: "18" }] },
+export const candidate = ({ id, status, runtimes }: Host): Candidate => ({
+  ...{ id, name: id, status, scheduling: "open", labels: {}, runtimes },
   capacity: { memory_bytes: 8 * 1024 ** 3, cpu_millis: 8_000 },
   reserved: { memory_bytes: 0, cpu_millis: 0 },
 });
@@ -112,7 +113,10 @@ export function onlyWriter(hosts: readonly Host[], host: string, term: number, n
 export const upOn = (host: string, term: number, at: number, older_lease_ms: number): Observation => ({
   ...{ id: "w", generation: term, at, phase: "running", started_at: at, address: `${host}:5432` },
   ...{ image_digest: null, notes: [] },
-  start: { rung: 3, why: "", phases: {}, restored_bytes: 0, older_lease_ms, certificate: null, credential: "c" },
+  start: {
+    ...{ rung: 3, why: "", damage: null, phases: {}, restored_bytes: 0 },
+    ...{ older_lease_ms, certificate: null, credential: "c" },
+  },
 });
 
 export const exitedAt = (term: number, at: number, code: number | null): Observation => ({

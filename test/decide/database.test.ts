@@ -21,6 +21,8 @@ const KEEPERS = [
   { keepers: 2, quorum: 1 },
   { keepers: 3, quorum: 1 },
 ];
+type Random = ReturnType<typeof random>;
+const gatewayOf = (world: DatabaseWorld) => world.gateways[0] as Gateway;
 const keepersOf = (seed: number) => KEEPERS[seed % KEEPERS.length];
 
 describe("tables", () => {
@@ -65,7 +67,7 @@ function report(world: DatabaseWorld, one: DatabaseWorld["reports"][number] | un
 }
 
 /** A keeper is started anew, or cannot be reached by a host, or can again; clients come and go. */
-function trouble(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
+function trouble(world: DatabaseWorld, rnd: Random): void {
   const i = rnd.int(world.keepers.all.length);
   const host = rnd.pick(world.hosts);
   const gateway = rnd.pick(world.gateways);
@@ -75,7 +77,7 @@ function trouble(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
   if (gateway.sessions.length === 0) world.connect(gateway);
 }
 
-function act(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
+function act(world: DatabaseWorld, rnd: Random): void {
   const host = rnd.pick(world.hosts);
   const gateway = rnd.pick(world.gateways);
   const letters = [...world.letters];
@@ -129,10 +131,9 @@ function act(world: DatabaseWorld, rnd: ReturnType<typeof random>): void {
 }
 
 describe("a wake", () => {
-  const slept = (): DatabaseWorld => {
-    const world = new DatabaseWorld(random(1));
-    const [gateway] = world.gateways;
-    if (!gateway) throw new Error("no gateway");
+  const slept = (keeping?: (typeof KEEPERS)[number]): DatabaseWorld => {
+    const world = new DatabaseWorld(random(1), keeping);
+    const gateway = gatewayOf(world);
     world.connect(gateway);
     settle(world, 3_000);
     world.leave(gateway);
@@ -149,7 +150,7 @@ describe("a wake", () => {
       const world = slept();
       const home = world.host("a");
       home.status = "syncing";
-      world.connect(world.gateways[0] as Gateway);
+      world.connect(gatewayOf(world));
       settle(world, 1_500);
       expect(world.state).toMatchObject({ status: "booting", message: expect.stringContaining("waiting for host a") });
       if (back !== null) home.status = "ready";
@@ -158,16 +159,33 @@ describe("a wake", () => {
     }
   });
 
+  test("with no host that could ever run it fails at once, and says why; one that may come is waited for", () => {
+    const world = new DatabaseWorld(random(1));
+    const gateway = world.gateways[0] as Gateway;
+    for (const host of world.hosts) host.runtimes = [];
+    world.connect(gateway);
+    settle(world, 500);
+    expect(world.state).toMatchObject({ status: "error", code: "no_host" });
+    expect(world.state).toMatchObject({
+      message: expect.stringMatching(/^no host fits: a has no postgres runtime; b /),
+    });
+    expect([gateway.refused, gateway.waiting]).toEqual([1, 0]);
+
+    // It has joined, and not said yet what it can run.
+    world.host("a").status = "syncing";
+    settle(world, 2_000);
+    world.connect(gateway);
+    settle(world, 5_000);
+    expect(world.state).toMatchObject({ status: "booting", step: { name: "placing" } });
+    Object.assign(world.host("a"), { status: "ready", runtimes: [{ runtime: "postgres", version: "18" }] });
+    settle(world, 5_000);
+    expect(world.state).toMatchObject({ status: "ready", host_id: "a" });
+  });
+
   test("without keepers goes nowhere but to the only copy", () => {
-    const world = new DatabaseWorld(random(1), { keepers: 0, quorum: 0 });
-    const [gateway] = world.gateways;
-    if (!gateway) throw new Error("no gateway");
-    world.connect(gateway);
-    settle(world, 3_000);
-    world.leave(gateway);
-    settle(world, 60_000);
+    const world = slept({ keepers: 0, quorum: 0 });
     world.host("a").status = "lost";
-    world.connect(gateway);
+    world.connect(gatewayOf(world));
     settle(world, 40_000);
     expect(world.state).toMatchObject({ status: "error", code: "no_host", home: "a" });
     expect(world.host("b").copy).toBe(false);
@@ -178,8 +196,7 @@ describe("a host that is removed by force", () => {
   test("may only be out of reach: nobody is let in elsewhere before the lease of its writer is over, on whoever's word", () => {
     for (const cut of [false, true]) {
       const world = new DatabaseWorld(random(4));
-      const gateway = world.gateways[0] as Gateway;
-      world.connect(gateway);
+      world.connect(gatewayOf(world));
       settle(world, 2_000);
       const host = world.hosts.find(({ running }) => running !== null) as Host;
       world.unlink(host);
@@ -199,15 +216,21 @@ describe("a host that is removed by force", () => {
 });
 
 describe("a stop for idleness", () => {
-  test("is not carried out while a gateway that cannot be heard has a client, also one that came without a lease", () => {
-    const world = new DatabaseWorld(random(2));
-    const gateway = world.gateways[0] as Gateway;
+  /** The lease of its only gateway is over, and the host is about to be asked: whoever comes now is let in by what the gateway was told before. */
+  const aboutToClose = (seed: number): { world: DatabaseWorld; gateway: Gateway } => {
+    const world = new DatabaseWorld(random(seed));
+    const gateway = gatewayOf(world);
     world.connect(gateway);
     settle(world, 2_000);
     world.leave(gateway);
     world.cutLine(gateway);
-    // Its lease is over, and the host is about to be asked: whoever comes now is let in by what the gateway was told before.
-    for (let ms = 0; ms < 60_000 && !hasLetter(world, "close"); ms += 100) world.pass(100);
+    const closing = () => [...world.letters].some((key) => key.startsWith("close"));
+    for (let ms = 0; ms < 60_000 && !closing(); ms += 100) world.pass(100);
+    return { world, gateway };
+  };
+
+  test("is not carried out while a gateway that cannot be heard has a client, also one that came without a lease", () => {
+    const { world, gateway } = aboutToClose(2);
     world.connect(gateway);
     expect(gateway.sessions).toEqual([1]);
     for (let ms = 0; ms < 120_000; ms += 100) {
@@ -223,13 +246,7 @@ describe("a stop for idleness", () => {
 
   test("whose answer is lost is over all the same, and a client that came meanwhile wakes it", () => {
     for (const comes of [false, true]) {
-      const world = new DatabaseWorld(random(3));
-      const gateway = world.gateways[0] as Gateway;
-      world.connect(gateway);
-      settle(world, 2_000);
-      world.leave(gateway);
-      world.cutLine(gateway);
-      for (let ms = 0; ms < 60_000 && !hasLetter(world, "close"); ms += 100) world.pass(100);
+      const { world, gateway } = aboutToClose(3);
       for (const key of world.letters) if (key.startsWith("close")) world.deliver(key, true);
       expect([world.state.status, world.hosts[0]?.running]).toEqual(["ready", null]);
       if (comes) world.connect(gateway);
@@ -240,34 +257,37 @@ describe("a stop for idleness", () => {
   });
 });
 
-const hasLetter = (world: DatabaseWorld, what: string) => [...world.letters].some((key) => key.startsWith(what));
+/** A world for each seed. What goes wrong in one is told with its last steps. */
+function histories(count: number, from: number, live: (world: DatabaseWorld, rnd: Random) => void): void {
+  for (let seed = 1; seed <= count; seed++) {
+    const rnd = random(from + seed);
+    const world = new DatabaseWorld(rnd, keepersOf(seed));
+    try {
+      live(world, rnd);
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}\n${world.history.slice(-12).join("\n")}`, {
+        cause: error,
+      });
+    }
+  }
+}
 
 describe("random histories", () => {
   test(`${HISTORIES} of them: one writer at a time, a term is one host's, nobody is cut by a stop for idleness, and it always wakes again`, () => {
     const moves = new Map<string, number>();
-    for (let seed = 1; seed <= HISTORIES; seed++) {
-      const rnd = random(seed);
-      const world = new DatabaseWorld(rnd, keepersOf(seed));
-      try {
-        for (let step = 0; step < STEPS; step++) {
-          // Clocks that are off by less than the margin between the lease and what is waited for beyond it.
-          if (rnd.chance(0.02)) world.skew = rnd.int(8_000) - 4_000;
-          act(world, rnd);
-        }
-        for (const line of world.history) {
-          const move = line.replace(/^.*: /, "").replace(/ \(.*/, "");
-          moves.set(move, (moves.get(move) ?? 0) + 1);
-        }
-        expect(world.cut).toBe(0);
-        heal(world);
-        wakesAgain(world);
-        restsAgain(world);
-      } catch (error) {
-        throw new Error(`seed ${seed}: ${(error as Error).message}\n${world.history.slice(-12).join("\n")}`, {
-          cause: error,
-        });
+    histories(HISTORIES, 0, (world, rnd) => {
+      for (let step = 0; step < STEPS; step++) {
+        // Clocks that are off by less than the margin between the lease and what is waited for beyond it.
+        if (rnd.chance(0.02)) world.skew = rnd.int(8_000) - 4_000;
+        act(world, rnd);
       }
-    }
+      for (const line of world.history) {
+        const move = line.replace(/^.*: /, "").replace(/ \(.*/, "");
+        moves.set(move, (moves.get(move) ?? 0) + 1);
+      }
+      expect(world.cut).toBe(0);
+      recovers(world);
+    });
     for (const move of [
       ...["stopped -> booting", "booting -> ready", "ready -> stopping", "stopping -> stopped"],
       ...["stopping -> booting", "ready -> booting", "ready -> stopped", "booting -> error", "error -> booting"],
@@ -277,81 +297,53 @@ describe("random histories", () => {
 
   test("a host that is cut off for long goes on on its keepers' word, and nobody is let in elsewhere before that is over", () => {
     let [extended, heldBack] = [0, 0];
-    for (let seed = 1; seed <= HISTORIES; seed++) {
-      const rnd = random(30_000 + seed);
-      const world = new DatabaseWorld(rnd, keepersOf(seed));
-      try {
-        wakesAgain(world);
-        for (let round = 0; round < 4; round++) {
-          const host = world.hosts.find(({ running }) => running !== null) ?? rnd.pick(world.hosts);
-          world.unlink(host);
-          for (const until = world.now + 55_000 + rnd.int(30_000); world.now < until; ) {
-            if (rnd.chance(0.05)) trouble(world, rnd);
-            settle(world, rnd.pick([200, 1_000, 2_000]));
-          }
-          world.link(host);
-          if (rnd.chance(0.5)) settle(world, rnd.int(20_000));
+    histories(HISTORIES, 30_000, (world, rnd) => {
+      wakesAgain(world);
+      for (let round = 0; round < 4; round++) {
+        const host = world.hosts.find(({ running }) => running !== null) ?? rnd.pick(world.hosts);
+        world.unlink(host);
+        for (const until = world.now + 55_000 + rnd.int(30_000); world.now < until; ) {
+          if (rnd.chance(0.05)) trouble(world, rnd);
+          settle(world, rnd.pick([200, 1_000, 2_000]));
         }
-        extended += world.keepers.extended;
-        heldBack += world.heldBack;
-        expect(world.cut).toBe(0);
-        heal(world);
-        wakesAgain(world);
-        restsAgain(world);
-      } catch (error) {
-        throw new Error(`seed ${seed}: ${(error as Error).message}\n${world.history.slice(-12).join("\n")}`, {
-          cause: error,
-        });
+        world.link(host);
+        if (rnd.chance(0.5)) settle(world, rnd.int(20_000));
       }
-    }
+      extended += world.keepers.extended;
+      heldBack += world.heldBack;
+      expect(world.cut).toBe(0);
+      recovers(world);
+    });
     expect(Math.min(extended, heldBack)).toBeGreaterThan(HISTORIES);
   }, 120_000);
 
   test("clocks that jump by hours never wedge it", () => {
-    for (let seed = 1; seed <= HISTORIES / 4; seed++) {
-      const rnd = random(10_000 + seed);
-      const world = new DatabaseWorld(rnd, keepersOf(seed));
-      let broke = "";
+    histories(HISTORIES / 4, 10_000, (world, rnd) => {
       for (let step = 0; step < STEPS; step++) {
         if (rnd.chance(0.05)) world.skew = rnd.int(7_200_000) - 3_600_000;
         try {
           act(world, rnd);
         } catch (error) {
           // Beyond the margin the lease alone does not keep two writers apart; the keepers' promise does.
-          if (!/was opened on/.test(String(error))) throw error;
-          broke = String(error);
-          break;
+          if (/was opened on/.test(String(error))) return;
+          throw error;
         }
       }
-      if (broke !== "") continue;
-      try {
-        heal(world);
-        wakesAgain(world);
-        restsAgain(world);
-      } catch (error) {
-        throw new Error(`seed ${seed}: ${(error as Error).message}\n${world.history.slice(-12).join("\n")}`, {
-          cause: error,
-        });
-      }
-    }
+      recovers(world);
+    });
   }, 120_000);
 
   test("a deletion ends, and leaves nothing on any host that can be reached", () => {
-    for (let seed = 1; seed <= HISTORIES / 4; seed++) {
-      const rnd = random(20_000 + seed);
-      const world = new DatabaseWorld(rnd, keepersOf(seed));
+    histories(HISTORIES / 4, 20_000, (world, rnd) => {
       for (let step = 0; step < STEPS / 2; step++) act(world, rnd);
       world.isDeleted = true;
       world.do({ type: "delete" });
       heal(world);
       settle(world, 300_000);
       const { state } = world;
-      expect([seed, state.status, state.copies, state.leaving]).toEqual([seed, "deleting", [], []]);
-      expect(world.letters.has("purge") || world.hosts.every(({ running, copy }) => running === null && !copy)).toBe(
-        true,
-      );
-      for (const host of world.hosts) expect([seed, host.running, host.copy]).toEqual([seed, null, false]);
-    }
+      expect([state.status, state.copies, state.leaving]).toEqual(["deleting", [], []]);
+      for (const host of world.hosts) expect([host.running, host.copy]).toEqual([null, false]);
+    });
   }, 120_000);
 });
 
@@ -361,9 +353,14 @@ function heal(world: DatabaseWorld): void {
   for (const host of world.hosts) world.link(host);
 }
 
+function recovers(world: DatabaseWorld): void {
+  heal(world);
+  wakesAgain(world);
+  restsAgain(world);
+}
+
 function wakesAgain(world: DatabaseWorld): void {
-  const [gateway] = world.gateways;
-  if (!gateway) throw new Error("no gateway");
+  const gateway = gatewayOf(world);
   for (let tries = 0; tries < 60; tries++) {
     if (gateway.sessions.length + gateway.waiting === 0) world.connect(gateway);
     settle(world, 5_000);

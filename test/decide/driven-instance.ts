@@ -70,7 +70,6 @@ export class Driven {
     idle_pause: null,
   };
   image: string | null = null;
-  pinned: Record<string, string> = {};
   busyAt: number | null = null;
   hosts = [hostNamed(HOST)];
   last: InstanceDecision = initial(START);
@@ -91,7 +90,6 @@ export class Driven {
       jitter: 0.5,
       spec: this.spec,
       image: this.image,
-      pinned: this.pinned,
     };
     this.last = decide(before, event, { ...facts, busy_at: this.busyAt, ids });
     this.state = InstanceState.parse(this.last.state);
@@ -114,7 +112,7 @@ export class Driven {
     return this.state.status;
   }
   get standing() {
-    return standingOf({ state: this.state, image: this.image });
+    return standingOf({ state: this.state, spec: this.spec, image: this.image });
   }
   get deadline(): number | null {
     return deadlineOf(this.state, this.spec, { now: this.now, busy_at: this.busyAt });
@@ -192,16 +190,15 @@ export class Driven {
       deploying: () => to.building().say(SLOT.build, built()).place(),
       running: () => to.deploying().load().gone(),
       pausing: () => to.running().act("pause"),
-      paused: () => to.pausing().gone(),
+      paused: () => released(to.pausing().gone()),
       resuming: () => to.paused().act("resume").place(),
       failed: () => to.building().say(SLOT.build, FAILED_BUILD).gone(),
       stopped: () => to.running().exit(one.engineSlot(), 0).gone(),
       terminating: () => to.running().act("terminate"),
-      terminated: () => {
-        to.terminating().gone();
-        return one.state.job === null ? one : one.place().say(SLOT.release, { kind: "released", left: [] }).gone();
-      },
+      terminated: () => released(to.terminating().gone()),
     };
+    const released = (going: Driven) =>
+      going.state.job === null ? going : going.place().say(SLOT.release, { kind: "released", left: [] }).gone();
     to[status]();
     if (one.status !== status) throw new Error(`wanted ${status}, came to ${one.status}`);
     return one;

@@ -75,7 +75,6 @@ describe("random histories", () => {
             deleted: false,
             builds: [],
             image: one.image,
-            pinned: {},
             route: { generation: 0, host_id: null, body: "", address: null, is_up: false },
             vitals: null,
           },

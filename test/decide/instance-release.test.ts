@@ -30,9 +30,62 @@ test("only a source that keeps something is released, and only once no engine ru
   ]);
 });
 
-test("an instance that was paused is released when it is terminated, and one that only polls never is", () => {
-  const paused = Driven.at("paused", POSTGRES_TEST).act("terminate");
-  expect([paused.status, paused.runner(SLOT.release).phase]).toEqual(["terminating", "placing"]);
+const PUBLICATION = STATEMENTS[1] as string;
+const lastWord = (one: Driven, left: string[] = []): Driven => {
+  const [engine] = one.state.leaving;
+  if (!engine) throw new Error("no engine goes");
+  return one.say(engine.slot, { kind: "released", left }, { generation: engine.generation, id: "of before" });
+};
+
+test("an engine that was paused in good order says so, and nobody else looks", () => {
+  const one = lastWord(Driven.at("pausing", POSTGRES_TEST));
+  expect([one.state.source_traces, one.reasons]).toEqual([false, []]);
+  expect([one.gone().status, one.state.job]).toEqual(["paused", null]);
+  expect([one.act("terminate").status, one.state.job]).toEqual(["terminated", null]);
+  expect(one.act("provision").status).toBe("testing_connection");
+});
+
+test("a pause leaves a publication alone that its user may not drop; the termination says it", () => {
+  const one = lastWord(Driven.at("pausing", POSTGRES_TEST), [PUBLICATION]).gone();
+  expect([one.status, one.state.job, one.state.source_traces, one.heard.includes("left_at_source")]).toEqual([
+    ...["paused", null, true, false],
+  ]);
+  one
+    .act("terminate")
+    .place()
+    .say(SLOT.release, { kind: "released", left: [PUBLICATION] });
+  expect(warnings(one)).toMatchObject([{ data: { statements: [PUBLICATION] } }]);
+});
+
+test("of an engine that was killed a pause takes away the same: it is paused when no slot is left", () => {
+  const one = Driven.at("pausing", POSTGRES_TEST).gone();
+  expect([one.status, one.runner(SLOT.release).phase]).toEqual(["pausing", "placing"]);
+  one.act("resume").place();
+  expect(one.state.goal?.action).toBe("resume");
+  one.say(SLOT.release, { kind: "released", left: [] }).gone();
+  expect([one.status, one.state.source_traces]).toEqual(["resuming", true]);
+  expect(one.moves).toEqual(["pausing>paused", "paused>resuming"]);
+});
+
+test("a pause does not wait for ever for a source that is away: it says that its log is kept, and termination tries again", () => {
+  const one = Driven.at("pausing", POSTGRES_TEST).gone().place().later(60_000).due();
+  expect(warnings(one)).toMatchObject([{ level: "warning", data: { statements: STATEMENTS } }]);
+  one.gone();
+  expect([one.status, one.state.source_traces, one.state.last_error?.code]).toEqual(["paused", true, "left_at_source"]);
+  expect(one.act("terminate").runner(SLOT.release).phase).toBe("placing");
+});
+
+test("the word of one engine counts for nothing while another is there", () => {
+  const one = Driven.at("running", POSTGRES_TEST).act("redeploy").place().load();
+  lastWord(one);
+  expect([one.status, one.state.source_traces]).toEqual(["running", true]);
+  const two = Driven.at("running", POSTGRES_TEST).act("redeploy").place().load().act("pause");
+  expect(two.state.leaving).toHaveLength(2);
+  lastWord(two).gone();
+  expect(two.runner(SLOT.release).phase).toBe("placing");
+});
+
+test("an instance that only polls is never released", () => {
   const polls = new Driven();
   polls.spec.settings.sync_mode = "poll";
   polls.act("provision").place().say(SLOT.test, { kind: "tested", test: POSTGRES_TEST });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { instanceVerdict } from "../../contract/instance-action.ts";
 import { INSTANCE_STATUSES } from "../../contract/instance-status.ts";
 import { routeHost, routeOf } from "../../objects/instance/route.ts";
 import { Driven, HOST } from "./driven-instance.ts";
@@ -61,6 +62,23 @@ describe("where queries go", () => {
     expect(routed(one).target).toMatchObject({ workload_id: `${ID}-2`, port: 4 });
   });
 
+  test("paused with a schedule, by that or by its user, it is said when that brings it back", () => {
+    const pause_schedule = { pause_at: "22:00", resume_at: "06:30", days: [], time_zone: "Europe/Berlin" };
+    const scheduled = Driven.at("running");
+    scheduled.spec = { ...scheduled.spec, pause_schedule };
+    const at = Date.parse("2026-06-01T20:00:00Z");
+    scheduled.do({ type: "scheduled", want: "paused", until: at }).gone();
+    const resumes_at = Date.parse("2026-06-02T04:30:00Z");
+    expect(routed(scheduled).closed).toMatchObject({ code: "paused", resumes_at });
+    const byUser = Driven.at("paused");
+    expect(routed(byUser).closed).toEqual({ code: "paused", detail: "paused", retry_after_s: 60, soon: false });
+    byUser.spec = { ...byUser.spec, pause_schedule };
+    expect(routed(byUser).closed).toMatchObject({ retry_after_s: 60, resumes_at });
+    const asleep = idle();
+    asleep.spec = { ...asleep.spec, pause_schedule };
+    expect(routed(asleep).closed.resumes_at, "who asks brings it back").toBeUndefined();
+  });
+
   test("nothing is said there that a stranger should not read", () => {
     const one = Driven.at("building").say(1, {
       kind: "built",
@@ -82,6 +100,17 @@ describe("somebody asks while it is paused", () => {
     expect([one.state, one.reasons]).toEqual([state, []]);
     one.place().load();
     expect([one.status, routed(one).wakes, one.state.serving?.loaded !== null]).toEqual(["running", false, true]);
+  });
+
+  test("its user who wants it to stay paused is told how, and it does", () => {
+    const one = idle();
+    expect(instanceVerdict("pause", one.standing)).toEqual({
+      ...{ allowed: false, code: "status_paused", reason: expect.stringContaining("--no-idle-pause") },
+    });
+    one.spec = { ...one.spec, idle_pause: null };
+    one.do({ type: "specified" });
+    expect(one.do({ type: "wanted" }).status).toBe("paused");
+    expect(instanceVerdict("pause", one.standing)).toMatchObject({ reason: "not possible while paused" });
   });
 
   test("while it is only being paused: it comes back after that, as a goal", () => {

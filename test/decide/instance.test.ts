@@ -86,17 +86,6 @@ describe("builds", () => {
     expect(one.state.serving?.runner.generation).toBeGreaterThan(old as number);
     expect(one.state.leaving.map(({ generation }) => generation)).toContain(old);
   });
-
-  test("an artifact that only its host keeps is rolled out there, and not at all when that host is gone", () => {
-    const one = Driven.at("paused");
-    one.pinned = { [one.state.deployed?.build_id as string]: "host_b" };
-    one.hosts = [hostNamed(HOST), hostNamed("host_b")];
-    expect(one.act("resume").place().runner(one.engineSlot())).toMatchObject({ host_id: "host_b" });
-    const lost = Driven.at("paused");
-    lost.pinned = { [lost.state.deployed?.build_id as string]: "host_b" };
-    lost.act("resume").place();
-    expect([lost.status, lost.state.last_error?.code]).toEqual(["failed", "image_missing"]);
-  });
 });
 
 const rolledOut = (one: Driven): Driven =>

@@ -1,4 +1,4 @@
-// Any order of starts, crashes, wiped disks, partitions and lost keepers: a writer that clients are let in to has every acknowledged commit.
+// Any order of starts, crashes, wiped and spoiled disks, partitions and lost keepers: a writer that clients are let in to has every acknowledged commit.
 import { describe, expect, test } from "vitest";
 import { random } from "../random.ts";
 import { WriterWorld } from "./writer-world.ts";
@@ -12,7 +12,7 @@ describe.each([
   { keepers: 3, quorum: 2 },
   { keepers: 3, quorum: 1 },
 ])("$keepers keepers, of whom $quorum acknowledge", ({ keepers, quorum }) => {
-  test("nothing acknowledged is missing, whatever is lost but a keeper's disk", () => {
+  test("nothing acknowledged is missing, whatever is lost or spoiled but a keeper's disk", () => {
     for (let seed = 0; seed < RUNS; seed++) {
       const { world, refused } = run(seed, keepers, quorum, false);
       expect(refused, `seed ${seed}\n${world.told.join("\n")}`).not.toContain("not_restorable");
@@ -38,7 +38,8 @@ function run(seed: number, keepers: number, quorum: number, losesKeepers: boolea
       if (refusal !== null) refused.push(refusal);
     } else if (dice < 0.83) world.crash(at);
     else if (dice < 0.9) world.stop(at);
-    else if (dice < 0.96) world.wipe(at);
+    else if (dice < 0.94) world.wipe(at);
+    else if (dice < 0.97) world.spoil(at, losesKeepers || rnd.chance(0.5));
     else if (losesKeepers) world.loseKeeper(rnd.int(keepers));
     expect(world.missing(), `seed ${seed}, step ${step}\n${world.told.join("\n")}`).toEqual([]);
   }

@@ -16,7 +16,7 @@ type Keeper = {
   log: Log | null;
   follows: number;
 };
-type Copy = Log & { opened: number; state: "clean" | "crashed" };
+type Copy = Log & { opened: number; state: "clean" | "crashed" | "damaged" };
 type Host = { fence: number; copy: Copy | null; running: number | null; followers: Set<Keeper> };
 
 export class WriterWorld {
@@ -102,6 +102,15 @@ export class WriterWorld {
   wipe(at: number): void {
     this.crash(at);
     (this.hosts[at] as Host).copy = null;
+  }
+
+  /** Its files are spoiled while it is off. What is lost of the end of the log can be told, or not: then only the keepers show it. */
+  spoil(at: number, isSeen: boolean): void {
+    this.crash(at);
+    const { copy } = this.hosts[at] as Host;
+    if (copy === null) return;
+    if (isSeen) copy.state = "damaged";
+    else if (copy.state === "clean") copy.commits.splice(this.#rnd.int(copy.commits.length + 1));
   }
 
   loseKeeper(at: number): void {
@@ -223,6 +232,7 @@ function partOf(writer: Log, kept: Log, rnd: ReturnType<typeof random>): Log {
 
 function localOf({ copy, running }: Host): LocalCluster | null {
   if (copy === null || running !== null) return null;
+  if (copy.state === "damaged") return { state: "damaged", why: "spoiled" };
   const end = copy.state === "clean" ? BigInt(copy.commits.length) : null;
   return {
     systemIdentifier: String(copy.cluster),

@@ -118,24 +118,37 @@ test("an agent that is killed at any moment of a start: who waits is served when
   }
 });
 
-test("a PostgreSQL that will not start: 57P03 with its own words, three times tried, and the next one once it can", async () => {
+test("a data folder that is damaged is restored from a keeper; one that cannot be opened here: 57P03 with why, three times tried", async () => {
   const made = await site.create({ name: "broken" });
   const client = await site.connect(made);
   await client.query("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
   await site.end(client);
   await site.state(made.id, "stopped");
-  const map = join(site.folder("one", made.id), "pgdata", "global", "pg_filenode.map");
-  const whole = readFileSync(map);
-  writeFileSync(map, Buffer.alloc(whole.length, 7));
+  const pgdata = join(site.folder("one", made.id), "pgdata");
+  const map = join(pgdata, "global", "pg_filenode.map");
+  writeFileSync(map, Buffer.alloc(readFileSync(map).length, 7));
+  const restored = await site.connect(made);
+  expect(await numbers(restored)).toEqual([1]);
+  await site.end(restored);
+  const events = await site.cluster.client.events(`/databases/${made.id}`);
+  const told = events.find(({ reason }) => reason === "copy_damaged");
+  expect(told?.message).toMatch(
+    /^the copy on host \S+ is damaged: FATAL: .*pg_filenode.map.*; restored from a keeper$/,
+  );
+  await site.state(made.id, "stopped");
+
+  const version = join(pgdata, "PG_VERSION");
+  const whole = readFileSync(version);
+  writeFileSync(version, "14\n");
   const refused = await refusalOf(made);
   expect(refused?.code).toBe("57P03");
-  expect(refused?.detail).toContain("pg_filenode.map");
+  expect(refused?.detail).toContain("made by PostgreSQL 14");
   const view = await site.view(made.id);
   expect([view.state, view.failed?.code]).toEqual(["error", "failed"]);
-  expect(view.failed?.message).toContain("pg_filenode.map");
+  expect(view.failed?.message).toContain("made by PostgreSQL 14");
   expect((await journal(made.id)).filter((reason) => reason === "start_failed")).toHaveLength(3);
   expect(await site.isRunning("one", made.id)).toBe(false);
-  writeFileSync(map, whole);
+  writeFileSync(version, whole);
   const again = await eventuallyIn(made);
   expect(await numbers(again)).toEqual([1]);
   await site.end(again);

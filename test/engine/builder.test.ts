@@ -52,7 +52,10 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
           schemas: [source.connection.schema],
           replication: { mode: dialect === "mysql" ? "binlog" : "logical", findings: [] },
         },
-        findings: [{ code: "no_primary_key", table: "loose" }, { code: "whole_table_reload" }],
+        findings: [
+          ...[{ code: "no_primary_key", table: "loose" }, { code: "whole_table_reload" }],
+          ...(dialect === "mysql" ? [] : [{ code: "log_unlimited", fix: expect.stringMatching(/^ALTER SYSTEM SET/) }]),
+        ],
       });
     });
 

@@ -1,14 +1,19 @@
 // What lamplighter-engine says and is told, where either side does not do as it should.
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import type { EngineHealth } from "../../contract/engine.ts";
 import type { ConnectionTest } from "../../contract/engine-build.ts";
-import type { EngineOrders } from "../../contract/instance-report.ts";
-import { artifactParts } from "../../engine/program/artifact.ts";
+import { ARTIFACT_BYTES, type EngineOrders, ReportBody } from "../../contract/instance-report.ts";
+import { artifactParts, tooLarge } from "../../engine/program/artifact.ts";
 import { type Given, sourceOf } from "../../engine/program/environment.ts";
-import { Orders } from "../../engine/program/orders.ts";
+import { listenForOrders, Orders } from "../../engine/program/orders.ts";
 import { NotAwaited, Reports } from "../../engine/program/reports.ts";
 import { settingsOf } from "../../engine/program/settings.ts";
 import { sourceTestOf } from "../../engine/program/source-test.ts";
@@ -112,12 +117,41 @@ test("a key whose filter cannot be read opens nothing, and takes no other key's 
   expect(told.asked).toEqual([`PUT /keys ${JSON.stringify({ secret: "secret", keys: [key] })}`]);
 });
 
+test("tell hands orders to the engine beside it", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "tell-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const told: EngineOrders[] = [];
+  const cwd = process.cwd();
+  process.chdir(folder);
+  const server = await listenForOrders(given("http://plane/reports"), async (one) => void told.push(one)).finally(() =>
+    process.chdir(cwd),
+  );
+  onTestFinished(() => void server.close());
+  const program = join(import.meta.dirname, "../../bin/lamplighter-engine");
+  const tell = (text: string, generation = "3") =>
+    promisify(execFile)(program, ["tell", text], {
+      cwd: folder,
+      env: { ...process.env, LAMPLIGHTER_WORKLOAD_GENERATION: generation },
+    });
+  await tell(JSON.stringify(orders));
+  expect(told).toEqual([orders]);
+  await expect(tell("{}")).rejects.toThrow("the engine's program answered 400");
+  await expect(tell(JSON.stringify(orders), "4"), "there is no engine of that generation").rejects.toThrow("ENOENT");
+  expect(told).toHaveLength(1);
+});
+
 test("the parts of an artifact are the artifact, and no character is in two of them", () => {
   const program = `${"x".repeat(399_999)}😀${"y".repeat(400_000)}`;
   const parts = artifactParts("h", program);
   expect(parts.map(({ text: part }) => part).join("")).toBe(program);
   expect(parts.every(({ text: part, parts: of }) => part.isWellFormed() && of === parts.length)).toBe(true);
-  expect(artifactParts("h", "x".repeat(81_000_000))).toEqual([]);
+});
+
+test("the largest artifact fits in reports; a larger one is refused with its size", () => {
+  const parts = artifactParts("a".repeat(64), "x".repeat(ARTIFACT_BYTES));
+  expect(ReportBody.parse(parts.at(-1))).toEqual(parts.at(-1));
+  expect(tooLarge(ARTIFACT_BYTES)).toBeNull();
+  expect(tooLarge(ARTIFACT_BYTES + 1)).toMatch("the engine is 80.1 MB, and one of at most 80.0 MB");
 });
 
 test("tasks become settings: words, memory, and a token that is no key", () => {

@@ -3,7 +3,7 @@ import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { SourceConnection } from "../../contract/engine.ts";
 import { removalStatements } from "../../contract/source-traces.ts";
-import { releasePostgres } from "../../engine/source/postgres/traces.ts";
+import { releasePostgres, releaseUnused } from "../../engine/source/postgres/traces.ts";
 import { parts, testSource } from "./sources.ts";
 
 const SLOTS = "SELECT slot_name::text AS name FROM pg_replication_slots ORDER BY 1";
@@ -41,6 +41,25 @@ test.skipIf(!parts.postgres.available)("slots go though somebody reads from them
   ]);
   expect(await releasePostgres(connection, "inst_1")).toEqual([]);
 });
+
+test.skipIf(!parts.postgres.available)(
+  "an engine that goes takes the publication when it has the last slot",
+  async () => {
+    const { source, connection, names } = await start();
+    expect(await releaseUnused(connection, "inst_1"), "others have slots").toBeNull();
+    expect(await names(PUBLICATIONS)).toContain("lamplighter_inst_1");
+    await source.run(
+      ...["lamplighter_inst_1_g3", "lamplighter_inst_1_g41"].map(
+        (name) => `SELECT pg_drop_replication_slot('${name}')`,
+      ),
+    );
+    await source.run("CREATE ROLE reader LOGIN REPLICATION PASSWORD 'secret'");
+    const left = await releaseUnused({ ...connection, user: "reader" }, "inst_1");
+    expect(left).toEqual(['DROP PUBLICATION IF EXISTS "lamplighter_inst_1"']);
+    expect(await releaseUnused(connection, "inst_1")).toEqual([]);
+    expect(await names(PUBLICATIONS)).toEqual(["lamplighter_inst_12"]);
+  },
+);
 
 test.skipIf(!parts.postgres.available)("what the user may not take away is answered as it is taken away", async () => {
   const { source, connection, names } = await start();

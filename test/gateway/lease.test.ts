@@ -56,6 +56,7 @@ class World {
       },
       counters: noCounts(),
       lingerMs: 60_000,
+      awayMs: 20_000,
       log: () => {},
       changed: () => {},
       ended: () => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Gateway } from "../../gateway/main.ts";
 import { message, noticeResponse, parseReport, TYPE } from "../../postgres/wire/message.ts";
 import { cancelPacket, PROTOCOL_3_2 } from "../../postgres/wire/startup.ts";
@@ -78,6 +78,23 @@ describe.skipIf(!postgres.available)("a session", () => {
     const unknown = gateway.counters.cancels_unknown_total;
     await cancel(gateway.port, one.pid, one.key);
     expect(gateway.counters.cancels_unknown_total).toBe(unknown + 1);
+  });
+
+  test("commits that shall wait for no keeper are counted: from the beginning, by a statement, by one with parameters", async () => {
+    const counted = () => gateway.counters.commit_overrides_total;
+    const before = counted();
+    const client = await site.connect(gateway, { options: "-c synchronous_commit=local" });
+    expect((await client.query("SHOW synchronous_commit")).rows).toEqual([{ synchronous_commit: "local" }]);
+    expect(counted() - before).toBe(1);
+    await client.query("SET synchronous_commit = on");
+    await client.query("SELECT 'SET synchronous_commit = off'");
+    expect(counted() - before).toBe(1);
+    await client.query("BEGIN");
+    await client.query("SET LOCAL synchronous_commit TO off");
+    await client.query({ name: "weaker", text: "set synchronous_commit = off" });
+    await client.query("COMMIT");
+    expect(counted() - before).toBe(3);
+    await client.end();
   });
 
   test("a cancel request that reaches another gateway is passed on, once", async () => {
@@ -230,30 +247,74 @@ describe.skipIf(!postgres.available)("a session", () => {
     expect(await client.error()).toBeNull();
   });
 
-  test("a commit whose wait for the keepers was cancelled is not acknowledged", async () => {
-    await site.cluster.admin("CREATE TABLE IF NOT EXISTS doubtful (n int); GRANT ALL ON doubtful TO app", "app");
-    await site.cluster.admin("ALTER SYSTEM SET synchronous_standby_names = 'k1_t1'");
-    await site.cluster.admin("SELECT pg_reload_conf()");
-    await sleep(200);
-    const { client, pid, key } = await raw();
-    client.query("INSERT INTO doubtful VALUES (1)");
-    await untilRunning("doubtful", 1);
-    await sleep(50);
-    await cancel(gateway.port, pid, key);
-    const seen: number[] = [];
-    let error: Record<string, string> | null = null;
-    for (let next = await client.next(); next !== null; next = await client.next()) {
-      seen.push(next.type);
-      if (next.type === TYPE.errorResponse) error = parseReport(next.body);
-    }
-    expect(error).toMatchObject({ C: "08007", V: "FATAL" });
-    // The warning and our error: no CommandComplete, no ReadyForQuery.
-    expect(seen).toEqual([TYPE.noticeResponse, TYPE.errorResponse]);
-    await site.cluster
-      .admin("SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names")
-      .catch(() => {});
-    await site.cluster.admin("ALTER SYSTEM RESET synchronous_standby_names");
-    await site.cluster.admin("SELECT pg_reload_conf()");
+  describe("a commit that waits for the keepers", () => {
+    const keepers = async (name: string | null) => {
+      const set = name === null ? "RESET synchronous_standby_names" : `SET synchronous_standby_names = '${name}'`;
+      await site.cluster.admin(`SET synchronous_commit = local; ALTER SYSTEM ${set}`).catch(() => {});
+      await site.cluster.admin(`ALTER SYSTEM ${set}`);
+      await site.cluster.admin("SELECT pg_reload_conf()");
+      await sleep(200);
+    };
+    const waiting = async () => {
+      await site.cluster.admin("CREATE TABLE IF NOT EXISTS doubtful (n int); GRANT ALL ON doubtful TO app", "app");
+      await keepers("k1_t1");
+      const session = await raw();
+      session.client.query("INSERT INTO doubtful VALUES (1)");
+      await untilRunning("doubtful", 1);
+      await sleep(50);
+      return { ...session, held: gateway.counters.cancels_held_total };
+    };
+    afterEach(() => keepers(null));
+
+    test("is not cancelled meanwhile; once it is durable there is nothing to cancel, nor is what comes next", async () => {
+      const { client, pid, key, held } = await waiting();
+      await cancel(gateway.port, pid, key);
+      await cancel(gateway.port, pid, key);
+      await eventually(() => gateway.counters.cancels_held_total === held + 1);
+      await sleep(600);
+      expect(await running("doubtful")).toBe(1);
+      await keepers(null);
+      await client.until(TYPE.readyForQuery);
+      client.query("SELECT pg_sleep(1), 'next'");
+      const seen: number[] = [];
+      for (let next = await client.next(); next?.type !== TYPE.readyForQuery; next = await client.next())
+        seen.push(next?.type ?? 0);
+      expect(seen).not.toContain(TYPE.errorResponse);
+      expect(gateway.counters.cancels_held_total).toBe(held + 1);
+      client.socket.destroy();
+    });
+
+    test("what else its statement does is cancelled when the wait is over", async () => {
+      const { client, pid, key } = await waiting();
+      await keepers(null);
+      await client.until(TYPE.readyForQuery);
+      await keepers("k1_t1");
+      client.query("BEGIN; INSERT INTO doubtful VALUES (2); COMMIT; SELECT pg_sleep(20), 'behind'");
+      await untilRunning("behind", 1);
+      await sleep(50);
+      await cancel(gateway.port, pid, key);
+      await sleep(300);
+      await keepers(null);
+      const { body } = await client.until(TYPE.errorResponse);
+      expect(parseReport(body).C).toBe("57014");
+      client.socket.destroy();
+    });
+
+    test("is cancelled when that lasts, and not acknowledged then", async () => {
+      const { client, pid, key } = await waiting();
+      const before = performance.now();
+      await cancel(gateway.port, pid, key);
+      const seen: number[] = [];
+      let error: Record<string, string> | null = null;
+      for (let next = await client.next(); next !== null; next = await client.next()) {
+        seen.push(next.type);
+        if (next.type === TYPE.errorResponse) error = parseReport(next.body);
+      }
+      expect(performance.now() - before).toBeGreaterThan(9_500);
+      expect(error).toMatchObject({ C: "08007", V: "FATAL" });
+      // The warning and our error: no CommandComplete, no ReadyForQuery.
+      expect(seen).toEqual([TYPE.noticeResponse, TYPE.errorResponse]);
+    });
   });
 
   test("a user's own warning of that name is no such thing", async () => {

@@ -227,6 +227,46 @@ describe.skipIf(!postgres.available)("waking and sleeping", () => {
     await alone.close(0);
   });
 
+  test("while the control plane stays away nobody waits for what only it can do, and is told so", async () => {
+    const alone = await site.gateway({ awayMs: 1_500, holdMs: 20_000 });
+    Object.assign(site.database, { renewMs: 100, freshMs: 60_000 });
+    const told = { code: "57P03", message: "the gateway cannot reach its control plane" };
+    await (await site.connect(alone)).end();
+    await site.database.stopIfIdle();
+    // It goes away in the middle of a start.
+    const started = Promise.withResolvers<void>();
+    site.starting = async () => {
+      await started.promise;
+      await site.cluster.start();
+    };
+    const waiting = refusalOf(site.connect(alone));
+    await eventually(() => site.database.status === "booting");
+    site.directory.away = true;
+    expect(await waiting).toMatchObject(told);
+    const at = performance.now();
+    expect(await refusalOf(site.connect(alone))).toMatchObject(told);
+    expect(performance.now() - at).toBeLessThan(1_000);
+    // What was started meanwhile is used as soon as it answers again.
+    started.resolve();
+    await eventually(() => site.database.status === "ready");
+    site.directory.away = false;
+    await eventually(async () => (await refusalOf(site.connect(alone))).code === "connected");
+
+    // A PostgreSQL that has ended since it was last heard of.
+    site.directory.away = true;
+    await site.cluster.stop("immediate");
+    expect(await refusalOf(site.connect(alone))).toMatchObject({
+      ...told,
+      detail: expect.stringContaining("ECONNREFUSED"),
+    });
+    site.directory.away = false;
+    site.database.stopped();
+    site.starting = () => site.cluster.start();
+    site.database.renewMs = 10_000;
+    await eventually(async () => (await refusalOf(site.connect(alone))).code === "connected");
+    await alone.close(0);
+  });
+
   test("an endpoint that does not answer is reported, and the next word of the control plane is followed", async () => {
     await (await site.connect(gateway)).end();
     await site.cluster.stop("immediate");

@@ -1,6 +1,6 @@
 // What a data folder on a host is taken for, after whatever was cut off.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { databaseAccount } from "../../agent/postgres/account.ts";
@@ -10,7 +10,7 @@ import { readControlFile } from "../../agent/postgres/control-file.ts";
 import { Template } from "../../agent/postgres/template.ts";
 import type { Account } from "../../agent/process/account.ts";
 import { scratch } from "../scratch.ts";
-import { installationForTests, orderFor, PostgresHost, until, workshopFolder } from "./postgres-host.ts";
+import { installationForTests, orderFor, PostgresHost, workshopFolder } from "./postgres-host.ts";
 
 const root = scratch("clusters");
 let account: Account;
@@ -42,9 +42,10 @@ test("a copy of the template is a whole cluster with an identity of its own, as 
   expect(said).toMatch(new RegExp(`system identifier: +${control?.systemIdentifier}`));
   expect(said).not.toContain("WARNING");
   const [localA, localB] = [await a.local(), await b.local()];
-  expect(localA).toMatchObject({ state: "clean", timeline: 1, openedTerm: 0 });
-  expect(localA?.systemIdentifier).not.toBe(localB?.systemIdentifier);
-  expect(localA?.end).toBe(localB?.end);
+  if (localA?.state !== "clean" || localB?.state !== "clean") throw new Error("not clean");
+  expect(localA).toMatchObject({ timeline: 1, openedTerm: 0 });
+  expect(localA.systemIdentifier).not.toBe(localB.systemIdentifier);
+  expect(localA.end).toBe(localB.end);
 });
 
 test("what was not brought to disk counts until the machine is started again", async () => {
@@ -71,14 +72,38 @@ test("a restore that was cut off at any step is no copy, and the next one goes t
   await cluster.acceptIncoming();
   expect(await cluster.local()).toMatchObject({ state: "clean", openedTerm: 0 });
   expect(cluster.mark().fence).toBe(6);
-  await until("what was given up is gone", async () => !existsSync(join(cluster.folder, "outgoing")));
+  // Another one in its place that never stood either.
+  await template.copyTo(installation, await cluster.clearIncoming());
+  await cluster.acceptIncoming();
+  expect(existsSync(join(cluster.outgoing, "pgdata"))).toBe(true);
+  await cluster.settle();
+  expect(existsSync(cluster.outgoing)).toBe(false);
   // A restored one whose replay was never finished.
   writeFileSync(join(cluster.pgdata, "recovery.signal"), "");
   expect(await cluster.local()).toMatchObject({ state: "restoring" });
   rmSync(join(cluster.pgdata, "recovery.signal"));
-  // Shut down, but its log is gone.
-  rmSync(join(cluster.pgdata, "pg_wal"), { recursive: true });
-  expect(await cluster.local()).toMatchObject({ state: "restoring" });
+});
+
+test("what is damaged is told from what was cut off, and by what", async () => {
+  const cluster = await fresh("db_damaged");
+  await cluster.acceptIncoming();
+  const spoil = async (path: string, content: Buffer | null, why: string) => {
+    const file = join(cluster.pgdata, path);
+    const whole = readFileSync(file);
+    if (content === null) rmSync(file);
+    else writeFileSync(file, content);
+    expect(await cluster.local(), path).toMatchObject({ state: "damaged", why: expect.stringContaining(why) });
+    writeFileSync(file, whole);
+    expect(await cluster.local(), path).toMatchObject({ state: "clean" });
+  };
+  const controlFile = readFileSync(join(cluster.pgdata, "global/pg_control"));
+  await spoil("global/pg_control", null, "pg_control");
+  await spoil("global/pg_control", controlFile.subarray(0, 100), "pg_control");
+  await spoil("global/pg_control", controlFile.fill(0, 32, 40), "pg_control");
+  await spoil("PG_VERSION", Buffer.from("\0\0"), "PG_VERSION");
+  const [segment = ""] = readdirSync(join(cluster.pgdata, "pg_wal")).filter((name) => name.length === 24);
+  await spoil(`pg_wal/${segment}`, null, "its log: ");
+  await spoil(`pg_wal/${segment}`, Buffer.alloc(8192), "its log: ");
 });
 
 test("marks that are set at once: none undoes another", async () => {

@@ -8,7 +8,7 @@ import { findInstallations, type Installation } from "../../agent/postgres/binar
 import { embeddedInstallation } from "../../agent/postgres/embedded.ts";
 import type { WriterLimits } from "../../agent/postgres/limits.ts";
 import { Template } from "../../agent/postgres/template.ts";
-import { type StartOrder, Writers } from "../../agent/postgres/writer.ts";
+import { type StartOrder, Writers, type WritersOptions } from "../../agent/postgres/writer.ts";
 import type { KeeperAddress } from "../../contract/writer.ts";
 import { Connection } from "../../postgres/connection.ts";
 import { scramVerifier } from "../../postgres/scram-client.ts";
@@ -54,6 +54,7 @@ export class PostgresHost {
       log?: (line: string) => void;
       installation?: Installation;
       limits?: WriterLimits;
+      noted?: WritersOptions["noted"];
     } = {},
   ): Promise<PostgresHost> {
     const installation = options.installation ?? (await installationForTests());
@@ -61,8 +62,9 @@ export class PostgresHost {
     template ??= new Template(workshopFolder(), account);
     await template.prepare(installation);
     const root = scratch("host");
-    const { startTimeoutMs = 20_000, log = () => {}, limits } = options;
-    return new PostgresHost(root, new Writers({ root, account, installation, template, limits, log, startTimeoutMs }));
+    const { startTimeoutMs = 20_000, log = () => {}, limits, noted } = options;
+    const own = { root, account, installation, template, limits, log, noted, startTimeoutMs };
+    return new PostgresHost(root, new Writers(own));
   }
 
   private constructor(root: string, writers: Writers) {

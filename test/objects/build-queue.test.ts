@@ -1,7 +1,7 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, test, vi } from "vitest";
-import type { ConnectionView } from "../../contract/connection.ts";
+import { ConnectionTrial, type ConnectionView, trialSpec } from "../../contract/connection.ts";
 import { newId } from "../../contract/id.ts";
 import type { ConnectionObject } from "../../objects/connection/object.ts";
 import type { InstanceObject } from "../../objects/instance/object.ts";
@@ -58,6 +58,10 @@ describe("the build queue", () => {
     const region = fresh();
     const others = [ticket("x", 1), ticket("y", 1)];
     for (const one of others) await queueOf(region).enqueue(one);
+    // Nobody made their instances: should the queue's alarm ring after the clock is moved, it is not yet time to ask after them.
+    await runInDurableObject(env.BUILD_QUEUE.getByName(region), (_, { storage }) => {
+      storage.sql.exec("UPDATE ticket SET check_at = check_at + 3600000");
+    });
     const id = await make({ region });
     await act(id, "provision");
     await report(await waitFor(id, 0), { kind: "tested", test: GOOD_TEST });
@@ -80,6 +84,47 @@ describe("a connection", () => {
     const tested = JSON.parse(reply.value.body) as ConnectionView;
     expect(tested).toMatchObject({ status: "ok", last_test: { ok: true, host_id: agent.id, findings: [finding] } });
     await until(() => workload(id, 0) === undefined, "the test is gone from the host");
+  });
+
+  test("one that nobody saved is tested the same, and nothing of it stays", async () => {
+    const finding = { code: "repl_grant_missing", severity: "error" as const, message: "no", fix: "GRANT …" };
+    programsSay(() => ({ kind: "tested", test: { ...GOOD_TEST, findings: [finding] } }));
+    const id = newId("connection", Date.now());
+    const object = remote<ConnectionObject>(env.CONNECTION, id);
+    const spec = trialSpec(ConnectionTrial.parse({ host: "db", user: "u", password: "s3cret", schemas: ["shop"] }));
+    const unsaved = { id, namespace: "default", spec, password: "s3cret", mutation: mutation() };
+    expect(await object.testUnsaved(unsaved, 10_000)).toMatchObject({
+      ok: true,
+      value: { ok: true, host_id: agent.id, findings: [finding] },
+    });
+    expect(await object.read([]), "nobody sees it").toMatchObject({ ok: false, refusal: { code: "not_found" } });
+    const stored = () =>
+      runInDurableObject(env.CONNECTION.getByName(id), (_object, { storage: { sql } }) => {
+        const tables = sql
+          .exec<{ name: string }>(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'",
+          )
+          .toArray();
+        return JSON.stringify(tables.map(({ name }) => sql.exec(`SELECT * FROM "${name}"`).toArray()));
+      });
+    expect(await stored(), "its password went with the test").not.toMatch(/lampseal|s3cret/);
+    await until(() => workload(id, 0) === undefined, "the test is gone from the host");
+    await until(async () => !(await stored()).includes("withdraw"), "its letters are delivered");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 11_000 });
+    await runInDurableObject(env.CONNECTION.getByName(id), (one) => (one as unknown as ConnectionObject).poke());
+    expect(await stored()).toBe("[]");
+  });
+
+  test("one that nobody saved and no host can test is answered in time, and its password is gone then too", async () => {
+    const id = newId("connection", Date.now());
+    const spec = trialSpec(ConnectionTrial.parse({ host: "db", user: "u", password: "s3cret" }));
+    const unsaved = { id, namespace: "default", spec, password: "s3cret", mutation: mutation() };
+    const tested = await remote<ConnectionObject>(env.CONNECTION, id).testUnsaved(unsaved, 1_000);
+    expect(tested).toMatchObject({ ok: true, value: { ok: false, error: { code: "connect_timeout" } } });
+    const password = await runInDurableObject(env.CONNECTION.getByName(id), (_object, { storage: { sql } }) =>
+      sql.exec("SELECT password FROM connection").toArray(),
+    );
+    expect(password).toEqual([{ password: "" }]);
   });
 
   test("a test whose program dies is over soon, and says so", async () => {

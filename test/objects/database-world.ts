@@ -80,6 +80,7 @@ export const upAt = ({ id, generation }: Workload, address = "127.0.0.1:20000"):
   start: {
     rung: 3,
     why: "test",
+    damage: null,
     phases: { spawn: 12 },
     restored_bytes: 0,
     older_lease_ms: 0,

@@ -2,10 +2,13 @@ import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runI
 import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { DeploymentView } from "../../contract/deployment.ts";
+import { newId } from "../../contract/id.ts";
 import { checkManifest } from "../../contract/manifest-check.ts";
 import type { Mutation } from "../../contract/request.ts";
 import type { DeploymentObject } from "../../objects/deployment/object.ts";
 import type { IndexObject } from "../../objects/index/object.ts";
+import { addCreation, addReplacement } from "../../objects/namespace/claim.ts";
+import { deliver } from "../../objects/namespace/deliver.ts";
 import type { NamespaceObject } from "../../objects/namespace/object.ts";
 import { CLUSTER_SHARD, shardOf } from "../../objects/projection.ts";
 import { remote } from "../../objects/remote.ts";
@@ -57,7 +60,7 @@ function manifest(over: Record<string, unknown> = {}) {
   return result.manifest;
 }
 
-const namespace = () => remote<NamespaceObject>(env.NAMESPACE, "objects");
+const namespace = (name = "objects") => remote<NamespaceObject>(env.NAMESPACE, name);
 async function apply(over: Record<string, unknown> = {}, by: Partial<Mutation> = {}): Promise<DeploymentView> {
   const reply = await namespace().apply({ manifest: manifest(over), mutation: mutation(by), dryRun: false });
   if (!reply.ok) throw new Error(reply.refusal.detail);
@@ -222,6 +225,22 @@ describe("applying", () => {
       dryRun: false,
     });
     expect(other).toMatchObject({ ok: false, refusal: { code: "idempotency_key_reused" } });
+  });
+
+  test("what replaces a deployment that is yet to be made is no sooner heard than its creation", async () => {
+    const identity = { id: newId("deployment", Date.now()), created_at: Date.now(), manifest: manifest() };
+    const asker = { actor: "tok_test", request_id: "req_test" };
+    const name = `replaced-${crypto.randomUUID()}`;
+    await namespace(name).claimName("database", "any", "db_any", mutation(), true);
+    await runInDurableObject(env.NAMESPACE.getByName(name), async (_, { storage }) => {
+      storage.transactionSync(() => {
+        addCreation(storage.sql, { ...identity, replaces: null, takes_over: null, force_replace: null }, asker, 1);
+        addReplacement(storage.sql, identity.id, "dep_newer", "it was forced", asker, 1);
+      });
+      await deliver(`replace ${identity.id}`, storage.sql, env, name);
+      await deliver(`create ${identity.id}`, storage.sql, env, name);
+    });
+    await until(async () => (await deployment(identity.id).standing()).status === "gone", "gone");
   });
 
   test("twenty at once to one name leave one deployment alive", async () => {

@@ -11,11 +11,11 @@ import { mutation } from "./webhook-endpoint.ts";
 
 const SECRET = "sixteen-characters-or-more";
 
-/** A hook for a deployment that is not there: each delivery is noted once, as failed. */
-async function made(source: HookSource) {
+/** A hook for the deployment `none`; where that is not there, each delivery is noted once, as failed. */
+async function made(source: HookSource, namespace = "hooks") {
   const hook = remote(env.HOOK, newId("hook", Date.now()));
   const config = {
-    namespace: "hooks",
+    namespace,
     deployment: "none",
     source,
     image: "web:{sha}",
@@ -81,6 +81,27 @@ describe("a delivery is carried out once", () => {
     expect(answers[0]).toMatchObject({ ok: false, refusal: { code: "hook_not_verified" } });
     expect(await deliveries()).toEqual([]);
   });
+});
+
+test("pushes that come at the same time are applied in the order in which they came", async () => {
+  const space = `hooks-${crypto.randomUUID().slice(0, 8)}`;
+  const checked = checkManifest({ name: "none", namespace: space, runtime: "docker", image: "web:0" });
+  if (!checked.ok) throw new Error(JSON.stringify(checked.violations));
+  const namespace = remote(env.NAMESPACE, space);
+  await namespace.apply({ manifest: checked.manifest, mutation: mutation(), dryRun: false });
+  const { receive } = await made("gitlab", space);
+  const commits = ["a", "b", "c", "d"].map((letter) => letter.repeat(40));
+  const answers = await Promise.all(
+    commits.map((after) =>
+      receive(
+        { "x-gitlab-token": SECRET, "x-gitlab-event": "Push Hook" },
+        JSON.stringify({ ref: "refs/heads/main", after }),
+      ),
+    ),
+  );
+  expect(answers.map((answer) => answer.ok && answer.value.outcome)).toEqual(commits.map(() => "applied"));
+  const applied = (await namespace.revisions("none")).map(({ manifest }) => manifest.image).reverse();
+  expect(applied).toEqual(["web:0", ...commits.map((commit) => `web:${commit}`)]);
 });
 
 test("one that a crash cut off before its outcome was noted tells it all the same, and does it once", async () => {

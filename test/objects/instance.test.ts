@@ -3,8 +3,9 @@ import { env } from "cloudflare:workers";
 import { describe, expect, test, vi } from "vitest";
 import type { BuildView } from "../../contract/build.ts";
 import { REPORT_ENV, type ReportBody } from "../../contract/instance-report.ts";
+import type { Reply } from "../../contract/problem.ts";
 import type { InstanceObject } from "../../objects/instance/object.ts";
-import { built, FAILED_BUILD, GOOD_TEST } from "../decide/driven-instance.ts";
+import { built, FAILED_BUILD, GOOD_TEST, POSTGRES_TEST } from "../decide/driven-instance.ts";
 
 import {
   act,
@@ -29,6 +30,12 @@ import {
 } from "./instance-world.ts";
 
 withEngines();
+
+/** The artifact as a host gets it; null when it is not kept. */
+async function artifactOf(id: string, hash: string): Promise<string | null> {
+  const reply = (await instanceOf(id).artifact(hash)) as Reply<ReadableStream<Uint8Array>>;
+  return reply.ok ? new Response(reply.value).text() : null;
+}
 
 describe("an instance on a host", () => {
   test("is provisioned step by step, and its programs are given what they need and nothing else", async () => {
@@ -176,11 +183,45 @@ describe("an instance on a host", () => {
     expect(JSON.parse(engine.spec.environment[REPORT_ENV.task] as string)).toMatchObject({
       artifact: { hash, kept: true },
     });
-    expect(await instanceOf(id).artifact(hash)).toEqual({ ok: true, value: "hello world" });
+    expect(await artifactOf(id, hash)).toBe("hello world");
     await report(engine, { kind: "loaded", rows: 1, tables: 1 });
     await act(id, "terminate");
     await reach(id, "terminated");
     expect((await instanceOf(id).artifact(hash)).ok).toBe(false);
+  });
+
+  test("an artifact larger than one answer of an object may be comes whole", async () => {
+    const id = await make();
+    await act(id, "provision");
+    await report(await waitFor(id, 0), { kind: "tested", test: GOOD_TEST });
+    const builder = await waitFor(id, 1);
+    const hash = "b".repeat(64);
+    const parts = 90;
+    for (let part = 0; part < parts; part++)
+      await report(builder, { kind: "artifact", hash, part, parts, text: String(part % 10).repeat(400_000) });
+    const text = await artifactOf(id, hash);
+    expect([text?.length, text?.at(0), text?.at(-1)]).toEqual([parts * 400_000, "0", "9"]);
+  });
+
+  test("the last word of an engine that goes is heard, and spares looking at the source", async () => {
+    const id = await make();
+    const asked: string[] = [];
+    programsSay((task) => {
+      asked.push(task.do);
+      return task.do === "test" ? { kind: "tested", test: POSTGRES_TEST } : WELL(task);
+    });
+    await act(id, "provision");
+    await reach(id, "running");
+    const engine = await waitFor(id, 2);
+    agent.disconnect();
+    await act(id, "pause");
+    expect(await report(engine, { kind: "loaded", rows: 1, tables: 1 })).toMatchObject({ ok: false });
+    const word: ReportBody = { kind: "released", left: [] };
+    expect(await report(engine, word)).toMatchObject({ ok: true });
+    expect(await report({ ...engine, generation: engine.generation + 1 }, word)).toMatchObject({ ok: false });
+    await agent.connect();
+    await reach(id, "paused");
+    expect(asked).toEqual(["test", "build", "serve"]);
   });
 
   test("vitals are answered with orders, and make no revision; a change of replication does", async () => {

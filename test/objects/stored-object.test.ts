@@ -2,7 +2,10 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
 import { newId } from "../../contract/id.ts";
+import { setTimer } from "../../objects/alarm.ts";
+import { post } from "../../objects/outbox.ts";
 import { remote } from "../../objects/remote.ts";
+import { StoredObject, type Timer } from "../../objects/stored-object.ts";
 
 describe("an object that was never made", () => {
   const asked = {
@@ -46,4 +49,33 @@ describe("an object that was never made", () => {
       expect(await runInDurableObject(stub, (_, { storage }) => storage.getAlarm())).toBeNull();
     },
   );
+});
+
+test("a timer that comes due while a delivery hangs does not wait for it", async () => {
+  const stub = env.NAMESPACE.getByName(`hanging-${crypto.randomUUID()}`);
+  await runInDurableObject(stub, async (_, ctx) => {
+    const hanging = Promise.withResolvers<void>();
+    const rang: string[] = [];
+    const object = new (class extends StoredObject {
+      make(): void {
+        this.bear();
+        this.change((now) => {
+          post(this.sql, "hangs", now);
+          setTimer(this.sql, "first", now);
+        });
+      }
+      protected override deliver(): Promise<void> {
+        return hanging.promise;
+      }
+      protected override due({ name }: Timer, now: number): void {
+        rang.push(name);
+        if (name === "first") setTimer(this.sql, "second", now + 100);
+        else hanging.resolve();
+      }
+    })(ctx, env, []);
+    object.make();
+    await object.alarm();
+    expect(rang).toEqual(["first", "second"]);
+    expect(await ctx.storage.getAlarm()).toBeNull();
+  });
 });

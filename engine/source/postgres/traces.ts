@@ -1,9 +1,8 @@
 import type pg from "pg";
 import type { SourceConnection } from "../../../contract/engine.ts";
-import { slotPattern, tracesName } from "../../../contract/source-traces.ts";
+import { publicationRemoval, slotPattern } from "../../../contract/source-traces.ts";
 import { connectPostgres } from "../connect.ts";
 import { sourceFailure } from "../failure.ts";
-import { identifier } from "./load.ts";
 
 /** What engines make at a PostgreSQL, and how it goes. */
 
@@ -38,20 +37,10 @@ export async function dropIdleSlots(client: pg.Client, instance: string): Promis
 export async function releasePostgres(source: SourceConnection, instance: string): Promise<string[]> {
   const left: string[] = [];
   const client = await connectPostgres(source);
-  const attempt = async (statement: string, work: () => Promise<unknown>): Promise<void> => {
-    try {
-      await work();
-    } catch (error) {
-      if (codeOf(error) !== "42501") throw error;
-      left.push(statement);
-    }
-  };
   try {
     for (const slot of await slotsOf(client, instance))
-      await attempt(`SELECT pg_drop_replication_slot('${slot}')`, () => dropSlot(client, slot));
-    const drop = `DROP PUBLICATION IF EXISTS ${identifier(tracesName(instance))}`;
-    await attempt(drop, () => client.query(drop));
-    return left;
+      left.push(...(await attempt(`SELECT pg_drop_replication_slot('${slot}')`, () => dropSlot(client, slot))));
+    return [...left, ...(await dropPublication(client, instance))];
   } catch (error) {
     throw sourceFailure(error, "stream_disconnected");
   } finally {
@@ -59,14 +48,29 @@ export async function releasePostgres(source: SourceConnection, instance: string
   }
 }
 
-/** Takes away the publication of an instance of which no engine has a slot any more. */
-export async function releaseUnused(source: SourceConnection, instance: string): Promise<void> {
+/** Takes away the publication of an instance of which no engine has a slot any more; null when one has. Answers as `releasePostgres`. */
+export async function releaseUnused(source: SourceConnection, instance: string): Promise<string[] | null> {
   const client = await connectPostgres(source);
   try {
-    if ((await slotsOf(client, instance)).length > 0) return;
-    await client.query(`DROP PUBLICATION IF EXISTS ${identifier(tracesName(instance))}`);
+    return (await slotsOf(client, instance)).length > 0 ? null : await dropPublication(client, instance);
   } finally {
     client.end().catch(() => {});
+  }
+}
+
+function dropPublication(client: pg.Client, instance: string): Promise<string[]> {
+  const drop = publicationRemoval(instance);
+  return attempt(drop, () => client.query(drop));
+}
+
+/** Answers the statement when this user may not. */
+async function attempt(statement: string, work: () => Promise<unknown>): Promise<string[]> {
+  try {
+    await work();
+    return [];
+  } catch (error) {
+    if (codeOf(error) !== "42501") throw error;
+    return [statement];
   }
 }
 
