@@ -159,29 +159,6 @@ describe("a wake", () => {
     }
   });
 
-  test("with no host that could ever run it fails at once, and says why; one that may come is waited for", () => {
-    const world = new DatabaseWorld(random(1));
-    const gateway = world.gateways[0] as Gateway;
-    for (const host of world.hosts) host.runtimes = [];
-    world.connect(gateway);
-    settle(world, 500);
-    expect(world.state).toMatchObject({ status: "error", code: "no_host" });
-    expect(world.state).toMatchObject({
-      message: expect.stringMatching(/^no host fits: a has no postgres runtime; b /),
-    });
-    expect([gateway.refused, gateway.waiting]).toEqual([1, 0]);
-
-    // It has joined, and not said yet what it can run.
-    world.host("a").status = "syncing";
-    settle(world, 2_000);
-    world.connect(gateway);
-    settle(world, 5_000);
-    expect(world.state).toMatchObject({ status: "booting", step: { name: "placing" } });
-    Object.assign(world.host("a"), { status: "ready", runtimes: [{ runtime: "postgres", version: "18" }] });
-    settle(world, 5_000);
-    expect(world.state).toMatchObject({ status: "ready", host_id: "a" });
-  });
-
   test("without keepers goes nowhere but to the only copy", () => {
     const world = slept({ keepers: 0, quorum: 0 });
     world.host("a").status = "lost";

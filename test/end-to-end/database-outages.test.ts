@@ -53,3 +53,23 @@ test("an outage of the control plane of more than 45 s, with the agent killed me
   expect(await load.missing()).toEqual([]);
   expect((await site.view(made.id)).last_start?.rung).toBe(3);
 });
+
+test("a start that is under way when the control plane dies: who waits is served by it once it is back, and it was one start", async () => {
+  const made = await site.create({ name: "midway", idle_timeout: 5 });
+  const first = await site.connect(made);
+  await first.query("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
+  await site.end(first);
+  for (const [round, delay] of [10, 80].entries()) {
+    await site.state(made.id, "stopped");
+    const waiting = site.connect(made, { connectionTimeoutMillis: 70_000 });
+    waiting.catch(() => {});
+    await sleep(delay);
+    await site.cluster.killPlane();
+    await sleep(2_000);
+    await site.cluster.startPlane();
+    const client = await waiting;
+    expect((await client.query("SELECT n FROM t")).rows).toEqual([{ n: 1 }]);
+    expect((await site.view(made.id)).term).toBe(2 + round);
+    await site.end(client);
+  }
+});
