@@ -1,4 +1,4 @@
-// In which order test files run: those of whole systems, which wait more than they work, are spread among those that work, the longest of them first.
+// In which order test files run: those that wait and those that work at the same time, and what waits longest first.
 import { basename, relative } from "node:path";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
@@ -23,18 +23,15 @@ const OF_CONTAINERS = /docker|podman|container/;
 
 export default class Order extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const { whole = [], containers = [], worker = [], others = [] } = Object.groupBy(await super.sort(files), kind);
-    const longestFirst = whole.sort((a, b) => rank(a) - rank(b));
+    const sorted = (await super.sort(files)).sort((a, b) => rank(a) - rank(b));
     // Whoever runs one of `worker` goes on to the next one, as long as nothing else comes in between.
-    return [...spread(longestFirst, containers, others), ...worker];
+    const { worker = [], ...lists } = Object.groupBy(sorted, list);
+    return [...spread(Object.values(lists) as TestSpecification[][]), ...worker];
   }
 }
 
-function kind({ project, moduleId }: TestSpecification): "whole" | "containers" | "worker" | "others" {
-  if (project.name === "worker") return "worker";
-  if (project.name === "end-to-end") return "whole";
-  return OF_CONTAINERS.test(basename(moduleId)) ? "containers" : "others";
-}
+const list = ({ project, moduleId }: TestSpecification): string =>
+  project.name !== "end-to-end" && OF_CONTAINERS.test(basename(moduleId)) ? "of containers" : project.name;
 
 function rank({ moduleId }: TestSpecification): number {
   const at = LONGEST.indexOf(relative(process.cwd(), moduleId));
@@ -42,7 +39,7 @@ function rank({ moduleId }: TestSpecification): number {
 }
 
 /** All lists at an even pace. */
-function spread<T>(...lists: T[][]): T[] {
+function spread<T>(lists: T[][]): T[] {
   const placed = lists.flatMap((list) => list.map((one, i) => ({ one, at: (i + 0.5) / list.length })));
   return placed.sort((a, b) => a.at - b.at).map(({ one }) => one);
 }
