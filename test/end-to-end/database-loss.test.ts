@@ -174,8 +174,17 @@ async function missingRows(): Promise<number[]> {
       return [...acknowledged].filter((n) => !there.has(n));
     } catch (error) {
       // The session may be one of those that what fell last takes with it.
-      if (tries === 3) throw error;
+      if (tries === 3) throw new Error(await story(), { cause: error });
       await sleep(500);
     }
   }
+}
+
+/** What has happened to the database lately. */
+async function story(): Promise<string> {
+  const events = await cluster.client.json<{ at: string; kind: string; message: string }[]>(
+    `/databases/${made.id}/events?limit=40`,
+  );
+  const view = await cluster.client.json<DatabaseView>(`/databases/${made.id}`);
+  return [...events.map((event) => JSON.stringify(event)), JSON.stringify(view), cluster.logTail(HOST)].join("\n");
 }
