@@ -214,12 +214,14 @@ export class Writers {
     }
     if (!(await start.isLeased)) throw new NotStarted("lease_over", "the control plane has not granted its lease");
     clock.lap("lease");
-    const postmaster = running ?? (await this.#launch(order, cluster, recovery));
+    let postmaster = running ?? (await this.#launch(order, cluster, recovery));
     clock.lap("spawn");
     const address = await this.#reachedAt(order, postmaster);
     const [told, verifier] = [group.tell(address), group.verifier()];
     try {
-      const connection = await this.#untilReady(order, cluster, postmaster, recovery);
+      const ready = await this.#untilReady(order, cluster, postmaster, recovery);
+      const { connection } = ready;
+      postmaster = ready.postmaster;
       clock.lap("recovery");
       await setReplicationVerifier(connection, await verifier);
       await told;
@@ -295,21 +297,25 @@ export class Writers {
     throw new NotStarted("failed", `it was made by PostgreSQL ${major}, and this host has ${there} only`);
   }
 
+  /** The one that is ready is another one where the first met the end of the log before the moment that was asked for. */
   async #untilReady(
     order: StartOrder,
     cluster: Cluster,
     postmaster: Postmaster,
     recovery: Recovery | null,
-  ): Promise<Connection> {
+  ): Promise<{ postmaster: Postmaster; connection: Connection }> {
     try {
-      return await postmaster.ready(this.#startTimeoutMs);
+      return { postmaster, connection: await postmaster.ready(this.#startTimeoutMs) };
     } catch (error) {
       const tail = (await readFile(cluster.logFile, "utf8").catch(() => "")).slice(-4000);
       // Nothing was committed between the last commit and the moment that was asked for: the end of the log is that moment.
       const isPastEnd = tail.includes("recovery ended before configured recovery target was reached");
       if (isPastEnd && recovery?.target && "time" in recovery.target) {
         const again = await this.#launch(order, cluster, { ...recovery, target: null });
-        return again.ready(this.#startTimeoutMs);
+        return this.#untilReady(order, cluster, again, null).catch(async (failure: unknown) => {
+          await again.stopAtOnce().catch(() => {});
+          throw failure;
+        });
       }
       if (meetsDamage(error)) throw error;
       const said = lastComplaint(tail);

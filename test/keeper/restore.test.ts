@@ -71,6 +71,9 @@ describe("to a moment, as a new database", () => {
     // Nothing was committed between the last commit and then.
     const later = await copy("db_later", { time: Date.now() });
     expect(await rowsOf(later.order)).toBe("1,2,3");
+    // It is the one that is looked after, not one that ended on the way there.
+    expect(await later.started.postmaster.isAlive()).toBe(true);
+    expect(await Promise.race([later.started.ended.then(() => "ended"), sleep(500, "runs")])).toBe("runs");
     await expect(copy("db_never", { lsn: "FF/0" })).rejects.toThrow("the log ends at");
     await expect(copy("db_before", { time: time - 3600_000 })).rejects.toThrow("was taken after that");
 
