@@ -56,7 +56,7 @@ export const DATABASE_ACTION_TABLE = {
   update: { from: living, already: [] },
   rotate_credentials: { from: made, already: [] },
   restore: { from: made, already: [] },
-  /** What was acknowledged cannot be found any more, and its owner says to start with what there is. */
+  /** What was acknowledged cannot be found any more (`not_restorable`), and its owner says to start with what there is. */
   accept_loss: { from: ["error"], already: [] },
   delete: { from: living, already: ["deleting"] },
   start: { from: [], already: [] },

@@ -330,6 +330,8 @@ export function fail(draft: Draft, code: string, message: string, soon: boolean)
   const next: Of<"error"> = {
     ...commonOf(draft.state),
     failures,
+    // It was said of what is lost, and not of what may only be away.
+    accept_loss: state.accept_loss && code === "not_restorable",
     status: "error",
     since: facts.now,
     code,

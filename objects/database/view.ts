@@ -14,6 +14,7 @@ import type { IndexRow } from "../projection.ts";
 import { lastActive } from "./activity.ts";
 import { hostOf, idleAt } from "./idle.ts";
 import { connections, demandOf, leaseViews } from "./lease.ts";
+import { acceptLossAction } from "./loss.ts";
 import { type DatabaseRecord, factsOf } from "./record.ts";
 
 /** The database as the API answers it, with its leases as they are at this moment. */
@@ -64,7 +65,7 @@ export function databaseView(
     failed:
       status === "error" ? { code: state.code, message: state.message, retry_at: timestamp(state.retry_at) } : null,
     revision,
-    allowedActions: actionsOf(status),
+    allowedActions: actionsOf(state),
     event_cursor: cursor(sql),
   };
 }
@@ -73,8 +74,9 @@ export const notAllowed = (name: string, resource_status: DatabaseStatus): Reply
   refuse("action_not_allowed", `${name} is ${resource_status}.`, { more: { resource_status } });
 
 /** What may be asked in a state. What is never done by hand says so, rather than that it is not possible now. */
-export const actionsOf = (status: DatabaseStatus): AllowedActions => ({
-  ...allowedActions(DATABASE_ACTION_TABLE, status),
+export const actionsOf = (state: DatabaseState): AllowedActions => ({
+  ...allowedActions(DATABASE_ACTION_TABLE, state.status),
+  ...acceptLossAction(state),
   ...Object.fromEntries(
     DISABLED_ACTIONS.map((action) => [action, { allowed: false, code: "operation_disabled", reason: DISABLED_REASON }]),
   ),

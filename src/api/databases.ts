@@ -249,7 +249,7 @@ export const DATABASES = [
     group: "Databases",
     summary: "Start a database with what there is",
     description:
-      "For one that is in `error` with `not_restorable`: commits that were acknowledged are nowhere to be found (a keeper has lost its disk, and the host too). The next connection starts it with what is left. There is no way back.",
+      "For one that is in `error` with `not_restorable`: commits that were acknowledged are nowhere to be found (a keeper has lost its disk, and the host too). The next connection starts it with what is left. There is no way back. After any other failure it is refused: a host or a keeper that comes back may have them yet.",
     params,
     mutation: ["idempotency", "if-match"],
     answers: { 200: { description: "The database", schema: DatabaseView, example: DATABASE } },

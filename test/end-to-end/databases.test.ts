@@ -68,6 +68,20 @@ describe("a database", () => {
     expect((await reader.query("SELECT n FROM t")).rows).toEqual([{ n: 1 }]);
     expect((await first.query("SELECT n FROM t")).rows).toEqual([]);
     await site.end(reader);
+    // As it is now, which is past the end of its log.
+    const answered = await site.cluster.client.send("POST", `/databases/${made.id}/restore`, {
+      body: { name: "copy_of_now" },
+      headers: { prefer: "wait=25" },
+    });
+    const now = JSON.parse(answered.text) as Made;
+    expect([answered.status, now.state]).toEqual([201, "ready"]);
+    const session = await site.connect(now);
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect((await session.query("SELECT n FROM t")).rows).toEqual([]);
+    await site.end(session);
+    const events = await site.cluster.client.json<{ reason: string }[]>(`/databases/${now.id}/events`);
+    expect(events.map(({ reason }) => reason)).not.toContain("writer_ended");
+    expect((await site.view(now.id)).term).toBe(1);
     await site.end(first);
   });
 
