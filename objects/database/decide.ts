@@ -62,6 +62,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
     accept_loss: false,
     installed: null,
     reader: null,
+    restorable_since: null,
   };
   const draft: Draft = { facts, state, entries: [], said: [] };
   note(draft, "info", "api", "database_created", "created; the first connection starts it");

@@ -59,6 +59,14 @@ describe("a database", () => {
     const before = Date.now() + 200;
     await new Promise((resolve) => setTimeout(resolve, 600));
     await first.query("DELETE FROM t");
+    await expect.poll(async () => (await site.view(made.id)).restorable_since, { timeout: 10_000 }).not.toBeNull();
+    const { restorable_since: since } = await site.view(made.id);
+    expect(Date.parse(since as string)).toBeGreaterThan(Date.parse(made.created_at));
+    for (const time of [Date.now() + 60_000, Date.parse(since as string) - 1]) {
+      const body = { name: "copy_of_never", time: new Date(time).toISOString() };
+      const { status, text } = await site.cluster.client.send("POST", `/databases/${made.id}/restore`, { body });
+      expect([status, (JSON.parse(text) as { violations: unknown[] }).violations.length]).toEqual([422, 1]);
+    }
     const restored = await site.cluster.client.send("POST", `/databases/${made.id}/restore`, {
       body: { name: "copy", time: new Date(before).toISOString() },
     });
