@@ -25,8 +25,10 @@ const lookup = async (role: string, database: string, token?: string) =>
 
 describe("making a database", () => {
   it("starts nothing, and shows the password once", async () => {
-    const made = await make();
+    const placement = { labels: { zone: "eu" } };
+    const made = await make({ placement });
     DatabaseView.parse(made);
+    expect(made.placement).toEqual(placement);
     expect([made.state, made.status, made.current_scale, made.durability.kind]).toEqual([
       "stopped",
       "stopped",

@@ -61,11 +61,14 @@ describe("to a moment, as a new database", () => {
     const naming = { name: "copy", owner: { role: "copy_owner", verifier: await verifier() } };
     const copy = async (database: string, target: { lsn: string } | { time: number } | null) => {
       const order = await orderFor(database, 1, [keeper], { naming, from: { database: "db_source", target } });
-      const started = await host.start(order);
-      return { order, started };
+      const progress: string[] = [];
+      const started = await host.start(order, (text) => progress.push(text));
+      return { order, started, progress };
     };
     const byPosition = await copy("db_by_position", { lsn: at?.lsn ?? "" });
     expect(await rowsOf(byPosition.order)).toBe("1");
+    expect(byPosition.progress[0]).toMatch(/^restoring from a keeper: 0 of \d\d MiB$/);
+    expect(byPosition.progress.at(-1)).toBe("restored from a keeper: replaying the log");
     const byTime = await copy("db_by_time", { time });
     expect(await rowsOf(byTime.order)).toBe("1,2");
     // Nothing was committed between the last commit and then.
