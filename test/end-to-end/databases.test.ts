@@ -8,7 +8,7 @@ import { DatabaseSite, type Made } from "./database-site.ts";
 
 let site: DatabaseSite;
 beforeAll(async () => {
-  site = await DatabaseSite.start();
+  site = await DatabaseSite.start({ hosts: [{ name: "one", runtimes: ["postgres"], labels: { zone: "eu" } }] });
 });
 afterAll(() => site?.close());
 
@@ -45,7 +45,8 @@ describe("a database", () => {
   });
 
   test("keeps two passwords valid while it runs, and a copy of it is as it was at a moment", async () => {
-    const made = await site.create({ name: "copied", idle_timeout: 60 });
+    const placement = { labels: { zone: "eu" } };
+    const made = await site.create({ name: "copied", idle_timeout: 60, placement });
     const first = await site.connect(made);
     await first.query("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
     const answer = await site.cluster.client.send("POST", `/databases/${made.id}/credentials`);
@@ -82,7 +83,7 @@ describe("a database", () => {
       headers: { prefer: "wait=25" },
     });
     const now = JSON.parse(answered.text) as Made;
-    expect([answered.status, now.state]).toEqual([201, "ready"]);
+    expect([answered.status, now.state, now.placement]).toEqual([201, "ready", placement]);
     const session = await site.connect(now);
     await new Promise((resolve) => setTimeout(resolve, 3_000));
     expect((await session.query("SELECT n FROM t")).rows).toEqual([]);
