@@ -66,6 +66,8 @@ const common = {
   installed: z.string().nullable(),
   /** The password that readers have there, as far as is known; null: PostgreSQL has no role of readers. */
   reader: z.string().nullable().default(null),
+  /** To any moment from then on a copy of it can be made, as its keepers last said; null until they have. */
+  restorable_since: z.int().nullable().default(null),
 };
 
 const writer = { host_id: z.string(), since: z.int() };

@@ -56,7 +56,7 @@ export const DATABASE_ACTION_TABLE = {
   update: { from: living, already: [] },
   rotate_credentials: { from: made, already: [] },
   restore: { from: made, already: [] },
-  /** What was acknowledged cannot be found any more, and its owner says to start with what there is. */
+  /** What was acknowledged cannot be found any more (`not_restorable`), and its owner says to start with what there is. */
   accept_loss: { from: ["error"], already: [] },
   delete: { from: living, already: ["deleting"] },
   start: { from: [], already: [] },
@@ -117,6 +117,8 @@ const settings = {
     .describe("Where clients may come from; empty: from anywhere"),
 };
 
+const PLACEMENT = "Which hosts its writer may run on, by their labels";
+
 export const DatabaseCreate = z.strictObject({
   name: DatabaseName,
   namespace: z
@@ -130,7 +132,7 @@ export const DatabaseCreate = z.strictObject({
   placement: z
     .strictObject({ labels: z.record(z.string(), z.string()).default({}) })
     .default({ labels: {} })
-    .describe("Which hosts its writer may run on, by their labels"),
+    .describe(PLACEMENT),
 });
 export type DatabaseCreate = z.infer<typeof DatabaseCreate>;
 
@@ -229,6 +231,7 @@ export const DatabaseView = z.object({
   labels: z.record(z.string(), z.string()),
   idle_timeout: z.int(),
   allowed_addresses: z.array(z.string()),
+  placement: z.object({ labels: z.record(z.string(), z.string()) }).describe(PLACEMENT),
   current_scale: z.int().describe("1: there is a writer"),
   target_scale: z.int().describe("1: there should be one"),
   current_profile: ProfileName.nullable().describe("Of the writer that runs, or ran last; null before the first"),
@@ -249,6 +252,10 @@ export const DatabaseView = z.object({
   host_id: z.string().nullable(),
   backend_addr: z.string().nullable(),
   restored_from: RestoredFrom.nullable(),
+  restorable_since: z.iso
+    .datetime()
+    .nullable()
+    .describe("To any moment from then on a copy of it can be made; null: not known yet, or nothing is kept"),
   active_connections: z.int(),
   last_used_at: z.iso.datetime().nullable(),
   idle_stop_at: z.iso.datetime().nullable().describe("When it is stopped if nobody comes"),

@@ -146,10 +146,16 @@ export class KeeperGroup {
   }
 
   /** The keeper that has the most of another database, which is not to be changed. */
-  async richestOf(database: string): Promise<KeeperClient | null> {
+  async richestOf(database: string, withinMs?: number): Promise<KeeperClient | null> {
     const clients = this.#order.keepers.map((keeper) => new KeeperClient(keeper, database));
-    const answers = await this.#statuses(clients);
+    const answers = await this.#statuses(clients, [], withinMs);
     return mostComplete(answers, answers.length, 1)?.client ?? null;
+  }
+
+  /** Since when, ms since 1970, it can be restored to any moment, by the keeper that would be asked; null: to none yet, or none answers. */
+  async restorableSince(): Promise<number | null> {
+    const client = await this.richestOf(this.#order.database, TEND_MS);
+    return (await client?.restorePoints(TEND_MS))?.earliest?.at ?? null;
   }
 
   /** Always the same for a password, so that it is written once; whoever could read it here could read the password too. */

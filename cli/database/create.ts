@@ -13,6 +13,7 @@ type Options = SessionOptions & {
   idleTimeout?: string;
   label?: string[];
   allow?: string[];
+  placement?: string[];
 };
 
 /** An answer with a password in it. */
@@ -29,6 +30,7 @@ export function databaseCreateCommand(group: Command, around: Surroundings): voi
     [
       "lamplighter database create shop",
       "lamplighter database create shop -n prod --profile L2 --idle-timeout 15m",
+      "lamplighter database create shop --placement zone=eu",
       'psql "$(lamplighter database create scratch)"',
     ],
   )
@@ -37,6 +39,7 @@ export function databaseCreateCommand(group: Command, around: Surroundings): voi
     .option("--idle-timeout <duration>", "how long without any connection until it is stopped; 0: never; otherwise 5m")
     .option("-l, --label <key=value>", "a label (repeat for several)", collect)
     .option("--allow <cidr>", "where clients may come from (repeat for several); otherwise from anywhere", collect)
+    .option("--placement <key=value>", "a label that a host must have to run it (repeat for several)", collect)
     .action(inSession(around, create));
 }
 
@@ -45,6 +48,7 @@ async function create(session: Session, options: Options, name: string): Promise
     name,
     ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
     ...settingsOf(options),
+    ...(options.placement === undefined ? {} : { placement: { labels: keyValues(options.placement, "--placement") } }),
   };
   const { text } = await session.api.post("/databases", { body, headers: { prefer: "wait=20" } });
   showDsnOnce(session, text, (made: DatabaseView) => `Database ${made.namespace}/${made.name} (${made.id}) is there.`);

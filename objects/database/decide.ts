@@ -8,6 +8,7 @@ import { onThisClock } from "./clock.ts";
 import { onDelete, onHostsForDeletion, onRemoval, proceed } from "./deletion.ts";
 import { type DatabaseFacts, type Draft, forgetRemoved, type Said, tell } from "./draft.ts";
 import { onClosed, onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
+import { onAcceptLoss } from "./loss.ts";
 
 /**
  * The database's machine. Pure: time, chance, settings and what the gateways last said come in as facts. Which writer should be, where, and under
@@ -61,6 +62,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
     accept_loss: false,
     installed: null,
     reader: null,
+    restorable_since: null,
   };
   const draft: Draft = { facts, state, entries: [], said: [] };
   note(draft, "info", "api", "database_created", "created; the first connection starts it");
@@ -116,15 +118,7 @@ function apply(draft: Draft, event: DatabaseEvent): void {
       if (draft.state.term === event.term) draft.state = { ...draft.state, reader: event.reader };
       break;
     case "accept_loss":
-      if (draft.state.status !== "error") break;
-      draft.state = { ...draft.state, accept_loss: true, retry_at: draft.facts.now };
-      note(
-        draft,
-        "warning",
-        "api",
-        "loss_accepted",
-        "the next start is with what there is, though commits are missing",
-      );
+      onAcceptLoss(draft);
       break;
     case "delete":
       onDelete(draft);

@@ -61,6 +61,7 @@ export const commonOf = (state: DatabaseState): Common => ({
   accept_loss: state.accept_loss,
   installed: state.installed,
   reader: state.reader,
+  restorable_since: state.restorable_since,
 });
 
 /** Takes another state, by an edge that there is, and tells of it. */

@@ -57,7 +57,7 @@ export function explanation(
       ...{ about: key, attempts, last_error },
       next_attempt_at: timestamp(due_at),
     })),
-    allowedActions: actionsOf(state.status),
+    allowedActions: actionsOf(state),
   });
 }
 

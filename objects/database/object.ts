@@ -26,6 +26,7 @@ import { demandOf, expire, leaseViews, release, renew } from "./lease.ts";
 import { questions, subjects } from "./letters.ts";
 import { bootIdOf, Lines, parseFrame } from "./line.ts";
 import { lookupOf } from "./lookup.ts";
+import { refusalOfLoss } from "./loss.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { prepare } from "./prepare.ts";
 import { check, followers, isNews } from "./reader.ts";
@@ -90,9 +91,10 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
 
   /** The next start is with what there is, though acknowledged commits are missing. */
   acceptLoss(mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#act("accept_loss", mutation, namespaces, (_record, now) => {
-      this.#apply({ type: "accept_loss" }, mutation.actor, now);
-      return null;
+    return this.#act("accept_loss", mutation, namespaces, ({ identity, state }, now) => {
+      const refusal = refusalOfLoss(identity.name, state);
+      if (refusal === null) this.#apply({ type: "accept_loss" }, mutation.actor, now);
+      return refusal;
     });
   }
 

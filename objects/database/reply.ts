@@ -1,7 +1,7 @@
 import type { DatabaseState, Wake } from "../../contract/database-state.ts";
 import type { GatewayFrame, LeaseFrame } from "../../contract/gateway.ts";
-import { failedFrame, readyFrame } from "./boot.ts";
 import type { DatabaseEvent } from "./decide.ts";
+import { failedFrame, readyFrame } from "./frames.ts";
 import { granted } from "./line.ts";
 
 type LeaseSaid = Extract<GatewayFrame, { kind: "lease" }>;

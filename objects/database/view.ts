@@ -14,6 +14,7 @@ import type { IndexRow } from "../projection.ts";
 import { lastActive } from "./activity.ts";
 import { hostOf, idleAt } from "./idle.ts";
 import { connections, demandOf, leaseViews } from "./lease.ts";
+import { acceptLossAction } from "./loss.ts";
 import { type DatabaseRecord, factsOf } from "./record.ts";
 
 /** The database as the API answers it, with its leases as they are at this moment. */
@@ -42,6 +43,7 @@ export function databaseView(
     labels: settings.labels,
     idle_timeout: settings.idle_timeout,
     allowed_addresses: settings.allowed_addresses,
+    placement: { labels: identity.placement },
     current_scale: isOn ? 1 : 0,
     target_scale: status === "ready" || status === "booting" ? 1 : 0,
     current_profile: state.current_profile,
@@ -56,6 +58,7 @@ export function databaseView(
     host_id: hostOf(state) ?? state.home,
     backend_addr: status === "ready" ? state.backend : null,
     restored_from: identity.restored_from,
+    restorable_since: timestamp(state.restorable_since),
     active_connections: connections(sql, status === "ready"),
     last_used_at: timestamp(used),
     idle_stop_at: timestamp(idle),
@@ -64,7 +67,7 @@ export function databaseView(
     failed:
       status === "error" ? { code: state.code, message: state.message, retry_at: timestamp(state.retry_at) } : null,
     revision,
-    allowedActions: actionsOf(status),
+    allowedActions: actionsOf(state),
     event_cursor: cursor(sql),
   };
 }
@@ -73,8 +76,9 @@ export const notAllowed = (name: string, resource_status: DatabaseStatus): Reply
   refuse("action_not_allowed", `${name} is ${resource_status}.`, { more: { resource_status } });
 
 /** What may be asked in a state. What is never done by hand says so, rather than that it is not possible now. */
-export const actionsOf = (status: DatabaseStatus): AllowedActions => ({
-  ...allowedActions(DATABASE_ACTION_TABLE, status),
+export const actionsOf = (state: DatabaseState): AllowedActions => ({
+  ...allowedActions(DATABASE_ACTION_TABLE, state.status),
+  ...acceptLossAction(state),
   ...Object.fromEntries(
     DISABLED_ACTIONS.map((action) => [action, { allowed: false, code: "operation_disabled", reason: DISABLED_REASON }]),
   ),

@@ -30,6 +30,7 @@ import { limit, several } from "../query.ts";
 import { type Ask, type Route, route } from "../route.ts";
 import { call } from "../stub.ts";
 import { Shown, withNewPassword } from "./database-credentials.ts";
+import { restoreTarget, whyNotRestorable } from "./database-restore.ts";
 import { databaseStub, params } from "./database-stub.ts";
 import { EVENT_ANSWERS, EventQuery } from "./deployment-events.ts";
 import { labelFilter } from "./deployments.ts";
@@ -215,7 +216,7 @@ export const DATABASES = [
     group: "Databases",
     summary: "Make a database as another one was",
     description:
-      "A new database, in the same namespace and of the same size, with what the other one held at a moment. The other one stays as it is. It is started at once, so that the moment is not lost.",
+      "A new database, in the same namespace, of the same size and placement, with what the other one held at a moment, from its `restorable_since` on. The other one stays as it is. It is started at once, so that the moment is not lost. One that cannot be made after all is in `error` with `not_restorable`.",
     params,
     body: { schema: DatabaseRestore, example: { name: "shop_yesterday", time: "2026-11-20T18:00:00Z" } },
     mutation: ["idempotency", "wait"],
@@ -224,21 +225,12 @@ export const DATABASES = [
     handle: async (ask) => {
       const reply = await call(databaseStub(ask), (database) => database.read(ask.principal.namespaces));
       const source = JSON.parse(unwrap(reply).body) as DatabaseView;
-      if (!source.allowedActions.restore?.allowed || source.durability.kind !== "keepers")
-        fail(
-          "action_not_allowed",
-          source.durability.kind === "keepers"
-            ? `${source.name} is ${source.state}.`
-            : "It has no keepers, so nothing is kept of what it was.",
-          {
-            more: { resource_status: source.state },
-          },
-        );
-      const { name, lsn, time } = ask.body;
-      const at = time === undefined ? Date.now() : Date.parse(time);
-      const target = lsn === undefined ? { time: at } : { lsn };
+      const why = whyNotRestorable(source);
+      if (why !== null) fail("action_not_allowed", why, { more: { resource_status: source.state } });
+      const target = restoreTarget(ask.body, source, Date.now());
       const { namespace, idle_timeout, labels, allowed_addresses, target_profile: profile } = source;
-      const wanted = { name, namespace, profile, idle_timeout, labels, allowed_addresses, placement: {} };
+      const placement = source.placement.labels;
+      const wanted = { name: ask.body.name, namespace, profile, idle_timeout, labels, allowed_addresses, placement };
       return create(ask as Ask, wanted, { database: source.id, target });
     },
   }),
@@ -249,7 +241,7 @@ export const DATABASES = [
     group: "Databases",
     summary: "Start a database with what there is",
     description:
-      "For one that is in `error` with `not_restorable`: commits that were acknowledged are nowhere to be found (a keeper has lost its disk, and the host too). The next connection starts it with what is left. There is no way back.",
+      "For one that is in `error` with `not_restorable`: commits that were acknowledged are nowhere to be found (a keeper has lost its disk, and the host too). The next connection starts it with what is left. There is no way back. After any other failure it is refused: a host or a keeper that comes back may have them yet.",
     params,
     mutation: ["idempotency", "if-match"],
     answers: { 200: { description: "The database", schema: DatabaseView, example: DATABASE } },
