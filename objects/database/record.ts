@@ -57,9 +57,11 @@ export function insert(
   identity: DatabaseIdentity,
   settings: DatabaseSettings,
   { state, entries }: DatabaseDecision,
+  facts: DatabaseFacts,
   actor: string,
-  now: number,
 ): void {
+  const { now } = facts;
+  setTimer(sql, "deadline", deadlineOf(state, facts));
   sql.exec(
     "INSERT INTO database VALUES (1, ?, ?, ?, NULL, NULL, ?, 1, ?)",
     state.status,
