@@ -71,7 +71,15 @@ const common = {
 const writer = { host_id: z.string(), since: z.int() };
 
 export const DatabaseState = z.discriminatedUnion("status", [
-  z.object({ ...common, status: z.literal("creating"), since: z.int() }),
+  z.object({
+    ...common,
+    status: z.literal("creating"),
+    since: z.int(),
+    /** Why what it needs is not there yet. */
+    message: z.string().default(""),
+    /** Who waits for it already. */
+    wake: Wake.nullable().default(null),
+  }),
   z.object({ ...common, status: z.literal("stopped"), since: z.int() }),
   z.object({
     ...common,

@@ -15,6 +15,7 @@ import {
   startView,
   tell,
 } from "./draft.ts";
+import { failedFrame, readyFrame } from "./frame.ts";
 import { hearNotes } from "./notes.ts";
 import { reservationOf } from "./reservation.ts";
 
@@ -103,6 +104,10 @@ export function boot(draft: Draft, wake: Wake, attempt: number, refusedBy: strin
 export function begin(draft: Draft, host_id: string): void {
   const { state, facts } = draft;
   if (state.status !== "booting") return;
+  if (!facts.prepared) {
+    fail(draft, "not_prepared", "what it needs was never prepared", true);
+    return;
+  }
   draft.state = {
     ...state,
     term: state.term + 1,
@@ -369,21 +374,6 @@ function gone(draft: Draft, host_id: string, term: number): void {
     rest(draft, "stopped; the next connection wakes it");
   }
 }
-
-export const readyFrame = (state: Of<"ready">) => {
-  const at = state.backend.lastIndexOf(":");
-  const host = state.backend.slice(0, at).replace(/^\[|\]$/g, "");
-  const tls = state.certificate === null ? null : { certificate: state.certificate };
-  const endpoint = { host, port: Number(state.backend.slice(at + 1)), tls };
-  return { kind: "ready" as const, term: state.term, endpoint };
-};
-
-export const failedFrame = (state: Of<"error">, now: number) => ({
-  kind: "failed" as const,
-  reason: state.code,
-  message: state.message,
-  retry_after_ms: Math.max(0, state.retry_at - now),
-});
 
 const describe = (observation: Observation): string =>
   observation.phase === "failed"

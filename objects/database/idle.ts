@@ -7,6 +7,7 @@ import { note } from "../note.ts";
 import { ASK_AGAIN_MS, abandon, boot, ended, fail, open, rest } from "./boot.ts";
 import type { EvictionCause } from "./decide.ts";
 import { become, commonOf, type DatabaseFacts, type Draft, isBusy, leave, type Of, setLeaving, tell } from "./draft.ts";
+import { onPreparationDue } from "./preparation.ts";
 
 /** From a writer that nobody uses to none, and what makes it go otherwise. */
 
@@ -191,8 +192,7 @@ export function onDue(draft: Draft): void {
   const { now } = facts;
   switch (state.status) {
     case "creating":
-      if (now >= state.since + DATABASE_DEADLINES.creating.after_ms)
-        fail(draft, "not_prepared", "what it needs could not be prepared", false);
+      onPreparationDue(draft, state);
       return;
     case "booting":
       dueWhileBooting(draft, state);

@@ -14,6 +14,7 @@ import type { IndexRow } from "../projection.ts";
 import { lastActive } from "./activity.ts";
 import { hostOf, idleAt } from "./idle.ts";
 import { connections, demandOf, leaseViews } from "./lease.ts";
+import { preparing } from "./preparation.ts";
 import { type DatabaseRecord, factsOf } from "./record.ts";
 
 /** The database as the API answers it, with its leases as they are at this moment. */
@@ -83,7 +84,7 @@ export const actionsOf = (status: DatabaseStatus): AllowedActions => ({
 function reasonOf(state: DatabaseState): { reason: string; message: string } {
   switch (state.status) {
     case "creating":
-      return { reason: "preparing", message: "what it needs is being prepared" };
+      return { reason: "preparing", message: preparing(state) };
     case "booting":
       return { reason: state.step.name, message: state.message };
     case "ready": {

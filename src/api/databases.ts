@@ -14,6 +14,7 @@ import {
 import { DatabaseId } from "../../contract/id.ts";
 import type { Answer } from "../../contract/request.ts";
 import type { DatabaseDraft } from "../../objects/database/creation.ts";
+import { type KeeperSettings, keepingOf } from "../../objects/database/keepers.ts";
 import { remote } from "../../objects/remote.ts";
 import { sealingKeys } from "../../objects/sealing.ts";
 import { conditional, etag, jsonText, resource } from "../answer.ts";
@@ -46,6 +47,7 @@ type Wanted = Omit<DatabaseCreate, "placement"> & { placement: Record<string, st
 /** Makes a database, and answers it with its password: the only time that it is shown, but for the same request sent again. */
 async function create(ask: Ask, wanted: Wanted, restored_from: RestoredFrom | null): Promise<Response> {
   unwrap(await sealingKeys(ask.env));
+  unwrap(keepingOf(ask.env as KeeperSettings));
   const mutation = await ask.mutation();
   const { name, namespace, placement, ...settings } = wanted;
   const id = await marked(ask.env, await idForCreation(ask.env, "database", mutation));
@@ -114,7 +116,7 @@ export const DATABASES = [
         headers: { Location: "Address of the database" },
       },
     },
-    problems: ["namespace_not_permitted", "name_taken", "secret_key_missing"],
+    problems: ["namespace_not_permitted", "name_taken", "secret_key_missing", "keepers_misconfigured"],
     handle: (ask) => {
       const { placement, ...rest } = ask.body;
       return create(ask as Ask, { ...rest, placement: placement.labels }, null);
@@ -220,7 +222,7 @@ export const DATABASES = [
     body: { schema: DatabaseRestore, example: { name: "shop_yesterday", time: "2026-11-20T18:00:00Z" } },
     mutation: ["idempotency", "wait"],
     answers: { 201: { description: "The new database", schema: Created, example: CREATED } },
-    problems: ["action_not_allowed", "name_taken", "secret_key_missing"],
+    problems: ["action_not_allowed", "name_taken", "secret_key_missing", "keepers_misconfigured"],
     handle: async (ask) => {
       const reply = await call(databaseStub(ask), (database) => database.read(ask.principal.namespaces));
       const source = JSON.parse(unwrap(reply).body) as DatabaseView;

@@ -38,15 +38,19 @@ export class DatabaseWorld {
   /** How often a successor was held back by the keepers' word to the one before. */
   heldBack = 0;
   readonly kept: boolean;
+  /** Whether what it needs has been prepared, and can be. */
+  prepared = false;
+  preparable = true;
   readonly keepers: Keepers;
   readonly #rnd: Rnd;
 
-  constructor(rnd: Rnd, { keepers = 1, quorum = 1 } = {}) {
+  constructor(rnd: Rnd, { keepers = 1, quorum = 1, prepared = true } = {}) {
     this.#rnd = rnd;
     this.kept = quorum > 0;
     this.keepers = new Keepers(keepers, quorum, this.now);
     this.state = initial(this.facts()).state;
-    this.do({ type: "prepared" });
+    this.letters.add("prepare");
+    if (prepared) this.deliver("prepare");
   }
 
   get clock(): number {
@@ -87,7 +91,8 @@ export class DatabaseWorld {
       jitter: 0.5,
       profile: "L1",
       idle_ms: IDLE_MS,
-      kept: this.kept,
+      prepared: this.prepared,
+      kept: this.prepared && this.kept,
       ...{ credential: "c", reader: null },
       demand: { leases, last_active_at: this.lastActive },
     };
@@ -129,12 +134,23 @@ export class DatabaseWorld {
     const { state } = this;
     this.letters.delete(key);
     switch (what) {
+      case "prepare":
+        if (state.status !== "creating") return;
+        if (this.preparable && !isLost) {
+          this.prepared = true;
+          this.do({ type: "prepared" });
+        } else {
+          this.do({ type: "unprepared", message: "KEEPERS cannot be read" });
+          this.letters.add(key);
+        }
+        return;
       case "place":
         if (!isLost) this.do({ type: "hosts", hosts: this.hosts.map(candidate), labels: {} });
         break;
       case "offer": {
         const term = Number(first);
         if (state.status !== "booting" || state.step.name !== "offered" || state.term !== term) return;
+        if (!this.prepared) throw new Error("it is started before it is prepared");
         const { host_id } = state.step;
         const known = this.ordered.get(term);
         if (known !== undefined && known !== host_id)

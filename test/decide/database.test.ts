@@ -31,9 +31,9 @@ describe("tables", () => {
     expect(passing).toEqual(["creating", "booting", "stopping", "deleting"]);
   });
 
-  test("every state but the first is reached, and deleting is reached from all", () => {
+  test("every state is reached, and deleting is reached from all", () => {
     const reached = new Set<DatabaseStatus>(Object.values(DATABASE_NEXT).flat());
-    expect(DATABASE_STATES.filter((state) => !reached.has(state))).toEqual(["creating"]);
+    expect(DATABASE_STATES.filter((state) => !reached.has(state))).toEqual([]);
     for (const state of DATABASE_STATES)
       if (state !== "deleting") expect(DATABASE_NEXT[state] as readonly string[]).toContain("deleting");
   });
@@ -192,6 +192,51 @@ describe("a wake", () => {
   });
 });
 
+describe("a database that is not prepared", () => {
+  const unprepared = (): { world: DatabaseWorld; gateway: Gateway } => {
+    const world = new DatabaseWorld(random(1), { prepared: false });
+    return { world, gateway: gatewayOf(world) };
+  };
+
+  test("is started as soon as it is, for whoever waits since before, and for nobody who has left", () => {
+    for (const stays of [true, false]) {
+      const { world, gateway } = unprepared();
+      world.connect(gateway);
+      world.toDatabase.shift()?.say();
+      expect(world.state).toMatchObject({ status: "creating", wake: { gateway: "g", at: world.now } });
+      if (!stays) {
+        gateway.waiting = 0;
+        world.say(gateway);
+        world.toDatabase.shift()?.say();
+      }
+      world.pass(700);
+      world.deliver("prepare");
+      expect(world.state.status).toBe(stays ? "booting" : "stopped");
+      settle(world, 2_000);
+      expect(world.state.last_start?.ms ?? 0).toBeGreaterThanOrEqual(stays ? 700 : 0);
+      expect(world.state.term).toBe(stays ? 1 : 0);
+    }
+  });
+
+  test("says why, and is never started; once it can be prepared the next client gets in", () => {
+    const { world, gateway } = unprepared();
+    world.preparable = false;
+    world.connect(gateway);
+    settle(world, 5_000);
+    expect(world.state).toMatchObject({ status: "creating", message: "KEEPERS cannot be read" });
+    settle(world, 60_000);
+    expect(world.state).toMatchObject({ status: "error", code: "not_prepared", term: 0 });
+    expect(world.state).toMatchObject({ message: expect.stringContaining("KEEPERS cannot be read") });
+    expect([gateway.refused, gateway.waiting]).toEqual([1, 0]);
+    world.preparable = true;
+    settle(world, 40_000);
+    expect(world.state).toMatchObject({ status: "error", term: 0 });
+    world.connect(gateway);
+    settle(world, 10_000);
+    expect(world.state).toMatchObject({ status: "ready", term: 1 });
+  });
+});
+
 describe("a host that is removed by force", () => {
   test("may only be out of reach: nobody is let in elsewhere before the lease of its writer is over, on whoever's word", () => {
     for (const cut of [false, true]) {
@@ -261,7 +306,7 @@ describe("a stop for idleness", () => {
 function histories(count: number, from: number, live: (world: DatabaseWorld, rnd: Random) => void): void {
   for (let seed = 1; seed <= count; seed++) {
     const rnd = random(from + seed);
-    const world = new DatabaseWorld(rnd, keepersOf(seed));
+    const world = new DatabaseWorld(rnd, { ...keepersOf(seed), prepared: seed % 4 > 0 });
     try {
       live(world, rnd);
     } catch (error) {
@@ -276,7 +321,9 @@ describe("random histories", () => {
   test(`${HISTORIES} of them: one writer at a time, a term is one host's, nobody is cut by a stop for idleness, and it always wakes again`, () => {
     const moves = new Map<string, number>();
     histories(HISTORIES, 0, (world, rnd) => {
+      world.preparable = rnd.chance(0.5);
       for (let step = 0; step < STEPS; step++) {
+        if (rnd.chance(0.02)) world.preparable = true;
         // Clocks that are off by less than the margin between the lease and what is waited for beyond it.
         if (rnd.chance(0.02)) world.skew = rnd.int(8_000) - 4_000;
         act(world, rnd);
@@ -291,6 +338,7 @@ describe("random histories", () => {
     for (const move of [
       ...["stopped -> booting", "booting -> ready", "ready -> stopping", "stopping -> stopped"],
       ...["stopping -> booting", "ready -> booting", "ready -> stopped", "booting -> error", "error -> booting"],
+      ...["creating -> stopped", "creating -> booting", "creating -> error", "error -> creating"],
     ])
       expect(moves.get(move) ?? 0, move).toBeGreaterThan(0);
   }, 120_000);
@@ -348,6 +396,7 @@ describe("random histories", () => {
 });
 
 function heal(world: DatabaseWorld): void {
+  world.preparable = true;
   world.skew = 0;
   for (const { cut } of world.keepers.all) cut.clear();
   for (const host of world.hosts) world.link(host);
