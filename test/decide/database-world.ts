@@ -1,6 +1,5 @@
 // A database, two hosts with their agents, and two gateways, as far as terms, leases and clients go. Everything between them is late, twice, or lost.
 
-import { DATABASE_NEXT } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
 import { DatabaseState as Schema } from "../../contract/database-state.ts";
 import { LEASE_TTL_MS, type LeaseFrame } from "../../contract/gateway.ts";
@@ -8,10 +7,24 @@ import type { Observation } from "../../contract/workload.ts";
 import { WRITER_LEASE_MS } from "../../contract/writer.ts";
 import { WRITER_LEASE_MARGIN_MS } from "../../contract/writer-task.ts";
 import { type DatabaseEvent, decide, initial } from "../../objects/database/decide.ts";
-import type { DatabaseFacts, LeaseSummary, Said } from "../../objects/database/draft.ts";
+import type { DatabaseFacts, Said } from "../../objects/database/draft.ts";
 import { deadlineOf, questions, subjects } from "../../objects/database/letters.ts";
 import type { random } from "../random.ts";
-import { assign, candidate, exitedAt, Gateway, Host, isLeased, onlyWriter, upOn, withdraw } from "./database-parts.ts";
+import {
+  assign,
+  candidate,
+  exitedAt,
+  expire,
+  Gateway,
+  Host,
+  isLeased,
+  type Lease,
+  onlyEdge,
+  onlyWriter,
+  summaries,
+  upOn,
+  withdraw,
+} from "./database-parts.ts";
 import { Keepers } from "./keeper-parts.ts";
 
 type Rnd = ReturnType<typeof random>;
@@ -26,7 +39,7 @@ export class DatabaseWorld {
   readonly hosts = [new Host("a"), new Host("b")];
   readonly gateways = [new Gateway("g"), new Gateway("h")];
   readonly letters = new Set<string>();
-  readonly leases = new Map<string, { sessions: number; waiting: number; expires_at: number }>();
+  readonly leases = new Map<string, Lease>();
   readonly reports: { host: string; term: number; observation: Observation }[] = [];
   readonly toDatabase: { gateway: string; say: () => void }[] = [];
   readonly ordered = new Map<number, string>();
@@ -57,35 +70,8 @@ export class DatabaseWorld {
     return this.now + this.skew;
   }
 
-  /** As `expire` does with the rows. */
-  #expire(): void {
-    this.lastActive = Math.min(this.lastActive, this.clock);
-    for (const [id, lease] of this.leases) {
-      lease.expires_at = Math.min(lease.expires_at, this.clock + LEASE_TTL_MS);
-      if (lease.expires_at > this.clock) continue;
-      const gateway = this.gateways.find((one) => one.id === id) as Gateway;
-      if (gateway.up) {
-        lease.expires_at = this.clock + 10_000;
-        gateway.up = false;
-        gateway.inbox = [];
-      } else {
-        this.leases.delete(id);
-        if (lease.sessions + lease.waiting > 0) this.lastActive = Math.max(this.lastActive, lease.expires_at);
-      }
-    }
-  }
-
   facts(): DatabaseFacts {
-    this.#expire();
-    const leases = [...this.leases].map(
-      ([boot_id, { sessions, waiting, expires_at }]): LeaseSummary => ({
-        boot_id,
-        connected: this.gateways.some(({ id, up }) => id === boot_id && up),
-        busy: sessions + waiting > 0,
-        waiting: waiting > 0,
-        expires_at,
-      }),
-    );
+    this.lastActive = expire(this);
     return {
       now: this.clock,
       jitter: 0.5,
@@ -94,7 +80,7 @@ export class DatabaseWorld {
       prepared: this.prepared,
       kept: this.prepared && this.kept,
       ...{ credential: "c", reader: null },
-      demand: { leases, last_active_at: this.lastActive },
+      demand: { leases: summaries(this), last_active_at: this.lastActive },
     };
   }
 
@@ -105,8 +91,7 @@ export class DatabaseWorld {
     const { state, said } = decide(before, event, facts);
     this.state = Schema.parse(state);
     if (before.status !== state.status) {
-      if (!(DATABASE_NEXT[before.status] as readonly string[]).includes(state.status))
-        throw new Error(`${before.status} -> ${state.status}`);
+      onlyEdge(before.status, state.status);
       this.history.push(`${event.type}: ${before.status} -> ${state.status} (term ${state.term})`);
     }
     if (state.term < before.term) throw new Error("the term went back");
