@@ -80,7 +80,7 @@ export const DatabaseState = z.discriminatedUnion("status", [
     /** Who waits for it already. */
     wake: Wake.nullable().default(null),
   }),
-  z.object({ ...common, status: z.literal("stopped"), since: z.int() }),
+  z.object({ ...common, status: z.literal("stopped"), since: z.int(), because: z.string().default("") }),
   z.object({
     ...common,
     status: z.literal("booting"),
@@ -134,7 +134,7 @@ export const DatabaseState = z.discriminatedUnion("status", [
     /** What its host says is wrong with it. */
     notes: z.array(Note).optional(),
   }),
-  z.object({ ...common, ...writer, status: z.literal("stopping"), look_at: z.int() }),
+  z.object({ ...common, ...writer, status: z.literal("stopping"), look_at: z.int(), because: z.string().default("") }),
   z.object({
     ...common,
     status: z.literal("deleting"),

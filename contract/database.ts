@@ -265,3 +265,13 @@ export const DatabaseView = z.object({
   event_cursor: z.int(),
 });
 export type DatabaseView = z.infer<typeof DatabaseView>;
+
+/** A database in a list. Lists are as of the last change of state, so they leave out what goes on without one. */
+export const ListedDatabase = DatabaseView.omit({
+  active_connections: true,
+  idle_stop_at: true,
+  awake_because: true,
+}).extend({
+  last_used_at: DatabaseView.shape.last_used_at.optional().describe("Only of one that is stopped"),
+});
+export type ListedDatabase = z.infer<typeof ListedDatabase>;

@@ -358,9 +358,10 @@ export function ended(draft: Draft, state: Of<"ready">, why: string): void {
   else rest(draft, `the writer ended, and nobody was there: ${why}`);
 }
 
-/** Off, until somebody comes. */
+/** Off, until somebody comes. Why is what it was stopped for, or else what ended it. */
 export function rest(draft: Draft, message: string): void {
-  const next: DatabaseState = { ...commonOf(draft.state), status: "stopped", since: draft.facts.now };
+  const because = (draft.state.status === "stopping" && draft.state.because) || message;
+  const next: DatabaseState = { ...commonOf(draft.state), status: "stopped", since: draft.facts.now, because };
   become(draft, next, message);
 }
 

@@ -90,11 +90,8 @@ function stopNow(draft: Draft): void {
   const seconds = Math.round(Math.max(0, facts.now - Math.max(facts.demand.last_active_at, state.since)) / 1000);
   leave(draft, host_id, term);
   const look_at = facts.now + DATABASE_DEADLINES.stopping.after_ms;
-  become(
-    draft,
-    { ...commonOf(draft.state), status: "stopping", host_id, since: facts.now, look_at },
-    state.unwelcome ? "stopped to leave its host" : `nobody was there for ${seconds} s`,
-  );
+  const because = state.unwelcome ? "stopped to leave its host" : `nobody was there for ${seconds} s`;
+  become(draft, { ...commonOf(draft.state), status: "stopping", host_id, since: facts.now, look_at, because }, because);
 }
 
 export function onQuiet(

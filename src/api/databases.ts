@@ -9,6 +9,7 @@ import {
   DISABLED_REASON,
   type DisabledAction,
   LeaseView,
+  ListedDatabase,
   type RestoredFrom,
 } from "../../contract/database.ts";
 import { DatabaseId } from "../../contract/id.ts";
@@ -19,7 +20,7 @@ import { remote } from "../../objects/remote.ts";
 import { sealingKeys } from "../../objects/sealing.ts";
 import { conditional, etag, jsonText, resource } from "../answer.ts";
 import { idForCreation } from "../creation.ts";
-import { DATABASE, DATABASE_BODY } from "../database-example.ts";
+import { DATABASE, DATABASE_BODY, LISTED_DATABASE } from "../database-example.ts";
 import { roleOf } from "../database-password.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { resourcesPage } from "../listing.ts";
@@ -129,7 +130,7 @@ export const DATABASES = [
     group: "Databases",
     summary: "List databases",
     description:
-      "Newest first. Filters of one kind are alternatives. Connections are as they were at the last change of state.",
+      "Newest first. Filters of one kind are alternatives. What goes on without a change of state, connections above all, is not in lists: read the database.",
     query: z.object({
       namespace: several(z.string()),
       name: several(z.string()),
@@ -142,8 +143,8 @@ export const DATABASES = [
     answers: {
       200: {
         description: "One page",
-        schema: z.array(DatabaseView),
-        example: [DATABASE],
+        schema: z.array(ListedDatabase),
+        example: [LISTED_DATABASE],
         headers: { Link: '`<…>; rel="next"` when there are more' },
       },
     },
@@ -295,7 +296,8 @@ export const DATABASES = [
           reason: z.string(),
           message: z.string(),
           awake_because: z.array(LeaseView),
-          asleep_because: z.string().nullable(),
+          asleep_because: z.string().nullable().describe("Why it was stopped, or what ended its writer"),
+          asleep_since: z.string().nullable(),
           next_deadline_at: z.string().nullable(),
         }),
       },

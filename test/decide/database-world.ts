@@ -121,13 +121,9 @@ export class DatabaseWorld {
     switch (what) {
       case "prepare":
         if (state.status !== "creating") return;
-        if (this.preparable && !isLost) {
-          this.prepared = true;
-          this.do({ type: "prepared" });
-        } else {
-          this.do({ type: "unprepared", message: "KEEPERS cannot be read" });
-          this.letters.add(key);
-        }
+        this.prepared = this.preparable && !isLost;
+        this.do(this.prepared ? { type: "prepared" } : { type: "unprepared", message: "KEEPERS cannot be read" });
+        if (!this.prepared) this.letters.add(key);
         return;
       case "place":
         if (!isLost) this.do({ type: "hosts", hosts: this.hosts.map(candidate), labels: {} });
