@@ -16,14 +16,7 @@ export type KeeperSettings = { KEEPERS?: string; KEEPER_QUORUM?: string };
 export function keepersOf(env: KeeperSettings): KeeperAddress[] {
   const text = env.KEEPERS?.trim() ?? "";
   if (text === "") return [];
-  const known = text.split(",").map(keeperOf);
-  for (const [i, { name, url }] of known.entries()) {
-    const before = known.slice(0, i);
-    if (before.some((one) => one.name === name)) throw new Error(`KEEPERS: the name ${name} is there twice`);
-    // One keeper would count as two.
-    if (before.some((one) => one.url === url)) throw new Error(`KEEPERS: the address of ${name} is there twice`);
-  }
-  return known;
+  return text.split(",").map(keeperOf);
 }
 
 function keeperOf(part: string, i: number): KeeperAddress {
@@ -62,10 +55,20 @@ function decoded(text: string): string | null {
 /** What a database is to have from its making on. Refused, with a reason for a person, when the operator's settings cannot be read. */
 export function keepingOf(env: KeeperSettings): Reply<Keeping> {
   try {
-    const keepers = keepersOf(env).map(({ name }) => name);
-    return accept({ keepers, quorum: quorumOf(env, keepers.length) });
+    const known = keepersOf(env);
+    differ(known);
+    return accept({ keepers: known.map(({ name }) => name), quorum: quorumOf(env, known.length) });
   } catch (error) {
     return refuse("keepers_misconfigured", `${(error as Error).message}.`);
+  }
+}
+
+/** One keeper under two names would count as two. */
+function differ(known: readonly KeeperAddress[]): void {
+  for (const [i, { name, url }] of known.entries()) {
+    const before = known.slice(0, i);
+    if (before.some((one) => one.name === name)) throw new Error(`KEEPERS: the name ${name} is there twice`);
+    if (before.some((one) => one.url === url)) throw new Error(`KEEPERS: the address of ${name} is there twice`);
   }
 }
 

@@ -138,6 +138,27 @@ describe("a database that is not prepared", () => {
   });
 });
 
+describe("a start that began without what it needs, in an older version", () => {
+  test("goes to no host, and the next client has it prepared first", () => {
+    const world = new DatabaseWorld(random(1));
+    const gateway = gatewayOf(world);
+    for (const host of world.hosts) host.status = "syncing";
+    world.connect(gateway);
+    settle(world, 500);
+    expect(world.state).toMatchObject({ status: "booting", step: { name: "placing" } });
+    world.prepared = false;
+    for (const host of world.hosts) host.status = "ready";
+    settle(world, 2_000);
+    expect(world.state).toMatchObject({ status: "error", code: "not_prepared", term: 0 });
+    settle(world, 2_000);
+    world.connect(gateway);
+    settle(world, 2_000);
+    expect(world.history.slice(-3).map((line) => line.replace(/^.*: | \(.*/g, ""))).toEqual([
+      ...["error -> creating", "creating -> booting", "booting -> ready"],
+    ]);
+  });
+});
+
 describe("a host that is removed by force", () => {
   test("may only be out of reach: nobody is let in elsewhere before the lease of its writer is over, on whoever's word", () => {
     for (const cut of [false, true]) {
