@@ -15,7 +15,7 @@ import {
   startView,
   tell,
 } from "./draft.ts";
-import { failedFrame, readyFrame } from "./frame.ts";
+import { failedFrame, readyFrame } from "./frames.ts";
 import { hearNotes } from "./notes.ts";
 import { reservationOf } from "./reservation.ts";
 

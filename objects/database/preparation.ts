@@ -2,7 +2,7 @@ import { DATABASE_DEADLINES } from "../../contract/database.ts";
 import type { Wake } from "../../contract/database-state.ts";
 import { boot, fail, rest } from "./boot.ts";
 import { become, commonOf, type Draft, isBusy, type Of, tell } from "./draft.ts";
-import { failedFrame } from "./frame.ts";
+import { failedFrame } from "./frames.ts";
 
 /** From its making to a database that can be woken. One whose keepers are not chosen is not started: it would have none, for good. */
 

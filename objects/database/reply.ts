@@ -1,7 +1,7 @@
 import type { DatabaseState, Wake } from "../../contract/database-state.ts";
 import type { GatewayFrame, LeaseFrame } from "../../contract/gateway.ts";
 import type { DatabaseEvent } from "./decide.ts";
-import { failedFrame, readyFrame } from "./frame.ts";
+import { failedFrame, readyFrame } from "./frames.ts";
 import { granted } from "./line.ts";
 import { preparing } from "./preparation.ts";
 

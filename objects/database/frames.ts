@@ -1,6 +1,6 @@
 import type { Of } from "./draft.ts";
 
-/** What gateways are told of a state. */
+/** What gateways are told of a writer: where it is, or why there is none. */
 
 export const readyFrame = (state: Of<"ready">) => {
   const at = state.backend.lastIndexOf(":");
