@@ -14,7 +14,8 @@ export type DatabaseStatus = z.infer<typeof DatabaseStatus>;
 
 /** Every edge that a database may take. A deleted one leaves by being forgotten. */
 export const DATABASE_NEXT = {
-  creating: ["stopped", "error", "deleting"],
+  /** `booting`: somebody waits already. */
+  creating: ["stopped", "booting", "error", "deleting"],
   /** Back to `stopped` only when its writer went before anybody had it. */
   booting: ["ready", "error", "deleting"],
   /** `booting`: the writer ended, or its host was lost, with clients there; without any, `stopped`. */
@@ -23,7 +24,8 @@ export const DATABASE_NEXT = {
   stopping: ["stopped", "booting", "deleting"],
   stopped: ["booting", "deleting"],
   deleting: [],
-  error: ["booting", "deleting"],
+  /** `creating`: what it needs is still not there. */
+  error: ["booting", "creating", "deleting"],
 } as const satisfies Record<DatabaseStatus, readonly DatabaseStatus[]>;
 
 /** How long a database may stay in a passing state, and what comes then. The others have no deadline. */
@@ -270,3 +272,13 @@ export const DatabaseView = z.object({
   event_cursor: z.int(),
 });
 export type DatabaseView = z.infer<typeof DatabaseView>;
+
+/** A database in a list. Lists are as of the last change of state, so they leave out what goes on without one. */
+export const ListedDatabase = DatabaseView.omit({
+  active_connections: true,
+  idle_stop_at: true,
+  awake_because: true,
+}).extend({
+  last_used_at: DatabaseView.shape.last_used_at.optional().describe("Only of one that is stopped"),
+});
+export type ListedDatabase = z.infer<typeof ListedDatabase>;

@@ -51,7 +51,13 @@ async function create(session: Session, options: Options, name: string): Promise
     ...(options.placement === undefined ? {} : { placement: { labels: keyValues(options.placement, "--placement") } }),
   };
   const { text } = await session.api.post("/databases", { body, headers: { prefer: "wait=20" } });
-  showDsnOnce(session, text, (made: DatabaseView) => `Database ${made.namespace}/${made.name} (${made.id}) is there.`);
+  showDsnOnce(session, text, whatWasMade);
+}
+
+/** One that nobody can connect to yet says why. */
+function whatWasMade({ namespace, name, id, state, message }: DatabaseView): string {
+  const isThere = state !== "creating" && state !== "error";
+  return `Database ${namespace}/${name} (${id}) is ${isThere ? "there." : `made, and ${state}: ${message}`}`;
 }
 
 /** What may be said when it is made, and changed later. */

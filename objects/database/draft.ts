@@ -14,6 +14,8 @@ export type DatabaseFacts = {
   profile: ProfileName;
   /** Null: it is never stopped for being idle. */
   idle_ms: number | null;
+  /** Whether what it needs to be started is there: without, it never is. */
+  prepared: boolean;
   /** Whether keepers have its log: without, it can run nowhere but where its only copy is. */
   kept: boolean;
   /** The verifier that a writer is to have. */
