@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { DatabaseView, LeaseView, StartView } from "../../contract/database.ts";
 import { age, until } from "../age.ts";
 import { inSession, serverCommand } from "../command.ts";
+import { pairs } from "../key-values.ts";
 import { databaseId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 import { sheet } from "../sheet.ts";
@@ -33,6 +34,7 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
     ["", oneLine(database.message)],
     ["Awake because", database.awake_because.flatMap(leaseLines)],
     ["Stops", idle_stop_at === null ? "" : until(idle_stop_at, now)],
+    ["Connections", String(database.active_connections)],
     ["Idle timeout", database.idle_timeout === 0 ? "never" : `${database.idle_timeout} s`],
     ["Last start", last_start === null ? "" : startLines(last_start)],
     ["Failed", failed === null ? "" : oneLine(`${failed.code}; the next connection tries again`)],
@@ -43,14 +45,31 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
         ? target_profile
         : `${current_profile}, from the next start ${target_profile}`,
     ],
+    ["Scaling", scalingText(database)],
+    ["Labels", pairs(database.labels)],
+    ["Clients from", database.allowed_addresses.length === 0 ? "anywhere" : database.allowed_addresses],
     ["Durable by", keepers.length === 0 ? "its host's disk alone" : `${quorum} of ${keepers.join(", ")}`],
     ["Term", String(database.term)],
+    ["Timeline", database.timeline],
     ["Host", database.host_id ?? ""],
-    ["Restored from", database.restored_from?.database ?? ""],
+    ["PostgreSQL", database.backend_addr ?? ""],
+    ["Restored from", restoredText(database.restored_from)],
     ["Last used", database.last_used_at === null ? "never" : ago(database.last_used_at)],
     ["Created", ago(database.created_at)],
     ["Revision", String(database.revision)],
   ]);
+}
+
+function scalingText({ scale_state: step, scale_failure_reason: why, candidate_profile: to }: DatabaseView): string {
+  if (step === "STEADY" && why === null) return "";
+  return oneLine([step.toLowerCase().replaceAll("_", " "), to && `to ${to}`, why].filter(Boolean).join(", "));
+}
+
+function restoredText(from: DatabaseView["restored_from"]): string {
+  if (from === null) return "";
+  const { database, target } = from;
+  if (target === null) return database;
+  return `${database}, as it was at ${"lsn" in target ? target.lsn : new Date(target.time).toISOString()}`;
 }
 
 /** A gateway, and the clients that it names. */
