@@ -9,7 +9,7 @@ import type { Credentials } from "../../contract/scram.ts";
 import type { Observation } from "../../contract/workload.ts";
 import { announce } from "../announce.ts";
 import { post } from "../outbox.ts";
-import { audit, CLUSTER_SHARD, project } from "../projection.ts";
+import { audit, CLUSTER_SHARD, type IndexRow, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import { answerClose } from "../socket-close.ts";
@@ -231,7 +231,7 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
     const { identity } = record;
     switch (key) {
       case "index":
-        return project(this.sql, this.env.INDEX, indexRow(this.sql, record, this.#lines.connected(), false));
+        return project(this.sql, this.env.INDEX, this.#row(record), record.state.starts);
       case "announce":
         return announce(this.sql, this.env, sourceOf(record));
       case "release":
@@ -251,6 +251,10 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
     if (what === "tell") return tellFollower(holder, parts);
     if (what === "need") return askHolder(holder, parts);
     return deliver(key, { ...parts, apply: (event) => parts.change((now) => parts.apply(event, now)) });
+  }
+
+  #row(record: DatabaseRecord): IndexRow {
+    return indexRow(this.sql, record, this.#lines.connected(), false);
   }
 
   #parts(): SourceParts {
