@@ -42,6 +42,7 @@ export type UpOptions = {
   agent: boolean;
   databases: boolean;
   gatewayPort?: number;
+  postgresImage?: string;
   allowPrivateWebhooks?: boolean;
 };
 
@@ -103,7 +104,7 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     let host: HostView | null = null;
     if (options.agent) {
       progress.update("starting the agent");
-      const agent = await superviseAgent(options.data, api, runtimes, say);
+      const agent = await superviseAgent(options, api, runtimes, say);
       stops.unshift(() => agent.stop(AGENT_GRACE_MS));
       host = await Promise.race([hostReady(api, agent, progress), over.then(() => null)]);
     }
@@ -155,7 +156,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 async function superviseAgent(
-  dataDir: string,
+  { data: dataDir, postgresImage }: UpOptions,
   api: Api,
   runtimes: readonly Runtime[],
   say: (line: string) => void,
@@ -169,6 +170,7 @@ async function superviseAgent(
       joinToken,
       name: LOCAL,
       runtimes,
+      postgresImage,
       logPath: join(dataDir, "logs", "agent.log"),
     });
   };
