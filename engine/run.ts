@@ -11,6 +11,7 @@ import { Replica } from "./replication/replica.ts";
 import { Keys } from "./serve/keys.ts";
 import { EngineServer } from "./serve/server.ts";
 import type { Shape } from "./shape/shape.ts";
+import { SourceFailure } from "./source/failure.ts";
 import { openSource } from "./source/open.ts";
 import type { Store } from "./store/table.ts";
 
@@ -41,7 +42,11 @@ export async function runAsProgram(engine: Engine, meta: ImportMeta): Promise<vo
     return;
   }
   const build = basename(fileURLToPath(meta.url), ".mjs");
-  const running = await startEngine(engine, parsed.data, build);
+  process.on("uncaughtExceptionMonitor", (error) => complain("engine_died", error.message));
+  const running = await startEngine(engine, parsed.data, build).catch((error: Error) => {
+    complain(error instanceof SourceFailure ? error.code : "engine_died", error.message);
+    process.exit(1);
+  });
   // Told twice, by its group and by the program beside it, it still ends in good order.
   let isClosing = false;
   for (const signal of ["SIGTERM", "SIGINT"] as const)
@@ -51,9 +56,12 @@ export async function runAsProgram(engine: Engine, meta: ImportMeta): Promise<vo
     });
   const failure = await running.ended;
   if (failure === null) return;
-  console.error(JSON.stringify({ level: "error", text: failure.message, code: failure.code }));
+  complain(failure.code, failure.message);
   process.exit(failure.code === "oom" ? EXIT_OUT_OF_MEMORY : 1);
 }
+
+/** Why it ends, as whoever started it reads it. */
+const complain = (code: string, text: string): void => console.error(JSON.stringify({ level: "error", code, text }));
 
 export type Running = {
   url: string;

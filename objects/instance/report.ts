@@ -2,6 +2,7 @@ import { SLOT } from "../../contract/instance.ts";
 import type { EngineVitals, Report, ReportBody, SourceTest } from "../../contract/instance-report.ts";
 import { note } from "../note.ts";
 import { become, type Draft, fail, leave, rowsText, runnerAt } from "./draft.ts";
+import { engineFailed } from "./engine.ts";
 import { type Loaded, launch, takeOver, tested } from "./operation.ts";
 import { giveUpRelease, released, releasedByItself } from "./release.ts";
 
@@ -52,7 +53,8 @@ export function onReport(draft: Draft, told: Told): void {
       return;
     case "failed":
       if (isJob && isRelease) giveUpRelease(draft, body.message);
-      else onFailed(draft, body, isServing);
+      else if (isJob) fail(draft, body.code, body.message);
+      else engineFailed(draft, told, body);
       return;
     case "vitals":
       if (isServing) onVitals(draft, body.vitals);
@@ -125,16 +127,6 @@ function onLoaded(draft: Draft, loaded: Loaded, isServing: boolean, isJob: boole
   if (draft.serving === null || draft.serving.loaded !== null) return;
   draft.serving = { ...draft.serving, loaded: { rows, tables, at: draft.facts.now }, trouble: null };
   note(draft, "info", "engine", "engine_recovered", `serves again, ${rowsText({ rows, tables })}`);
-}
-
-function onFailed(draft: Draft, { code, message }: { code: string; message: string }, isServing: boolean): void {
-  if (!isServing) {
-    fail(draft, code, message);
-    return;
-  }
-  if (draft.serving === null || draft.serving.trouble?.message === message) return;
-  draft.serving = { ...draft.serving, trouble: { code, message } };
-  note(draft, "error", "engine", "replication_degraded", message, { code });
 }
 
 /** A source that sleeps has nothing to keep up with. */

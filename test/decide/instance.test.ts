@@ -53,7 +53,7 @@ describe("builds", () => {
       ],
       [
         "load",
-        (one) => rolledOut(one).say(one.engineSlot(), { kind: "failed", code: "initial_load_failed", message: "no" }),
+        (one) => rolledOut(one).say(one.engineSlot(), { kind: "failed", code: "verification_failed", message: "no" }),
       ],
     ];
     for (const [what, break_] of fails) {
@@ -132,6 +132,17 @@ describe("resize", () => {
     expect(one.exit(one.engineSlot(), 137).state.candidate?.trouble?.code).toBe("oom");
   });
 
+  test("a load that does not fit is not repeated", () => {
+    const one = Driven.at("deploying");
+    const { generation } = one.runner(one.engineSlot());
+    one.exit(one.engineSlot(), 137);
+    one.now += 299_000;
+    one.due();
+    expect([one.status, one.runner(one.engineSlot()).generation]).toEqual(["deploying", generation]);
+    one.now += 1000;
+    expect([one.due().status, one.state.last_error?.code]).toEqual(["failed", "oom"]);
+  });
+
   test("deploying: out of memory and not rescued ends in failed, with that reason", () => {
     const one = Driven.at("deploying");
     for (let i = 0; i < 20 && one.status === "deploying"; i++) {
@@ -168,6 +179,45 @@ describe("the engine that serves", () => {
     }
     expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000]);
     expect([one.status, one.state.last_error?.code, one.state.serving]).toEqual(["failed", "engine_died", null]);
+  });
+
+  test.each([
+    ["auth_failed", 1],
+    ["publication_missing", 1],
+    ["schema_drift", 1],
+    ["image_missing", 1],
+    ["connect_refused", 6],
+    ["engine_died", 6],
+  ])("that ends with %s is started again only where that can help, and the reason stays", (code, deaths) => {
+    const one = Driven.at("running");
+    for (let death = 1; one.status === "running"; death++) {
+      expect(death).toBeLessThanOrEqual(deaths);
+      one.say(one.engineSlot(), { kind: "failed", code, message: `no: ${code}` });
+      if (one.status !== "running") expect(death).toBe(deaths);
+      else one.exit(one.engineSlot(), 1).next();
+    }
+    expect(one.state.last_error).toMatchObject({ code, message: `no: ${code}` });
+  });
+
+  test.each([
+    ["repl_grant_missing", 1],
+    ["connect_timeout", 3],
+  ])("that is rolled out and ends with %s fails with it", (code, deaths) => {
+    const one = Driven.at("deploying");
+    for (let death = 1; death <= deaths; death++) {
+      expect(one.status).toBe("deploying");
+      one.say(one.engineSlot(), { kind: "failed", code, message: "no" });
+      if (one.status === "deploying") one.exit(one.engineSlot(), 1).next();
+    }
+    expect([one.status, one.state.last_error?.code]).toEqual(["failed", code]);
+  });
+
+  test("that served and whose rows do not fit when they are read again is given up", () => {
+    const one = Driven.at("running");
+    one.exit(one.engineSlot(), 137).next();
+    expect(one.status).toBe("running");
+    one.exit(one.engineSlot(), 137);
+    expect([one.status, one.state.last_error?.code]).toEqual(["failed", "oom"]);
   });
 
   test("that was shut down well by somebody else leaves the instance stopped", () => {

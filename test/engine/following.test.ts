@@ -1,5 +1,7 @@
 // An engine as a process beside a real source: what it does when one of the two is killed, paused, altered, or has forgotten its log.
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -281,6 +283,37 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       const own = await start({ memoryMb: 24 });
       expect(await own.ended()).toBe(EXIT_OUT_OF_MEMORY);
       expect(own.said).toMatch(/loading users needs more than 24 MiB.*choose a larger size/);
+    });
+
+    test("that cannot begin says why, as the last thing that it says", async () => {
+      await users();
+      await source.run(
+        ...(dialect === "mysql"
+          ? ["CREATE USER IF NOT EXISTS reader@'127.0.0.1'", "GRANT SELECT ON shop.* TO reader@'127.0.0.1'"]
+          : ["DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN"]),
+      );
+      const { connection } = source;
+      const elsewhere = dialect === "mysql" ? { schema: "nosuch" } : { database: "nosuch" };
+      const reader = { ...connection, user: "reader", password: "" };
+      const taken = createServer().listen(0, "127.0.0.1");
+      await once(taken, "listening");
+      const port = (taken.address() as AddressInfo).port;
+      const mode = dialect === "mysql" ? "binlog" : "logical";
+      const cases: [Parameters<typeof start>[0], code: string, text: RegExp][] = [
+        [{ source: { ...connection, user: "nobody_there" } }, "auth_failed", /nobody_there/],
+        [{ source: { ...connection, ...elsewhere } }, "schema_missing", /nosuch/],
+        [{ source: reader, sync: { mode } }, "repl_grant_missing", /^(GRANT|ALTER ROLE) /],
+        [{ listen: { port } }, "engine_died", /EADDRINUSE/],
+      ];
+      for (const [more, code, text] of cases) {
+        const own = await start(more);
+        expect(await own.ended()).toBe(1);
+        expect(JSON.parse(own.said.trim().split("\n").at(-1) as string)).toEqual({
+          ...{ level: "error", code, text: expect.stringMatching(text) },
+        });
+        await own.remove();
+      }
+      taken.close();
     });
 
     test("answers what is wrong with requests, and takes keys as they change", async () => {
