@@ -289,18 +289,19 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       await users();
       await source.run(
         ...(dialect === "mysql"
-          ? ["CREATE USER IF NOT EXISTS reader@'127.0.0.1'", "GRANT SELECT ON shop.* TO reader@'127.0.0.1'"]
-          : ["DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN"]),
+          ? ["CREATE USER IF NOT EXISTS reader@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT SELECT ON shop.* TO reader@'127.0.0.1'"]
+          : ["DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN PASSWORD 'secret'"]),
       );
       const { connection } = source;
       const elsewhere = dialect === "mysql" ? { schema: "nosuch" } : { database: "nosuch" };
-      const reader = { ...connection, user: "reader", password: "" };
+      const reader = { ...connection, user: "reader" };
       const taken = createServer().listen(0, "127.0.0.1");
       await once(taken, "listening");
       const port = (taken.address() as AddressInfo).port;
       const mode = dialect === "mysql" ? "binlog" : "logical";
       const cases: [Parameters<typeof start>[0], code: string, text: RegExp][] = [
-        [{ source: { ...connection, user: "nobody_there" } }, "auth_failed", /nobody_there/],
+        [{ source: { ...connection, password: "was changed" } }, "auth_failed", /./],
+        [{ source: { ...connection, password: "" } }, "auth_failed", /./],
         [{ source: { ...connection, ...elsewhere } }, "schema_missing", /nosuch/],
         [{ source: reader, sync: { mode } }, "repl_grant_missing", /^(GRANT|ALTER ROLE) /],
         [{ listen: { port } }, "engine_died", /EADDRINUSE/],
