@@ -60,6 +60,7 @@ class Composer {
       this.#tell("required", ["where"], "where needs where_columns: it is for the tables that have all of them");
     const shape: Shape = {
       ...{ source: this.#schema.kind, schema: this.#schema.name, tables },
+      known: this.#schema.tables.map(({ name, columns }) => ({ table: name, columns: columns.map((one) => one.name) })),
       sync: {
         interval: sync?.interval ?? null,
         reconnect: cdc_reconnect_mode ?? "full",

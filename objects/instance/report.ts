@@ -147,6 +147,15 @@ function onVitals(draft: Draft, { replication, message = "" }: EngineVitals): vo
       message || "the source is not reached; it tries again",
       data,
     );
+  if (replication === "drifted")
+    note(
+      draft,
+      "warning",
+      "engine",
+      "replication_degraded",
+      message || "the source's schema is no longer what was built: rebuild",
+      data,
+    );
   if (replication === "resyncing")
     note(
       draft,
@@ -156,13 +165,19 @@ function onVitals(draft: Draft, { replication, message = "" }: EngineVitals): vo
       message || "a gap in the stream: tables are loaded anew",
       data,
     );
-  const recovered = before === "reconnecting" || before === "resyncing";
+  const recovered = before === "reconnecting" || before === "resyncing" || before === "drifted";
   if (KEEPS_UP.includes(replication) && recovered)
     note(draft, "info", "engine", "replication_recovered", message || "keeps up with its source again", data);
   if (KEEPS_UP.includes(replication) && draft.serving?.trouble) draft.serving = { ...draft.serving, trouble: null };
 }
 
 function onDrift(draft: Draft, { schema_hash, changes }: Extract<ReportBody, { kind: "drift" }>): void {
+  if (changes.length === 0) {
+    if (draft.drift !== null)
+      note(draft, "info", "engine", "schema_fits", "the source's schema is what was built again");
+    draft.drift = null;
+    return;
+  }
   if (draft.drift?.schema_hash === schema_hash) return;
   draft.drift = { schema_hash, changes, at: draft.facts.now };
   note(

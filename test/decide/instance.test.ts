@@ -5,6 +5,7 @@ import type { EngineVitals } from "../../contract/instance-report.ts";
 import { INSTANCE_STATUSES, isStable, STABLE_STATUSES, STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
 import { buildInQueue } from "../../objects/instance/letters.ts";
 import { lookAtPauses } from "../../objects/instance/pause-times.ts";
+import { healthOf } from "../../objects/instance/view.ts";
 import { built, Driven, FAILED_BUILD, GOOD_TEST, HOST, hostNamed } from "./driven-instance.ts";
 
 describe("builds", () => {
@@ -237,6 +238,22 @@ describe("the engine that serves", () => {
     one.say(slot, { kind: "drift", schema_hash: "t", changes: ["orders: + note"] });
     expect(one.reasons).toEqual(["schema_drift"]);
     expect(one.say(slot, { kind: "drift", schema_hash: "t", changes: ["orders: + note"] }).reasons).toEqual([]);
+    expect(one.say(slot, { kind: "drift", schema_hash: "s", changes: [] }).reasons).toEqual(["schema_fits"]);
+    expect([one.state.drift, one.say(slot, { kind: "drift", schema_hash: "s", changes: [] }).reasons]).toEqual([
+      null,
+      [],
+    ]);
+  });
+
+  test("that has drifted is degraded, and says so, until the schema is what was built again", () => {
+    const one = Driven.at("running");
+    const slot = one.engineSlot();
+    const health = () => healthOf(one.state.serving as NonNullable<typeof one.state.serving>, one.state);
+    one.say(slot, { kind: "vitals", vitals: vitals({ replication: "drifted", message: "users.name is gone" }) });
+    expect([one.reasons, health()]).toEqual([["replication_degraded"], "degraded"]);
+    one.say(slot, { kind: "vitals", vitals: vitals({ replication: "resyncing" }) });
+    one.say(slot, { kind: "vitals", vitals: vitals() });
+    expect([one.reasons, health()]).toEqual([["replication_recovered"], "ok"]);
   });
 
   test("is paused when it was idle for as long as was said, by its own actor", () => {

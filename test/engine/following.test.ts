@@ -115,7 +115,11 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       });
       await own.act("/resume-replication");
       expect(await all(own)).toEqual(await rows());
-      expect((await own.ask("users { id }", { "max-staleness": "1" })).status).toBe(200);
+      for (const most of [0, 1, 20]) {
+        const { status, headers } = await own.ask("users { id }", { "max-staleness": `${most}` });
+        expect(status).toBe(200);
+        expect(Number(headers.get("x-snapshot-age-ms"))).toBeLessThanOrEqual(most);
+      }
     });
 
     test("whose log is gone reads everything again, and shows it", async () => {
@@ -149,10 +153,42 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       await source.run("ALTER TABLE users ADD COLUMN extra INTEGER", "INSERT INTO users VALUES (3, 'cy', 5, 7)");
       expect(await all(own)).toEqual(await rows());
       await source.run("ALTER TABLE users DROP COLUMN name", "INSERT INTO users (id, age) VALUES (4, 1)");
-      const health = await own.until("drifted", ({ replication }) => replication.state === "drifted");
+      const health = await own.until(
+        "drifted",
+        ({ replication, drift }) => replication.state === "drifted" && drift.length > 1,
+      );
       expect(health).toMatchObject({ state: "serving", replication: { reason: { code: "schema_drift" } } });
       const { body, headers } = await own.ask("users(id = 3) { name }");
       expect([body, headers.get("x-replication")]).toEqual([[{ name: "cy" }], "drifted"]);
+      // What can be gone along with is told beside what cannot.
+      expect(health.drift.map(({ detail }) => detail)).toEqual(["users.name is gone", "users.extra is new"]);
+      await source.run("ALTER TABLE users ADD COLUMN name VARCHAR(100) NOT NULL DEFAULT 'new'");
+      const again = await own.until("live again", ({ replication }) => replication.state === "live");
+      expect(again.drift.map(({ detail }) => detail)).toEqual(["users.extra is new"]);
+      expect(await all(own)).toEqual(await rows());
+    });
+
+    test("is compared with the schema that it was built from, also when it begins later", async () => {
+      await users();
+      const own = await EngineProcess.create(source.connection, { instance: "later" });
+      engine = own;
+      await source.run("ALTER TABLE users ADD COLUMN extra INTEGER", "CREATE TABLE posts (id INTEGER PRIMARY KEY)");
+      own.start();
+      const { drift } = await own.serving();
+      expect(drift.map(({ detail }) => detail).sort()).toEqual(["posts is new", "users.extra is new"]);
+    });
+
+    test("that is polled shows a schema that it cannot read until it can", async () => {
+      await users();
+      const own = await start({ sync: { mode: "poll", interval: 1 } });
+      await own.serving();
+      await source.run("ALTER TABLE users DROP COLUMN name");
+      await own.until("drifted", ({ replication }) => replication.state === "drifted");
+      await sleep(1500);
+      expect((await own.health())?.replication.state).toBe("drifted");
+      await source.run("ALTER TABLE users ADD COLUMN name VARCHAR(100) NOT NULL DEFAULT 'new'");
+      await own.until("live again", ({ replication }) => replication.state === "live");
+      expect((await own.ask("users(id = 1) { name }")).body).toEqual([{ name: "new" }]);
     });
 
     test("reads tables without a primary key as a whole", async () => {
@@ -289,7 +325,10 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       await users();
       await source.run(
         ...(dialect === "mysql"
-          ? ["CREATE USER IF NOT EXISTS reader@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT SELECT ON shop.* TO reader@'127.0.0.1'"]
+          ? [
+              "CREATE USER IF NOT EXISTS reader@'127.0.0.1' IDENTIFIED BY 'secret'",
+              "GRANT SELECT ON shop.* TO reader@'127.0.0.1'",
+            ]
           : ["DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN PASSWORD 'secret'"]),
       );
       const { connection } = source;
