@@ -39,7 +39,10 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
     ["Host", view.host_id ?? ""],
     ["Connection", `${view.connection_id}  schema ${view.schema}`],
     ["Size", settings.size],
-    ["Sync", `${settings.sync_mode}, every ${settings.sync_interval} s`],
+    [
+      "Sync",
+      `${settings.sync_mode}, ${settings.sync_interval === null ? "as its config says, or every 30 s" : `every ${settings.sync_interval} s`}`,
+    ],
     ["Replication", view.replication_paused ? "paused" : (vitals?.replication ?? "")],
     ["Rows", rows],
     ["Pending", view.pending_changes.join(", ")],
