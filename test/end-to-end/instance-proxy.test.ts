@@ -2,6 +2,7 @@
 // stood in for.
 import { readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, type TestContext, test } from "vitest";
 import type { InstanceView } from "../../contract/instance.ts";
 import type { KeyCreated } from "../../contract/instance-key.ts";
@@ -27,6 +28,8 @@ async function start(context: TestContext) {
   return { ...world, url, key, ask, events };
 }
 
+// Each has a control plane and a host of its own. One of them waits for a minute in which nobody asks.
+
 /** Callers that ask all the time; what came of it when they are stopped. */
 function load(ask: () => Promise<Response>, callers = 8) {
   let isOver = false;
@@ -40,6 +43,7 @@ function load(ask: () => Promise<Response>, callers = 8) {
       );
       if (outcome !== "200 []") failures.push(outcome);
       count++;
+      await sleep(5);
     }
   });
   return async () => {
@@ -64,7 +68,7 @@ function proxyOf(cluster: Cluster, host: string): number {
   return Number(found[0]);
 }
 
-test("nobody notices rebuild, redeploy and resize, nor that the agent or the control plane is killed meanwhile", async (context) => {
+test.concurrent("nobody notices rebuild, redeploy and resize, nor that the agent or the control plane is killed meanwhile", async (context) => {
   const { cluster, act, rests, view, ask, url } = await start(context);
   const stop = load(ask);
   const build_id = (await view()).latest_build?.id;
@@ -91,7 +95,7 @@ test("nobody notices rebuild, redeploy and resize, nor that the agent or the con
   expect(count).toBeGreaterThan(100);
 });
 
-test("an engine that is killed is waited for at the same address; so is a proxy", async (context) => {
+test.concurrent("an engine that is killed is waited for at the same address; so is a proxy", async (context) => {
   const { cluster, id, ask, url, view } = await start(context);
   for (let round = 0; round < 2; round++) {
     const [live] = await cluster.liveOf(id);
@@ -124,7 +128,7 @@ test("an engine that is killed is waited for at the same address; so is a proxy"
   expect((await view()).endpoint_url).toBe(url);
 });
 
-test("paused by its user it says so, and no query brings it back; terminated it is known no more", async (context) => {
+test.concurrent("paused by its user it says so, and no query brings it back; terminated it is known no more", async (context) => {
   const { cluster, id, act, rests, ask, url, view } = await start(context);
   await act("pause");
   expect(await rests()).toMatchObject({ status: "paused", endpoint_url: url });
@@ -138,7 +142,7 @@ test("paused by its user it says so, and no query brings it back; terminated it 
   expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
   expect(refused.headers.get("content-type")).toBe("application/problem+json");
   expect(await refused.json()).toMatchObject({ code: "paused", status: 503 });
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await sleep(500);
   expect([(await view()).status, await cluster.liveOf(id)]).toEqual(["paused", []]);
   await act("resume");
   expect(await rests()).toMatchObject({ status: "running", endpoint_url: url });
@@ -160,7 +164,7 @@ test("paused by its user it says so, and no query brings it back; terminated it 
   );
 });
 
-test("paused because nobody asks, whoever asks with a key has it back, and waits for it", async (context) => {
+test.concurrent("paused because nobody asks, whoever asks with a key has it back, and waits for it", async (context) => {
   const { cluster, id, send, ask, view, events, url } = await start(context);
   await send("PATCH", `/instances/${id}`, { idle_pause: "1m" });
   await until(
@@ -191,7 +195,7 @@ test("paused because nobody asks, whoever asks with a key has it back, and waits
   expect((await view()).status).toBe("paused");
 });
 
-test("moved to another host it is queried there, and its journal says so", async (context) => {
+test.concurrent("moved to another host it is queried there, and its journal says so", async (context) => {
   const { cluster, enrol, act, rests, url, view, key, events, send } = await start(context);
   await enrol("two");
   const [one] = (await cluster.client.hosts()).filter(({ name }) => name === "one");

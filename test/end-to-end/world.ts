@@ -1,6 +1,6 @@
 // What really runs, read from the machine itself: nothing here asks the control plane or an agent.
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type Docker from "dockerode";
 import { LABEL } from "../../agent/docker/naming.ts";
@@ -42,23 +42,40 @@ function processes(): Seen[] {
   return process.platform === "linux" ? fromProc() : fromPs();
 }
 
+const MARKED = new RegExp(`(?:^|\\0)${MARK}=([^\\0]*)`);
+
 function fromProc(): Seen[] {
   return readdirSync("/proc").flatMap((name) => {
     if (!/^\d+$/.test(name)) return [];
     try {
-      const command = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0").join(" ").trim();
+      const command = textOf(`/proc/${name}/cmdline`).replaceAll("\0", " ").trim();
       // The kernel's own, and those that have ended.
       if (command === "") return [];
-      const environment = readFileSync(`/proc/${name}/environ`, "latin1").split("\0");
-      const stat = readFileSync(`/proc/${name}/stat`, "latin1");
+      const mark = MARKED.exec(textOf(`/proc/${name}/environ`))?.[1] ?? null;
+      const stat = textOf(`/proc/${name}/stat`);
       const [state, , group, ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
       if (state === "Z" || state === "X") return [];
-      const mark = environment.find((one) => one.startsWith(`${MARK}=`))?.slice(MARK.length + 1) ?? null;
       return [{ pid: Number(name), group: Number(group), start: rest[16] as string, mark, command }];
     } catch {
       return [];
     }
   });
+}
+
+/** This is read many times a second. `readFileSync` would take a new buffer of 64 KiB for each file, as the kernel does not tell their sizes. */
+const buffer = Buffer.alloc(1024 ** 2);
+
+function textOf(path: string): string {
+  const file = openSync(path, "r");
+  try {
+    for (let length = 0; ; ) {
+      const read = readSync(file, buffer, length, buffer.length - length, null);
+      if (read === 0) return buffer.toString("latin1", 0, length);
+      length += read;
+    }
+  } finally {
+    closeSync(file);
+  }
 }
 
 function fromPs(): Seen[] {
