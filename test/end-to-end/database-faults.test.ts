@@ -133,7 +133,7 @@ test("a data folder that is damaged is restored from a keeper; one that cannot b
   const events = await site.cluster.client.events(`/databases/${made.id}`);
   const told = events.find(({ reason }) => reason === "copy_damaged");
   expect(told?.message).toMatch(
-    /^the copy on host \S+ is damaged: FATAL: .*pg_filenode.map.*; restored from a keeper$/,
+    /^the copy on host \S+ is damaged: .*pg_filenode.map.*; restored from a keeper$/,
   );
   await site.state(made.id, "stopped");
 
