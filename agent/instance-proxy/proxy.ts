@@ -46,7 +46,8 @@ type Asked = {
   path: string;
   body: Buffer | null;
   wakes: boolean;
-  gone: AbortSignal;
+  /** Aborted when the caller hangs up. */
+  gone: () => AbortSignal;
 };
 
 /** The one address of all instances of a host. */
@@ -94,19 +95,15 @@ export class InstanceProxy {
     const body = route.method === "POST" ? await bodyOf(request) : null;
     if (body === "too large") return refuse(response, TOO_LARGE);
     if (body === "cut") return;
-    const hungUp = new AbortController();
-    response.once("close", () => {
-      if (!response.writableFinished) hungUp.abort();
-    });
-    await this.#ask({ request, response, entry, path, body, wakes: route.wakes, gone: hungUp.signal });
+    await this.#ask({ request, response, entry, path, body, wakes: route.wakes, gone: hungUp(response) });
   }
 
   /** A query is a read, so that asking it twice changes nothing: it is asked once more when an engine has died of it without a word, and no more than that. */
   async #ask(asked: Asked): Promise<void> {
-    const { entry, request, response, gone } = asked;
+    const { entry, request, response } = asked;
     if (asked.wakes) this.#tell(entry, request);
     const since = performance.now();
-    for (let sent = 0; !gone.aborted; ) {
+    for (let sent = 0; !response.destroyed; ) {
       const target = this.#targetOf(entry);
       if (target !== null) {
         // What came of it on a kept connection may be that connection's fault: the second time it is a fresh one.
@@ -115,7 +112,7 @@ export class InstanceProxy {
         if (outcome.sent && ++sent > 1) return refuse(response, DIED);
         if (outcome.sent) {
           // An engine that dies loses its connections one after the other: a new one at once might still be accepted, and lost as well.
-          await sleep(DYING_MS, undefined, { signal: gone }).catch(() => undefined);
+          await sleep(DYING_MS, undefined, { signal: asked.gone() }).catch(() => undefined);
           continue;
         }
       }
@@ -130,7 +127,7 @@ export class InstanceProxy {
 
   /** Waits for a change, if that is worth it; else why the caller is sent away. */
   async #wait(asked: Asked, waitedMs: number, isDead: boolean): Promise<Refusal | null> {
-    const { entry, request, wakes, gone } = asked;
+    const { entry, request, wakes } = asked;
     const { route, withdrawnAt } = entry;
     const { closed } = route;
     if (withdrawnAt !== null && this.#options.routes.find(route.instance_id) !== entry) return UNKNOWN;
@@ -146,15 +143,15 @@ export class InstanceProxy {
     if (!mayWait || waitedMs >= most || entry.isFull) return this.#closed(asked);
     if (isAwaited) this.#say(route.instance_id, true, WAITS_AGAIN_MS - 100);
     const atMost = isAwaited ? WAITS_AGAIN_MS : isDead ? TRIED_AGAIN_MS : most;
-    await entry.change(Math.min(atMost, most - waitedMs), gone);
+    await entry.change(Math.min(atMost, most - waitedMs), asked.gone());
     return null;
   }
 
   /** Who has no key keeps nothing awake. */
   #tell({ route }: Entry, { headers }: IncomingMessage): void {
+    if (!route.tells || route.target === null) return;
     const at = this.#said.get(`${route.instance_id} ${false}`);
-    const isDue =
-      route.tells && route.target !== null && (at === undefined || performance.now() - at >= ASKED_AGAIN_MS);
+    const isDue = at === undefined || performance.now() - at >= ASKED_AGAIN_MS;
     if (isDue && isHolder(headers.authorization, route, Date.now()))
       this.#say(route.instance_id, false, ASKED_AGAIN_MS);
   }
@@ -206,10 +203,25 @@ const TOO_LARGE: Refusal = {
   ...{ code: "body_too_large", detail: `a query has at most ${QUERY_LIMITS.bodyBytes} bytes` },
 };
 
+/** Most callers are answered without waiting for anything: what tells of their going is made when somebody does. */
+function hungUp(response: ServerResponse): () => AbortSignal {
+  let signal: AbortSignal | null = null;
+  return () => {
+    if (signal !== null) return signal;
+    const gone = new AbortController();
+    if (response.destroyed) gone.abort();
+    else response.once("close", () => gone.abort());
+    signal = gone.signal;
+    return signal;
+  };
+}
+
 /** `/<instance>/query`, or `/query` at a name that begins with the instance's id, where names have a minus for the underscore. */
 function addressOf({ url = "", headers }: IncomingMessage): { id: string; path: string } {
-  const [, first = "", rest = ""] = /^\/([^/?]*)(.*)$/s.exec(url) ?? [];
-  if (first.startsWith("inst_")) return { id: first, path: rest === "" ? "/" : rest };
+  if (url.startsWith("/inst_")) {
+    const end = url.slice(1).search(/[/?]/) + 1;
+    return end === 0 ? { id: url.slice(1), path: "/" } : { id: url.slice(1, end), path: url.slice(end) };
+  }
   const [label = ""] = (headers.host ?? "").split(".");
   return { id: label.replace("-", "_"), path: url };
 }
@@ -229,7 +241,15 @@ function bodyOf(request: IncomingMessage): Promise<Buffer | "too large" | "cut">
       request.pause();
       resolve("too large");
     });
-    request.on("end", () => resolve(bytes > QUERY_LIMITS.bodyBytes ? "too large" : Buffer.concat(chunks)));
+    request.on("end", () =>
+      resolve(
+        bytes > QUERY_LIMITS.bodyBytes
+          ? "too large"
+          : chunks.length === 1
+            ? (chunks[0] as Buffer)
+            : Buffer.concat(chunks),
+      ),
+    );
     request.on("close", () => resolve("cut"));
     request.on("error", () => resolve("cut"));
   });

@@ -50,6 +50,8 @@ export class PostgresDriver implements Driver {
   /** By workload id; what is done for one of them is done one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #kept = new Map<string, KeptWriter>();
+  /** Those that are on their way: a restore may take longer than a lease lasts. */
+  readonly #starting = new Map<string, StartOrder>();
   #installation: Installation | null = null;
   #writers: Promise<Writers> | null = null;
   #limits: WriterLimits | null = null;
@@ -60,10 +62,8 @@ export class PostgresDriver implements Driver {
     this.#ports = new Ports(options.portRange ?? PORTS);
     options.renewals.serve({
       renew: async (database, term, renewal) => (await this.#open()).renew(database, term, renewal),
-      keptBy: (id, term) => {
-        const kept = this.#kept.get(id);
-        return kept?.generation === term ? kept.order : null;
-      },
+      keptBy: (id, term) =>
+        [this.#kept.get(id)?.order, this.#starting.get(id)].find((order) => order?.term === term) ?? null,
     });
   }
 
@@ -109,6 +109,7 @@ export class PostgresDriver implements Driver {
         // It comes while the keepers are asked for their promise.
         const isLeased = renewals.granted(id, generation, LEASE_WITHIN_MS, signal);
         const order = await this.#order(writers, workload, task);
+        this.#starting.set(id, order);
         const { rung, why, damage, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
           await writers.start(order, isLeased);
         const listen = { ...order.listen, port: postmaster.place.port };
@@ -133,6 +134,8 @@ export class PostgresDriver implements Driver {
         renewals.drop(id, generation);
         if (error instanceof NotStarted) return failed(workload, error.code, error.message);
         throw error;
+      } finally {
+        this.#starting.delete(id);
       }
     });
   }

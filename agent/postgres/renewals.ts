@@ -6,6 +6,7 @@ import { type Renewal, thisMoment } from "./lease.ts";
 type Writer = {
   generation: number;
   database: string;
+  /** The control plane has let it start: to this agent, or to an earlier one. */
   granted: boolean;
   /** When the control plane was last asked that said yes; null: not yet by this agent. */
   heard: Renewal["sent"] | null;
@@ -15,7 +16,7 @@ type Writer = {
 
 export type Serving = {
   renew(database: string, term: number, renewal: Renewal): Promise<void>;
-  /** Who else may let a running writer go on; null while it does not run. */
+  /** Who else may let a writer go on that runs or is being started; null when it is neither. */
   keptBy(id: string, term: number): KeptWriter | null;
 };
 
@@ -52,15 +53,15 @@ export class Renewals {
     this.#serving = serving;
   }
 
-  add(id: string, generation: number, database: string): void {
-    this.#writers.set(id, { generation, database, granted: false, heard: null, refused: false });
+  add(id: string, generation: number, database: string, granted = false): void {
+    this.#writers.set(id, { generation, database, granted, heard: null, refused: false });
     this.#timer ??= setInterval(() => this.#tick(), WRITER_RENEW_MS).unref();
     this.#due();
   }
 
   /** One that runs since before this agent was started. */
   adopt(id: string, generation: number, database: string): void {
-    this.add(id, generation, database);
+    this.add(id, generation, database, true);
     setTimeout(() => void this.#askKeepers(), LINK_WITHIN_MS).unref();
   }
 
@@ -111,12 +112,13 @@ export class Renewals {
     void this.#askKeepers();
   }
 
-  /** For those of which the control plane has said nothing for long. */
+  /** For those of which the control plane has said nothing for long, since it let them start. */
   async #askKeepers(): Promise<void> {
     const { monotonic } = thisMoment();
     const silent = [...this.#writers].flatMap(([id, writer]) => {
       const isHeard = writer.heard !== null && monotonic - writer.heard.monotonic < SILENT_AFTER_MS;
-      const kept = isHeard || writer.refused ? null : this.#serving.keptBy(id, writer.generation);
+      const mayNot = isHeard || writer.refused || !writer.granted;
+      const kept = mayNot ? null : this.#serving.keptBy(id, writer.generation);
       return kept === null ? [] : [{ id, writer, kept }];
     });
     if (silent.length > 0 && !this.#isSilent)

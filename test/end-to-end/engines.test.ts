@@ -31,6 +31,14 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
       replication: { mode: dialect === "mysql" ? "binlog" : "logical", ready: true },
     });
     expect(tested.schemas).toContain(source.connection.schema);
+    // The same of nobody's connection; its password is looked for in all files below.
+    const { kind, host, port, user, database, tls, schemas } = connection;
+    const address = { kind, host, port, user, password: PASSWORD, database, tls, schemas };
+    const { findings, replication } = tested;
+    expect(await send("POST", "/connections/test", address)).toMatchObject({ ok: true, findings, replication });
+    expect(await send("POST", "/connections/test", { ...address, password: "another" })).toMatchObject({
+      ...{ ok: false, error: { code: "auth_failed" } },
+    });
 
     const running = await act("provision");
     expect(running).toMatchObject({ status: "running", latest_build: { status: "succeeded", tables: 2 } });

@@ -6,6 +6,7 @@ import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
 import { KeeperLeases } from "../../agent/postgres/keeper-leases.ts";
 import { Leases, thisMoment } from "../../agent/postgres/lease.ts";
 import { processesOf } from "../../agent/postgres/postmaster.ts";
+import { Renewals } from "../../agent/postgres/renewals.ts";
 import { watchdogOf } from "../../agent/postgres/watchdog.ts";
 import { signal } from "../../agent/process/pid.ts";
 import { WRITER_LEASE_MS } from "../../contract/writer.ts";
@@ -176,6 +177,38 @@ describe("the keepers' word", () => {
     await new KeeperLeases().ask([writer], (_, { monotonic }) => void given.push(monotonic));
     expect(given).toEqual([]);
   });
+});
+
+test("a start that takes longer than a lease goes on on the keepers' word, once the control plane has let it begin", async () => {
+  const asked: string[] = [];
+  const started = async (database: string, isGranted: boolean) => {
+    await new KeeperClient(keeper, database).promise(1);
+    const renewed: number[] = [];
+    const renewals = new Renewals(
+      () => {},
+      () => {},
+    );
+    renewals.serve({
+      renew: async (_database, _term, { ttlMs }) => void renewed.push(ttlMs),
+      keptBy: () => {
+        asked.push(database);
+        return { database, term: 1, keepers: [keeper], quorum: 1 };
+      },
+    });
+    renewals.add("w", 1, database);
+    const question = renewals.question();
+    if (question?.kind !== "renew") throw new Error("nothing is asked");
+    const writers = [{ id: "w", generation: 1 }];
+    if (isGranted) await renewals.answered({ kind: "renewed", nth: question.nth, ttl_ms: 5_000, writers });
+    return { renewals, renewed };
+  };
+  const [begun, unknown] = [await started("db_begun", true), await started("db_unknown", false)];
+  expect(begun.renewed).toEqual([5_000]);
+  // From here on the control plane says nothing.
+  await until("the keeper lets it go on", async () => begun.renewed.length > 1, 14_000);
+  expect(begun.renewed[1]).toBe(WRITER_LEASE_MS);
+  expect([unknown.renewed, asked.includes("db_unknown")]).toEqual([[], false]);
+  for (const { renewals } of [begun, unknown]) renewals.close();
 });
 
 describe("a stop for idleness", () => {

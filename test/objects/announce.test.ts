@@ -166,8 +166,8 @@ describe("a deployment's journal", () => {
 
 test("a host's changes are told, and a webhook's own to the others", async () => {
   const [watcher, other] = [
-    await Endpoint.make({ events: ["host.*", "webhook.*"] }),
-    await Endpoint.make({}, { status: 410 }),
+    await Endpoint.make({ events: ["host.*", "webhook.*"], namespaces: [] }),
+    await Endpoint.make({ namespaces: [] }, { status: 410 }),
   ];
   const newcomer = await SimulatedAgent.enrol("newcomer");
   await newcomer.connect();
@@ -176,6 +176,10 @@ test("a host's changes are told, and a webhook's own to the others", async () =>
   await until(async () => (await types()).includes("host.status_changed ready"), "the host is ready");
   await until(async () => (await other.view()).status === "disabled", "the other is disabled");
   await until(async () => (await types()).includes("webhook.status_changed disabled"), "told");
+  await other.behave();
+  await other.object.update({}, "active", mutation(), ROOT);
+  await until(async () => (await types()).includes("webhook.status_changed active"), "told again");
+  expect((await other.deliveries()).filter(({ id }) => id.startsWith(other.id))).toEqual([]);
 });
 
 test("an endpoint that is made hears of everything that is committed after its creation was answered", async () => {
