@@ -214,6 +214,11 @@ describe("waking and sleeping", () => {
     await until(() => gate.count("failed") === 1, "told");
     expect(await view(id)).toMatchObject({ state: "error", term: 3, failed: { code: "keepers_unreachable" } });
     expect(gate.frames.find(({ kind }) => kind === "failed")).toMatchObject({ reason: "keepers_unreachable" });
+    // The keepers may come back: nobody can give up what they have.
+    expect(await database(id).acceptLoss(mutation(), [])).toMatchObject({
+      ...{ ok: false, refusal: { code: "action_not_allowed" } },
+    });
+    expect((await view(id)).allowedActions.accept_loss).toMatchObject({ allowed: false, code: "nothing_lost" });
     agent.behaviour = (workload) => upAt(workload);
     await forward(id, 5_000);
     gate.say();
