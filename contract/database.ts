@@ -14,7 +14,8 @@ export type DatabaseStatus = z.infer<typeof DatabaseStatus>;
 
 /** Every edge that a database may take. A deleted one leaves by being forgotten. */
 export const DATABASE_NEXT = {
-  creating: ["stopped", "error", "deleting"],
+  /** `booting`: somebody waits already. */
+  creating: ["stopped", "booting", "error", "deleting"],
   /** Back to `stopped` only when its writer went before anybody had it. */
   booting: ["ready", "error", "deleting"],
   /** `booting`: the writer ended, or its host was lost, with clients there; without any, `stopped`. */
@@ -23,7 +24,8 @@ export const DATABASE_NEXT = {
   stopping: ["stopped", "booting", "deleting"],
   stopped: ["booting", "deleting"],
   deleting: [],
-  error: ["booting", "deleting"],
+  /** `creating`: what it needs is still not there. */
+  error: ["booting", "creating", "deleting"],
 } as const satisfies Record<DatabaseStatus, readonly DatabaseStatus[]>;
 
 /** How long a database may stay in a passing state, and what comes then. The others have no deadline. */
@@ -99,7 +101,9 @@ export const DatabaseName = z
   );
 const RESERVED_NAMES = ["postgres", "template0", "template1", "unclaimed"];
 
-const CIDR = /^(\d{1,3}(\.\d{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)\/\d{1,3}$/;
+/** Clients that came by IPv6 from an IPv4 address are known by that: no other block matches them. */
+const isBlock = (text: string): boolean =>
+  [z.cidrv4(), z.cidrv6()].some((one) => one.safeParse(text).success) && !/^(0*:)*:?ffff:/i.test(text);
 
 const settings = {
   idle_timeout: z
@@ -112,7 +116,7 @@ const settings = {
   profile: ProfileName.describe("How large its writer is"),
   labels: z.record(z.string().min(1).max(63), z.string().max(255)),
   allowed_addresses: z
-    .array(z.string().regex(CIDR, 'expected a CIDR block such as "10.0.0.0/8"'))
+    .array(z.string().refine(isBlock, 'expected a CIDR block such as "10.0.0.0/8" or "2001:db8::/32"'))
     .max(100)
     .describe("Where clients may come from; empty: from anywhere"),
 };
@@ -270,3 +274,13 @@ export const DatabaseView = z.object({
   event_cursor: z.int(),
 });
 export type DatabaseView = z.infer<typeof DatabaseView>;
+
+/** A database in a list. Lists are as of the last change of state, so they leave out what goes on without one. */
+export const ListedDatabase = DatabaseView.omit({
+  active_connections: true,
+  idle_stop_at: true,
+  awake_because: true,
+}).extend({
+  last_used_at: DatabaseView.shape.last_used_at.optional().describe("Only of one that is stopped"),
+});
+export type ListedDatabase = z.infer<typeof ListedDatabase>;

@@ -79,3 +79,6 @@ export const DATABASE = {
   },
   event_cursor: 9,
 };
+
+const { active_connections, last_used_at, idle_stop_at, awake_because, ...listed } = DATABASE;
+export const LISTED_DATABASE = listed;

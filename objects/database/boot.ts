@@ -104,6 +104,10 @@ export function boot(draft: Draft, wake: Wake, attempt: number, refusedBy: strin
 export function begin(draft: Draft, host_id: string): void {
   const { state, facts } = draft;
   if (state.status !== "booting") return;
+  if (!facts.prepared) {
+    fail(draft, "not_prepared", "what it needs was never prepared", true);
+    return;
+  }
   draft.state = {
     ...state,
     term: state.term + 1,
@@ -358,9 +362,10 @@ export function ended(draft: Draft, state: Of<"ready">, why: string): void {
   else rest(draft, `the writer ended, and nobody was there: ${why}`);
 }
 
-/** Off, until somebody comes. */
+/** Off, until somebody comes. Why is what it was stopped for, or else what ended it. */
 export function rest(draft: Draft, message: string): void {
-  const next: DatabaseState = { ...commonOf(draft.state), status: "stopped", since: draft.facts.now };
+  const because = (draft.state.status === "stopping" && draft.state.because) || message;
+  const next: DatabaseState = { ...commonOf(draft.state), status: "stopped", since: draft.facts.now, because };
   become(draft, next, message);
 }
 

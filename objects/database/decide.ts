@@ -3,12 +3,13 @@ import type { Entry } from "../../contract/event.ts";
 import type { Observation } from "../../contract/workload.ts";
 import type { Candidate } from "../deployment/placement.ts";
 import { note } from "../note.ts";
-import { onAnswered, onHosts, onObserved, onWake, rest } from "./boot.ts";
+import { onAnswered, onHosts, onObserved, onWake } from "./boot.ts";
 import { onThisClock } from "./clock.ts";
 import { onDelete, onHostsForDeletion, onRemoval, proceed } from "./deletion.ts";
 import { type DatabaseFacts, type Draft, forgetRemoved, type Said, tell } from "./draft.ts";
 import { onClosed, onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
 import { onAcceptLoss } from "./loss.ts";
+import { onEarlyWake, onPrepared, onUnprepared } from "./preparation.ts";
 
 /**
  * The database's machine. Pure: time, chance, settings and what the gateways last said come in as facts. Which writer should be, where, and under
@@ -18,6 +19,8 @@ import { onAcceptLoss } from "./loss.ts";
 export type DatabaseEvent =
   /** What a database needs to be woken is there. */
   | { type: "prepared" }
+  /** It is not, and why. It is tried again. */
+  | { type: "unprepared"; message: string }
   /** Somebody waits for it. */
   | { type: "wake"; wake: Wake }
   /** Where the writer might run. */
@@ -48,6 +51,8 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
   const state: DatabaseState = {
     status: "creating",
     since: facts.now,
+    message: "",
+    wake: null,
     term: 0,
     served_term: 0,
     leaving: [],
@@ -58,6 +63,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
     scale_state: "STEADY",
     freeze_new_checkouts: false,
     last_start: null,
+    starts: {},
     failures: 0,
     accept_loss: false,
     installed: null,
@@ -81,10 +87,14 @@ export function decide(state: DatabaseState, event: DatabaseEvent, facts: Databa
 function apply(draft: Draft, event: DatabaseEvent): void {
   switch (event.type) {
     case "prepared":
-      if (draft.state.status === "creating") rest(draft, "it can be connected to");
+      onPrepared(draft);
+      break;
+    case "unprepared":
+      onUnprepared(draft, event.message);
       break;
     case "wake":
-      onWake(draft, event.wake);
+      if (draft.facts.prepared) onWake(draft, event.wake);
+      else onEarlyWake(draft, event.wake);
       break;
     case "hosts":
       onHosts(draft, event);

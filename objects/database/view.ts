@@ -5,6 +5,7 @@ import {
   type DatabaseView,
   DISABLED_ACTIONS,
   DISABLED_REASON,
+  type ListedDatabase,
 } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
 import { type Reply, refuse } from "../../contract/problem.ts";
@@ -15,6 +16,7 @@ import { lastActive } from "./activity.ts";
 import { hostOf, idleAt } from "./idle.ts";
 import { connections, demandOf, leaseViews } from "./lease.ts";
 import { acceptLossAction } from "./loss.ts";
+import { preparing } from "./preparation.ts";
 import { type DatabaseRecord, factsOf } from "./record.ts";
 
 /** The database as the API answers it, with its leases as they are at this moment. */
@@ -87,7 +89,7 @@ export const actionsOf = (state: DatabaseState): AllowedActions => ({
 function reasonOf(state: DatabaseState): { reason: string; message: string } {
   switch (state.status) {
     case "creating":
-      return { reason: "preparing", message: "what it needs is being prepared" };
+      return { reason: "preparing", message: preparing(state) };
     case "booting":
       return { reason: state.step.name, message: state.message };
     case "ready": {
@@ -112,12 +114,7 @@ function reasonOf(state: DatabaseState): { reason: string; message: string } {
 }
 
 /** The row of the lists; `gone` takes it out of them. */
-export function indexRow(
-  sql: SqlStorage,
-  record: DatabaseRecord,
-  connected: ReadonlySet<string>,
-  gone: boolean,
-): IndexRow {
+export function indexRow(sql: SqlStorage, record: DatabaseRecord, gone: boolean): IndexRow {
   const { identity, settings, state, revision } = record;
   return {
     kind: "database",
@@ -129,6 +126,15 @@ export function indexRow(
     labels: settings.labels,
     passing: state.status !== "stopped" && state.status !== "error",
     version: revision + (gone ? 1 : 0),
-    body: gone ? null : JSON.stringify(databaseView(sql, record, connected, Date.now())),
+    body: gone ? null : JSON.stringify(listed(databaseView(sql, record, NO_LINES, Date.now()))),
   };
+}
+
+const NO_LINES: ReadonlySet<string> = new Set();
+
+/** Leases come, go and are renewed without a word to the lists. */
+function listed({ active_connections, idle_stop_at, awake_because, ...view }: DatabaseView): ListedDatabase {
+  if (view.state === "stopped") return view;
+  const { last_used_at, ...rest } = view;
+  return rest;
 }

@@ -9,16 +9,18 @@ import {
   DISABLED_REASON,
   type DisabledAction,
   LeaseView,
+  ListedDatabase,
   type RestoredFrom,
 } from "../../contract/database.ts";
 import { DatabaseId } from "../../contract/id.ts";
 import type { Answer } from "../../contract/request.ts";
 import type { DatabaseDraft } from "../../objects/database/creation.ts";
+import { type KeeperSettings, keepingOf } from "../../objects/database/keepers.ts";
 import { remote } from "../../objects/remote.ts";
 import { sealingKeys } from "../../objects/sealing.ts";
 import { conditional, etag, jsonText, resource } from "../answer.ts";
 import { idForCreation } from "../creation.ts";
-import { DATABASE, DATABASE_BODY } from "../database-example.ts";
+import { DATABASE, DATABASE_BODY, LISTED_DATABASE } from "../database-example.ts";
 import { roleOf } from "../database-password.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { resourcesPage } from "../listing.ts";
@@ -47,6 +49,7 @@ type Wanted = Omit<DatabaseCreate, "placement"> & { placement: Record<string, st
 /** Makes a database, and answers it with its password: the only time that it is shown, but for the same request sent again. */
 async function create(ask: Ask, wanted: Wanted, restored_from: RestoredFrom | null): Promise<Response> {
   unwrap(await sealingKeys(ask.env));
+  unwrap(keepingOf(ask.env as KeeperSettings));
   const mutation = await ask.mutation();
   const { name, namespace, placement, ...settings } = wanted;
   const id = await marked(ask.env, await idForCreation(ask.env, "database", mutation));
@@ -115,7 +118,7 @@ export const DATABASES = [
         headers: { Location: "Address of the database" },
       },
     },
-    problems: ["namespace_not_permitted", "name_taken", "secret_key_missing"],
+    problems: ["namespace_not_permitted", "name_taken", "secret_key_missing", "keepers_misconfigured"],
     handle: (ask) => {
       const { placement, ...rest } = ask.body;
       return create(ask as Ask, { ...rest, placement: placement.labels }, null);
@@ -128,7 +131,7 @@ export const DATABASES = [
     group: "Databases",
     summary: "List databases",
     description:
-      "Newest first. Filters of one kind are alternatives. Connections are as they were at the last change of state.",
+      "Newest first. Filters of one kind are alternatives. What goes on without a change of state, connections above all, is not in lists: read the database.",
     query: z.object({
       namespace: several(z.string()),
       name: several(z.string()),
@@ -141,8 +144,8 @@ export const DATABASES = [
     answers: {
       200: {
         description: "One page",
-        schema: z.array(DatabaseView),
-        example: [DATABASE],
+        schema: z.array(ListedDatabase),
+        example: [LISTED_DATABASE],
         headers: { Link: '`<…>; rel="next"` when there are more' },
       },
     },
@@ -221,7 +224,7 @@ export const DATABASES = [
     body: { schema: DatabaseRestore, example: { name: "shop_yesterday", time: "2026-11-20T18:00:00Z" } },
     mutation: ["idempotency", "wait"],
     answers: { 201: { description: "The new database", schema: Created, example: CREATED } },
-    problems: ["action_not_allowed", "name_taken", "secret_key_missing"],
+    problems: ["action_not_allowed", "name_taken", "secret_key_missing", "keepers_misconfigured"],
     handle: async (ask) => {
       const reply = await call(databaseStub(ask), (database) => database.read(ask.principal.namespaces));
       const source = JSON.parse(unwrap(reply).body) as DatabaseView;
@@ -285,7 +288,8 @@ export const DATABASES = [
           reason: z.string(),
           message: z.string(),
           awake_because: z.array(LeaseView),
-          asleep_because: z.string().nullable(),
+          asleep_because: z.string().nullable().describe("Why it was stopped, or what ended its writer"),
+          asleep_since: z.string().nullable(),
           next_deadline_at: z.string().nullable(),
         }),
       },

@@ -1,3 +1,5 @@
+import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { CredentialView, DatabaseView } from "../../contract/database.ts";
 import { Lookup } from "../../contract/gateway.ts";
@@ -5,7 +7,8 @@ import { credentials } from "../../contract/scram.ts";
 import { restoreTarget, whyNotRestorable } from "../../src/api/database-restore.ts";
 import { DATABASE } from "../../src/database-example.ts";
 import type { ProblemError } from "../../src/problem.ts";
-import { makeToken, request, type Sent } from "./client.ts";
+import worker from "../../src/worker.ts";
+import { makeToken, ROOT, request, type Sent } from "./client.ts";
 
 type Made = DatabaseView & { password: string; dsn: string };
 type Refusal = { code: string; violations: { property_path: string }[]; allowedActions?: Record<string, unknown> };
@@ -46,6 +49,9 @@ describe("making a database", () => {
       expect(text).not.toContain(made.password);
     }
     expect(listed.body.map(({ id }) => id)).toEqual([made.id]);
+    // Nothing that a list could not keep true.
+    for (const member of ["active_connections", "awake_because", "idle_stop_at"])
+      expect([member in (listed.body[0] as object), member in (read.body as object)]).toEqual([false, true]);
     expect(explained.body).toMatchObject({ asleep_because: "nobody has connected to it yet", awake_because: [] });
   });
 
@@ -76,6 +82,33 @@ describe("making a database", () => {
     const refused = await request<Refusal>("POST", "/databases", { body });
     expect([refused.status, refused.body.code]).toEqual([422, "validation_failed"]);
     expect(refused.body.violations.map(({ property_path }) => property_path)).toContain(path);
+  });
+});
+
+describe("keepers that cannot be meant", () => {
+  const asked = async (settings: Record<string, string>, path: string, body: unknown) => {
+    const asks = new Request(`http://lamplighter${path}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${ROOT}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const context = createExecutionContext();
+    const answer = await worker.fetch(asks, { ...env, ...settings }, context);
+    await waitOnExecutionContext(context);
+    return { status: answer.status, text: await answer.text() };
+  };
+
+  it.each([
+    [{ KEEPERS: "a=http://127.0.0.1:7999" }, /KEEPERS: entry 1 is not of the form/],
+    [{ KEEPERS: "a=http://:hush@h:1,a=http://:hush@h:2" }, /KEEPERS: the name a is there twice/],
+    [{ KEEPERS: "a=http://:hush@h:1", KEEPER_QUORUM: "two" }, /KEEPER_QUORUM: expected a whole number from 1 to 1/],
+  ])("%j: no database is made, and the answer says why", async (settings, detail) => {
+    const refused = await asked(settings, "/databases", { name: name() });
+    expect([refused.status, JSON.parse(refused.text)]).toEqual([
+      503,
+      expect.objectContaining({ code: "keepers_misconfigured", detail: expect.stringMatching(detail) }),
+    ]);
+    expect(refused.text).not.toContain("hush");
   });
 });
 
