@@ -58,6 +58,8 @@ const common = {
   scale_state: ScaleState,
   freeze_new_checkouts: z.boolean(),
   last_start: StartView.nullable(),
+  /** How often it was started, and how fast: see objects/database/starts.ts. */
+  starts: z.record(z.string(), z.int()).default({}),
   /** Starts that failed one after the other. */
   failures: z.int(),
   /** Its owner has said to start with what there is, though acknowledged commits are missing; until a start succeeds. */

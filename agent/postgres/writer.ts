@@ -232,7 +232,8 @@ export class Writers {
       clock.lap("recovery");
       await setReplicationVerifier(connection, await verifier);
       await told;
-      const isFollowed = await group.untilFollowed(connection, this.#startTimeoutMs);
+      const first = decision.do === "recover" ? promised.source : null;
+      const isFollowed = await group.untilFollowed(connection, this.#startTimeoutMs, first);
       clock.lap("follow");
       if (!isFollowed) {
         connection.end();

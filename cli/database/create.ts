@@ -11,8 +11,9 @@ type Options = SessionOptions & {
   namespace?: string;
   profile?: string;
   idleTimeout?: string;
-  label?: string[];
-  allow?: string[];
+  /** False: none. */
+  label?: string[] | false;
+  allow?: string[] | false;
   placement?: string[];
 };
 
@@ -66,8 +67,8 @@ export function settingsOf(options: Omit<Options, "namespace">): Record<string, 
   return {
     ...(profile === undefined ? {} : { profile }),
     ...(idleTimeout === undefined ? {} : { idle_timeout: seconds(idleTimeout) }),
-    ...(label === undefined ? {} : { labels: keyValues(label, "--label") }),
-    ...(allow === undefined ? {} : { allowed_addresses: allow }),
+    ...(label === undefined ? {} : { labels: keyValues(label || [], "--label") }),
+    ...(allow === undefined ? {} : { allowed_addresses: allow || [] }),
   };
 }
 
@@ -75,7 +76,9 @@ function seconds(text: string): number {
   if (text === "0") return 0;
   const ms = parseDuration(text);
   if (ms === null) throw new Failure(`--idle-timeout '${text}': expected a duration such as 90s or 15m, or 0`);
-  return Math.round(ms / 1000);
+  if (ms === 0 || ms % 1000 !== 0)
+    throw new Failure(`--idle-timeout '${text}': expected whole seconds such as 90s, or 0 for never`);
+  return ms / 1000;
 }
 
 /** How to connect goes to stdout alone, so that `$(…)` catches just that. */

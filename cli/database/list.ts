@@ -6,23 +6,25 @@ import type { Session, SessionOptions, Surroundings } from "../session.ts";
 import { paintStatus } from "../status.ts";
 import { type Column, table } from "../table.ts";
 
-type Options = SessionOptions & { namespace?: string[]; state?: string[] };
+type Options = SessionOptions & { namespace?: string[]; state?: string[]; label?: string[] };
 
 export function databaseListCommand(group: Command, around: Surroundings): void {
   serverCommand(group, "list", "list databases, newest first", [
     "lamplighter database list",
     "lamplighter database list -n prod --state ready",
+    "lamplighter database list --label team=web",
   ])
     .alias("ls")
     .option("-n, --namespace <namespace>", "only in this namespace (repeat for several)", collect)
     .option("-s, --state <state>", "only in this state, such as ready or stopped (repeat for several)", collect)
+    .option("-l, --label <key=value>", "only with this label (repeat: all of them)", collect)
     .action(inSession(around, list));
 }
 
-async function list(session: Session, { namespace, state }: Options): Promise<void> {
+async function list(session: Session, { namespace, state, label }: Options): Promise<void> {
   const { terminal, around } = session;
   session.show(
-    await session.list("/databases", { namespace, status: state }, Number.POSITIVE_INFINITY),
+    await session.list("/databases", { namespace, status: state, label }, Number.POSITIVE_INFINITY),
     (rows: ListedDatabase[]) =>
       rows.length === 0 ? "No databases.\n" : table(columns(around.now()), rows, terminal.width, terminal.color),
   );

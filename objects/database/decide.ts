@@ -63,6 +63,7 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
     scale_state: "STEADY",
     freeze_new_checkouts: false,
     last_start: null,
+    starts: {},
     failures: 0,
     accept_loss: false,
     installed: null,

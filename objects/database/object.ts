@@ -233,7 +233,7 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
     const { identity } = record;
     switch (key) {
       case "index":
-        return project(this.sql, this.env.INDEX, indexRow(this.sql, record, false));
+        return project(this.sql, this.env.INDEX, indexRow(this.sql, record, false), record.state.starts);
       case "announce":
         return announce(this.sql, this.env, sourceOf(record));
       case "release":

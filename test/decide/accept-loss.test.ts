@@ -11,6 +11,7 @@ const facts: DatabaseFacts = {
   ...{ now: 1_000_000, jitter: 0, profile: "L1", idle_ms: 5_000, prepared: true, kept: true },
   ...{ credential: "c", reader: null },
   demand: { leases: [], last_active_at: 0 },
+  prepared: true,
 };
 const common = { ...commonOf(initial(facts).state), term: 4, served_term: 3, home: "one", copies: ["one"] };
 const failed = (code: string, over: Partial<typeof common> = {}): DatabaseState => ({

@@ -9,6 +9,7 @@ const facts: DatabaseFacts = {
   ...{ now: 1_000_000, jitter: 0, profile: "L1", idle_ms: 5_000, prepared: true, kept: true },
   ...{ credential: "c", reader: null },
   demand: { leases: [], last_active_at: 0 },
+  prepared: true,
 };
 const wake: DatabaseEvent = {
   type: "wake",

@@ -5,6 +5,8 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { newId, workloadId } from "../../contract/id.ts";
 import { credentials } from "../../contract/scram.ts";
 import type { Workload } from "../../contract/workload.ts";
+import { startSeries } from "../../objects/database/starts.ts";
+import { shardOf } from "../../objects/projection.ts";
 import {
   create,
   database,
@@ -53,6 +55,16 @@ describe("a database that nobody has connected to", () => {
   });
 });
 
+/** How many starts by rung 3 for a connection the lists know of. */
+async function startsOf(namespace: string): Promise<number> {
+  const { tallies } = await env.INDEX.getByName(shardOf(namespace)).census();
+  return startSeries(new Map(tallies.map(({ word, count }) => [word, count]))).samples.reduce(
+    (sum, { suffix, labels, value }) =>
+      suffix === "_count" && labels.rung === "3" && labels.cause === "connection" ? sum + value : sum,
+    0,
+  );
+}
+
 describe("waking and sleeping", () => {
   const why = async (id: string): Promise<{ asleep_because: string | null; asleep_since: string | null }> => {
     const reply = await database(id).explain([]);
@@ -77,6 +89,7 @@ describe("waking and sleeping", () => {
     expect(awake).toMatchObject({ state: "ready", term: 1, current_scale: 1, backend_addr: "127.0.0.1:20000" });
     expect(awake.last_start).toMatchObject({ rung: 3, cause: "connection", client: { application_name: "psql" } });
     expect(awake.awake_because.length).toBe(5);
+    await until(async () => (await startsOf(awake.namespace)) > 0, "the start is counted for the metrics");
 
     for (const gate of gates) gate.leave();
     await until(async () => (await view(id)).awake_because.length === 0, "nobody is there");
@@ -201,6 +214,11 @@ describe("waking and sleeping", () => {
     await until(() => gate.count("failed") === 1, "told");
     expect(await view(id)).toMatchObject({ state: "error", term: 3, failed: { code: "keepers_unreachable" } });
     expect(gate.frames.find(({ kind }) => kind === "failed")).toMatchObject({ reason: "keepers_unreachable" });
+    // The keepers may come back: nobody can give up what they have.
+    expect(await database(id).acceptLoss(mutation(), [])).toMatchObject({
+      ...{ ok: false, refusal: { code: "action_not_allowed" } },
+    });
+    expect((await view(id)).allowedActions.accept_loss).toMatchObject({ allowed: false, code: "nothing_lost" });
     agent.behaviour = (workload) => upAt(workload);
     await forward(id, 5_000);
     gate.say();
