@@ -253,7 +253,7 @@ export class Writers {
       return { rung, why, phases: clock.phases, postmaster, restoredBytes, olderUntil, certificate, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
-      throw meetsDamage(error) ? new Damaged(error.message) : error;
+      throw meetsDamage(error) ? new Damaged(`${error.severity}: ${error.message}`) : error;
     }
   }
 
