@@ -15,7 +15,6 @@ export type DatabaseStatus = z.infer<typeof DatabaseStatus>;
 /** Every edge that a database may take. A deleted one leaves by being forgotten. */
 export const DATABASE_NEXT = {
   creating: ["stopped", "error", "deleting"],
-  /** Back to `stopped` only when its writer went before anybody had it. */
   booting: ["ready", "error", "deleting"],
   /** `booting`: the writer ended, or its host was lost, with clients there; without any, `stopped`. */
   ready: ["stopping", "booting", "stopped", "error", "deleting"],

@@ -48,7 +48,10 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
     ["Scaling", scalingText(database)],
     ["Labels", pairs(database.labels)],
     ["Clients from", database.allowed_addresses.length === 0 ? "anywhere" : database.allowed_addresses],
-    ["Durable by", keepers.length === 0 ? "its host's disk alone" : `${quorum} of ${keepers.join(", ")}`],
+    [
+      "Durable by",
+      keepers.length > 0 ? `${quorum} of ${keepers.join(", ")}` : isMade(database) ? "its host's disk alone" : "",
+    ],
     ["Term", String(database.term)],
     ["Timeline", database.timeline],
     ["Host", database.host_id ?? ""],
@@ -59,6 +62,10 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
     ["Revision", String(database.revision)],
   ]);
 }
+
+/** Before that it is not known which keepers it gets. */
+export const isMade = ({ state, term, reason }: DatabaseView): boolean =>
+  state !== "creating" && !(term === 0 && reason === "not_prepared");
 
 function scalingText({ scale_state: step, scale_failure_reason: why, candidate_profile: to }: DatabaseView): string {
   if (step === "STEADY" && why === null) return "";
