@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { DatabaseView, LeaseView, StartView } from "../../contract/database.ts";
+import { timestamp } from "../../contract/timestamp.ts";
 import { age, until } from "../age.ts";
 import { inSession, serverCommand } from "../command.ts";
 import { pairs } from "../key-values.ts";
@@ -37,7 +38,7 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
     ["Connections", String(database.active_connections)],
     ["Idle timeout", database.idle_timeout === 0 ? "never" : `${database.idle_timeout} s`],
     ["Last start", last_start === null ? "" : startLines(last_start)],
-    ["Failed", failed === null ? "" : oneLine(`${failed.code}; the next connection tries again`)],
+    ["Failed", failed === null ? "" : oneLine(`${failed.code}; ${whatHelps(database)}`)],
     ["Role", database.role],
     [
       "Profile",
@@ -55,8 +56,10 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
     ["Term", String(database.term)],
     ["Timeline", database.timeline],
     ["Host", database.host_id ?? ""],
+    ["Placement", pairs(database.placement.labels).join(", ")],
+    ["Restored from", restoredFrom(database.restored_from)],
+    ["Restorable", database.restorable_since === null ? "" : `to any moment since ${database.restorable_since}`],
     ["PostgreSQL", database.backend_addr ?? ""],
-    ["Restored from", restoredText(database.restored_from)],
     ["Last used", database.last_used_at === null ? "never" : ago(database.last_used_at)],
     ["Created", ago(database.created_at)],
     ["Revision", String(database.revision)],
@@ -64,19 +67,27 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
 }
 
 /** Before that it is not known which keepers it gets. */
-export const isMade = ({ state, term, reason }: DatabaseView): boolean =>
+export const isMade = ({ state, term, reason }: Pick<DatabaseView, "state" | "term" | "reason">): boolean =>
   state !== "creating" && !(term === 0 && reason === "not_prepared");
+
+function whatHelps({ name, failed, allowedActions, restored_from }: DatabaseView): string {
+  if (failed?.code !== "not_restorable") return "the next connection tries again";
+  if (allowedActions.accept_loss?.allowed)
+    return `\`lamplighter database accept-loss ${name}\` starts it with what is left`;
+  return restored_from === null
+    ? "the next connection tries again"
+    : `it cannot be made; \`lamplighter database delete ${name}\` takes it away`;
+}
 
 function scalingText({ scale_state: step, scale_failure_reason: why, candidate_profile: to }: DatabaseView): string {
   if (step === "STEADY" && why === null) return "";
   return oneLine([step.toLowerCase().replaceAll("_", " "), to && `to ${to}`, why].filter(Boolean).join(", "));
 }
 
-function restoredText(from: DatabaseView["restored_from"]): string {
+function restoredFrom(from: DatabaseView["restored_from"]): string {
   if (from === null) return "";
-  const { database, target } = from;
-  if (target === null) return database;
-  return `${database}, as it was at ${"lsn" in target ? target.lsn : new Date(target.time).toISOString()}`;
+  if (from.target === null) return from.database;
+  return `${from.database}, ${"lsn" in from.target ? from.target.lsn : `as at ${timestamp(from.target.time)}`}`;
 }
 
 /** A gateway, and the clients that it names. */

@@ -39,8 +39,11 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
     ["Host", view.host_id ?? ""],
     ["Connection", `${view.connection_id}  schema ${view.schema}`],
     ["Size", settings.size],
-    ["Sync", `${settings.sync_mode}, every ${settings.sync_interval} s`],
-    ["Replication", view.replication_paused ? "paused" : (vitals?.replication ?? "")],
+    [
+      "Sync",
+      `${settings.sync_mode}, ${settings.sync_interval === null ? "as its config says, or every 30 s" : `every ${settings.sync_interval} s`}`,
+    ],
+    ["Replication", replicationText(view)],
     ["Rows", rows],
     ["Pending", view.pending_changes.join(", ")],
     ["Drift", drift === null ? "" : drift.changes],
@@ -63,4 +66,12 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
     ["Created", ago(view.created_at)],
     ["Revision", String(view.revision)],
   ]);
+}
+
+/** As its engine says; beside it what was asked of it and is not so yet. */
+function replicationText({ replication_paused, vitals }: InstanceView): string {
+  const said = vitals?.replication ?? null;
+  if (said === null) return replication_paused ? "paused" : "";
+  if ((said === "paused") === replication_paused) return said;
+  return `${said}, ${replication_paused ? "being paused" : "being resumed"}`;
 }

@@ -10,11 +10,15 @@ import { type ConfigProblems, type Path, readConfig } from "./yaml.ts";
 
 export type Composed = { shape: Shape; findings: SourceFinding[] } | { problems: ConfigProblem[] };
 
-/** What an engine is to be compiled from. @param yaml the text of `reflexdb.yaml`; null: there is none */
-export function composeShape(schema: SourceSchema, yaml: string | null): Composed {
+/**
+ * What an engine is to be compiled from.
+ * @param yaml the text of `reflexdb.yaml`; null: there is none
+ * @param minSyncInterval what it may not go below
+ */
+export function composeShape(schema: SourceSchema, yaml: string | null, minSyncInterval = 1): Composed {
   const read = yaml === null ? null : readConfig(yaml);
   if (read !== null && read.config === null) return { problems: read.problems.all };
-  return new Composer(schema, read?.config ?? { version: 1 }, read?.problems ?? null).compose();
+  return new Composer(schema, read?.config ?? { version: 1 }, read?.problems ?? null).compose(minSyncInterval);
 }
 
 const NAME = /^[\p{L}_][\p{L}\p{N}_]*$/u;
@@ -34,7 +38,7 @@ class Composer {
     this.#findings = [...schema.findings];
   }
 
-  compose(): Composed {
+  compose(minSyncInterval: number): Composed {
     const kept = this.#keptTables();
     const names = new Map(kept.map((table) => [table.name, this.#nameOf(table)]));
     this.#tellSameNames(kept, names);
@@ -58,8 +62,11 @@ class Composer {
     const { sync, cdc_reconnect_mode, where, where_columns } = this.#config;
     if (where !== undefined && where_columns === undefined)
       this.#tell("required", ["where"], "where needs where_columns: it is for the tables that have all of them");
+    if (sync?.interval !== undefined && sync.interval < minSyncInterval)
+      this.#tell("too_short", ["sync", "interval"], `the connection allows no less than ${minSyncInterval}`);
     const shape: Shape = {
       ...{ source: this.#schema.kind, schema: this.#schema.name, tables },
+      known: this.#schema.tables.map(({ name, columns }) => ({ table: name, columns: columns.map((one) => one.name) })),
       sync: {
         interval: sync?.interval ?? null,
         reconnect: cdc_reconnect_mode ?? "full",

@@ -12,15 +12,19 @@ const LONGEST = 4000;
 /** Whether a source can be read, and whether `reflexdb.yaml` fits it: a build that would fail takes nobody's turn. */
 export async function testSource(
   source: SourceConnection,
-  { schema, config }: Pick<TaskOf<"test">, "schema" | "config">,
+  {
+    schema,
+    config,
+    min_sync_interval: minSyncInterval = 1,
+  }: Pick<TaskOf<"test">, "schema" | "config" | "min_sync_interval">,
 ): Promise<SourceTest> {
   const test = sourceTestOf(
-    await runBuilder("test", { source, config: null }, console.log),
+    await runBuilder("test", { source, config: null, minSyncInterval }, console.log),
     source.kind,
     schema !== null,
   );
   if (!test.ok || config === null) return test;
-  const checked = await runBuilder("check", { source, config }, console.log);
+  const checked = await runBuilder("check", { source, config, minSyncInterval }, console.log);
   if (checked.ok) return test;
   return { ...test, ok: false, error: { code: checked.code, message: checked.message.slice(0, LONGEST) } };
 }

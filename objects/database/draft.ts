@@ -15,6 +15,8 @@ export type DatabaseFacts = {
   profile: ProfileName;
   /** Null: it is never stopped for being idle. */
   idle_ms: number | null;
+  /** Whether what it needs to be started is there: without, it never is. */
+  prepared: boolean;
   /** Whether keepers have its log: without, it can run nowhere but where its only copy is. */
   kept: boolean;
   /** The verifier that a writer is to have. */
@@ -63,6 +65,7 @@ export const commonOf = (state: DatabaseState): Common => ({
   accept_loss: state.accept_loss,
   installed: state.installed,
   reader: state.reader,
+  restorable_since: state.restorable_since,
 });
 
 /** Takes another state, by an edge that there is, and tells of it. */

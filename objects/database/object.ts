@@ -9,7 +9,7 @@ import type { Credentials } from "../../contract/scram.ts";
 import type { Observation } from "../../contract/workload.ts";
 import { announce } from "../announce.ts";
 import { post } from "../outbox.ts";
-import { audit, CLUSTER_SHARD, type IndexRow, project } from "../projection.ts";
+import { audit, CLUSTER_SHARD, project } from "../projection.ts";
 import { remote } from "../remote.ts";
 import { type ResourceKind, ResourceObject } from "../resource-object.ts";
 import { answerClose } from "../socket-close.ts";
@@ -26,6 +26,7 @@ import { demandOf, expire, leaseViews, release, renew } from "./lease.ts";
 import { questions, subjects } from "./letters.ts";
 import { bootIdOf, Lines, parseFrame } from "./line.ts";
 import { lookupOf } from "./lookup.ts";
+import { refusalOfLoss } from "./loss.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { prepare } from "./prepare.ts";
 import { check, followers, isNews } from "./reader.ts";
@@ -90,9 +91,10 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
 
   /** The next start is with what there is, though acknowledged commits are missing. */
   acceptLoss(mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#act("accept_loss", mutation, namespaces, (_record, now) => {
-      this.#apply({ type: "accept_loss" }, mutation.actor, now);
-      return null;
+    return this.#act("accept_loss", mutation, namespaces, ({ identity, state }, now) => {
+      const refusal = refusalOfLoss(identity.name, state);
+      if (refusal === null) this.#apply({ type: "accept_loss" }, mutation.actor, now);
+      return refusal;
     });
   }
 
@@ -231,17 +233,24 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
     const { identity } = record;
     switch (key) {
       case "index":
-        return project(this.sql, this.env.INDEX, this.#row(record), record.state.starts);
+        return project(this.sql, this.env.INDEX, indexRow(this.sql, record, false), record.state.starts);
       case "announce":
         return announce(this.sql, this.env, sourceOf(record));
       case "release":
         return remote(this.env.NAMESPACE, identity.namespace).releaseName("database", identity.name, identity.id);
-      case "prepare":
-        await prepare(this.sql, record, this.env);
+      case "prepare": {
+        if (record.state.status !== "creating") return;
+        const done = await prepare(this.sql, record, this.env);
+        if (!done.ok) {
+          const { detail } = done.refusal;
+          this.change((now) => this.#apply({ type: "unprepared", message: detail }, "scheduler", now));
+          throw new Error(detail);
+        }
         return this.change((now) => {
           this.#apply({ type: "prepared" }, "scheduler", now);
           if (identity.restored_from !== null) this.#apply({ type: "wake", wake: restoreWake(now) }, "scheduler", now);
         });
+      }
       case "purge":
         await sayTheRest(this.sql, record, this.env);
         return this.change((now) => bury(this.sql, now));
@@ -251,10 +260,6 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
     if (what === "tell") return tellFollower(holder, parts);
     if (what === "need") return askHolder(holder, parts);
     return deliver(key, { ...parts, apply: (event) => parts.change((now) => parts.apply(event, now)) });
-  }
-
-  #row(record: DatabaseRecord): IndexRow {
-    return indexRow(this.sql, record, this.#lines.connected(), false);
   }
 
   #parts(): SourceParts {

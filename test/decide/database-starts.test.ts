@@ -1,35 +1,67 @@
-// Starts are counted where they happen, and shown as Prometheus' histogram.
-import { expect, test } from "vitest";
-import { expose } from "../../contract/exposition.ts";
-import { type Starts, startSeries, withStart } from "../../objects/database/starts.ts";
+// What a start tells: those who wait hear how far it is, and later ones since when copies can be made.
+import { describe, expect, test } from "vitest";
+import type { DatabaseState } from "../../contract/database-state.ts";
+import { type DatabaseEvent, decide, initial } from "../../objects/database/decide.ts";
+import { commonOf, type DatabaseFacts } from "../../objects/database/draft.ts";
+import { upOn } from "./database-parts.ts";
 
-const start = (rung: number, ms: number, cause: "connection" | "restore" = "connection") => ({ rung, cause, ms });
+const facts: DatabaseFacts = {
+  ...{ now: 1_000_000, jitter: 0, profile: "L1", idle_ms: 5_000, kept: true, credential: "c", reader: null },
+  demand: { leases: [], last_active_at: 0 },
+  prepared: true,
+};
+const wake: DatabaseEvent = {
+  type: "wake",
+  wake: { at: facts.now, cause: "connection", gateway: "g", client: null },
+};
+const asleep = (over: Partial<DatabaseState> = {}): DatabaseState =>
+  ({
+    ...commonOf(initial(facts).state),
+    home: "a",
+    copies: ["a"],
+    ...over,
+    status: "stopped",
+    since: 0,
+  }) as DatabaseState;
+const seen = (term: number, since?: number): DatabaseEvent => {
+  const up = upOn("a", term, facts.now, 0);
+  if (up.phase !== "running" || up.start === undefined) throw new Error("it runs");
+  const start = since === undefined ? up.start : { ...up.start, restorable_since: since };
+  return { type: "observed", host_id: "a", term, observation: { ...up, start } };
+};
 
-test("each start is in every bucket from its own on, by rung and cause", () => {
-  const [one, other] = [
-    [start(3, 80), start(3, 250), start(5, 999_999)],
-    [start(3, 251), start(7, 1, "restore")],
-  ].map((starts) => starts.reduce<Starts>(withStart, {}));
-  const words = new Map<string, number>();
-  for (const [word, count] of [...Object.entries(one ?? {}), ...Object.entries(other ?? {})])
-    words.set(word, (words.get(word) ?? 0) + count);
-  const text = expose([startSeries(words)]);
-  const shown = text.split("\n").filter((line) => line.includes('rung="3"'));
-  const bucket = (le: string, count: number) =>
-    `lamplighter_database_start_seconds_bucket{rung="3",cause="connection",le="${le}"} ${count}`;
-  expect(shown).toEqual([
-    ...[bucket("0.05", 0), bucket("0.1", 1), bucket("0.25", 2), bucket("0.5", 3), bucket("1", 3), bucket("2.5", 3)],
-    ...[bucket("5", 3), bucket("10", 3), bucket("30", 3), bucket("60", 3), bucket("300", 3), bucket("+Inf", 3)],
-    'lamplighter_database_start_seconds_sum{rung="3",cause="connection"} 0.581',
-    'lamplighter_database_start_seconds_count{rung="3",cause="connection"} 3',
-  ]);
-  expect(text).toContain('_bucket{rung="5",cause="connection",le="300"} 0\n');
-  expect(text).toContain('_bucket{rung="5",cause="connection",le="+Inf"} 1\n');
-  expect(text).toContain('_count{rung="7",cause="restore"} 1\n');
+describe("those who wait", () => {
+  test("are told that PostgreSQL is starting, and then what its agent says, each once", () => {
+    const woken = decide(asleep(), wake, facts);
+    expect(woken.said.map(({ frame }) => ("phase" in frame ? frame.phase : frame.kind))).toEqual([
+      "placing",
+      "starting",
+    ]);
+    const { term } = woken.state;
+    const message = "restoring from a keeper: 12 of 58 MiB";
+    const head = { id: "w", generation: term, at: facts.now };
+    const preparing: DatabaseEvent = {
+      ...{ type: "observed", host_id: "a", term },
+      observation: { ...head, phase: "preparing", message },
+    };
+    const told = decide(woken.state, preparing, facts);
+    expect(told.said.map(({ frame }) => frame)).toEqual([{ kind: "waking", phase: "starting", message }]);
+    expect(decide(told.state, preparing, facts).said).toEqual([]);
+  });
 });
 
-test("without any start the series is there, and has no samples", () => {
-  expect(expose([startSeries(new Map())])).toMatch(
-    /^# HELP lamplighter_database_start_seconds .+\n# TYPE lamplighter_database_start_seconds histogram\n$/,
-  );
+describe("restorable_since", () => {
+  test("is what the writer's host says, also before clients are let in, and stays when it sleeps", () => {
+    const booting = decide(asleep({ restorable_since: 5 }), wake, facts).state;
+    expect(booting.restorable_since).toBe(5);
+    const ready = decide(booting, seen(booting.term), facts).state;
+    expect([ready.status, ready.restorable_since]).toEqual(["ready", 5]);
+    const later = decide(ready, seen(booting.term, 7), facts).state;
+    expect([later.status, later.restorable_since]).toEqual(["ready", 7]);
+    const early = decide(booting, seen(booting.term, 9), facts).state;
+    expect([early.status, early.restorable_since]).toEqual(["ready", 9]);
+    expect(decide(later, seen(booting.term - 1, 11), facts).state.restorable_since).toBe(7);
+    const lost = decide(later, { type: "evicted", host_id: "a", term: booting.term, why: "host_lost" }, facts).state;
+    expect([lost.status, lost.restorable_since]).toEqual(["stopped", 7]);
+  });
 });

@@ -168,3 +168,11 @@ describe("what it makes", () => {
     expect(openapi).toContain("full");
   });
 });
+
+test("an interval that is shorter than the connection permits is told with its place", () => {
+  const composed = composeShape(SCHEMA, "version: 1\nsync:\n  interval: 5", 10);
+  expect(composed).toMatchObject({
+    problems: [{ code: "too_short", line: 3, column: 13, message: "the connection allows no less than 10" }],
+  });
+  expect(composeShape(SCHEMA, "version: 1\nsync:\n  interval: 10", 10)).toHaveProperty("shape");
+});

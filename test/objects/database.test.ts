@@ -66,6 +66,12 @@ async function startsOf(namespace: string): Promise<number> {
 }
 
 describe("waking and sleeping", () => {
+  const why = async (id: string): Promise<{ asleep_because: string | null; asleep_since: string | null }> => {
+    const reply = await database(id).explain([]);
+    if (!reply.ok) throw new Error(reply.refusal.detail);
+    const { asleep_because, asleep_since } = JSON.parse(reply.value);
+    return { asleep_because, asleep_since };
+  };
   afterEach(() => void vi.useRealTimers());
   const forward = async (id: string, ms: number) => {
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + ms });
@@ -125,6 +131,24 @@ describe("waking and sleeping", () => {
     gate.close();
   });
 
+  test("why it sleeps is what it was stopped for, whatever is changed afterwards", async () => {
+    const { placement } = await hostFor();
+    const { id } = await create({ placement });
+    const gate = await new Gate(id).dial();
+    gate.connect();
+    await until(() => gate.term === 1, "let in");
+    gate.leave();
+    await until(async () => (await view(id)).awake_because.length === 0, "left");
+    await forward(id, 7_000);
+    await until(async () => (await state(id)) === "stopped", "stopped");
+    const asleep = await why(id);
+    expect(asleep.asleep_because).toMatch(/^nobody was there for \d+ s$/);
+    expect(asleep.asleep_since).not.toBeNull();
+    await database(id).update({ idle_timeout: 400 }, mutation(), []);
+    expect(await why(id)).toEqual(asleep);
+    gate.close();
+  });
+
   test("goes on where it was after an eviction between any two steps", async () => {
     const { agent, placement, starts } = await hostFor();
     agent.behaviour = (workload) => {
@@ -174,6 +198,7 @@ describe("waking and sleeping", () => {
     await until(async () => (await view(id)).awake_because.length === 0, "left");
     await agent.exit(workloadId(id, 0), 1);
     await until(async () => (await state(id)) === "stopped", "left alone");
+    expect((await why(id)).asleep_because).toMatch(/^the writer ended, and nobody was there: /);
     gate.close();
   });
 
@@ -189,6 +214,11 @@ describe("waking and sleeping", () => {
     await until(() => gate.count("failed") === 1, "told");
     expect(await view(id)).toMatchObject({ state: "error", term: 3, failed: { code: "keepers_unreachable" } });
     expect(gate.frames.find(({ kind }) => kind === "failed")).toMatchObject({ reason: "keepers_unreachable" });
+    // The keepers may come back: nobody can give up what they have.
+    expect(await database(id).acceptLoss(mutation(), [])).toMatchObject({
+      ...{ ok: false, refusal: { code: "action_not_allowed" } },
+    });
+    expect((await view(id)).allowedActions.accept_loss).toMatchObject({ allowed: false, code: "nothing_lost" });
     agent.behaviour = (workload) => upAt(workload);
     await forward(id, 5_000);
     gate.say();
