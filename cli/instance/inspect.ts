@@ -41,6 +41,7 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
     ["Size", settings.size],
     ["Sync", `${settings.sync_mode}, every ${settings.sync_interval} s`],
     ["Replication", view.replication_paused ? "paused" : (vitals?.replication ?? "")],
+    ["", oneLine(vitals?.message === undefined ? "" : `because ${vitals.message}`)],
     ["Rows", rows],
     ["Pending", view.pending_changes.join(", ")],
     ["Drift", drift === null ? "" : drift.changes],

@@ -63,7 +63,7 @@ function taskOf(
     source: source.address,
   };
   const { schema } = identity;
-  if (slot === SLOT.test) return { ...of, do: "test", schema, config: spec.config };
+  if (slot === SLOT.test) return { ...of, do: "test", schemas: [schema], config: spec.config };
   if (slot === SLOT.build)
     return operation?.build_id
       ? { ...of, do: "build", build_id: operation.build_id, schema, config: spec.config }
