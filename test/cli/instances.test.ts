@@ -129,6 +129,15 @@ describe("instance actions", () => {
     expect([half.code, half.err]).toEqual([1, expect.stringContaining("--resume-at")]);
   });
 
+  test("update takes away what `--no-…` says", async () => {
+    const { env, seen } = await serve((_one, response) => json(response, 200, view({ pending_changes: [] })));
+    const flags = ["--no-config", "--no-safety-net", "--binlog-server-id", "7", "-l", "team=web"];
+    await lamplighter(["instance", "update", "shop-read", ...flags], { env });
+    expect(JSON.parse(seen.at(-1)?.body ?? "")).toEqual({
+      ...{ config: null, safety_net: null, binlog_server_id: 7, labels: { team: "web" } },
+    });
+  });
+
   test("the list shows what is queued after what", async () => {
     const { env } = await serve((_one, response) => json(response, 200, []));
     expect((await lamplighter(["instance", "list"], { env })).out).toContain("running");

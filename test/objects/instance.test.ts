@@ -249,6 +249,14 @@ describe("an instance on a host", () => {
     expect(answer).toMatchObject({ ok: true });
     const after = await view(id);
     expect([after.revision, after.vitals?.row_counts]).toEqual([revision, { a: 1 }]);
+    const key = { name: "k", tables: ["a", "as"], rows: { books: "c = 1" } };
+    expect(await instanceOf(id).createKey(key, mutation(), [])).toMatchObject({
+      refusal: {
+        code: "validation_failed",
+        detail:
+          'tables[1]: the engine has no table "as"; did you mean "a"?\nrows.books: the engine has no table "books"',
+      },
+    });
     await act(id, "pause-replication");
     const paused = await report(engine, vitals("reconnecting"));
     expect(paused.ok && JSON.parse(paused.value)).toEqual({
