@@ -3,6 +3,7 @@ import type { LogLine, Runtime } from "../contract/workload.ts";
 import type { Driver } from "./driver.ts";
 import type { Emit } from "./link/conversation.ts";
 import { ownMachine } from "./machine.ts";
+import { checkKeepers } from "./postgres/keeper-check.ts";
 
 const CHUNK_LINES = 500;
 const CHUNK_BYTES = 512 * 1024;
@@ -42,6 +43,9 @@ export async function answer(
       }
       case "node":
         await emit({ kind: "chunk", op, data: ownMachine() });
+        break;
+      case "check_keepers":
+        await emit({ kind: "chunk", op, data: await checkKeepers(question.keepers) });
         break;
       case "exec": {
         const { workload_id: id, generation, command, timeout_ms: timeoutMs } = question;

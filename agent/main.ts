@@ -64,6 +64,8 @@ export type AgentOptions = {
   usageWindowMs?: number | undefined;
   /** Whether the writers of databases are stopped when it is closed: of an agent that will not be back before their leases are over. */
   stopWriters?: boolean | undefined;
+  /** The image that databases run from, in place of this host's own PostgreSQL. */
+  postgresImage?: string | undefined;
   /** The Docker or Podman socket, when it is not where it usually is. */
   socketPath?: string | undefined;
 };
@@ -308,7 +310,7 @@ async function makeDrivers(
     if (runtime === "proxy") continue;
     if (runtime === "postgres") {
       const advertiseAddress = options.advertiseAddress ?? "127.0.0.1";
-      drivers.push(new PostgresDriver({ dataDir, log, advertiseAddress, renewals }));
+      drivers.push(new PostgresDriver({ dataDir, log, advertiseAddress, renewals, image: options.postgresImage }));
       continue;
     }
     // Only here because its client takes longer to load than all the rest, and most agents that a test or a demo starts do not need it.

@@ -1,11 +1,7 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import { distribution } from "./distribution.ts";
 import type { Figure, Line } from "./figure.ts";
 import { populate } from "./population.ts";
-
-const EVICTED_AFTER_MS = 14_000;
-const AT_ONCE = 32;
+import { readAll, untilEvicted, usage } from "./resident.ts";
 
 export const memory: Figure = {
   name: "memory",
@@ -44,39 +40,3 @@ export const memory: Figure = {
     return lines;
   },
 };
-
-async function readAll(ids: readonly string[], read: (id: string) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let id = ids[next++]; id !== undefined; id = ids[next++]) await read(id);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-}
-
-/** Objects that nobody asks anything are put out of memory after ten seconds or so. */
-async function untilEvicted(pid: number): Promise<void> {
-  await sleep(EVICTED_AFTER_MS);
-  for (let objects = Number.POSITIVE_INFINITY; ; await sleep(1000)) {
-    const now = usage(pid).objects;
-    if (now >= objects) return;
-    objects = now;
-  }
-}
-
-/** An object in memory has its database open. */
-function usage(pid: number): { rss: number; objects: number } {
-  const kilobytes = Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-  const open = readdirSync(`/proc/${pid}/fd`).map((fd) => target(`/proc/${pid}/fd/${fd}`));
-  return {
-    rss: kilobytes * 1024,
-    objects: open.filter((path) => path.endsWith(".sqlite") && !path.endsWith("/metadata.sqlite")).length,
-  };
-}
-
-function target(link: string): string {
-  try {
-    return readlinkSync(link);
-  } catch {
-    return "";
-  }
-}

@@ -12,6 +12,7 @@ import { memory } from "./memory.ts";
 import { postgresStart } from "./postgres-start.ts";
 import { requests } from "./requests.ts";
 import { restart } from "./restart.ts";
+import { sleeping } from "./sleeping.ts";
 import { summary } from "./summary.ts";
 import { wake } from "./wake.ts";
 import { webhooks } from "./webhooks.ts";
@@ -25,6 +26,7 @@ const FIGURES: readonly Figure[] = [
   restart,
   idle,
   memory,
+  sleeping,
   gateway,
   postgresStart,
   wake,

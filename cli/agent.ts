@@ -27,6 +27,7 @@ type Options = {
   advertise?: string;
   instancePort?: string;
   stopDatabases?: boolean;
+  postgresImage?: string;
 };
 
 export function agentCommand(program: Command, around: Surroundings): void {
@@ -64,6 +65,10 @@ export function agentCommand(program: Command, around: Surroundings): void {
       "--stop-databases",
       "when it ends, databases that are awake here stop first; otherwise they may go on for 20 s",
     )
+    .option(
+      "--postgres-image <image>",
+      "run databases in containers of this image, which needs a Docker Engine and Linux",
+    )
     .action((options: Options) => agent(options, around));
 }
 
@@ -97,6 +102,7 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
     advertiseAddress: options.advertise,
     instancePort: options.instancePort === undefined ? undefined : port(options.instancePort, "--instance-port"),
     stopWriters: options.stopDatabases,
+    postgresImage: options.postgresImage,
     log,
   }).catch((error: Error) => {
     throw new Failure(oneLine(error.message), { cause: error });

@@ -57,7 +57,11 @@ export function inSession<Args extends unknown[], Options extends SessionOptions
 }
 
 /** An option that may be given several times. */
-export const collect = (value: string, before: readonly string[] | undefined): string[] => [...(before ?? []), value];
+export const collect = (value: string, before: readonly string[] | false | undefined): string[] => [
+  // False after the same option with `--no-`.
+  ...(before || []),
+  value,
+];
 
 export function positive(text: string): number {
   const value = Number(text);

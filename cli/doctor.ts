@@ -2,17 +2,21 @@ import type { Command } from "commander";
 import type { HostView } from "../contract/host.ts";
 import type { Principal } from "../contract/scope.ts";
 import { inSession, serverCommand } from "./command.ts";
+import { databaseChecks } from "./doctor-databases.ts";
 import { Failure, Refused } from "./failure.ts";
 import type { Session, Surroundings } from "./session.ts";
 import { presentRuntimes } from "./up/runtimes.ts";
 
 /** `skipped`: it could not be looked at, since something before it failed. */
-type Check = { group: string; outcome: "ok" | "failed" | "skipped"; text: string };
+export type Check = { group: string; outcome: "ok" | "failed" | "skipped"; text: string };
 
 export function doctorCommand(program: Command, around: Surroundings): void {
-  serverCommand(program, "doctor", "check configuration, server, token, hosts, and what this machine can run", [
-    "lamplighter doctor",
-  ]).action(inSession(around, doctor));
+  serverCommand(
+    program,
+    "doctor",
+    "check configuration, server, token, hosts, keepers, the gateway, and what this machine can run",
+    ["lamplighter doctor"],
+  ).action(inSession(around, doctor));
 }
 
 async function doctor(session: Session): Promise<void> {
@@ -66,6 +70,7 @@ async function serverChecks({ api, target }: Session): Promise<Check[]> {
     `the token is good: ${who.session ? "a session" : who.name}, ${who.scopes.length === 1 ? who.scopes[0] : `${who.scopes.length} scopes`}, ${reach}`,
   );
   for (const check of await hostChecks(() => api.get("/hosts", { query: { limit: 1000 } }))) checks.push(check);
+  checks.push(...(await databaseChecks(api)));
   return checks;
 }
 

@@ -6,6 +6,7 @@ import { chooseTarget } from "./contexts.ts";
 import { EXIT, Failure } from "./failure.ts";
 import { keyValues } from "./key-values.ts";
 import { listenAddress } from "./listen-address.ts";
+import { tellListening } from "./listen-message.ts";
 import type { Surroundings } from "./session.ts";
 import { oneLine } from "./terminal.ts";
 
@@ -96,6 +97,7 @@ async function gateway(options: Options, around: Surroundings): Promise<void> {
       exit: error instanceof TokenRefused ? EXIT.auth : EXIT.other,
     });
   });
+  tellListening(env, { port: running.port });
   const metrics = running.metricsPort === null ? "" : `, metrics on port ${running.metricsPort}`;
   log(`the gateway takes connections on port ${running.port}${metrics}`);
   if (!interrupt.signal.aborted)

@@ -7,6 +7,7 @@ import { parseDuration, parseMemory } from "../contract/quantity.ts";
 import { withExamples } from "./command.ts";
 import { Failure } from "./failure.ts";
 import { listenAddress } from "./listen-address.ts";
+import { tellListening } from "./listen-message.ts";
 import type { Surroundings } from "./session.ts";
 import { oneLine } from "./terminal.ts";
 
@@ -18,6 +19,7 @@ type Options = {
   s3Endpoint?: string;
   tlsCert?: string;
   tlsKey?: string;
+  tls?: boolean;
   keepBases: string;
   keepFor: string;
   baseEvery: string;
@@ -46,6 +48,7 @@ export function keeperCommand(program: Command, around: Surroundings): void {
       "serve the API by HTTPS with this certificate, PEM; otherwise, unless only this machine is listened to, with one of its own",
     )
     .option("--tls-key <file>", "its key, PEM")
+    .option("--tls", "serve the API by HTTPS, also where only this machine is listened to")
     .option("--keep-bases <n>", "keep at least so many base backups of a database", "2")
     .option("--keep-for <duration>", "restore to any moment of so long ago", "7d")
     .option("--base-every <size>", "take a base backup after so much log, or as much as the last one's size", "1Gi")
@@ -68,6 +71,7 @@ async function keeper(options: Options, around: Surroundings): Promise<void> {
     token,
     store,
     tls: tlsOf(options),
+    alwaysTls: options.tls,
     retention: {
       bases: count("--keep-bases", options.keepBases),
       windowMs: duration("--keep-for", options.keepFor),
@@ -78,10 +82,15 @@ async function keeper(options: Options, around: Surroundings): Promise<void> {
   }).catch((error: Error) => {
     throw new Failure(oneLine(error.message), { cause: error });
   });
+  const { fingerprint } = running;
+  tellListening(env, {
+    port: Number(new URL(running.url).port),
+    ...(fingerprint === undefined ? {} : { fingerprint }),
+  });
   log(`the keeper ${running.name} answers at ${running.url}, and ships to ${running.store}`);
   if (token === undefined) log(`its token is in ${join(options.data, "token")}`);
-  if (running.fingerprint !== undefined)
-    log(`in KEEPERS: ${running.name}=${running.url.replace("://", "://:TOKEN@")}#${running.fingerprint}`);
+  if (fingerprint !== undefined)
+    log(`in KEEPERS: ${running.name}=${running.url.replace("://", "://:TOKEN@")}#${fingerprint}`);
   await new Promise<void>((done) => {
     if (interrupt.signal.aborted) done();
     interrupt.signal.addEventListener("abort", () => done());

@@ -158,7 +158,12 @@ export function connectionSpec(body: ConnectionCreate): ConnectionSpec {
 }
 
 /** A source as an instance's programs are given it; with where it stands, when it is a managed database. */
-export type Source = { address: z.infer<typeof SourceAddress>; password: Sealed; standing: SourceStanding | null };
+export type Source = {
+  address: z.infer<typeof SourceAddress>;
+  password: Sealed;
+  standing: SourceStanding | null;
+  min_sync_interval: number;
+};
 
 const time = z.iso.datetime();
 

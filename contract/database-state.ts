@@ -58,6 +58,8 @@ const common = {
   scale_state: ScaleState,
   freeze_new_checkouts: z.boolean(),
   last_start: StartView.nullable(),
+  /** How often it was started, and how fast: see objects/database/starts.ts. */
+  starts: z.record(z.string(), z.int()).default({}),
   /** Starts that failed one after the other. */
   failures: z.int(),
   /** Its owner has said to start with what there is, though acknowledged commits are missing; until a start succeeds. */
@@ -66,13 +68,23 @@ const common = {
   installed: z.string().nullable(),
   /** The password that readers have there, as far as is known; null: PostgreSQL has no role of readers. */
   reader: z.string().nullable().default(null),
+  /** To any moment from then on a copy of it can be made, as its keepers last said; null until they have. */
+  restorable_since: z.int().nullable().default(null),
 };
 
 const writer = { host_id: z.string(), since: z.int() };
 
 export const DatabaseState = z.discriminatedUnion("status", [
-  z.object({ ...common, status: z.literal("creating"), since: z.int() }),
-  z.object({ ...common, status: z.literal("stopped"), since: z.int() }),
+  z.object({
+    ...common,
+    status: z.literal("creating"),
+    since: z.int(),
+    /** Why what it needs is not there yet. */
+    message: z.string().default(""),
+    /** Who waits for it already. */
+    wake: Wake.nullable().default(null),
+  }),
+  z.object({ ...common, status: z.literal("stopped"), since: z.int(), because: z.string().default("") }),
   z.object({
     ...common,
     status: z.literal("booting"),
@@ -126,7 +138,7 @@ export const DatabaseState = z.discriminatedUnion("status", [
     /** What its host says is wrong with it. */
     notes: z.array(Note).optional(),
   }),
-  z.object({ ...common, ...writer, status: z.literal("stopping"), look_at: z.int() }),
+  z.object({ ...common, ...writer, status: z.literal("stopping"), look_at: z.int(), because: z.string().default("") }),
   z.object({
     ...common,
     status: z.literal("deleting"),

@@ -14,7 +14,8 @@ export type DatabaseStatus = z.infer<typeof DatabaseStatus>;
 
 /** Every edge that a database may take. A deleted one leaves by being forgotten. */
 export const DATABASE_NEXT = {
-  creating: ["stopped", "error", "deleting"],
+  /** `booting`: somebody waits already. */
+  creating: ["stopped", "booting", "error", "deleting"],
   /** Back to `stopped` only when its writer went before anybody had it. */
   booting: ["ready", "error", "deleting"],
   /** `booting`: the writer ended, or its host was lost, with clients there; without any, `stopped`. */
@@ -23,7 +24,8 @@ export const DATABASE_NEXT = {
   stopping: ["stopped", "booting", "deleting"],
   stopped: ["booting", "deleting"],
   deleting: [],
-  error: ["booting", "deleting"],
+  /** `creating`: what it needs is still not there. */
+  error: ["booting", "creating", "deleting"],
 } as const satisfies Record<DatabaseStatus, readonly DatabaseStatus[]>;
 
 /** How long a database may stay in a passing state, and what comes then. The others have no deadline. */
@@ -56,7 +58,7 @@ export const DATABASE_ACTION_TABLE = {
   update: { from: living, already: [] },
   rotate_credentials: { from: made, already: [] },
   restore: { from: made, already: [] },
-  /** What was acknowledged cannot be found any more, and its owner says to start with what there is. */
+  /** What was acknowledged cannot be found any more (`not_restorable`), and its owner says to start with what there is. */
   accept_loss: { from: ["error"], already: [] },
   delete: { from: living, already: ["deleting"] },
   start: { from: [], already: [] },
@@ -99,7 +101,9 @@ export const DatabaseName = z
   );
 const RESERVED_NAMES = ["postgres", "template0", "template1", "unclaimed"];
 
-const CIDR = /^(\d{1,3}(\.\d{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)\/\d{1,3}$/;
+/** Clients that came by IPv6 from an IPv4 address are known by that: no other block matches them. */
+const isBlock = (text: string): boolean =>
+  [z.cidrv4(), z.cidrv6()].some((one) => one.safeParse(text).success) && !/^(0*:)*:?ffff:/i.test(text);
 
 const settings = {
   idle_timeout: z
@@ -112,10 +116,12 @@ const settings = {
   profile: ProfileName.describe("How large its writer is"),
   labels: z.record(z.string().min(1).max(63), z.string().max(255)),
   allowed_addresses: z
-    .array(z.string().regex(CIDR, 'expected a CIDR block such as "10.0.0.0/8"'))
+    .array(z.string().refine(isBlock, 'expected a CIDR block such as "10.0.0.0/8" or "2001:db8::/32"'))
     .max(100)
     .describe("Where clients may come from; empty: from anywhere"),
 };
+
+const PLACEMENT = "Which hosts its writer may run on, by their labels";
 
 export const DatabaseCreate = z.strictObject({
   name: DatabaseName,
@@ -130,7 +136,7 @@ export const DatabaseCreate = z.strictObject({
   placement: z
     .strictObject({ labels: z.record(z.string(), z.string()).default({}) })
     .default({ labels: {} })
-    .describe("Which hosts its writer may run on, by their labels"),
+    .describe(PLACEMENT),
 });
 export type DatabaseCreate = z.infer<typeof DatabaseCreate>;
 
@@ -229,6 +235,7 @@ export const DatabaseView = z.object({
   labels: z.record(z.string(), z.string()),
   idle_timeout: z.int(),
   allowed_addresses: z.array(z.string()),
+  placement: z.object({ labels: z.record(z.string(), z.string()) }).describe(PLACEMENT),
   current_scale: z.int().describe("1: there is a writer"),
   target_scale: z.int().describe("1: there should be one"),
   current_profile: ProfileName.nullable().describe("Of the writer that runs, or ran last; null before the first"),
@@ -249,6 +256,10 @@ export const DatabaseView = z.object({
   host_id: z.string().nullable(),
   backend_addr: z.string().nullable(),
   restored_from: RestoredFrom.nullable(),
+  restorable_since: z.iso
+    .datetime()
+    .nullable()
+    .describe("To any moment from then on a copy of it can be made; null: not known yet, or nothing is kept"),
   active_connections: z.int(),
   last_used_at: z.iso.datetime().nullable(),
   idle_stop_at: z.iso.datetime().nullable().describe("When it is stopped if nobody comes"),
@@ -263,3 +274,13 @@ export const DatabaseView = z.object({
   event_cursor: z.int(),
 });
 export type DatabaseView = z.infer<typeof DatabaseView>;
+
+/** A database in a list. Lists are as of the last change of state, so they leave out what goes on without one. */
+export const ListedDatabase = DatabaseView.omit({
+  active_connections: true,
+  idle_stop_at: true,
+  awake_because: true,
+}).extend({
+  last_used_at: DatabaseView.shape.last_used_at.optional().describe("Only of one that is stopped"),
+});
+export type ListedDatabase = z.infer<typeof ListedDatabase>;

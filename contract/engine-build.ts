@@ -11,6 +11,8 @@ export const BuilderRequest = z.object({
   source: SourceConnection,
   /** The text of `reflexdb.yaml`; null: everything. */
   config: z.string().nullable().default(null),
+  /** Seconds: what `reflexdb.yaml` may not go below. */
+  minSyncInterval: z.int().default(1),
   /** Where `<id>.mjs` and `<id>.json` go; `build` wants it. */
   out: z.string().optional(),
 });

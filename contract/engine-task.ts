@@ -17,7 +17,11 @@ export const SourceAddress = z.object({
 export type SourceAddress = z.infer<typeof SourceAddress>;
 
 const operation = z.object({ id: z.string(), revision: z.int().positive() });
-const of = { operation, source: SourceAddress };
+const of = {
+  operation,
+  source: SourceAddress,
+  min_sync_interval: z.int().optional().describe("Seconds: the connection permits no shorter one"),
+};
 
 /** What one of an instance's workloads is to do; in its environment, as JSON. */
 export const EngineTask = z.discriminatedUnion("do", [

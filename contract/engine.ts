@@ -37,11 +37,15 @@ export type SyncMode = z.infer<typeof SyncMode>;
 export const SyncSettings = z.object({
   /** Null: whatever the source can do, polling if it can do nothing else. */
   mode: SyncMode.nullable().default(null),
-  /** Seconds between two reads in poll mode; between two reloads of tables that cannot be followed row by row otherwise. */
-  interval: z.number().positive().max(3600).default(30),
+  /**
+   * Seconds between two reads in poll mode; between two reloads of tables that cannot be followed row by row otherwise. Null: what `reflexdb.yaml`
+   * says, and else 30, but at least `minInterval`.
+   */
+  interval: z.number().positive().max(3600).nullable().default(null),
+  minInterval: z.number().nonnegative().default(0),
   /** `full`: everything is read again after the stream was cut for longer than it could be resumed. */
   reconnect: z.enum(["full", "resume"]).default("full"),
-  /** Seconds between full reloads although the stream is live; null: never. */
+  /** Seconds between full reloads although the stream is live; null: what `reflexdb.yaml` says, and else never. */
   safetyNet: z.number().positive().nullable().default(null),
   /** MySQL and MariaDB: unlike that of any other replica of the source. */
   serverId: z.int().min(1).max(4_294_967_295).nullable().default(null),

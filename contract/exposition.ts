@@ -1,8 +1,14 @@
 /** Prometheus' text format, version 0.0.4. */
 export const EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-export type Sample = { labels: Record<string, string>; value: number };
-export type Series = { name: string; type: "gauge" | "counter"; help: string; samples: readonly Sample[] };
+/** `suffix`: of a histogram, which part of it. */
+export type Sample = { labels: Record<string, string>; value: number; suffix?: "_bucket" | "_sum" | "_count" };
+export type Series = {
+  name: string;
+  type: "gauge" | "counter" | "histogram";
+  help: string;
+  samples: readonly Sample[];
+};
 
 export const sample = (value: number, labels: Record<string, string> = {}): Sample => ({ labels, value });
 
@@ -11,7 +17,8 @@ export function expose(all: readonly Series[]): string {
   const lines: string[] = [];
   for (const { name, type, help, samples } of all) {
     lines.push(`# HELP ${name} ${help.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")}`, `# TYPE ${name} ${type}`);
-    for (const { labels, value } of samples) lines.push(`${name}${labelText(labels)} ${numberText(value)}`);
+    for (const { labels, value, suffix = "" } of samples)
+      lines.push(`${name}${suffix}${labelText(labels)} ${numberText(value)}`);
   }
   return `${lines.join("\n")}\n`;
 }

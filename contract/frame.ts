@@ -3,6 +3,7 @@ import { ReaderOrder } from "./database-reader.ts";
 import { HealthResult, Usage } from "./health.ts";
 import { HostCapacity, HostPolicy, HostRuntime } from "./host.ts";
 import { Observation, Workload } from "./workload.ts";
+import { KeeperAddress } from "./writer.ts";
 import { WriterRenewal } from "./writer-task.ts";
 
 /**
@@ -62,6 +63,8 @@ export const Question = z.discriminatedUnion("verb", [
   z.object({ verb: z.literal("logs"), query: LogQuery }),
   z.object({ verb: z.literal("stats"), workload_ids: z.array(z.string()) }),
   z.object({ verb: z.literal("node") }),
+  /** Whether these keepers answer this host, with their tokens: for each what is wrong, or null. */
+  z.object({ verb: z.literal("check_keepers"), keepers: z.array(KeeperAddress) }),
   z.object({
     verb: z.literal("exec"),
     workload_id: z.string(),

@@ -64,7 +64,10 @@ export const ARTIFACT_PART = 500_000;
 /** An engine that is larger is not kept, and its build fails with `artifact_too_large`. */
 export const ARTIFACT_BYTES = 80_000_000;
 
-/** `asleep`: the managed database that it follows sleeps; what it has is as of then, and it goes on once that wakes. */
+/**
+ * `drifted`: the source's schema is no longer what the engine was built from; it answers what it had, and goes on by itself where that is undone.
+ * `asleep`: the managed database that it follows sleeps; what it has is as of then, and it goes on once that wakes.
+ */
 export const REPLICATION_STATES = [
   "live",
   "polling",
@@ -72,6 +75,7 @@ export const REPLICATION_STATES = [
   "reconnecting",
   "resyncing",
   "loading",
+  "drifted",
   "asleep",
 ] as const;
 export const ReplicationState = z.enum(REPLICATION_STATES);
@@ -143,7 +147,7 @@ export const ReportBody = z.discriminatedUnion("kind", [
   /** The engine cannot do what it should. */
   z.object({ kind: z.literal("failed"), code: Code, message: Message }),
   z.object({ kind: z.literal("vitals"), vitals: EngineVitals }),
-  /** The source's schema is no longer what was built. */
+  /** In what the source's schema is not what was built; nothing: it is. */
   z.object({
     kind: z.literal("drift"),
     schema_hash: z.string().max(100),

@@ -6,7 +6,14 @@ import { SYNC_MODES } from "./source-kind.ts";
 const fields = {
   size: InstanceSize,
   sync_mode: z.enum(SYNC_MODES),
-  sync_interval: z.int().min(1).max(3600).describe("Seconds: the batch window of a stream, or the period of polling"),
+  sync_interval: z
+    .int()
+    .min(1)
+    .max(3600)
+    .nullable()
+    .describe(
+      "Seconds: the batch window of a stream, or the period of polling; null: what `config` says, and else 30, or the connection's minimum when that is longer",
+    ),
   log_level: z.enum(["debug", "info", "warn", "error"]),
   binlog_server_id: z
     .int()
@@ -35,7 +42,7 @@ export type InstanceSettings = z.infer<typeof InstanceSettings>;
 export const SETTINGS_FIELDS = {
   size: fields.size.default("nano"),
   sync_mode: fields.sync_mode.default("auto"),
-  sync_interval: fields.sync_interval.default(30),
+  sync_interval: fields.sync_interval.default(null),
   log_level: fields.log_level.default("info"),
   binlog_server_id: fields.binlog_server_id.default(null),
   reconnect_mode: fields.reconnect_mode.default("full"),

@@ -151,6 +151,11 @@ export const PROBLEMS = {
     title: "Secrets cannot be kept",
     help: "Secrets are sealed with a key that is not set, or not valid. Set the Worker's secret `SECRET_KEYS` to `k1:BASE64`, where BASE64 is `openssl rand -base64 32` (`npx wrangler secret put SECRET_KEYS`); `lamplighter up` makes one by itself.",
   },
+  keepers_misconfigured: {
+    status: 503,
+    title: "Databases cannot be made",
+    help: "`KEEPERS` or `KEEPER_QUORUM` of the control plane cannot be read, and a database keeps for good what they say when it is made. `KEEPERS` is `name=https://:TOKEN@host:port#FINGERPRINT` for each keeper, separated by commas, no name and no address twice; `KEEPER_QUORUM` is a number from 1 to as many as there are. With neither set, databases are made without keepers.",
+  },
   host_unavailable: {
     status: 503,
     title: "The host does not answer",

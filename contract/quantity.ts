@@ -28,10 +28,13 @@ export function parseMemory(text: string): number | null {
 
 const DURATION_UNIT: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** `"500ms"`, `"10s"`, `"5m"`, `"1h"`, `"30d"` in milliseconds; null when it is none of them. */
+/** `"500ms"`, `"10s"`, `"5m"`, `"1h"`, `"30d"` in milliseconds; null when it is none of them, or not a whole number of them. */
 export function parseDuration(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
-  return match ? Math.round(Number(match[1]) * (DURATION_UNIT[match[2] as string] as number)) : null;
+  if (!match) return null;
+  const exact = Number(match[1]) * (DURATION_UNIT[match[2] as string] as number);
+  const ms = Math.round(exact);
+  return Math.abs(exact - ms) < 1e-6 * Math.max(1, ms) ? ms : null;
 }
 
 /** Bytes for a person: the largest binary unit that keeps the number at or above 1, with at most one decimal. */

@@ -32,3 +32,8 @@ export const SOURCE_ERRORS = {
   apply_failed: { category: "runtime", retry: true },
 } as const;
 export type SourceErrorCode = keyof typeof SOURCE_ERRORS;
+
+/** Why an engine ended: whether the same would come of it however often it was started again. Of `oom` that says nothing: memory grows and shrinks. */
+export const isFinal = (code: string): boolean =>
+  code === "image_missing" ||
+  (code !== "oom" && Object.hasOwn(SOURCE_ERRORS, code) && !SOURCE_ERRORS[code as SourceErrorCode].retry);

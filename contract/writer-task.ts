@@ -34,6 +34,8 @@ export const WriterStart = z.object({
   credential: z.string(),
   /** Which password its readers have; left out: none. */
   reader: z.string().nullable().optional(),
+  /** To any moment from then on, ms since 1970, it can be restored; left out: not known yet. */
+  restorable_since: z.int().optional(),
 });
 export type WriterStart = z.infer<typeof WriterStart>;
 

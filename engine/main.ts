@@ -16,19 +16,19 @@ export async function runBuilder(
   request: BuilderRequest,
   log: (line: string) => void,
 ): Promise<BuilderAnswer> {
-  const { source, config, out } = request;
+  const { source, config, minSyncInterval, out } = request;
   try {
     if (verb === "test") {
       const test = await testConnection(source, config);
       return { ok: true, test, findings: test.findings };
     }
     if (verb === "check") {
-      const composed = composeShape(await introspect(source), config);
+      const composed = composeShape(await introspect(source), config, minSyncInterval);
       if ("problems" in composed) throw new ConfigInvalid(composed.problems);
       return { ok: true, findings: composed.findings };
     }
     if (out === undefined) throw new Error("a build wants a folder for what it makes");
-    const { id, path, bytes, findings } = await buildFromSource(source, config, out, log);
+    const { id, path, bytes, findings } = await buildFromSource(source, config, out, log, minSyncInterval);
     return { ok: true, build: { id, path, bytes }, findings };
   } catch (error) {
     const { code, message } = sourceFailure(error, "introspection_failed");

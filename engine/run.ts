@@ -4,19 +4,28 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { getHeapStatistics } from "node:v8";
-import { ENGINE_SIZES, EngineSettings, EXIT_OUT_OF_MEMORY, nodeArguments } from "../contract/engine.ts";
+import {
+  ENGINE_SIZES,
+  EngineSettings,
+  EXIT_OUT_OF_MEMORY,
+  nodeArguments,
+  type SyncSettings,
+} from "../contract/engine.ts";
 import { Checkpoint } from "./replication/checkpoint.ts";
 import { MemoryLimit } from "./replication/memory.ts";
 import { Replica } from "./replication/replica.ts";
 import { Keys } from "./serve/keys.ts";
 import { EngineServer } from "./serve/server.ts";
 import type { Shape } from "./shape/shape.ts";
+import { SourceFailure } from "./source/failure.ts";
 import { openSource } from "./source/open.ts";
 import type { Store } from "./store/table.ts";
 
 /** What an artifact is, besides the program. */
 export type Engine = { shape: Shape; openapi: unknown; createStore: () => Store };
 
+/** Seconds. */
+const USUAL_INTERVAL = 30;
 const LEVELS = ["debug", "info", "warn", "error"] as const;
 
 /** Runs an artifact that was started with `node <id>.mjs --settings <file>`; does nothing where it was only imported. */
@@ -41,7 +50,11 @@ export async function runAsProgram(engine: Engine, meta: ImportMeta): Promise<vo
     return;
   }
   const build = basename(fileURLToPath(meta.url), ".mjs");
-  const running = await startEngine(engine, parsed.data, build);
+  process.on("uncaughtExceptionMonitor", (error) => complain("engine_died", error.message));
+  const running = await startEngine(engine, parsed.data, build).catch((error: Error) => {
+    complain(error instanceof SourceFailure ? error.code : "engine_died", error.message);
+    process.exit(1);
+  });
   // Told twice, by its group and by the program beside it, it still ends in good order.
   let isClosing = false;
   for (const signal of ["SIGTERM", "SIGINT"] as const)
@@ -51,9 +64,12 @@ export async function runAsProgram(engine: Engine, meta: ImportMeta): Promise<vo
     });
   const failure = await running.ended;
   if (failure === null) return;
-  console.error(JSON.stringify({ level: "error", text: failure.message, code: failure.code }));
+  complain(failure.code, failure.message);
   process.exit(failure.code === "oom" ? EXIT_OUT_OF_MEMORY : 1);
 }
+
+/** Why it ends, as whoever started it reads it. */
+const complain = (code: string, text: string): void => console.error(JSON.stringify({ level: "error", code, text }));
 
 export type Running = {
   url: string;
@@ -62,6 +78,10 @@ export type Running = {
   server: EngineServer;
 };
 
+/** Seconds: the setting, or else what the file says as far as that is permitted. */
+export const intervalOf = (sync: Pick<SyncSettings, "interval" | "minInterval">, shape: Pick<Shape, "sync">): number =>
+  sync.interval ?? Math.max(sync.minInterval, shape.sync.interval ?? USUAL_INTERVAL);
+
 export async function startEngine(engine: Engine, settings: EngineSettings, build: string): Promise<Running> {
   const memory = new MemoryLimit(settings.memoryMb ?? ENGINE_SIZES[settings.size]);
   const log = (level: (typeof LEVELS)[number], text: string) => {
@@ -69,11 +89,8 @@ export async function startEngine(engine: Engine, settings: EngineSettings, buil
       console.error(JSON.stringify({ level, at: new Date().toISOString(), text }));
   };
   const { shape } = engine;
-  const sync = {
-    ...settings.sync,
-    interval: shape.sync.interval ?? settings.sync.interval,
-    safetyNet: shape.sync.safetyNet ?? settings.sync.safetyNet,
-  };
+  const { sync } = settings;
+  const safetyNet = sync.safetyNet ?? shape.sync.safetyNet;
   const source = await openSource(
     {
       ...{ source: settings.source, shape, sync, instance: settings.instance, generation: settings.generation },
@@ -84,8 +101,8 @@ export async function startEngine(engine: Engine, settings: EngineSettings, buil
   if (settings.checkpoint !== null) await mkdir(settings.checkpoint.folder, { recursive: true, mode: 0o700 });
   const replica = new Replica({
     ...{ shape, source, createStore: engine.createStore, memory, log, moves: settings.moves },
-    intervalMs: sync.interval * 1000,
-    safetyNetMs: sync.safetyNet === null ? null : sync.safetyNet * 1000,
+    intervalMs: intervalOf(sync, shape) * 1000,
+    safetyNetMs: safetyNet === null ? null : safetyNet * 1000,
     checkpoint:
       settings.checkpoint === null
         ? null

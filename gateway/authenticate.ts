@@ -74,7 +74,8 @@ export async function authenticate(login: Authenticating): Promise<LoggedIn> {
     const result = scram.final((await response()).toString("latin1"));
     if (!result.ok) {
       house.counters.logins_failed_total++;
-      const wait = house.throttle.failed(login.address);
+      const wait = house.throttle.failed(login.address, startup.user);
+      if (wait > 0) house.counters.logins_slowed_total++;
       if (wait > 0) await within(sleep(wait), ending, inbox.gone);
       throw refusal("wrong_password", { message: `password authentication failed for user "${startup.user}"` });
     }

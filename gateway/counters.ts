@@ -8,6 +8,8 @@ export type Counters = {
   waiting: number;
   logins_total: number;
   logins_failed_total: number;
+  /** Of those, told later for being too many. */
+  logins_slowed_total: number;
   sessions_total: number;
   /** Of those, begun while the control plane could not be asked. */
   sessions_unconfirmed_total: number;
@@ -39,6 +41,7 @@ export const noCounts = (): Counters => ({
   waiting: 0,
   logins_total: 0,
   logins_failed_total: 0,
+  logins_slowed_total: 0,
   sessions_total: 0,
   sessions_unconfirmed_total: 0,
   wakes_total: 0,

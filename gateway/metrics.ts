@@ -13,6 +13,7 @@ const HELP: Readonly<Record<Counted, string>> = {
   waiting: "Authenticated clients that wait for a database to be awake",
   logins_total: "Good passwords",
   logins_failed_total: "Wrong passwords, roles and databases",
+  logins_slowed_total: "Of those, told later, for being too many of one address or role",
   sessions_total: "Sessions begun",
   sessions_unconfirmed_total: "Sessions begun while the control plane did not answer",
   wakes_total: "Times that the control plane was asked for a database to be awake",

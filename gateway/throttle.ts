@@ -1,28 +1,52 @@
-const BURST = 20;
-const REFILL_MS = 1_000;
-const DELAY_MS = 1_000;
-const ADDRESSES_MOST = 10_000;
+/** So many failures at once, one more with every `refillMs`; each beyond makes the answers that follow wait as much longer. */
+type Pace = { burst: number; refillMs: number };
+
+const ADDRESS: Pace = { burst: 20, refillMs: 1_000 };
+/** Of all addresses together. Higher: whoever guesses must not make the owner's own slips slow at once. */
+const ROLE: Pace = { burst: 100, refillMs: 250 };
+/** Well within the time that a login has, so that the refusal is still said. */
+const WAIT_MOST_MS = 5_000;
+const KNOWN_MOST = 10_000;
 
 /**
- * Slows wrong passwords down, per address: after a burst of them each further refusal takes a second longer. Nobody is locked out, and a
- * right password is never slowed down.
+ * Slows wrong passwords down, per address and per role: after a burst of them, refusals wait in line. Only refusals: a right password is never
+ * slowed down, and nobody is locked out, neither by a neighbour behind the same address nor by a stranger who knows a role's name. Roles that
+ * do not exist are slowed down alike, so that nothing is learned from it.
  */
 export class Throttle {
-  readonly #failures = new Map<string, { left: number; at: number }>();
-  readonly #now: () => number;
+  readonly #addresses: Line;
+  readonly #roles: Line;
 
   constructor(now = () => performance.now()) {
-    this.#now = now;
+    this.#addresses = new Line(ADDRESS, now);
+    this.#roles = new Line(ROLE, now);
   }
 
   /** Notes a failure; answers how long to wait before saying so, ms. */
-  failed(address: string): number {
+  failed(address: string, role: string): number {
+    return Math.max(this.#addresses.failed(address), this.#roles.failed(role));
+  }
+}
+
+class Line {
+  readonly #pace: Pace;
+  readonly #now: () => number;
+  /** When all failures of each will have been worked off, the longest unheard first. */
+  readonly #clear = new Map<string, number>();
+
+  constructor(pace: Pace, now: () => number) {
+    this.#pace = pace;
+    this.#now = now;
+  }
+
+  failed(key: string): number {
+    const { burst, refillMs } = this.#pace;
     const now = this.#now();
-    const known = this.#failures.get(address) ?? { left: BURST, at: now };
-    const left = Math.min(BURST, known.left + (now - known.at) / REFILL_MS) - 1;
-    this.#failures.delete(address);
-    this.#failures.set(address, { left: Math.max(left, 0), at: now });
-    if (this.#failures.size > ADDRESSES_MOST) this.#failures.delete(this.#failures.keys().next().value as string);
-    return left < 0 ? DELAY_MS : 0;
+    const most = now + burst * refillMs + WAIT_MOST_MS;
+    const clear = Math.min(Math.max(this.#clear.get(key) ?? now, now) + refillMs, most);
+    this.#clear.delete(key);
+    this.#clear.set(key, clear);
+    if (this.#clear.size > KNOWN_MOST) this.#clear.delete(this.#clear.keys().next().value as string);
+    return Math.max(0, clear - burst * refillMs - now);
   }
 }

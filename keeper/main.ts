@@ -32,6 +32,8 @@ export type KeeperOptions = {
   tailEveryMs?: number | undefined;
   /** PEM. Without it the API is plain HTTP on a loopback address; elsewhere it has a certificate of its own, known by its fingerprint. */
   tls?: { certificate: string; key: string } | undefined;
+  /** HTTPS on a loopback address too: who has its fingerprint tells nobody else the token. */
+  alwaysTls?: boolean | undefined;
   log?: ((line: string) => void) | undefined;
 };
 
@@ -81,7 +83,8 @@ export async function runKeeper(options: KeeperOptions): Promise<Keeper> {
       });
     };
     const address = options.listen ?? { host: "127.0.0.1", port: KEEPER_DEFAULT_PORT };
-    const own = options.tls === undefined && !isLoopback(address.host) ? await ownCertificate(dataDir, name) : null;
+    const isPlain = isLoopback(address.host) && options.alwaysTls !== true;
+    const own = options.tls === undefined && !isPlain ? await ownCertificate(dataDir, name) : null;
     const tls = options.tls ?? own;
     // A base backup takes as long as it takes.
     const server = tls

@@ -16,6 +16,7 @@ export const DATABASE = {
   labels: {},
   idle_timeout: 300,
   allowed_addresses: [],
+  placement: { labels: {} },
   current_scale: 1,
   target_scale: 1,
   current_profile: "L1",
@@ -30,6 +31,7 @@ export const DATABASE = {
   host_id: "host_01k9j4zt6p2d8e5f9g3h7j1k4m",
   backend_addr: "127.0.0.1:20417",
   restored_from: null,
+  restorable_since: "2026-11-14T08:12:40.512Z",
   active_connections: 1,
   last_used_at: "2026-11-21T09:41:07.020Z",
   idle_stop_at: null,
@@ -77,3 +79,6 @@ export const DATABASE = {
   },
   event_cursor: 9,
 };
+
+const { active_connections, last_used_at, idle_stop_at, awake_because, ...listed } = DATABASE;
+export const LISTED_DATABASE = listed;

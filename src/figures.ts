@@ -17,6 +17,8 @@ export type Figures = {
   of: (kind: string, status?: string) => number;
   /** What objects count of what they hold, by word, zero-filled. */
   tally: (kind: string, words: readonly string[]) => [word: string, count: number][];
+  /** All that objects of a kind count, by word. */
+  words: (kind: string) => Map<string, number>;
   hosts: HostView[];
   silentHosts: number;
   refreshedAt: number | null;
@@ -68,6 +70,12 @@ export async function gatherFigures(env: Env, ctx: ExecutionContext): Promise<Fi
           .flatMap(({ tallies }) => tallies)
           .reduce((sum, one) => sum + (one.kind === kind && one.word === word ? one.count : 0), 0),
       ]),
+    words: (kind) => {
+      const sums = new Map<string, number>();
+      for (const one of parts.flatMap(({ tallies }) => tallies))
+        if (one.kind === kind) sums.set(one.word, (sums.get(one.word) ?? 0) + one.count);
+      return sums;
+    },
     hosts,
     silentHosts: usage.silent,
     refreshedAt: usage.at,

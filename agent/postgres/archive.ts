@@ -25,7 +25,13 @@ export function pack(folder: string): Readable {
 }
 
 /** Unpacks a tar.zst into a folder, as the user whose it is to be. Throws when it is damaged. Answers how many bytes it was unpacked. */
-export async function unpack(from: Readable, folder: string, sha256: string, account: Account): Promise<number> {
+export async function unpack(
+  from: Readable,
+  folder: string,
+  sha256: string,
+  account: Account,
+  come: (bytes: number) => void = () => {},
+): Promise<number> {
   const options = ["-C", folder, "-xpf", "-", ...(process.platform === "linux" ? ["--no-same-owner"] : [])];
   const tar = spawn("tar", options, { ...asUser(account), cwd: "/", stdio: ["pipe", "ignore", "pipe"] });
   const hash = createHash("sha256");
@@ -43,6 +49,7 @@ export async function unpack(from: Readable, folder: string, sha256: string, acc
   async function fill(chunks: AsyncIterable<Buffer>): Promise<void> {
     for await (const chunk of chunks) {
       bytes += chunk.length;
+      come(chunk.length);
       if (stdin.writable && !stdin.write(chunk)) await Promise.race([once(stdin, "drain").catch(() => {}), closed]);
     }
     stdin.end();

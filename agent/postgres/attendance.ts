@@ -11,9 +11,13 @@ export type Attended = {
   logFile: string;
   /** Told what is wrong with the writer, or that nothing is any more. */
   noted: (notes: Note[]) => void;
+  /** Told since when, ms since 1970, the database can be restored to any moment. */
+  restorable: (since: number) => void;
 };
 
 const LOOK_EVERY_MS = 2_000;
+/** Base backups come and go by the hour at most. */
+const LOOK_BACK_EVERY_MS = 60_000;
 /** Statements of users that fail are in it, so its growth is theirs to bring about. */
 const MOST_LOG_BYTES = 16 * 1024 * 1024;
 /** With less room than for a few segments of its log a writer is about to stop. */
@@ -27,6 +31,7 @@ export class Attendance {
   readonly #attended: Attended;
   #before: Note[] = [];
   #told: string | null = null;
+  #lookBackAt = 0;
 
   constructor(attended: Attended) {
     this.#attended = attended;
@@ -51,7 +56,17 @@ export class Attendance {
     for (await wait(); !signal.aborted; await wait()) {
       const notes = await this.#lookOnce().catch(() => null);
       if (notes !== null && !signal.aborted) this.#tell(notes);
+      if (!signal.aborted) await this.#lookBack().catch(() => {});
     }
+  }
+
+  async #lookBack(): Promise<void> {
+    if (performance.now() < this.#lookBackAt) return;
+    const since = await this.#attended.group.restorableSince();
+    // A database that was just restored has no base backup of its own yet.
+    if (since === null) return;
+    this.#lookBackAt = performance.now() + LOOK_BACK_EVERY_MS;
+    if (!this.#stopping.signal.aborted) this.#attended.restorable(since);
   }
 
   /** What is seen once only is no news: keepers come and go as the writer starts. */

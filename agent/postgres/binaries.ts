@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { NotStarted } from "./not-started.ts";
 
 const run = promisify(execFile);
 
@@ -61,4 +62,12 @@ function list(folder: string): string[] {
   } catch {
     return [];
   }
+}
+
+/** The one that can open what a version made. */
+export function ofMajor(major: number | null, installations: readonly Installation[]): Installation {
+  const fitting = installations.find((each) => each.major === major);
+  if (fitting) return fitting;
+  const there = [...new Set(installations.map((each) => each.major))].join(", ");
+  throw new NotStarted("failed", `it was made by PostgreSQL ${major}, and this host has ${there} only`);
 }

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { chmod, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import type { Account } from "../process/account.ts";
@@ -64,6 +64,8 @@ export class Cluster {
 
   async make(): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o711 });
+    // Somebody may have emptied the disk while a start was under way, and what it made then is its own alone.
+    await chmod(this.folder, 0o711);
   }
 
   mark(): Mark {

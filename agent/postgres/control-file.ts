@@ -44,7 +44,10 @@ const MOST_RECORD = 4096;
 
 /** The end of the log of a cluster that was shut down: the end of its shutdown checkpoint's record. */
 export async function endOfLog(pgdata: string, { checkpoint, timeline }: ControlFile): Promise<Lsn> {
-  const file = await open(join(pgdata, "pg_wal", segmentName(timeline, segmentOf(checkpoint))));
+  const name = segmentName(timeline, segmentOf(checkpoint));
+  const file = await open(join(pgdata, "pg_wal", name)).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === "ENOENT" ? new Error(`segment ${name} is missing`) : error;
+  });
   try {
     const head = Buffer.alloc(4);
     await file.read(head, 0, 4, offsetInSegment(checkpoint));

@@ -44,7 +44,8 @@ export async function mostOfLog(pgdata: string, { redo, timeline }: ControlFile)
   const folder = join(pgdata, "pg_wal");
   let next = segmentOf(redo);
   // Of whatever timeline: the first one of a new timeline begins as a copy of the last one of the old.
-  const segments = (await readdir(folder))
+  const names = await readdir(folder).catch(() => [] as string[]);
+  const segments = names
     .map((name) => ({ name, number: parseSegmentName(name)?.segment ?? -1 }))
     .filter(({ number }) => number >= next)
     .sort((a, b) => a.number - b.number);

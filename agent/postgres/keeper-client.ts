@@ -71,8 +71,8 @@ export class KeeperClient {
     return this.#json("POST", "/bases", BaseBackup, undefined, null);
   }
 
-  restorePoints(): Promise<RestorePoints> {
-    return this.#json("GET", "/restore-points", RestorePoints);
+  restorePoints(withinMs?: number): Promise<RestorePoints> {
+    return this.#json("GET", "/restore-points", RestorePoints, undefined, withinMs);
   }
 
   restorePlan(target: RestoreTarget): Promise<RestorePlan> {

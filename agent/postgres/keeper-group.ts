@@ -80,23 +80,28 @@ export class KeeperGroup {
   /**
    * Until enough keepers have everything that the writer began with. Earlier nobody may look: what is read then could be lost again. False
    * when the keepers say that it is another log.
+   * @param first the one that had the most, for a copy that may have lost the end of its log: others that had less would not notice
    */
-  async untilFollowed(connection: Connection, timeoutMs: number): Promise<boolean> {
+  async untilFollowed(connection: Connection, timeoutMs: number, first: KeeperClient | null): Promise<boolean> {
     const { keepers, quorum, term } = this.#order;
     if (keepers.length === 0) return true;
     const [row] = await connection.query("SELECT pg_current_wal_flush_lsn() AS lsn");
     const begun = parseLsn(row?.lsn ?? "");
     const end = performance.now() + timeoutMs;
     for (let askAt = performance.now() + ASK_EVERY_MS; ; ) {
-      const followers = await this.#followers(connection);
-      if (followers.filter(({ flushed }) => flushed >= begun).length >= quorum) return true;
+      const complete = (await this.#followers(connection)).filter(({ flushed }) => flushed >= begun).map(nameOf);
+      const isEnough = complete.length >= quorum;
+      if (isEnough && (first === null || complete.includes(standbyName(first.name, term)))) return true;
       const now = performance.now();
       if (now > askAt) {
         askAt = now + ASK_EVERY_MS;
         const failures: string[] = [];
         const known = await this.#statuses(this.#clients, failures);
         const diverged = known.filter(({ status }) => status.following.state === "diverged").length;
-        if (keepers.length - diverged < quorum) return false;
+        const firstIs = known.find(({ client }) => client.name === first?.name)?.status.following.state;
+        if (keepers.length - diverged < quorum || firstIs === "diverged") return false;
+        // It cannot follow now, for want of room perhaps.
+        if (isEnough && firstIs !== "catching_up" && firstIs !== "streaming") return true;
         if (known.length > 0 && known.every(({ status }) => status.promised_term > term))
           throw new NotStarted("stale_term", "the keepers have promised a later term meanwhile");
         if (now > end)
@@ -146,10 +151,16 @@ export class KeeperGroup {
   }
 
   /** The keeper that has the most of another database, which is not to be changed. */
-  async richestOf(database: string): Promise<KeeperClient | null> {
+  async richestOf(database: string, withinMs?: number): Promise<KeeperClient | null> {
     const clients = this.#order.keepers.map((keeper) => new KeeperClient(keeper, database));
-    const answers = await this.#statuses(clients);
+    const answers = await this.#statuses(clients, [], withinMs);
     return mostComplete(answers, answers.length, 1)?.client ?? null;
+  }
+
+  /** Since when, ms since 1970, it can be restored to any moment, by the keeper that would be asked; null: to none yet, or none answers. */
+  async restorableSince(): Promise<number | null> {
+    const client = await this.richestOf(this.#order.database, TEND_MS);
+    return (await client?.restorePoints(TEND_MS))?.earliest?.at ?? null;
   }
 
   /** Always the same for a password, so that it is written once; whoever could read it here could read the password too. */

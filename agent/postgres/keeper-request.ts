@@ -1,5 +1,5 @@
-import { request } from "node:http";
-import { Readable } from "node:stream";
+import { Agent, type ClientRequestArgs, request } from "node:http";
+import { type Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream } from "node:stream/web";
 import { connect, type TLSSocket } from "node:tls";
@@ -33,15 +33,19 @@ async function askPinned(
   headers: Record<string, string>,
   { method, body, signal }: KeeperRequest,
 ): Promise<Response> {
-  const socket = await secured(url, fingerprint, signal);
+  const path = `${url.pathname}${url.search}`;
   const asking = request({
-    ...{ method, host: url.hostname, port: url.port, path: `${url.pathname}${url.search}` },
-    ...{ headers: { ...headers, host: url.host, connection: "close" } },
+    ...{ method, host: hostOf(url), port: Number(url.port || 443), path, headers: { ...headers, host: url.host } },
     ...(signal === undefined ? {} : { signal }),
-    createConnection: () => socket,
+    agent: pinnedTo(url, fingerprint),
   });
   return new Promise((answered, failed) => {
-    asking.once("error", failed);
+    asking.once("error", (error: NodeJS.ErrnoException) => {
+      // A connection that was kept has just been closed by the other side. Every request may be made twice.
+      const isAgain = asking.reusedSocket && error.code === "ECONNRESET" && typeof body !== "object";
+      if (!isAgain) return failed(error);
+      askPinned(url, fingerprint, headers, { method, body, signal }).then(answered, failed);
+    });
     asking.once("response", (response) => {
       const type = response.headers["content-type"] ?? "application/json";
       const stream = Readable.toWeb(response) as ConstructorParameters<typeof Response>[0];
@@ -52,27 +56,55 @@ async function askPinned(
   });
 }
 
-function secured(url: URL, fingerprint: string, signal: AbortSignal | undefined): Promise<TLSSocket> {
+/** The connections to one keeper, kept open for a while as `fetch` does: a start asks several times. */
+class Pinned extends Agent {
+  readonly #fingerprint: string;
+
+  constructor(fingerprint: string) {
+    super({ keepAlive: true, timeout: KEPT_MS });
+    this.#fingerprint = fingerprint;
+  }
+
+  override createConnection(to: ClientRequestArgs, done?: (error: Error | null, socket: Duplex) => void): undefined {
+    secured(String(to.host), Number(to.port), this.#fingerprint).then(
+      (socket) => done?.(null, socket),
+      (error: Error) => done?.(error, null as unknown as Duplex),
+    );
+  }
+}
+
+const KEPT_MS = 3_000;
+const SECURED_MS = 10_000;
+const pinned = new Map<string, Pinned>();
+
+function pinnedTo(url: URL, fingerprint: string): Pinned {
+  const name = `${url.host} ${fingerprint}`;
+  const agent = pinned.get(name) ?? new Pinned(fingerprint);
+  pinned.set(name, agent);
+  return agent;
+}
+
+function secured(host: string, port: number, fingerprint: string): Promise<TLSSocket> {
   return new Promise((ready, failed) => {
     // Whoever vouches for it, and whatever name it is for: it is known by its fingerprint.
-    const socket = connect({
-      host: url.hostname.replace(/^\[|\]$/g, ""),
-      port: Number(url.port || 443),
-      rejectUnauthorized: false,
-    });
-    const abort = () => socket.destroy(signal?.reason as Error);
-    signal?.addEventListener("abort", abort);
+    const socket = connect({ host, port, rejectUnauthorized: false });
+    const late = setTimeout(() => socket.destroy(new Error("it does not finish the TLS handshake")), SECURED_MS);
     socket.once("error", failed);
-    socket.once("close", () => signal?.removeEventListener("abort", abort));
+    socket.once("close", () => clearTimeout(late));
     socket.once("secureConnect", () => {
+      clearTimeout(late);
       const shown = fingerprintOf(socket.getPeerCertificate().fingerprint256 ?? "");
-      if (shown === fingerprint) return ready(socket);
+      if (shown === fingerprint) {
+        socket.off("error", failed);
+        return ready(socket);
+      }
       socket.destroy();
       failed(new Error("it shows another certificate than the one that KEEPERS names"));
     });
-    if (signal?.aborted) abort();
   });
 }
+
+const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, "");
 
 /** As it is written in KEEPERS: without colons, in small letters. */
 const fingerprintOf = (text: string): string => text.replaceAll(":", "").toLowerCase();

@@ -130,7 +130,8 @@ function whyLost(
   if (servedTerm === 0 || (local !== null && local.openedTerm >= servedTerm)) return null;
   const here = local === null ? unusable : `the copy here is of term ${local.openedTerm}`;
   if (kept.flush === null && local === null) return `${here}, and no keeper has anything of it any more`;
-  if (acceptLoss) return null;
+  // Nobody can give up what may come back with a keeper that is away.
+  if (acceptLoss && kept.forgotten !== "by some") return null;
   if (kept.forgotten !== "no")
     return `${here}, and too many of the keepers that answer lost their disk since for the others to know all of it`;
   if (kept.writerTerm < servedTerm)

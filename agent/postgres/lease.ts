@@ -45,16 +45,22 @@ export const isOver = (lease: Pick<Lease, "until_monotonic_ms" | "until_wall_ms"
 /** The leases of this host's writers: a file each, which the watchdog reads. */
 export class Leases {
   readonly #folder: string;
+  #granting: Promise<void> = Promise.resolve();
 
   constructor(root: string) {
     this.#folder = join(root, "leases");
   }
 
-  async grant(lease: Lease): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-    const path = this.#pathOf(lease.database);
-    await writeFile(`${path}.new`, JSON.stringify(lease), { mode: 0o600 });
-    await rename(`${path}.new`, path);
+  /** One after the other: the control plane and keepers may say at the same time that a writer may go on. */
+  grant(lease: Lease): Promise<void> {
+    const turn = this.#granting.then(async () => {
+      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      const path = this.#pathOf(lease.database);
+      await writeFile(`${path}.new`, JSON.stringify(lease), { mode: 0o600 });
+      await rename(`${path}.new`, path);
+    });
+    this.#granting = turn.catch(() => {});
+    return turn;
   }
 
   async drop(database: string): Promise<void> {

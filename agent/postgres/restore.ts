@@ -8,9 +8,11 @@ import type { Account } from "../process/account.ts";
 import { giveTo } from "./account.ts";
 import { unpack } from "./archive.ts";
 import type { Cluster } from "./cluster.ts";
-import type { KeeperClient } from "./keeper-client.ts";
+import { type KeeperClient, KeeperFailure } from "./keeper-client.ts";
+import { NotStarted } from "./not-started.ts";
 
 const FETCHES_AT_ONCE = 4;
+const TELL_EVERY_MS = 1_000;
 
 export type Restored = { plan: RestorePlan; bytes: number };
 
@@ -22,16 +24,21 @@ export async function restore(
   cluster: Cluster,
   keeper: KeeperClient,
   target: RestoreTarget,
-  account: Account,
+  { account, told }: { account: Account; told: (progress: string) => void },
 ): Promise<Restored> {
-  const plan = await keeper.restorePlan(target);
+  const plan = await keeper.restorePlan(target).catch((error: Error) => {
+    // A moment that is asked for and not kept never will be.
+    const isNever = target !== null && error instanceof KeeperFailure && error.code === "not_restorable";
+    throw isNever ? new NotStarted("not_restorable", error.message) : error;
+  });
+  const come = progress(plan, told);
   const folder = await cluster.clearIncoming();
   const wal = join(cluster.folder, "incoming-wal");
   await rm(wal, { recursive: true, force: true });
   await mkdir(wal, { mode: 0o700 });
   const [bytes] = await Promise.all([
-    keeper.base(plan.base.id).then((from) => unpack(from, folder, plan.base.sha256, account)),
-    fetchLog(keeper, plan, wal, account),
+    keeper.base(plan.base.id).then((from) => unpack(from, folder, plan.base.sha256, account, come)),
+    fetchLog(keeper, plan, wal, account, come),
   ]);
   await layOut(wal, join(folder, "pg_wal"));
   await rm(wal, { recursive: true });
@@ -40,10 +47,33 @@ export async function restore(
   await giveTo(account, signal);
   await rm(join(folder, "postmaster.pid"), { force: true });
   await cluster.acceptIncoming();
+  told("restored from a keeper: replaying the log");
   return { plan, bytes: bytes + plan.segments.reduce((sum, segment) => sum + segment.bytes, 0) };
 }
 
-async function fetchLog(keeper: KeeperClient, plan: RestorePlan, folder: string, account: Account): Promise<void> {
+/** Counts what has come, and tells of it now and then: those who wait see that it moves. */
+function progress({ base, segments }: RestorePlan, told: (progress: string) => void): (bytes: number) => void {
+  const total = segments.reduce((sum, segment) => sum + segment.bytes, base.bytes);
+  let [sum, tellAt] = [0, 0];
+  const come = (bytes: number): void => {
+    sum += bytes;
+    if (performance.now() < tellAt) return;
+    tellAt = performance.now() + TELL_EVERY_MS;
+    told(`restoring from a keeper: ${mebibytes(sum)} of ${mebibytes(total)} MiB`);
+  };
+  come(0);
+  return come;
+}
+
+const mebibytes = (bytes: number): number => Math.ceil(bytes / 1024 ** 2);
+
+async function fetchLog(
+  keeper: KeeperClient,
+  plan: RestorePlan,
+  folder: string,
+  account: Account,
+  come: (bytes: number) => void,
+): Promise<void> {
   const wanted: { file: string; bytes: number | null }[] = [
     ...plan.history.map((file) => ({ file, bytes: null })),
     ...plan.segments,
@@ -59,6 +89,7 @@ async function fetchLog(keeper: KeeperClient, plan: RestorePlan, folder: string,
         if (into.bytesWritten < bytes) throw new Error(`the keeper's ${file} is shorter than it said`);
         // PostgreSQL takes only full segments; behind the end of the log come zeroes.
         await truncate(path, SEGMENT_BYTES);
+        come(bytes);
       }
       await giveTo(account, path);
     }

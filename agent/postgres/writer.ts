@@ -11,7 +11,7 @@ import type { Account } from "../process/account.ts";
 import type { Pid } from "../process/pid.ts";
 import { giveTo } from "./account.ts";
 import { Attendance } from "./attendance.ts";
-import type { Installation } from "./binaries.ts";
+import { type Installation, ofMajor } from "./binaries.ts";
 import { Cluster } from "./cluster.ts";
 import { createCluster } from "./creation.ts";
 import { Damaged, lastComplaint, majorOf, meetsDamage, saysDamage } from "./damage.ts";
@@ -64,6 +64,8 @@ export type WritersOptions = {
   limits?: WriterLimits | undefined;
   /** What clients notice of a running writer's troubles, whenever that changes. */
   noted?: ((database: string, term: number, notes: Note[]) => void) | undefined;
+  /** Since when a running writer's database can be restored to any moment, now and then. */
+  restorable?: ((database: string, term: number, since: number) => void) | undefined;
   /** How long the replay of the log, and the keepers after it, may take. */
   startTimeoutMs?: number | undefined;
 };
@@ -86,7 +88,11 @@ export class Writers {
   }
 
   /** Climbs the ladder until the writer runs, every acknowledged commit is in it, and enough keepers follow it. Repeatable. */
-  async start(order: StartOrder, isLeased: Promise<boolean> = unleased): Promise<Started> {
+  async start(
+    order: StartOrder,
+    isLeased: Promise<boolean> = unleased,
+    told: (progress: string) => void = () => {},
+  ): Promise<Started> {
     const clock = new Stopwatch();
     const { root, account } = this.#options;
     const cluster = new Cluster(root, order.database, account);
@@ -121,7 +127,7 @@ export class Writers {
         clock.lap("stop");
         continue;
       }
-      const start = { order, isLeased, cluster, group, promised, running, clock };
+      const start = { order, isLeased, told, cluster, group, promised, running, clock };
       try {
         const done = await this.#carryOut(start, decision);
         if (done) return { ...done, damage: decision.do === "restore" ? decision.damage : null };
@@ -207,23 +213,27 @@ export class Writers {
       const client = from ? await group.richestOf(from.database) : promised.source;
       if (!client) throw new NotStarted("not_restorable", "no keeper answers that could be restored from");
       const target = from?.target ?? null;
-      const { plan, bytes } = await restore(cluster, client, target, this.#options.account);
+      const { account } = this.#options;
+      const { plan, bytes } = await restore(cluster, client, target, { account, told: start.told });
       recovery = { timeline: plan.timeline, target };
       restoredBytes = bytes;
       clock.lap("fetch");
     }
     if (!(await start.isLeased)) throw new NotStarted("lease_over", "the control plane has not granted its lease");
     clock.lap("lease");
-    const postmaster = running ?? (await this.#launch(order, cluster, recovery));
+    let postmaster = running ?? (await this.#launch(order, cluster, recovery));
     clock.lap("spawn");
     const address = await this.#reachedAt(order, postmaster);
     const [told, verifier] = [group.tell(address), group.verifier()];
     try {
-      const connection = await this.#untilReady(order, cluster, postmaster, recovery);
+      const ready = await this.#untilReady(order, cluster, postmaster, recovery);
+      const { connection } = ready;
+      postmaster = ready.postmaster;
       clock.lap("recovery");
       await setReplicationVerifier(connection, await verifier);
       await told;
-      const isFollowed = await group.untilFollowed(connection, this.#startTimeoutMs);
+      const first = decision.do === "recover" ? promised.source : null;
+      const isFollowed = await group.untilFollowed(connection, this.#startTimeoutMs, first);
       clock.lap("follow");
       if (!isFollowed) {
         connection.end();
@@ -288,28 +298,28 @@ export class Writers {
 
   async #installationFor({ pgdata }: Cluster): Promise<Installation> {
     const { installation, installations = [] } = this.#options;
-    const major = await majorOf(pgdata);
-    const fitting = [installation, ...installations].find((each) => each.major === major);
-    if (fitting) return fitting;
-    const there = [...new Set([installation, ...installations].map((each) => each.major))].join(", ");
-    throw new NotStarted("failed", `it was made by PostgreSQL ${major}, and this host has ${there} only`);
+    return ofMajor(await majorOf(pgdata), [installation, ...installations]);
   }
 
+  /** The one that is ready is another one where the first met the end of the log before the moment that was asked for. */
   async #untilReady(
     order: StartOrder,
     cluster: Cluster,
     postmaster: Postmaster,
     recovery: Recovery | null,
-  ): Promise<Connection> {
+  ): Promise<{ postmaster: Postmaster; connection: Connection }> {
     try {
-      return await postmaster.ready(this.#startTimeoutMs);
+      return { postmaster, connection: await postmaster.ready(this.#startTimeoutMs) };
     } catch (error) {
       const tail = (await readFile(cluster.logFile, "utf8").catch(() => "")).slice(-4000);
       // Nothing was committed between the last commit and the moment that was asked for: the end of the log is that moment.
       const isPastEnd = tail.includes("recovery ended before configured recovery target was reached");
       if (isPastEnd && recovery?.target && "time" in recovery.target) {
         const again = await this.#launch(order, cluster, { ...recovery, target: null });
-        return again.ready(this.#startTimeoutMs);
+        return this.#untilReady(order, cluster, again, null).catch(async (failure: unknown) => {
+          await again.stopAtOnce().catch(() => {});
+          throw failure;
+        });
       }
       if (meetsDamage(error)) throw error;
       const said = lastComplaint(tail);
@@ -355,7 +365,8 @@ export class Writers {
     this.#leave(database);
     const { logFile } = this.cluster(database);
     const noted = (notes: Note[]) => this.#options.noted?.(database, term, notes);
-    const attendance = new Attendance({ postmaster, group, address, logFile, noted });
+    const restorable = (since: number) => this.#options.restorable?.(database, term, since);
+    const attendance = new Attendance({ postmaster, group, address, logFile, noted, restorable });
     this.#attendances.set(database, attendance);
     return attendance.ended;
   }
@@ -374,6 +385,7 @@ export class Writers {
 type Start = {
   order: StartOrder;
   isLeased: Promise<boolean>;
+  told: (progress: string) => void;
   cluster: Cluster;
   group: KeeperGroup;
   promised: Promised;

@@ -11,8 +11,10 @@ type Options = SessionOptions & {
   namespace?: string;
   profile?: string;
   idleTimeout?: string;
-  label?: string[];
-  allow?: string[];
+  /** False: none. */
+  label?: string[] | false;
+  allow?: string[] | false;
+  placement?: string[];
 };
 
 /** An answer with a password in it. */
@@ -29,6 +31,7 @@ export function databaseCreateCommand(group: Command, around: Surroundings): voi
     [
       "lamplighter database create shop",
       "lamplighter database create shop -n prod --profile L2 --idle-timeout 15m",
+      "lamplighter database create shop --placement zone=eu",
       'psql "$(lamplighter database create scratch)"',
     ],
   )
@@ -37,6 +40,7 @@ export function databaseCreateCommand(group: Command, around: Surroundings): voi
     .option("--idle-timeout <duration>", "how long without any connection until it is stopped; 0: never; otherwise 5m")
     .option("-l, --label <key=value>", "a label (repeat for several)", collect)
     .option("--allow <cidr>", "where clients may come from (repeat for several); otherwise from anywhere", collect)
+    .option("--placement <key=value>", "a label that a host must have to run it (repeat for several)", collect)
     .action(inSession(around, create));
 }
 
@@ -45,9 +49,16 @@ async function create(session: Session, options: Options, name: string): Promise
     name,
     ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
     ...settingsOf(options),
+    ...(options.placement === undefined ? {} : { placement: { labels: keyValues(options.placement, "--placement") } }),
   };
   const { text } = await session.api.post("/databases", { body, headers: { prefer: "wait=20" } });
-  showDsnOnce(session, text, (made: DatabaseView) => `Database ${made.namespace}/${made.name} (${made.id}) is there.`);
+  showDsnOnce(session, text, whatWasMade);
+}
+
+/** One that nobody can connect to yet says why. */
+function whatWasMade({ namespace, name, id, state, message }: DatabaseView): string {
+  const isThere = state !== "creating" && state !== "error";
+  return `Database ${namespace}/${name} (${id}) is ${isThere ? "there." : `made, and ${state}: ${message}`}`;
 }
 
 /** What may be said when it is made, and changed later. */
@@ -56,8 +67,8 @@ export function settingsOf(options: Omit<Options, "namespace">): Record<string, 
   return {
     ...(profile === undefined ? {} : { profile }),
     ...(idleTimeout === undefined ? {} : { idle_timeout: seconds(idleTimeout) }),
-    ...(label === undefined ? {} : { labels: keyValues(label, "--label") }),
-    ...(allow === undefined ? {} : { allowed_addresses: allow }),
+    ...(label === undefined ? {} : { labels: keyValues(label || [], "--label") }),
+    ...(allow === undefined ? {} : { allowed_addresses: allow || [] }),
   };
 }
 
@@ -65,7 +76,9 @@ function seconds(text: string): number {
   if (text === "0") return 0;
   const ms = parseDuration(text);
   if (ms === null) throw new Failure(`--idle-timeout '${text}': expected a duration such as 90s or 15m, or 0`);
-  return Math.round(ms / 1000);
+  if (ms === 0 || ms % 1000 !== 0)
+    throw new Failure(`--idle-timeout '${text}': expected whole seconds such as 90s, or 0 for never`);
+  return ms / 1000;
 }
 
 /** How to connect goes to stdout alone, so that `$(…)` catches just that. */

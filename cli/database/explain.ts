@@ -11,6 +11,7 @@ import { leaseLines, startLines } from "./inspect.ts";
 type Explanation = Pick<DatabaseView, "state" | "reason" | "message" | "allowedActions"> & {
   awake_because: LeaseView[];
   asleep_because: string | null;
+  asleep_since: string | null;
   stays_awake_because: string | null;
   idle_stop_at: string | null;
   last_start: StartView | null;
@@ -37,6 +38,7 @@ function describe(answer: Explanation, { terminal: { color, width } }: Session):
     ["", oneLine(message)],
     ["Awake because", answer.awake_because.flatMap(leaseLines)],
     ["Asleep because", oneLine(answer.asleep_because ?? "")],
+    ["Asleep since", answer.asleep_since ?? ""],
     ["Stays awake", oneLine(answer.stays_awake_because ?? "")],
     ["Stops at", answer.idle_stop_at ?? ""],
     ["Last start", last_start === null ? "" : startLines(last_start)],

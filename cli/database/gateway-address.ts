@@ -10,6 +10,10 @@ export async function gatewayAddress(session: Session, given: string | undefined
     throw new Failure("the control plane does not say where a gateway is", {
       hint: "Give --gateway host:port, or set GATEWAY_ADDRESS on the control plane.",
     });
+  return hostAndPort(gateway);
+}
+
+export function hostAndPort(gateway: string): GatewayAddress {
   if (!URL.canParse(`postgres://${gateway}`))
     throw new Failure(`--gateway '${gateway}': expected host:port, such as db.example.com:5432`);
   const { hostname, port } = new URL(`postgres://${gateway}`);

@@ -12,11 +12,14 @@ export function databaseUpdateCommand(group: Command, around: Surroundings): voi
   serverCommand(group, "update <database>", "change a database; another profile is that of the next start", [
     "lamplighter database update shop --idle-timeout 15m",
     "lamplighter database update shop --profile L2",
+    "lamplighter database update shop --allow 10.0.0.0/8 --no-label",
   ])
     .addOption(profileOption())
     .option("--idle-timeout <duration>", "how long without any connection until it is stopped; 0: never")
     .option("-l, --label <key=value>", "a label, in place of all that are there (repeat for several)", collect)
+    .option("--no-label", "no labels any more")
     .option("--allow <cidr>", "where clients may come from, in place of before (repeat for several)", collect)
+    .option("--no-allow", "clients may come from anywhere")
     .action(inSession(around, update));
 }
 

@@ -10,11 +10,12 @@ import { CONTROL_PLANE_GRACE_MS, type ControlPlane, startControlPlane } from "..
 import {
   type DatabasePlan,
   databaseVariables,
+  firstKeeper,
   GATEWAY_GRACE_MS,
   KEEPER_GRACE_MS,
+  type KeeperPlace,
   planDatabases,
   startGateway,
-  startKeeper,
 } from "../up/databases.ts";
 import { joinTokenOf } from "../up/join.ts";
 import { AGENT_GRACE_MS, startAgent } from "../up/local-agent.ts";
@@ -34,7 +35,7 @@ export class Stage {
   #plane: ControlPlane | null = null;
   #receiver: Receiver | null = null;
   #databases: DatabasePlan | null = null;
-  #keeper: Child | null = null;
+  #keeper: { child: Child; at: KeeperPlace } | null = null;
   #agent: Child | null = null;
   #gateway: Child | null = null;
 
@@ -70,6 +71,8 @@ export class Stage {
   async startControlPlane(): Promise<ControlPlane> {
     const before = this.#plane;
     this.#databases ??= await planDatabases(this.folder, "127.0.0.1", 0);
+    // Of which the control plane is told.
+    this.#keeper ??= await firstKeeper(this.#databases);
     this.#plane = await startControlPlane({
       dataDir: this.folder,
       port: before?.port ?? 0,
@@ -77,7 +80,7 @@ export class Stage {
       secretKeys: this.#secretKeys,
       // The receiver is on this machine.
       webhookTargets: "any",
-      variables: databaseVariables(this.#databases),
+      variables: databaseVariables(this.#databases, this.#keeper.at),
       ...(before === null ? {} : { modulePath: before.modulePath }),
     });
     return this.#plane;
@@ -95,14 +98,12 @@ export class Stage {
     return this.#agent;
   }
 
-  /** What databases need beside the agent. Answers where clients connect to. */
+  /** What databases need beside the agent; their keeper is there already. Answers where clients connect to. */
   async startDatabases(): Promise<{ address: string; keeper: Child; gateway: Child }> {
-    const plan = this.#databases;
-    if (plan === null) throw new Failure("the control plane is not started");
-    const [keeper, gateway] = await Promise.all([startKeeper(plan), startGateway(plan, this.api, this.#signal)]);
-    this.#keeper = keeper;
-    this.#gateway = gateway;
-    return { address: plan.gateway.address, keeper, gateway };
+    const [plan, keeper] = [this.#databases, this.#keeper];
+    if (plan === null || keeper === null) throw new Failure("the control plane is not started");
+    this.#gateway = await startGateway(plan, this.api, this.#signal);
+    return { address: plan.gateway.address, keeper: keeper.child, gateway: this.#gateway };
   }
 
   async startReceiver(): Promise<Receiver> {
@@ -146,7 +147,7 @@ export class Stage {
       (child?.logTail(6) ?? "").split("\n").map((line) => `${name}: ${line}`);
     return [
       ...lines("agent", this.#agent),
-      ...lines("keeper", this.#keeper),
+      ...lines("keeper", this.#keeper?.child),
       ...lines("gateway", this.#gateway),
       ...lines("control plane", this.#plane?.child),
     ].filter((line) => !line.endsWith(": "));
@@ -155,7 +156,7 @@ export class Stage {
   async stop(): Promise<void> {
     await this.#gateway?.stop(GATEWAY_GRACE_MS);
     await this.#agent?.stop(AGENT_GRACE_MS);
-    await this.#keeper?.stop(KEEPER_GRACE_MS);
+    await this.#keeper?.child.stop(KEEPER_GRACE_MS);
     await this.#plane?.child.stop(CONTROL_PLANE_GRACE_MS);
     await this.#receiver?.close();
     this.#receiver = null;

@@ -45,9 +45,12 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
     ["Host", view.host_id ?? ""],
     ["Connection", `${view.connection_id}  schema ${view.schema}`],
     ["Size", settings.size],
-    ["Sync", `${settings.sync_mode}, every ${settings.sync_interval} s`],
-    ["Replication", view.replication_paused ? "paused" : (vitals?.replication ?? "")],
-    ["", oneLine(vitals?.message === undefined ? "" : `because ${vitals.message}`)],
+    [
+      "Sync",
+      `${settings.sync_mode}, ${settings.sync_interval === null ? "as its config says, or every 30 s" : `every ${settings.sync_interval} s`}`,
+    ],
+    ["Replication", replicationText(view)],
+    ["", oneLine(whyText(view))],
     ["Rows", rows],
     ["Pending", view.pending_changes.join(", ")],
     ["Drift", drift === null ? "" : drift.changes],
@@ -75,3 +78,15 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
 
 /** Several things that are wrong are a line each. */
 const lines = (text: string): string[] => text.split("\n").map(oneLine);
+
+/** As its engine says; beside it what was asked of it and is not so yet. */
+function replicationText({ replication_paused, vitals }: InstanceView): string {
+  const said = vitals?.replication ?? null;
+  if (said === null) return replication_paused ? "paused" : "";
+  if ((said === "paused") === replication_paused) return said;
+  return `${said}, ${replication_paused ? "being paused" : "being resumed"}`;
+}
+
+/** What its engine says of how it keeps up. */
+const whyText = ({ vitals }: InstanceView): string =>
+  vitals?.message === undefined ? "" : `${vitals.replication === "polling" ? "because " : ""}${vitals.message}`;

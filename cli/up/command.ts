@@ -24,6 +24,7 @@ export function upCommand(program: Command, around: Surroundings): void {
       `where databases are connected to; otherwise ${GATEWAY_PORT}, or another when that is taken`,
       port,
     )
+    .option("--postgres-image <image>", "run databases in containers of this image; otherwise as processes")
     .option("--no-databases", "run no keeper and no gateway")
     .option("--no-agent", "run the control plane only; agents join from elsewhere")
     .action(async (options: UpOptions) => {

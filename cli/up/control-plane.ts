@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
-import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../failure.ts";
+import { onListening } from "../listen-message.ts";
 import { bundleWorker } from "./bundle.ts";
 import { type Child, endedText, startChild } from "./child.ts";
 import { serveConfig } from "./serve-config.ts";
@@ -72,7 +72,7 @@ export async function startControlPlane(settings: ControlPlaneSettings): Promise
       cwd: dataDir,
       logPath: join(dataDir, "logs", "control-plane.log"),
     },
-    (stream) => listenPort(stream, listening.resolve),
+    (stream) => onListening(stream, ({ port }) => listening.resolve(port)),
   );
   const port = await Promise.race([listening.promise, child.exited, sleep(STARTS_WITHIN_MS, null, { ref: false })]);
   if (typeof port !== "number") throw await startFailure(child, port === null ? "did not start" : endedText(port));
@@ -86,21 +86,6 @@ function urlHost(host: string): string {
   if (host === "0.0.0.0" || host === "*") return "127.0.0.1";
   if (host === "::") return "[::1]";
   return host.includes(":") ? `[${host}]` : host;
-}
-
-/** workerd says on its control descriptor, one JSON object a line, which port it listens on. */
-function listenPort(stream: Readable, done: (port: number) => void): void {
-  let held = "";
-  stream.setEncoding("utf8");
-  stream.on("error", () => {});
-  stream.on("data", (text: string) => {
-    held += text;
-    for (let end = held.indexOf("\n"); end >= 0; end = held.indexOf("\n")) {
-      const message = JSON.parse(held.slice(0, end)) as { event: string; port?: number };
-      held = held.slice(end + 1);
-      if (message.event === "listen" && message.port !== undefined) done(message.port);
-    }
-  });
 }
 
 async function untilHealthy(url: string, child: Child): Promise<void> {

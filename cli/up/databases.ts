@@ -1,27 +1,28 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KEEPER_DEFAULT_PORT } from "../../contract/keeper.ts";
 import type { TokenCreated } from "../../contract/token.ts";
 import { Api } from "../api.ts";
 import { Failure } from "../failure.ts";
+import { CONTROL_FD, type ListenMessage, onListening } from "../listen-message.ts";
 import { PROJECT } from "./bundle.ts";
-import { type Child, startChild } from "./child.ts";
+import { type Child, type ChildSpec, endedText, startChild } from "./child.ts";
 import { requireFreePort } from "./port-holder.ts";
 
 /** What databases need beside an agent with PostgreSQL: one keeper, which is on this machine only, and one gateway. */
 export type DatabasePlan = {
   dataDir: string;
   keeper: { port: number; token: string };
-  /** `host` is where the gateway listens; `address` where clients here reach it. */
-  gateway: { host: string; port: number; address: string };
+  /** `host` is where the gateway listens; `address` where clients here reach it. The port is held until the gateway starts. */
+  gateway: { host: string; port: number; address: string; held: Server };
 };
 
 export const GATEWAY_PORT = 6432;
 const LOCAL = "127.0.0.1";
-const ANSWERS_WITHIN_MS = 15_000;
+const LISTENS_WITHIN_MS = 30_000;
 
 /** A gateway lets transactions end before it ends itself; a keeper has everything on its disk. */
 const GATEWAY_DRAIN_S = 2;
@@ -32,7 +33,8 @@ export const KEEPER_GRACE_MS = 5_000;
 export async function planDatabases(dataDir: string, host: string, asked: number | undefined): Promise<DatabasePlan> {
   if (asked !== undefined && asked !== 0) await requireFreePort(host, asked, "--gateway-port");
   const kept = join(dataDir, "gateway-port");
-  const port = asked || (await freePort(host, asked ?? lastPort(kept) ?? GATEWAY_PORT));
+  const held = await holdPort(host, asked ?? lastPort(kept) ?? GATEWAY_PORT);
+  const { port } = held;
   // Connection strings that were handed out have it in them.
   writeFileSync(kept, `${port}\n`, { mode: 0o600 });
   // Whoever takes any port for the gateway leaves the usual ones to others.
@@ -40,14 +42,14 @@ export async function planDatabases(dataDir: string, host: string, asked: number
   const shown = host === "0.0.0.0" ? LOCAL : host === "::" ? "::1" : host;
   return {
     dataDir,
-    keeper: { port: await freePort(LOCAL, keeperPort), token: keptToken(join(dataDir, "keeper-token")) },
-    gateway: { host, port, address: `${bracketed(shown)}:${port}` },
+    keeper: { port: keeperPort, token: keptToken(join(dataDir, "keeper-token")) },
+    gateway: { host, port, address: `${bracketed(shown)}:${port}`, held: held.server },
   };
 }
 
-/** What the control plane is told of them. */
-export const databaseVariables = ({ keeper, gateway }: DatabasePlan): Record<string, string> => ({
-  KEEPERS: `keeper=http://:${keeper.token}@${LOCAL}:${keeper.port}`,
+/** What the control plane is told of them. Whoever may listen on the keeper's port later: only that certificate is told the token. */
+export const databaseVariables = ({ keeper, gateway }: DatabasePlan, at: KeeperPlace): Record<string, string> => ({
+  KEEPERS: `keeper=https://:${keeper.token}@${LOCAL}:${at.port}#${at.fingerprint}`,
   GATEWAY_ADDRESS: gateway.address,
 });
 
@@ -63,18 +65,38 @@ const commandLine = (program: string, folder: string): readonly string[] => [
   resolve(folder),
 ];
 
-export async function startKeeper({ dataDir, keeper }: DatabasePlan): Promise<Child> {
+/** Where a keeper has come to listen. */
+export type KeeperPlace = { port: number; fingerprint: string };
+
+/** The first start, of which the control plane is told: on the usual port, or on another one when that is taken. */
+export async function firstKeeper(plan: DatabasePlan): Promise<{ child: Child; at: KeeperPlace }> {
+  const { keeper } = plan;
+  const port = (await freePort(LOCAL, keeper.port)) ?? 0;
+  // Between the look and the start somebody else may have taken it.
+  return launchKeeper(plan, port).catch((error) => {
+    if (port === 0) throw error;
+    return launchKeeper(plan, 0);
+  });
+}
+
+export async function startKeeper(plan: DatabasePlan, at: KeeperPlace): Promise<Child> {
+  return (await launchKeeper(plan, at.port)).child;
+}
+
+async function launchKeeper(
+  { dataDir, keeper }: DatabasePlan,
+  port: number,
+): Promise<{ child: Child; at: KeeperPlace }> {
   const [command, ...args] = keeperCommandLine(dataDir) as [string, ...string[]];
-  const child = startChild({
+  const { child, message } = await startListening("keeper", {
     command,
-    args: [...args, "--listen", `${LOCAL}:${keeper.port}`],
+    args: [...args, "--tls", "--listen", `${LOCAL}:${port}`],
     // In the environment, where other users of this machine cannot read it as they can a command line.
     env: { ...process.env, LAMPLIGHTER_KEEPER_TOKEN: keeper.token },
     cwd: PROJECT,
     logPath: join(dataDir, "logs", "keeper.log"),
   });
-  await answers(child, "keeper", LOCAL, keeper.port);
-  return child;
+  return { child, at: { port: message.port, fingerprint: message.fingerprint ?? "" } };
 }
 
 export async function startGateway({ dataDir, gateway }: DatabasePlan, api: Api, signal: AbortSignal): Promise<Child> {
@@ -82,7 +104,8 @@ export async function startGateway({ dataDir, gateway }: DatabasePlan, api: Api,
   const { host, port } = gateway;
   const isLocal = host === LOCAL || host === "::1" || host === "localhost";
   const token = await gatewayToken(join(dataDir, "gateway-token"), api, signal);
-  const child = startChild({
+  await new Promise((done) => gateway.held.close(done));
+  const { child } = await startListening("gateway", {
     command,
     args: [
       ...args,
@@ -95,7 +118,6 @@ export async function startGateway({ dataDir, gateway }: DatabasePlan, api: Api,
     cwd: PROJECT,
     logPath: join(dataDir, "logs", "gateway.log"),
   });
-  await answers(child, "gateway", host === "0.0.0.0" ? LOCAL : host, port);
   return child;
 }
 
@@ -124,38 +146,46 @@ function keptToken(path: string): string {
   return token;
 }
 
-/** The preferred port when nothing listens there, else any. */
-async function freePort(host: string, preferred: number): Promise<number> {
-  return (await listenOnce(host, preferred)) ?? (await listenOnce(host, 0)) ?? preferred;
+/** Listens on the preferred port, or on any when that is taken, so that nobody else takes it; who connects is turned away. */
+async function holdPort(host: string, preferred: number): Promise<{ server: Server; port: number }> {
+  const server = (await listenOn(host, preferred)) ?? (await listenOn(host, 0));
+  if (server === null) throw new Failure(`no port of ${host} can be listened on`, { hint: "Look at --host." });
+  return { server: server.unref(), port: portOf(server) };
 }
 
-function listenOnce(host: string, port: number): Promise<number | null> {
+/** The preferred port when nothing listens there. */
+async function freePort(host: string, preferred: number): Promise<number | null> {
+  const server = await listenOn(host, preferred);
+  if (server === null) return null;
+  await new Promise((done) => server.close(done));
+  return preferred;
+}
+
+function listenOn(host: string, port: number): Promise<Server | null> {
   return new Promise((done) => {
-    const server = createServer();
+    const server = createServer((socket) => socket.destroy());
     server.once("error", () => done(null));
-    server.listen({ host, port, exclusive: true }, () => {
-      const address = server.address();
-      server.close(() => done(typeof address === "object" && address !== null ? address.port : null));
-    });
+    server.listen({ host, port, exclusive: true }, () => done(server));
   });
 }
 
-async function answers(child: Child, name: string, host: string, port: number): Promise<void> {
-  for (const deadline = Date.now() + ANSWERS_WITHIN_MS; ; ) {
-    const isThere = await new Promise<boolean>((done) => {
-      const socket = connect({ host, port });
-      socket.once("connect", () => done(true));
-      socket.once("error", () => done(false));
-      socket.once("close", () => socket.destroy());
-      socket.once("connect", () => socket.destroy());
-    });
-    if (isThere) return;
-    const ended = await Promise.race([child.exited, sleep(50, null)]);
-    if (ended === null && Date.now() < deadline) continue;
-    const details = child.logTail().split("\n");
-    await child.stop(500);
-    throw new Failure(`the ${name} ${ended === null ? "does not answer" : "did not start"}`, { details });
-  }
+function portOf(server: Server): number {
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+/** Only the child itself can say that it listens: whoever answers on its port may be somebody else. */
+async function startListening(name: string, spec: ChildSpec): Promise<{ child: Child; message: ListenMessage }> {
+  const listening = Promise.withResolvers<ListenMessage>();
+  const env = { ...spec.env, [CONTROL_FD]: "3" };
+  const child = startChild({ ...spec, env }, (stream) => onListening(stream, listening.resolve));
+  const came = await Promise.race([listening.promise, child.exited, sleep(LISTENS_WITHIN_MS, null, { ref: false })]);
+  if (came !== null && "port" in came) return { child, message: came };
+  const details = child.logTail().split("\n");
+  await child.stop(500);
+  throw new Failure(`the ${name} ${came === null ? "does not answer" : `did not start: it ${endedText(came)}`}`, {
+    details,
+  });
 }
 
 const bracketed = (host: string): string => (host.includes(":") ? `[${host}]` : host);

@@ -16,6 +16,7 @@ export type AgentSettings = {
   /** With `call`: where the agent listens, `host:port`, and how the control plane reaches that. */
   listen?: string;
   endpoint?: string;
+  postgresImage?: string | undefined;
   /** What its environment has beyond ours. */
   env?: Record<string, string>;
   logPath: string;
@@ -47,6 +48,7 @@ export function startAgent(settings: AgentSettings): Child {
       ...flag("--transport", transport),
       ...flag("--listen", listen),
       ...flag("--endpoint", endpoint),
+      ...flag("--postgres-image", settings.postgresImage),
       ...Object.entries(labels).flatMap(([key, value]) => ["--label", `${key}=${value}`]),
     ],
     // In the environment, where other users of this machine cannot read it as they can a command line.

@@ -14,6 +14,7 @@ import { CONTROL_PLANE_GRACE_MS, startControlPlane } from "./control-plane.ts";
 import { agentDir, holdDataFolder, makeDataFolder, tokenPath } from "./data-folder.ts";
 import {
   databaseVariables,
+  firstKeeper,
   GATEWAY_GRACE_MS,
   KEEPER_GRACE_MS,
   planDatabases,
@@ -41,6 +42,7 @@ export type UpOptions = {
   agent: boolean;
   databases: boolean;
   gatewayPort?: number;
+  postgresImage?: string;
   allowPrivateWebhooks?: boolean;
 };
 
@@ -75,8 +77,15 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     const token = rootToken(options.data, options.token);
     await requireFreePort(options.host, options.port, "--port");
 
+    let own: Record<string, string> = {};
+    if (databases !== null) {
+      progress.update("starting the keeper");
+      const { child, at } = await firstKeeper(databases);
+      const keeper = supervise({ name: "keeper", first: child, start: () => startKeeper(databases, at), say });
+      stops.push(() => keeper.stop(KEEPER_GRACE_MS));
+      own = databaseVariables(databases, at);
+    }
     progress.update("starting the control plane");
-    const own = databases === null ? {} : databaseVariables(databases);
     const variables = { ...own, ...operatorVariables(around.env) };
     const settings = () => ({
       dataDir: options.data,
@@ -92,17 +101,10 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     const control = supervise({ name: "control plane", first: plane.child, start: again, say });
     stops.push(() => control.stop(CONTROL_PLANE_GRACE_MS));
     const api = new Api(url, token, signal);
-
-    if (databases !== null) {
-      progress.update("starting the keeper");
-      const start = () => startKeeper(databases);
-      const keeper = supervise({ name: "keeper", first: await start(), start, say });
-      stops.unshift(() => keeper.stop(KEEPER_GRACE_MS));
-    }
     let host: HostView | null = null;
     if (options.agent) {
       progress.update("starting the agent");
-      const agent = await superviseAgent(options.data, api, runtimes, say);
+      const agent = await superviseAgent(options, api, runtimes, say);
       stops.unshift(() => agent.stop(AGENT_GRACE_MS));
       host = await Promise.race([hostReady(api, agent, progress), over.then(() => null)]);
     }
@@ -154,7 +156,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 async function superviseAgent(
-  dataDir: string,
+  { data: dataDir, postgresImage }: UpOptions,
   api: Api,
   runtimes: readonly Runtime[],
   say: (line: string) => void,
@@ -168,6 +170,7 @@ async function superviseAgent(
       joinToken,
       name: LOCAL,
       runtimes,
+      postgresImage,
       logPath: join(dataDir, "logs", "agent.log"),
     });
   };

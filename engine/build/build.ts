@@ -48,11 +48,12 @@ export async function buildFromSource(
   yaml: string | null,
   folder: string,
   log: (line: string) => void = () => {},
+  minSyncInterval = 1,
 ): Promise<Built> {
   log(`reading the schema ${source.schema} at ${source.host}:${source.port}`);
   const schema = await introspect(source);
   log(`${schema.version}: ${schema.tables.length} tables`);
-  const composed = composeShape(schema, yaml);
+  const composed = composeShape(schema, yaml, minSyncInterval);
   if ("problems" in composed) throw new ConfigInvalid(composed.problems);
   for (const { severity, message } of composed.findings) log(`${severity}: ${message}`);
   const [error] = composed.findings.filter(({ severity }) => severity === "error");

@@ -24,7 +24,7 @@ export function openApiOf(shape: Shape): Record<string, unknown> {
           operationId: "query",
           summary: "Rows, with what they are related to",
           parameters: [
-            header(FRESHNESS_HEADERS.maxStaleness, "Milliseconds: an older answer is an error"),
+            header(FRESHNESS_HEADERS.maxStaleness, "Milliseconds before the request: what is older is an error"),
             header(FRESHNESS_HEADERS.minPosition, "A position of the source: an answer from before it is an error"),
           ],
           requestBody: {

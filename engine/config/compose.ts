@@ -10,11 +10,15 @@ import { type Derived, derivedRelations } from "./relations.ts";
 
 export type Composed = { shape: Shape; findings: SourceFinding[] } | { problems: ConfigProblem[] };
 
-/** What an engine is to be compiled from. @param yaml the text of `reflexdb.yaml`; null: there is none */
-export function composeShape(schema: SourceSchema, yaml: string | null): Composed {
+/**
+ * What an engine is to be compiled from.
+ * @param yaml the text of `reflexdb.yaml`; null: there is none
+ * @param minSyncInterval what it may not go below
+ */
+export function composeShape(schema: SourceSchema, yaml: string | null, minSyncInterval = 1): Composed {
   const read = yaml === null ? null : readConfig(yaml);
   if (read !== null && read.config === null) return { problems: inOrder(read.problems.all) };
-  return new Composer(schema, read).compose();
+  return new Composer(schema, read).compose(minSyncInterval);
 }
 
 const NAME = /^[\p{L}_][\p{L}\p{N}_]*$/u;
@@ -36,7 +40,7 @@ class Composer {
     this.#findings = [...schema.findings];
   }
 
-  compose(): Composed {
+  compose(minSyncInterval: number): Composed {
     const kept = this.#keptTables();
     const names = new Map(kept.map((table) => [table.name, this.#nameOf(table)]));
     this.#tellSameNames(kept, names);
@@ -60,8 +64,11 @@ class Composer {
     const { sync, cdc_reconnect_mode, where, where_columns } = this.#config;
     if (where !== undefined && where_columns === undefined)
       this.#tell("required", ["where"], "where needs where_columns: it is for the tables that have all of them");
+    if (sync?.interval !== undefined && sync.interval < minSyncInterval)
+      this.#tell("too_short", ["sync", "interval"], `the connection allows no less than ${minSyncInterval}`);
     const shape: Shape = {
       ...{ source: this.#schema.kind, schema: this.#schema.name, tables },
+      known: this.#schema.tables.map(({ name, columns }) => ({ table: name, columns: columns.map((one) => one.name) })),
       sync: {
         interval: sync?.interval ?? null,
         reconnect: cdc_reconnect_mode ?? "full",

@@ -16,7 +16,9 @@ export async function build(given: Given, task: TaskOf<"build">, reports: Report
     reports.send({ kind: "progress", message: message.slice(0, 4000) }).catch(() => undefined);
   };
   const out = `${process.cwd()}/builds`;
-  const answer = await runBuilder("build", { source: sourceOf(given, task.schema), config: task.config, out }, log);
+  const { config, min_sync_interval: minSyncInterval = 1 } = task;
+  const request = { source: sourceOf(given, task.schema), config, minSyncInterval, out };
+  const answer = await runBuilder("build", request, log);
   if (!answer.ok || answer.build === undefined) {
     const { code, message, problems } = answer.ok
       ? { code: "compile_failed", message: "nothing was built", problems: [] }

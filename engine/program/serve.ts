@@ -140,7 +140,7 @@ class Serving {
   async #watchServing(health: EngineHealth): Promise<void> {
     const said = this.#said;
     const drift = driftReport(health);
-    if (drift !== null && drift.schema_hash !== said.drift) {
+    if (drift.schema_hash !== said.drift) {
       said.drift = drift.schema_hash;
       await this.#say(drift);
     }

@@ -18,6 +18,7 @@ export function settingsOf(given: Given, task: TaskOf<"serve">, keySecret: strin
     sync: {
       mode: settings.sync_mode === "auto" ? null : settings.sync_mode,
       interval: settings.sync_interval,
+      minInterval: task.min_sync_interval ?? 0,
       reconnect: settings.reconnect_mode,
       safetyNet: settings.safety_net,
       serverId: settings.binlog_server_id,

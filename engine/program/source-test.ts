@@ -15,20 +15,25 @@ const OF_ONE_SCHEMA: readonly string[] = ["schema_missing", "schema_denied"];
 /** Whether a source can be read, each of the schemas asked about, and whether `reflexdb.yaml` fits it: a build that would fail takes nobody's turn. */
 export async function testSource(
   source: SourceConnection,
-  { schemas, config }: Pick<TaskOf<"test">, "schemas" | "config">,
+  {
+    schemas,
+    config,
+    min_sync_interval: minSyncInterval = 1,
+  }: Pick<TaskOf<"test">, "schemas" | "config" | "min_sync_interval">,
 ): Promise<SourceTest> {
+  const of = { source, config, minSyncInterval };
   if (schemas.length === 0)
-    return sourceTestOf(await runBuilder("test", { source, config: null }, console.log), source.kind, false);
+    return sourceTestOf(await runBuilder("test", { ...of, config: null }, console.log), source.kind, false);
   const tests: SchemaTest[] = [];
   for (const schema of schemas) {
-    const answer = await runBuilder("test", { source: { ...source, schema }, config }, console.log);
+    const answer = await runBuilder("test", { ...of, source: { ...source, schema } }, console.log);
     tests.push({ schema, test: sourceTestOf(answer, source.kind, true) });
     if (!answer.ok && !OF_ONE_SCHEMA.includes(answer.code)) break;
   }
   const test = testOfAll(tests);
   const [schema] = schemas;
   if (!test.ok || config === null || schema === undefined) return test;
-  const checked = await runBuilder("check", { source: { ...source, schema }, config }, console.log);
+  const checked = await runBuilder("check", { ...of, source: { ...source, schema } }, console.log);
   if (checked.ok) return test;
   const error = { code: checked.code, message: checked.message.slice(0, LONGEST) };
   return { ...test, ok: false, error };

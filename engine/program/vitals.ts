@@ -17,14 +17,12 @@ export function vitalsOf({ replication, snapshot_id, rows, memory, last_query_at
   };
 }
 
-/** That it is behind by a little, or that the schema has become another, is no state of replication there. */
+/** That it is behind by a little is no state of replication there. */
 function stateOf({ state, mode }: EngineHealth["replication"]): ReplicationState {
   switch (state) {
     case "live":
     case "catching_up":
       return mode === "poll" ? "polling" : "live";
-    case "drifted":
-      return "live";
     case "starting":
       return "loading";
     default:
@@ -38,9 +36,8 @@ export function loadedReport({ rows, load: { verified } }: EngineHealth): Extrac
   return verified === null ? loaded : { ...loaded, verified: { tables: verified.tables, samples: verified.samples } };
 }
 
-/** In what the source differs from what was built; null: in nothing. */
-export function driftReport({ drift }: EngineHealth): Extract<ReportBody, { kind: "drift" }> | null {
-  if (drift.length === 0) return null;
+/** In what the source differs from what was built. */
+export function driftReport({ drift }: EngineHealth): Extract<ReportBody, { kind: "drift" }> {
   const changes = drift.slice(0, 1000).map(({ detail }) => detail.slice(0, 1000));
   return { kind: "drift", schema_hash: createHash("sha256").update(JSON.stringify(drift)).digest("hex"), changes };
 }

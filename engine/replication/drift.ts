@@ -48,41 +48,25 @@ export function driftOf(shape: Shape, schema: SourceSchema): SchemaDrift[] {
   return drift;
 }
 
-/** What the source has that the engine was built without: nothing breaks, and a rebuild would bring it. */
-export function additionsOf(before: SourceSchema, now: SourceSchema): SchemaDrift[] {
-  const drift: SchemaDrift[] = [];
-  for (const table of now.tables) {
-    const old = before.tables.find(({ name }) => name === table.name);
-    if (old === undefined) {
-      drift.push({
-        table: table.name,
-        column: null,
-        change: "table_added",
-        breaking: false,
-        detail: `${table.name} is new`,
-      });
-      continue;
-    }
-    for (const { name } of table.columns)
-      if (!old.columns.some((column) => column.name === name))
-        drift.push({
-          table: table.name,
-          column: name,
-          change: "column_added",
-          breaking: false,
-          detail: `${table.name}.${name} is new`,
-        });
-  }
-  return drift;
+/** What the source has and had not when the engine was built: nothing breaks, and a rebuild would bring it. */
+export function additionsOf({ known }: Shape, now: SourceSchema): SchemaDrift[] {
+  const added = (table: string, column: string | null): SchemaDrift => ({
+    ...{ table, column, change: column === null ? "table_added" : "column_added", breaking: false },
+    detail: `${column === null ? table : `${table}.${column}`} is new`,
+  });
+  return now.tables.flatMap(({ name, columns }) => {
+    const before = known.find(({ table }) => table === name);
+    if (before === undefined) return [added(name, null)];
+    return columns.filter((column) => !before.columns.includes(column.name)).map((column) => added(name, column.name));
+  });
 }
 
 /** Looks whether a source's schema is still the one that was built from. */
 export class DriftWatch {
+  /** All of it, whether the engine can go on with it or not. */
   found: SchemaDrift[] = [];
   readonly #shape: Shape;
   readonly #source: Source;
-  /** As it was when the rows were read. */
-  #read: SourceSchema | null = null;
 
   constructor({ shape, source }: { shape: Shape; source: Source }) {
     this.#shape = shape;
@@ -91,24 +75,34 @@ export class DriftWatch {
 
   /** Before the rows are read. Fails where they could not be. */
   async begin({ mayDiffer = false } = {}): Promise<void> {
-    this.#read = await this.#source.schema();
-    if (!mayDiffer) this.#refuse(driftOf(this.#shape, this.#read));
+    const breaking = this.#compare(await this.#source.schema());
+    if (!mayDiffer) refuse(breaking);
   }
 
   /** Fails when what is followed cannot be gone along with. */
   async look(): Promise<void> {
-    if (this.#read === null) return;
     const now = await this.#source.schema().catch(() => null);
     if (now === null) return;
-    const drift = driftOf(this.#shape, now);
-    this.found = [...drift, ...additionsOf(this.#read, now)];
-    if (this.#source.mode !== "poll") this.#refuse(drift);
+    const breaking = this.#compare(now);
+    // Whoever reads everything looks before that.
+    if (this.#source.mode !== "poll") refuse(breaking);
   }
 
-  #refuse(drift: readonly SchemaDrift[]): void {
-    const breaking = drift.filter((each) => each.breaking);
-    if (breaking.length === 0) return;
-    this.found = [...drift];
-    throw new SourceFailure("schema_drift", `${breaking.map(({ detail }) => detail).join("; ")}: rebuild`);
+  /** Whether it can be gone on with. */
+  async fits(): Promise<boolean> {
+    const now = await this.#source.schema().catch(() => null);
+    return now !== null && this.#compare(now).length === 0;
   }
+
+  /** What the engine cannot go on with. */
+  #compare(now: SourceSchema): SchemaDrift[] {
+    const drift = driftOf(this.#shape, now);
+    this.found = [...drift, ...additionsOf(this.#shape, now)];
+    return drift.filter(({ breaking }) => breaking);
+  }
+}
+
+function refuse(breaking: readonly SchemaDrift[]): void {
+  if (breaking.length > 0)
+    throw new SourceFailure("schema_drift", `${breaking.map(({ detail }) => detail).join("; ")}: rebuild`);
 }

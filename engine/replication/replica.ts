@@ -1,4 +1,4 @@
-import type { EngineHealth, EngineState, ReplicationState, SchemaDrift } from "../../contract/engine.ts";
+import type { EngineHealth, EngineState, SchemaDrift } from "../../contract/engine.ts";
 import { SourceFailure, sourceFailure } from "../source/failure.ts";
 import type { Position, Sink, Transaction } from "../source/source.ts";
 import type { Store, Table } from "../store/table.ts";
@@ -10,22 +10,21 @@ import { insist } from "./insist.ts";
 import { Loader } from "./loader.ts";
 import { applyChange, emptyTable, Reloads, withTables } from "./reloads.ts";
 import type { ReplicaOptions } from "./replica-options.ts";
+import { type Reason, Standing } from "./standing.ts";
 
 const LONGEST_WAIT_MS = 10_000;
 const DRIFT_EVERY_MS = 60_000;
+/** One that has drifted is looked at again, ms: whoever undoes it waits for that. */
+const DRIFTED_EVERY_MS = 5_000;
 /** A source that moves has often gone for good reason: it is said within that time. */
 const SAID_WITHIN_MS = 1_500;
 /** Where the log did not have what happened to a table that is followed otherwise. */
 const UNEXPECTED_RELOAD_MS = 200;
 
-const ASLEEP = { code: "source_asleep", message: "the source sleeps; it is followed again when it wakes" };
-
 /** The copy of a source: its rows as of one position, and what keeps them new. Whoever reads `store` at one moment reads one state of the source. */
 export class Replica {
   store: Store;
   state: EngineState = "loading";
-  replication: ReplicationState = "starting";
-  reason: EngineHealth["replication"]["reason"];
   failure: EngineHealth["failure"] = null;
   position: Position | null = null;
   /** Rises with everything that changes what a query may see. */
@@ -39,10 +38,7 @@ export class Replica {
   readonly #arrivals = new Arrivals();
   readonly #stopped = new AbortController();
   readonly #backoff = new Backoff(100, LONGEST_WAIT_MS);
-  /** Ends the stream, or the wait for the next one. */
-  #current = new AbortController();
-  #isPaused = false;
-  #isAsleep = false;
+  readonly standing: Standing;
   #syncedAt: number | null = null;
   #held: Promise<void> | null = null;
   readonly #drift: DriftWatch;
@@ -53,6 +49,7 @@ export class Replica {
     this.#reloads = new Reloads(options.source, options.shape, options.createStore);
     this.#loader = new Loader(options);
     this.#drift = new DriftWatch(options);
+    this.standing = new Standing(options);
     this.#dirty = new Dirty({
       ...{ loader: this.#loader, reloads: this.#reloads, createStore: options.createStore, log: options.log },
       ...{ intervalMs: options.intervalMs, stopped: this.#stopped.signal, failed: (error) => this.#fail(error) },
@@ -62,7 +59,6 @@ export class Replica {
         this.#arrivals.tell();
       },
     });
-    this.reason = options.source.reason;
   }
 
   get drift(): SchemaDrift[] {
@@ -73,28 +69,31 @@ export class Replica {
     return this.#loader.progress;
   }
 
-  /** When all that the source had was here, ms ago. */
-  get ageMs(): number | null {
-    return this.#syncedAt === null ? null : Math.max(0, Date.now() - this.#syncedAt);
+  /** How long before that moment all that the source had was here, ms; null: never yet. */
+  ageAt(moment: number): number | null {
+    return this.#syncedAt === null ? null : Math.max(0, moment - this.#syncedAt);
   }
 
   /** Until it is stopped. Fails when it cannot go on at all. */
   async run(): Promise<void> {
     const timers = [this.#every(DRIFT_EVERY_MS, () => this.#lookForDrift())];
-    const { checkpoint, safetyNetMs, intervalMs, source } = this.#options;
+    const { checkpoint, safetyNetMs, intervalMs, source, shape } = this.#options;
     try {
       await this.#start();
+      const again = (places: readonly number[]) => async () => {
+        if (!this.standing.isStill) this.#dirty.reloadSoon(places, 0);
+      };
       if (safetyNetMs !== null && source.mode !== "poll")
-        timers.push(this.#every(safetyNetMs, async () => this.reload()));
-      const { unseen } = source;
-      if (unseen.length > 0) timers.push(this.#every(intervalMs, async () => this.#dirty.reloadSoon(unseen, 0)));
+        timers.push(this.#every(safetyNetMs, again([...shape.tables.keys()])));
+      if (source.unseen.length > 0) timers.push(this.#every(intervalMs, again(source.unseen)));
       if (checkpoint !== null) timers.push(this.#every(checkpoint.everyMs, () => this.checkpoint()));
       timers.push(this.#every(1000, async () => this.#options.memory.check("what was written to the source")));
       while (!this.#stopped.signal.aborted) {
-        this.#current = new AbortController();
-        if (this.#isPaused || this.#isAsleep) await sleep(2 ** 30, this.#current.signal);
-        else if (source.mode === "poll") await this.#poll();
-        else await this.#follow();
+        const signal = this.standing.begin();
+        if (this.standing.isPaused || this.standing.isAsleep) await sleep(2 ** 30, signal);
+        else if (this.standing.drifted !== null) await this.#awaitFit(signal);
+        else if (source.mode === "poll") await this.#poll(signal);
+        else await this.#follow(signal);
       }
     } catch (error) {
       this.#fail(error);
@@ -107,44 +106,35 @@ export class Replica {
 
   async stop(): Promise<void> {
     this.#stopped.abort();
-    this.#current.abort();
-  }
-
-  /** What is here stays as it is until `resume`. */
-  pause(): void {
-    this.#isPaused = true;
-    this.#become("paused");
-    this.#current.abort();
-  }
-
-  resume(): void {
-    if (!this.#isPaused) return;
-    this.#isPaused = false;
-    if (this.#isAsleep) this.#become("asleep", ASLEEP);
-    else this.#become("catching_up");
-    this.#current.abort();
+    this.standing.interrupt();
   }
 
   /** A source that moves has gone to sleep, or is awake, perhaps elsewhere. */
-  sourceIs(standing: "asleep" | "awake"): void {
-    const wasAsleep = this.#isAsleep;
-    this.#isAsleep = standing === "asleep";
+  sourceIs(now: "asleep" | "awake"): void {
+    const standing = this.standing;
+    const wasAsleep = standing.isAsleep;
+    standing.isAsleep = now === "asleep";
     this.#backoff.reset();
-    if (this.#isAsleep) {
-      if (this.state === "serving") this.#become("asleep", ASLEEP);
+    if (standing.isAsleep) {
+      if (this.state === "serving") standing.sleep();
     } else {
-      if (wasAsleep) this.#become("catching_up");
+      if (wasAsleep) standing.goOn();
       if (this.#dirty.size > 0) this.#dirty.hurry();
-      if (!wasAsleep && this.replication === "live") return;
+      if (!wasAsleep && standing.state === "live") return;
     }
     // While it loads, nothing is to be cut short but the wait for the next attempt.
-    this.#current.abort();
+    standing.interrupt();
   }
 
   /** Reads everything again. The old rows are answered until then. */
   reload(): void {
-    if (this.#options.source.mode === "poll") this.#current.abort();
+    if (this.#options.source.mode === "poll") this.standing.interrupt();
     else this.#dirty.reloadSoon([...this.#options.shape.tables.keys()], 0);
+  }
+
+  /** All that the source had at a moment is here. */
+  isAsOf(moment: number): void {
+    this.#syncedAt = Math.max(this.#syncedAt ?? 0, moment);
   }
 
   /** Whether everything up to a position of the source is here, now or within so many ms. */
@@ -221,17 +211,17 @@ export class Replica {
     this.#syncedAt = store.at;
     this.snapshot++;
     log(
-      "info",
+      // One that is polled is read so often that it would be all there is to read.
+      source.mode === "poll" && this.state === "serving" ? "debug" : "info",
       `loaded ${this.#loader.progress.rows} rows in ${Math.round(performance.now() - started)} ms, at ${store.position.text}`,
     );
   }
 
-  async #follow(): Promise<void> {
+  async #follow(signal: AbortSignal): Promise<void> {
     const { source, log } = this.#options;
-    const signal = this.#current.signal;
+    const standing = this.standing;
     if (this.position === null) throw new Error("nothing was loaded");
-    if (this.replication !== "drifted")
-      this.#become(this.replication === "reconnecting" ? "reconnecting" : "catching_up", this.reason);
+    standing.become(standing.state === "reconnecting" ? "reconnecting" : "catching_up", standing.reason);
     try {
       await source.follow(this.position, this.#sink(signal), signal);
       if (!signal.aborted) throw new SourceFailure("stream_disconnected", "the stream ended");
@@ -241,46 +231,65 @@ export class Replica {
       log("warn", `${error.code}: ${error.message}`);
       const reason = { code: error.code, message: error.message };
       if (error.code === "schema_drift") {
-        this.#become("drifted", reason);
-        await sleep(DRIFT_EVERY_MS, signal);
-        if (!signal.aborted) await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
+        if (this.state !== "serving") throw error;
+        standing.drift(reason);
       } else if (error.code === "log_purged" || error.code === "apply_failed")
         await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
       else {
-        if (this.#options.moves && this.replication !== "reconnecting") await sleep(SAID_WITHIN_MS, signal);
+        if (this.#options.moves && this.standing.state !== "reconnecting") await sleep(SAID_WITHIN_MS, signal);
         if (signal.aborted) return;
-        this.#become("reconnecting", reason);
+        standing.become("reconnecting", reason);
         await sleep(this.#backoff.next(), signal);
       }
     }
+  }
+
+  /** What was here is answered until the source is again what was built from. Then all is read anew: nothing was followed meanwhile. */
+  async #awaitFit(signal: AbortSignal): Promise<void> {
+    const standing = this.standing;
+    const reason = standing.drifted;
+    const fits = await this.#drift.fits();
+    if (!fits) await sleep(DRIFTED_EVERY_MS, signal);
+    if (!fits || signal.aborted || reason === null) return;
+    standing.drifted = null;
+    await this.#resync(reason).catch((again: unknown) => this.#waitAfter(again, signal));
   }
 
   /** What was here is answered still, whatever the source says now; only without memory there is no going on. */
   async #waitAfter(error: unknown, signal: AbortSignal): Promise<void> {
     const { code, message } = sourceFailure(error, "stream_disconnected");
     if (code === "oom" || this.state !== "serving") throw error;
-    if (this.#options.moves && this.replication !== "reconnecting") await sleep(SAID_WITHIN_MS, signal);
+    if (code === "schema_drift") return this.standing.drift({ code, message });
+    if (this.#options.moves && this.standing.state !== "reconnecting") await sleep(SAID_WITHIN_MS, signal);
     if (signal.aborted) return;
     this.#options.log("warn", `${code}: ${message}`);
-    this.#become(code === "schema_drift" ? "drifted" : "reconnecting", { code, message });
+    this.standing.become("reconnecting", { code, message });
     await sleep(this.#backoff.next(), signal);
   }
 
   /** The stream cannot go on where it ended. */
-  async #resync(reason: NonNullable<EngineHealth["replication"]["reason"]>): Promise<void> {
-    this.#become("resyncing", reason);
+  async #resync(reason: Reason): Promise<void> {
+    this.standing.become("resyncing", reason);
     this.resyncs++;
     await this.#loadAll();
     if (this.state === "loading") this.state = "serving";
-    this.#become("catching_up");
+    this.standing.become("catching_up");
   }
 
-  async #poll(): Promise<void> {
-    const { intervalMs } = this.#options;
-    this.#become("live", this.#options.source.reason);
-    await sleep(intervalMs, this.#current.signal);
-    if (this.#isPaused || this.#stopped.signal.aborted) return;
-    await this.#loadAll().catch((error: unknown) => this.#waitAfter(error, this.#current.signal));
+  async #poll(signal: AbortSignal): Promise<void> {
+    const { intervalMs, source } = this.#options;
+    const standing = this.standing;
+    // A source that could not be read stays so until it is.
+    if (standing.state !== "reconnecting") standing.become("live", source.reason);
+    await sleep(intervalMs, signal);
+    if (standing.isStill || this.#stopped.signal.aborted) return;
+    try {
+      await this.#loadAll();
+      this.#backoff.reset();
+      standing.become("live", source.reason);
+    } catch (error) {
+      await this.#waitAfter(error, signal);
+    }
   }
 
   #sink(signal: AbortSignal): Sink {
@@ -298,9 +307,9 @@ export class Replica {
         this.#install(this.#reloads.due(position, false));
         this.#moveTo(position);
         if (asOf === null) return;
-        this.#syncedAt = Math.max(this.#syncedAt ?? 0, asOf);
+        this.isAsOf(asOf);
         this.#backoff.reset();
-        if (this.replication !== "live") this.#become("live");
+        if (this.standing.state !== "live") this.standing.become("live");
       },
       redefined: () => this.#lookForDrift(),
     };
@@ -355,23 +364,15 @@ export class Replica {
   }
 
   async #lookForDrift(): Promise<void> {
-    if (this.state === "serving" && !this.#isAsleep) await this.#drift.look();
+    const { isAsleep, drifted } = this.standing;
+    if (this.state === "serving" && !isAsleep && drifted === null) await this.#drift.look();
   }
 
   #insist<T>(attempt: () => Promise<T>): Promise<T> {
     return insist(attempt, this.#backoff, this.#stopped.signal, ({ code, message }) => {
       this.#options.log("warn", `${code}: ${message}; tries again`);
-      this.reason = { code, message };
+      this.standing.reason = { code, message };
     });
-  }
-
-  #become(state: ReplicationState, reason: EngineHealth["replication"]["reason"] = null): void {
-    if (this.#isPaused && state !== "paused") return;
-    if (this.#isAsleep && state !== "paused" && state !== "asleep") return;
-    if (this.replication !== state)
-      this.#options.log("info", `replication: ${state}${reason ? ` (${reason.code})` : ""}`);
-    this.replication = state;
-    this.reason = reason;
   }
 
   #fail(error: unknown): void {
@@ -379,7 +380,7 @@ export class Replica {
     this.failure = { code, message };
     this.state = "failed";
     this.#stopped.abort();
-    this.#current.abort();
+    this.standing.interrupt();
   }
 
   #every(milliseconds: number, work: () => Promise<void>): NodeJS.Timeout {
@@ -387,7 +388,7 @@ export class Replica {
       work().catch((error: unknown) => {
         if (error instanceof SourceFailure && error.code === "oom") this.#fail(error);
         else if (error instanceof SourceFailure && error.code === "schema_drift")
-          this.#become("drifted", { code: error.code, message: error.message });
+          this.standing.drift({ code: error.code, message: error.message });
         else this.#options.log("warn", String(error));
       });
     }, milliseconds);

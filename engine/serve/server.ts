@@ -58,12 +58,12 @@ export class EngineServer {
       },
       replication: {
         ...{
-          state: replica.replication,
+          state: replica.standing.state,
           mode: source.mode,
           position: replica.position?.text ?? null,
-          age_ms: replica.ageMs,
+          age_ms: replica.ageAt(Date.now()),
         },
-        ...{ reason: replica.reason, resyncs: replica.resyncs, transactions: replica.transactions },
+        ...{ reason: replica.standing.reason, resyncs: replica.resyncs, transactions: replica.transactions },
       },
       rows: Object.fromEntries(shape.tables.map(({ name }, place) => [name, replica.store.tables[place]?.live ?? 0])),
       last_query_at: this.#lastQueryAt,
@@ -74,7 +74,7 @@ export class EngineServer {
   /** For whoever has no key: nothing of tables, nor of the source. */
   get #publicHealth(): unknown {
     const { replica } = this.#serving;
-    return { state: replica.state, replication: { state: replica.replication, age_ms: replica.ageMs } };
+    return { state: replica.state, replication: { state: replica.standing.state, age_ms: replica.ageAt(Date.now()) } };
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -110,15 +110,15 @@ export class EngineServer {
       }
       case "POST /pause-replication":
         this.#admit(request);
-        replica.pause();
+        replica.standing.pause();
         return send(response, 200, { replication_paused: true });
       case "POST /resume-replication":
         this.#admit(request);
-        replica.resume();
+        replica.standing.resume();
         return send(response, 200, { replication_paused: false });
       case "POST /reload":
         this.#admit(request);
-        if (replica.replication === "paused")
+        if (replica.standing.state === "paused")
           throw new QueryProblem("paused", "replication is paused: resume it first");
         replica.reload();
         return send(response, 202, { reloading: true });
@@ -131,7 +131,7 @@ export class EngineServer {
       case "PUT /source": {
         this.#admit(request);
         this.#serving.locate(parsed(EngineSource, await bodyOf(request)).at);
-        return send(response, 200, { replication: replica.replication });
+        return send(response, 200, { replication: replica.standing.state });
       }
       default:
         throw new QueryProblem(ROUTES.has(path) ? "method_not_allowed" : "not_found", `there is no ${route}`);
@@ -140,6 +140,7 @@ export class EngineServer {
 
   async #query(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let text = "";
+    const asked = Date.now();
     try {
       const { replica, keys } = this.#serving;
       const { scope, scopeKey } = keys.check(request.headers.authorization);
@@ -148,7 +149,7 @@ export class EngineServer {
         throw new QueryProblem("loading", "the rows are being loaded; GET /health says how far it is", {
           retryAfterSeconds: 2,
         });
-      await this.#freshEnough(request);
+      await this.#freshEnough(request, asked);
       const started = performance.now();
       const { json, more, cursor } = this.#queries.run(replica.store, text, scope, scopeKey);
       this.#counts.queries++;
@@ -156,7 +157,7 @@ export class EngineServer {
       this.#counts.seconds += (performance.now() - started) / 1000;
       response.writeHead(200, {
         ...{ "content-type": "application/json", "content-length": json.length },
-        ...this.#freshness(),
+        ...this.#freshness(asked),
         ...(more ? { [FRESHNESS_HEADERS.more]: "true" } : {}),
         ...(cursor === null ? {} : { [FRESHNESS_HEADERS.cursor]: cursor }),
       });
@@ -166,9 +167,10 @@ export class EngineServer {
     }
   }
 
-  #freshness(): Record<string, string | number> {
+  /** @param asked when the request came: what its own answer took makes no rows old */
+  #freshness(asked: number): Record<string, string | number> {
     const { replica } = this.#serving;
-    const { replication } = replica;
+    const { state: replication } = replica.standing;
     const shown =
       replication === "live" || replication === "paused" || replication === "asleep"
         ? replication
@@ -176,14 +178,14 @@ export class EngineServer {
           ? "live"
           : "reconnecting";
     return {
-      [FRESHNESS_HEADERS.age]: Math.round(replica.ageMs ?? 0),
+      [FRESHNESS_HEADERS.age]: replica.ageAt(asked) ?? 0,
       [FRESHNESS_HEADERS.snapshot]: replica.snapshot,
       [FRESHNESS_HEADERS.position]: replica.position?.text ?? "",
       [FRESHNESS_HEADERS.replication]: replication === "drifted" || replication === "resyncing" ? replication : shown,
     };
   }
 
-  async #freshEnough({ headers }: IncomingMessage): Promise<void> {
+  async #freshEnough({ headers }: IncomingMessage, asked: number): Promise<void> {
     const { replica, source } = this.#serving;
     const [staleness, minimum] = [headers[FRESHNESS_HEADERS.maxStaleness], headers[FRESHNESS_HEADERS.minPosition]];
     if (typeof minimum === "string") {
@@ -200,12 +202,12 @@ export class EngineServer {
       if (!Number.isFinite(most) || most < 0)
         throw new QueryProblem("invalid_header", `${FRESHNESS_HEADERS.maxStaleness} is a number of milliseconds`);
       // What is not known to be new enough is asked of the source.
-      if ((replica.ageMs ?? Infinity) <= most) return;
-      if (source.mode === "poll" || replica.replication === "paused" || replica.replication === "asleep")
-        throw new QueryProblem("stale", `the rows are ${Math.round(replica.ageMs ?? 0)} ms old`, {
-          retryAfterSeconds: 1,
-        });
+      const age = replica.ageAt(asked);
+      if (age !== null && age <= most) return;
+      if (source.mode === "poll" || replica.standing.isStill)
+        throw new QueryProblem("stale", `the rows are ${age} ms old`, { retryAfterSeconds: 1 });
       await this.#wait(await source.now().catch(() => null), "stale");
+      replica.isAsOf(asked);
     }
   }
 
@@ -215,7 +217,7 @@ export class EngineServer {
     const at = replica.position?.text ?? "no position";
     throw new QueryProblem(
       code,
-      `after ${FRESH_WITHIN_MS} ms the rows are still as of ${at}; replication is ${replica.replication}`,
+      `after ${FRESH_WITHIN_MS} ms the rows are still as of ${at}; replication is ${replica.standing.state}`,
       { retryAfterSeconds: 1 },
     );
   }

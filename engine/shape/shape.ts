@@ -8,6 +8,8 @@ export type Shape = {
   source: SourceKind;
   schema: string;
   tables: ShapeTable[];
+  /** Every table that the source had then, kept or not, with the names of its columns: what is new is told by them. */
+  known: { table: string; columns: string[] }[];
   sync: { interval: number | null; reconnect: "full" | "resume"; safetyNet: number | null };
 };
 

@@ -57,7 +57,8 @@ const BY_CODE: Record<string, SourceErrorCode> = {
 export function sourceFailure(error: unknown, otherwise: SourceErrorCode): SourceFailure {
   if (error instanceof SourceFailure) return error;
   const { code, message } = error as { code?: string; message?: string };
-  // pg has no code for it.
+  // pg has no code for these.
   if (message?.includes("does not support SSL")) return new SourceFailure("tls_failed", message, error);
+  if (message?.startsWith("SASL:")) return new SourceFailure("auth_failed", message, error);
   return new SourceFailure(BY_CODE[code ?? ""] ?? otherwise, message ?? String(error), error);
 }

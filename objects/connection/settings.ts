@@ -17,7 +17,7 @@ export function settingsViolations(
   if (sync_mode === foreign) say("sync_mode", `a source of kind ${kind} has no ${foreign}`, "instance.sync_mode.kind");
   else if (!allowed_sync_modes.includes(sync_mode))
     say("sync_mode", `the connection allows ${allowed_sync_modes.join(", ")}`, "instance.sync_mode.not_allowed");
-  if (sync_interval < min_sync_interval)
+  if (sync_interval !== null && sync_interval < min_sync_interval)
     say("sync_interval", `the connection allows no less than ${min_sync_interval}`, "instance.sync_interval.too_short");
   return violations;
 }

@@ -18,7 +18,7 @@ const AWAKE_WITHIN_MS = 20_000;
 
 /** As programs are given it: its password stays sealed. A managed database is woken for the need, and refused when it is not awake in time. */
 export async function sourceFor(record: Led, holder: string, need: SourceNeed, env: Env): Promise<Reply<Source>> {
-  const { kind, host, port, user, database, tls, ca } = record.spec;
+  const { kind, host, port, user, database, tls, ca, min_sync_interval } = record.spec;
   const databaseId = managedBy(record);
   if (databaseId === null) {
     if (host === null || port === null || user === null) return refuse("not_found", "The connection leads nowhere.");
@@ -26,6 +26,7 @@ export async function sourceFor(record: Led, holder: string, need: SourceNeed, e
       address: { kind, host, port, user, database, tls, ca },
       password: record.password,
       standing: null,
+      min_sync_interval,
     });
   }
   const reply = await remote(env.DATABASE, databaseId).asSource({ do: "read", holder, need, wait_ms: AWAKE_WITHIN_MS });
@@ -33,7 +34,7 @@ export async function sourceFor(record: Led, holder: string, need: SourceNeed, e
   const { database: name, password, standing } = reply.value as Readable;
   if (standing.at === null) return refuse("action_not_allowed", "The database sleeps.");
   const address = { kind, ...standing.at, user: READER_ROLE, database: name, tls, ca };
-  return accept({ address, password, standing: { ...standing, at: { ...standing.at } } });
+  return accept({ address, password, standing: { ...standing, at: { ...standing.at } }, min_sync_interval });
 }
 
 /** Makes the connection known to the managed database, if it leads to one. */

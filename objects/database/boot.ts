@@ -15,7 +15,8 @@ import {
   startView,
   tell,
 } from "./draft.ts";
-import { hearNotes } from "./notes.ts";
+import { failedFrame, readyFrame } from "./frames.ts";
+import { hearNotes, hearRestorable } from "./notes.ts";
 import { reservationOf } from "./reservation.ts";
 
 /** From a wake to a writer that is ready, and what may go wrong on the way. */
@@ -103,6 +104,10 @@ export function boot(draft: Draft, wake: Wake, attempt: number, refusedBy: strin
 export function begin(draft: Draft, host_id: string): void {
   const { state, facts } = draft;
   if (state.status !== "booting") return;
+  if (!facts.prepared) {
+    fail(draft, "not_prepared", "what it needs was never prepared", true);
+    return;
+  }
   draft.state = {
     ...state,
     term: state.term + 1,
@@ -112,6 +117,7 @@ export function begin(draft: Draft, host_id: string): void {
     look_at: facts.now + ASK_AGAIN_MS,
     step: { name: "offered", host_id },
   };
+  tell(draft, { kind: "waking", phase: "starting", message: "starting PostgreSQL" });
 }
 
 export function onHosts(
@@ -169,8 +175,9 @@ export function onObserved(
   { host_id, term, observation }: { host_id: string; term: number; observation: Observation },
 ): void {
   if (observation.phase === "gone") gone(draft, host_id, term);
+  if (term !== draft.state.term) return;
+  hearRestorable(draft, observation);
   const { state } = draft;
-  if (term !== state.term) return;
   switch (state.status) {
     case "booting":
       booting(draft, state, host_id, observation);
@@ -330,6 +337,8 @@ export function fail(draft: Draft, code: string, message: string, soon: boolean)
   const next: Of<"error"> = {
     ...commonOf(draft.state),
     failures,
+    // It was said of what is lost, and not of what may only be away.
+    accept_loss: state.accept_loss && code === "not_restorable",
     status: "error",
     since: facts.now,
     code,
@@ -353,9 +362,10 @@ export function ended(draft: Draft, state: Of<"ready">, why: string): void {
   else rest(draft, `the writer ended, and nobody was there: ${why}`);
 }
 
-/** Off, until somebody comes. */
+/** Off, until somebody comes. Why is what it was stopped for, or else what ended it. */
 export function rest(draft: Draft, message: string): void {
-  const next: DatabaseState = { ...commonOf(draft.state), status: "stopped", since: draft.facts.now };
+  const because = (draft.state.status === "stopping" && draft.state.because) || message;
+  const next: DatabaseState = { ...commonOf(draft.state), status: "stopped", since: draft.facts.now, because };
   become(draft, next, message);
 }
 
@@ -369,21 +379,6 @@ function gone(draft: Draft, host_id: string, term: number): void {
     rest(draft, "stopped; the next connection wakes it");
   }
 }
-
-export const readyFrame = (state: Of<"ready">) => {
-  const at = state.backend.lastIndexOf(":");
-  const host = state.backend.slice(0, at).replace(/^\[|\]$/g, "");
-  const tls = state.certificate === null ? null : { certificate: state.certificate };
-  const endpoint = { host, port: Number(state.backend.slice(at + 1)), tls };
-  return { kind: "ready" as const, term: state.term, endpoint };
-};
-
-export const failedFrame = (state: Of<"error">, now: number) => ({
-  kind: "failed" as const,
-  reason: state.code,
-  message: state.message,
-  retry_after_ms: Math.max(0, state.retry_at - now),
-});
 
 const describe = (observation: Observation): string =>
   observation.phase === "failed"

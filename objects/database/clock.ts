@@ -20,7 +20,10 @@ export function onThisClock(state: DatabaseState, now: number): DatabaseState {
   }));
   const since = Math.min(state.since, now);
   switch (state.status) {
-    case "creating":
+    case "creating": {
+      const wake = state.wake && { ...state.wake, at: Math.min(state.wake.at, now) };
+      return { ...state, leaving, since, wake };
+    }
     case "stopped":
       return { ...state, leaving, since };
     case "booting": {

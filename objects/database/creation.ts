@@ -27,7 +27,7 @@ export function make(sql: SqlStorage, draft: DatabaseDraft, mutation: Mutation, 
   setScram(sql, draft.scram);
   addCredential(sql, draft.verifier, null, now);
   const facts = factsOf(sql, { settings, keeping: null }, NOBODY, now);
-  insert(sql, identity, settings, initial(facts), mutation.actor, now);
+  insert(sql, identity, settings, initial(facts), facts, mutation.actor);
   audit(sql, auditEntry(identity, "create", mutation, now, null, 1));
   post(sql, "index", now);
   post(sql, "prepare", now);

@@ -3,11 +3,13 @@ import type { Entry } from "../../contract/event.ts";
 import type { Observation } from "../../contract/workload.ts";
 import type { Candidate } from "../deployment/placement.ts";
 import { note } from "../note.ts";
-import { onAnswered, onHosts, onObserved, onWake, rest } from "./boot.ts";
+import { onAnswered, onHosts, onObserved, onWake } from "./boot.ts";
 import { onThisClock } from "./clock.ts";
 import { onDelete, onHostsForDeletion, onRemoval, proceed } from "./deletion.ts";
 import { type DatabaseFacts, type Draft, forgetRemoved, type Said, tell } from "./draft.ts";
 import { onClosed, onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.ts";
+import { onAcceptLoss } from "./loss.ts";
+import { onEarlyWake, onPrepared, onUnprepared } from "./preparation.ts";
 
 /**
  * The database's machine. Pure: time, chance, settings and what the gateways last said come in as facts. Which writer should be, where, and under
@@ -17,6 +19,8 @@ import { onClosed, onDue, onEvicted, onLeft, onQuiet, reconsider } from "./idle.
 export type DatabaseEvent =
   /** What a database needs to be woken is there. */
   | { type: "prepared" }
+  /** It is not, and why. It is tried again. */
+  | { type: "unprepared"; message: string }
   /** Somebody waits for it. */
   | { type: "wake"; wake: Wake }
   /** Where the writer might run. */
@@ -47,6 +51,8 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
   const state: DatabaseState = {
     status: "creating",
     since: facts.now,
+    message: "",
+    wake: null,
     term: 0,
     served_term: 0,
     leaving: [],
@@ -57,10 +63,12 @@ export function initial(facts: DatabaseFacts): DatabaseDecision {
     scale_state: "STEADY",
     freeze_new_checkouts: false,
     last_start: null,
+    starts: {},
     failures: 0,
     accept_loss: false,
     installed: null,
     reader: null,
+    restorable_since: null,
   };
   const draft: Draft = { facts, state, entries: [], said: [] };
   note(draft, "info", "api", "database_created", "created; the first connection starts it");
@@ -79,10 +87,14 @@ export function decide(state: DatabaseState, event: DatabaseEvent, facts: Databa
 function apply(draft: Draft, event: DatabaseEvent): void {
   switch (event.type) {
     case "prepared":
-      if (draft.state.status === "creating") rest(draft, "it can be connected to");
+      onPrepared(draft);
+      break;
+    case "unprepared":
+      onUnprepared(draft, event.message);
       break;
     case "wake":
-      onWake(draft, event.wake);
+      if (draft.facts.prepared) onWake(draft, event.wake);
+      else onEarlyWake(draft, event.wake);
       break;
     case "hosts":
       onHosts(draft, event);
@@ -116,15 +128,7 @@ function apply(draft: Draft, event: DatabaseEvent): void {
       if (draft.state.term === event.term) draft.state = { ...draft.state, reader: event.reader };
       break;
     case "accept_loss":
-      if (draft.state.status !== "error") break;
-      draft.state = { ...draft.state, accept_loss: true, retry_at: draft.facts.now };
-      note(
-        draft,
-        "warning",
-        "api",
-        "loss_accepted",
-        "the next start is with what there is, though commits are missing",
-      );
+      onAcceptLoss(draft);
       break;
     case "delete":
       onDelete(draft);

@@ -5,6 +5,7 @@ import type { Entry } from "../../contract/event.ts";
 import type { LeaseFrame } from "../../contract/gateway.ts";
 import { timestamp } from "../../contract/timestamp.ts";
 import { note } from "../note.ts";
+import { withStart } from "./starts.ts";
 
 /** What a decision is made of beside the state: settings, what the gateways last said, and the time. */
 export type DatabaseFacts = {
@@ -14,6 +15,8 @@ export type DatabaseFacts = {
   profile: ProfileName;
   /** Null: it is never stopped for being idle. */
   idle_ms: number | null;
+  /** Whether what it needs to be started is there: without, it never is. */
+  prepared: boolean;
   /** Whether keepers have its log: without, it can run nowhere but where its only copy is. */
   kept: boolean;
   /** The verifier that a writer is to have. */
@@ -57,10 +60,12 @@ export const commonOf = (state: DatabaseState): Common => ({
   scale_state: state.scale_state,
   freeze_new_checkouts: state.freeze_new_checkouts,
   last_start: state.last_start,
+  starts: state.starts,
   failures: state.failures,
   accept_loss: state.accept_loss,
   installed: state.installed,
   reader: state.reader,
+  restorable_since: state.restorable_since,
 });
 
 /** Takes another state, by an edge that there is, and tells of it. */
@@ -72,7 +77,8 @@ export function become(draft: Draft, next: DatabaseState, message: string): void
     const data = { old_status: before, new_status: next.status };
     note(draft, next.status === "error" ? "error" : "info", "scheduler", "state_transition", message, data);
   }
-  draft.state = next;
+  const isStart = next.status === "ready" && next.last_start !== null && before !== "ready";
+  draft.state = isStart ? { ...next, starts: withStart(next.starts, next.last_start as StartView) } : next;
 }
 
 export const tell = (draft: Draft, frame: LeaseFrame, to: string | null = null): void =>

@@ -37,7 +37,8 @@ export function explanation(
     revision,
     term: state.term,
     awake_because: view.awake_because,
-    asleep_because: asleep(state, settings.idle_timeout),
+    asleep_because: asleep(state),
+    asleep_since: state.status === "stopped" || state.status === "error" ? timestamp(state.since) : null,
     idle_stop_at: view.idle_stop_at,
     stays_awake_because: staysAwake(state, settings.idle_timeout, idleAt(state, facts)),
     leases: leaseViews(sql, connected),
@@ -57,16 +58,16 @@ export function explanation(
       ...{ about: key, attempts, last_error },
       next_attempt_at: timestamp(due_at),
     })),
-    allowedActions: actionsOf(state.status),
+    allowedActions: actionsOf(state),
   });
 }
 
-function asleep(state: DatabaseState, idleTimeout: number): string | null {
+function asleep(state: DatabaseState): string | null {
   if (state.status === "error") return `the last start failed (${state.code}): ${state.message}`;
   if (state.status !== "stopped") return null;
-  return state.term === 0
-    ? "nobody has connected to it yet"
-    : `nobody was connected for ${idleTimeout === 0 ? "a while" : `${idleTimeout} s`}, or its writer ended with nobody there`;
+  if (state.term === 0) return "nobody has connected to it yet";
+  // What older versions stopped has no reason with it.
+  return state.because === "" ? "its writer was stopped, or ended with nobody there" : state.because;
 }
 
 function staysAwake(state: DatabaseState, idleTimeout: number, idle: number | null): string | null {

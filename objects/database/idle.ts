@@ -7,6 +7,7 @@ import { note } from "../note.ts";
 import { ASK_AGAIN_MS, abandon, boot, ended, fail, open, rest } from "./boot.ts";
 import type { EvictionCause } from "./decide.ts";
 import { become, commonOf, type DatabaseFacts, type Draft, isBusy, leave, type Of, setLeaving, tell } from "./draft.ts";
+import { onPreparationDue } from "./preparation.ts";
 
 /** From a writer that nobody uses to none, and what makes it go otherwise. */
 
@@ -89,11 +90,8 @@ function stopNow(draft: Draft): void {
   const seconds = Math.round(Math.max(0, facts.now - Math.max(facts.demand.last_active_at, state.since)) / 1000);
   leave(draft, host_id, term);
   const look_at = facts.now + DATABASE_DEADLINES.stopping.after_ms;
-  become(
-    draft,
-    { ...commonOf(draft.state), status: "stopping", host_id, since: facts.now, look_at },
-    state.unwelcome ? "stopped to leave its host" : `nobody was there for ${seconds} s`,
-  );
+  const because = state.unwelcome ? "stopped to leave its host" : `nobody was there for ${seconds} s`;
+  become(draft, { ...commonOf(draft.state), status: "stopping", host_id, since: facts.now, look_at, because }, because);
 }
 
 export function onQuiet(
@@ -191,8 +189,7 @@ export function onDue(draft: Draft): void {
   const { now } = facts;
   switch (state.status) {
     case "creating":
-      if (now >= state.since + DATABASE_DEADLINES.creating.after_ms)
-        fail(draft, "not_prepared", "what it needs could not be prepared", false);
+      onPreparationDue(draft, state);
       return;
     case "booting":
       dueWhileBooting(draft, state);

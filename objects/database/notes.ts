@@ -1,6 +1,13 @@
-import type { Note } from "../../contract/workload.ts";
+import type { Note, Observation } from "../../contract/workload.ts";
 import { note } from "../note.ts";
 import type { Draft } from "./draft.ts";
+
+/** Since when copies of it can be made. It changes as the keepers take base backups and drop old ones. */
+export function hearRestorable(draft: Draft, observation: Observation): void {
+  const since = observation.phase === "running" ? observation.start?.restorable_since : undefined;
+  if (since !== undefined && since !== draft.state.restorable_since)
+    draft.state = { ...draft.state, restorable_since: since };
+}
 
 /** What the host of a ready writer says is wrong with it: commits that wait for keepers, a full disk. Nothing is done about it, but it is told. */
 export function hearNotes(draft: Draft, notes: readonly Note[]): void {

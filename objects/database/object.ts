@@ -26,6 +26,7 @@ import { demandOf, expire, leaseViews, release, renew } from "./lease.ts";
 import { questions, subjects } from "./letters.ts";
 import { bootIdOf, Lines, parseFrame } from "./line.ts";
 import { lookupOf } from "./lookup.ts";
+import { refusalOfLoss } from "./loss.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { prepare } from "./prepare.ts";
 import { check, followers, isNews } from "./reader.ts";
@@ -90,9 +91,10 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
 
   /** The next start is with what there is, though acknowledged commits are missing. */
   acceptLoss(mutation: Mutation, namespaces: string[]): Reply<Answer> {
-    return this.#act("accept_loss", mutation, namespaces, (_record, now) => {
-      this.#apply({ type: "accept_loss" }, mutation.actor, now);
-      return null;
+    return this.#act("accept_loss", mutation, namespaces, ({ identity, state }, now) => {
+      const refusal = refusalOfLoss(identity.name, state);
+      if (refusal === null) this.#apply({ type: "accept_loss" }, mutation.actor, now);
+      return refusal;
     });
   }
 
@@ -231,17 +233,24 @@ export class DatabaseObject extends ResourceObject<DatabaseRecord> {
     const { identity } = record;
     switch (key) {
       case "index":
-        return project(this.sql, this.env.INDEX, indexRow(this.sql, record, this.#lines.connected(), false));
+        return project(this.sql, this.env.INDEX, indexRow(this.sql, record, false), record.state.starts);
       case "announce":
         return announce(this.sql, this.env, sourceOf(record));
       case "release":
         return remote(this.env.NAMESPACE, identity.namespace).releaseName("database", identity.name, identity.id);
-      case "prepare":
-        await prepare(this.sql, record, this.env);
+      case "prepare": {
+        if (record.state.status !== "creating") return;
+        const done = await prepare(this.sql, record, this.env);
+        if (!done.ok) {
+          const { detail } = done.refusal;
+          this.change((now) => this.#apply({ type: "unprepared", message: detail }, "scheduler", now));
+          throw new Error(detail);
+        }
         return this.change((now) => {
           this.#apply({ type: "prepared" }, "scheduler", now);
           if (identity.restored_from !== null) this.#apply({ type: "wake", wake: restoreWake(now) }, "scheduler", now);
         });
+      }
       case "purge":
         await sayTheRest(this.sql, record, this.env);
         return this.change((now) => bury(this.sql, now));

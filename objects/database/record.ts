@@ -1,4 +1,3 @@
-import { z } from "zod";
 import { DatabaseIdentity, DatabaseSettings, DatabaseState } from "../../contract/database-state.ts";
 import type { AuditEntry, Entry } from "../../contract/event.ts";
 import type { WebhookSource } from "../../contract/webhook.ts";
@@ -9,12 +8,9 @@ import { type Deed, entryOf } from "../projection.ts";
 import { newestId } from "./credential.ts";
 import type { DatabaseDecision } from "./decide.ts";
 import type { DatabaseFacts, Demand } from "./draft.ts";
+import { Keeping } from "./keepers.ts";
 import { deadlineOf } from "./letters.ts";
 import { readerRole } from "./reader.ts";
-
-/** Which keepers have its log, and how many of them acknowledge a commit. Fixed when it is made. */
-export const Keeping = z.object({ keepers: z.array(z.string()), quorum: z.int() });
-export type Keeping = z.infer<typeof Keeping>;
 
 /** The one row of a DatabaseObject. */
 export type DatabaseRecord = {
@@ -57,9 +53,11 @@ export function insert(
   identity: DatabaseIdentity,
   settings: DatabaseSettings,
   { state, entries }: DatabaseDecision,
+  facts: DatabaseFacts,
   actor: string,
-  now: number,
 ): void {
+  const { now } = facts;
+  setTimer(sql, "deadline", deadlineOf(state, facts));
   sql.exec(
     "INSERT INTO database VALUES (1, ?, ?, ?, NULL, NULL, ?, 1, ?)",
     state.status,
@@ -126,6 +124,7 @@ export const factsOf = (
   jitter: Math.random(),
   profile: settings.profile,
   idle_ms: settings.idle_timeout === 0 ? null : settings.idle_timeout * 1000,
+  prepared: keeping !== null,
   kept: (keeping?.keepers.length ?? 0) > 0,
   credential: newestId(sql),
   reader: readerRole(sql)?.credential ?? null,

@@ -1,8 +1,9 @@
 import type { DatabaseState, Wake } from "../../contract/database-state.ts";
 import type { GatewayFrame, LeaseFrame } from "../../contract/gateway.ts";
-import { failedFrame, readyFrame } from "./boot.ts";
 import type { DatabaseEvent } from "./decide.ts";
+import { failedFrame, readyFrame } from "./frames.ts";
 import { granted } from "./line.ts";
+import { preparing } from "./preparation.ts";
 
 type LeaseSaid = Extract<GatewayFrame, { kind: "lease" }>;
 
@@ -19,6 +20,8 @@ function standing(said: LeaseSaid, state: DatabaseState, now: number): LeaseFram
       // While it is being asked whether anybody is there, nobody who asks for nothing is told to come in.
       if (said.term === state.term) return [];
       return (state.quiesce !== null || state.closing !== null) && !said.wake ? [] : [readyFrame(state)];
+    case "creating":
+      return said.wake ? [{ kind: "waking", phase: "preparing", message: preparing(state) }] : [];
     case "booting":
       return said.wake ? [{ kind: "waking", phase: state.step.name, message: state.message }] : [];
     case "error":

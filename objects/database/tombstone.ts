@@ -16,7 +16,7 @@ export async function sayTheRest(
   const { identity } = record;
   if (!isAnnounced(sql)) await announce(sql, env, sourceOf(record));
   await remote(env.NAMESPACE, identity.namespace).releaseName("database", identity.name, identity.id);
-  await project(sql, env.INDEX, indexRow(sql, record, new Set(), true));
+  await project(sql, env.INDEX, indexRow(sql, record, true));
 }
 
 /** Forgets a database of which nothing is left, but for the fact that it was. Call it inside `commit`. */

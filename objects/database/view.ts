@@ -5,6 +5,7 @@ import {
   type DatabaseView,
   DISABLED_ACTIONS,
   DISABLED_REASON,
+  type ListedDatabase,
 } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
 import { type Reply, refuse } from "../../contract/problem.ts";
@@ -14,6 +15,8 @@ import type { IndexRow } from "../projection.ts";
 import { lastActive } from "./activity.ts";
 import { hostOf, idleAt } from "./idle.ts";
 import { connections, demandOf, leaseViews } from "./lease.ts";
+import { acceptLossAction } from "./loss.ts";
+import { preparing } from "./preparation.ts";
 import { type DatabaseRecord, factsOf } from "./record.ts";
 
 /** The database as the API answers it, with its leases as they are at this moment. */
@@ -42,6 +45,7 @@ export function databaseView(
     labels: settings.labels,
     idle_timeout: settings.idle_timeout,
     allowed_addresses: settings.allowed_addresses,
+    placement: { labels: identity.placement },
     current_scale: isOn ? 1 : 0,
     target_scale: status === "ready" || status === "booting" ? 1 : 0,
     current_profile: state.current_profile,
@@ -56,6 +60,7 @@ export function databaseView(
     host_id: hostOf(state) ?? state.home,
     backend_addr: status === "ready" ? state.backend : null,
     restored_from: identity.restored_from,
+    restorable_since: timestamp(state.restorable_since),
     active_connections: connections(sql, status === "ready"),
     last_used_at: timestamp(used),
     idle_stop_at: timestamp(idle),
@@ -64,7 +69,7 @@ export function databaseView(
     failed:
       status === "error" ? { code: state.code, message: state.message, retry_at: timestamp(state.retry_at) } : null,
     revision,
-    allowedActions: actionsOf(status),
+    allowedActions: actionsOf(state),
     event_cursor: cursor(sql),
   };
 }
@@ -73,8 +78,9 @@ export const notAllowed = (name: string, resource_status: DatabaseStatus): Reply
   refuse("action_not_allowed", `${name} is ${resource_status}.`, { more: { resource_status } });
 
 /** What may be asked in a state. What is never done by hand says so, rather than that it is not possible now. */
-export const actionsOf = (status: DatabaseStatus): AllowedActions => ({
-  ...allowedActions(DATABASE_ACTION_TABLE, status),
+export const actionsOf = (state: DatabaseState): AllowedActions => ({
+  ...allowedActions(DATABASE_ACTION_TABLE, state.status),
+  ...acceptLossAction(state),
   ...Object.fromEntries(
     DISABLED_ACTIONS.map((action) => [action, { allowed: false, code: "operation_disabled", reason: DISABLED_REASON }]),
   ),
@@ -83,7 +89,7 @@ export const actionsOf = (status: DatabaseStatus): AllowedActions => ({
 function reasonOf(state: DatabaseState): { reason: string; message: string } {
   switch (state.status) {
     case "creating":
-      return { reason: "preparing", message: "what it needs is being prepared" };
+      return { reason: "preparing", message: preparing(state) };
     case "booting":
       return { reason: state.step.name, message: state.message };
     case "ready": {
@@ -108,12 +114,7 @@ function reasonOf(state: DatabaseState): { reason: string; message: string } {
 }
 
 /** The row of the lists; `gone` takes it out of them. */
-export function indexRow(
-  sql: SqlStorage,
-  record: DatabaseRecord,
-  connected: ReadonlySet<string>,
-  gone: boolean,
-): IndexRow {
+export function indexRow(sql: SqlStorage, record: DatabaseRecord, gone: boolean): IndexRow {
   const { identity, settings, state, revision } = record;
   return {
     kind: "database",
@@ -125,6 +126,15 @@ export function indexRow(
     labels: settings.labels,
     passing: state.status !== "stopped" && state.status !== "error",
     version: revision + (gone ? 1 : 0),
-    body: gone ? null : JSON.stringify(databaseView(sql, record, connected, Date.now())),
+    body: gone ? null : JSON.stringify(listed(databaseView(sql, record, NO_LINES, Date.now()))),
   };
+}
+
+const NO_LINES: ReadonlySet<string> = new Set();
+
+/** Leases come, go and are renewed without a word to the lists. */
+function listed({ active_connections, idle_stop_at, awake_because, ...view }: DatabaseView): ListedDatabase {
+  if (view.state === "stopped") return view;
+  const { last_used_at, ...rest } = view;
+  return rest;
 }

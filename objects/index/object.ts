@@ -12,7 +12,7 @@ import { type Census, takeCensus } from "./census.ts";
 import { bodyOf, keepTrail, prune, upsert } from "./entry.ts";
 import { type ListQuery, listRows, listTrail, type Slice, type TrailQuery } from "./list.ts";
 import { nextPoke, takeStale } from "./sweep.ts";
-import { keepTally } from "./tally.ts";
+import { inheritTally, keepTally } from "./tally.ts";
 
 const MIGRATIONS = [
   { id: "index/0001", sql: index0001 },
@@ -40,7 +40,8 @@ export class IndexObject extends StoredObject {
   project({ row, audits, tally }: Projection): void {
     this.change((now) => {
       keepTrail(this.sql, audits);
-      if (row.body === null) keepTally(this.sql, row, null);
+      if (row.body === null && row.kind === "database") inheritTally(this.sql, row);
+      else if (row.body === null) keepTally(this.sql, row, null);
       else if (tally !== undefined) keepTally(this.sql, row, tally);
       const before = row.kind === "host" ? bodyOf(this.sql, "host", row.id) : null;
       if (upsert(this.sql, row, now)) {

@@ -26,5 +26,16 @@ export function keepTally(
     );
 }
 
+/** What it counted stays in the sums, though it is gone: of what happens, more happens, and a sum that falls would be taken for a new beginning. */
+export function inheritTally(sql: SqlStorage, { kind, id }: Pick<IndexRow, "kind" | "id">): void {
+  sql.exec(
+    `INSERT INTO tally SELECT kind, '', word, count FROM tally WHERE kind = ? AND id = ?
+       ON CONFLICT (kind, id, word) DO UPDATE SET count = count + excluded.count`,
+    kind,
+    id,
+  );
+  sql.exec("DELETE FROM tally WHERE kind = ? AND id = ?", kind, id);
+}
+
 export const takeTallies = (sql: SqlStorage): Tally[] =>
   sql.exec<Tally>("SELECT kind, word, sum(count) AS count FROM tally GROUP BY kind, word").toArray();

@@ -1,4 +1,5 @@
 import { type Engine, type Runner, SLOT } from "../../contract/instance.ts";
+import { isFinal } from "../../contract/source-error.ts";
 import type { Exit, Observation } from "../../contract/workload.ts";
 import { note } from "../note.ts";
 import { become, type Draft, fail, leave, newRunner, replaceRunner, runnerAt, runnersOf } from "./draft.ts";
@@ -10,7 +11,7 @@ export type Seen = { slot: number; generation: number; observation: Observation 
 
 /** A test or build that has ended is given so long for its report to arrive, ms. */
 const GRACE_MS = 15_000;
-/** An engine that died out of memory while it was rolled out is tried again for so long: that is when resize rescues it, ms. */
+/** An engine that died out of memory while it was rolled out waits for so long: that is when resize rescues it, ms. */
 const RESCUE_MS = 300_000;
 /** With which an engine ends that saw by itself that it has no more memory. */
 const OUT_OF_MEMORY = 137;
@@ -86,6 +87,14 @@ function lost(draft: Draft, runner: Housed, message: string): void {
   die(draft, runner, "engine_died", message, null);
 }
 
+/** It says itself why it ends. That its host sees the end too changes nothing. */
+export function engineFailed(draft: Draft, { slot, generation }: Of, { code, message }: Reason): void {
+  const runner = runnerAt(draft, slot, generation);
+  if (runner !== null && runner.phase !== "placing") die(draft, runner, code, message, null);
+}
+type Of = { slot: number; generation: number };
+type Reason = { code: string; message: string };
+
 const engineOf = (draft: Draft, slot: number): Engine | null =>
   [draft.serving, draft.candidate].find((engine) => engine?.runner.slot === slot) ?? null;
 
@@ -112,20 +121,22 @@ function die(draft: Draft, runner: Housed, code: string, message: string, exit: 
   note(draft, "error", "engine", "engine_died", message, { code, deaths, serving: isServing });
   const trouble = { code, message };
   const { slot, generation, since, host_id } = runner;
+  // A load that does not fit would be the whole source read in vain, and another size starts another engine.
+  const isInVain = isFinal(code) || (code === "oom" && engine.loaded === null);
   const wait = Math.min(FIRST_PAUSE_MS * 2 ** (deaths - 1), LONGEST_PAUSE_MS);
-  const retry_at = now + Math.round(wait * (0.75 + draft.facts.jitter / 2));
+  const retry_at = isInVain ? now + 2 * RESCUE_MS : now + Math.round(wait * (0.75 + draft.facts.jitter / 2));
   const waiting: Runner = { slot, generation, since, phase: "waiting", host_id, retry_at, message };
   const next: Engine = { ...engine, runner: waiting, loaded: null, deaths, trouble };
   if (isServing) {
     draft.serving = next;
     draft.replication = null;
-    if (deaths >= DEATHS_OF_SERVING) giveUp(draft, code, message);
+    if (isInVain || deaths >= DEATHS_OF_SERVING) giveUp(draft, code, message);
     return;
   }
   draft.candidate = next;
   if (code === "oom" && draft.operation)
     draft.operation = { ...draft.operation, due_at: Math.min(draft.operation.due_at, now + RESCUE_MS), message };
-  else if (deaths >= DEATHS_OF_CANDIDATE) fail(draft, code, message);
+  else if (isInVain || deaths >= DEATHS_OF_CANDIDATE) fail(draft, code, message);
 }
 
 /** The engine that served has died too often. A rollout under way may still bring another. */

@@ -1,6 +1,6 @@
 import type { SourceNeed, SourceStanding } from "../../contract/database-reader.ts";
 import { newId } from "../../contract/id.ts";
-import { type InstanceIdentity, type InstanceSpec, SLOT } from "../../contract/instance.ts";
+import { type InstanceIdentity, type InstanceSpec, type InstanceState, SLOT } from "../../contract/instance.ts";
 import type { InstanceAction } from "../../contract/instance-action.ts";
 import { type InstancePatch, patched } from "../../contract/instance-check.ts";
 import type { KeyCreate } from "../../contract/instance-key.ts";
@@ -51,6 +51,12 @@ const INSTANCE: ResourceKind<InstanceRecord, string[]> = {
   isVisible: ({ identity }, namespaces) => permits({ namespaces }, identity.namespace),
 };
 
+/** An engine that is well says within that time that replication is paused or goes on, ms. */
+const DONE_WITHIN_MS = 5_000;
+/** Whether replication is as it should be, as far as there is an engine to tell. */
+const isDone = ({ serving, replication, replication_paused }: InstanceState): boolean =>
+  !serving?.loaded || replication === null || (replication === "paused") === replication_paused;
+
 /** One instance: its state machine, its builds, its journal, and its own alarm. Named by its id. */
 export class InstanceObject extends ResourceObject<InstanceRecord> {
   constructor(ctx: DurableObjectState, env: Env) {
@@ -91,8 +97,15 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
     return this.isBorn ? this.load() === null : null;
   }
 
-  /** Does or queues what the matrix allows now; 202 with the instance. `delete` answers 204. */
-  act(action: InstanceAction, input: ActInput, mutation: Mutation, namespaces: string[]): Reply<Answer> {
+  /** Does or queues what the matrix allows now; 202 with the instance. `delete` answers 204. What its engine does at once it has done then, if it says so in time. */
+  async act(action: InstanceAction, input: ActInput, mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
+    const done = this.#act(action, input, mutation, namespaces);
+    if (!done.ok || (action !== "pause-replication" && action !== "resume-replication")) return done;
+    const record = await this.until(namespaces, DONE_WITHIN_MS, ({ state }) => isDone(state));
+    return record.ok ? this.answer(202) : done;
+  }
+
+  #act(action: InstanceAction, input: ActInput, mutation: Mutation, namespaces: string[]): Reply<Answer> {
     return this.mutate(mutation, namespaces, (record, now) => {
       const refusal =
         refusalOf(action, record) ??

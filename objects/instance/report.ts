@@ -2,6 +2,7 @@ import { SLOT } from "../../contract/instance.ts";
 import type { EngineVitals, Report, ReportBody, SourceTest } from "../../contract/instance-report.ts";
 import { note } from "../note.ts";
 import { become, type Draft, fail, leave, rowsText, runnerAt } from "./draft.ts";
+import { engineFailed } from "./engine.ts";
 import { type Loaded, launch, takeOver, tested } from "./operation.ts";
 import { giveUpRelease, released, releasedByItself } from "./release.ts";
 
@@ -52,7 +53,8 @@ export function onReport(draft: Draft, told: Told): void {
       return;
     case "failed":
       if (isJob && isRelease) giveUpRelease(draft, body.message);
-      else onFailed(draft, body, isServing);
+      else if (isJob) fail(draft, body.code, body.message);
+      else engineFailed(draft, told, body);
       return;
     case "vitals":
       if (isServing) onVitals(draft, body.vitals);
@@ -127,16 +129,6 @@ function onLoaded(draft: Draft, loaded: Loaded, isServing: boolean, isJob: boole
   note(draft, "info", "engine", "engine_recovered", `serves again, ${rowsText({ rows, tables })}`);
 }
 
-function onFailed(draft: Draft, { code, message }: { code: string; message: string }, isServing: boolean): void {
-  if (!isServing) {
-    fail(draft, code, message);
-    return;
-  }
-  if (draft.serving === null || draft.serving.trouble?.message === message) return;
-  draft.serving = { ...draft.serving, trouble: { code, message } };
-  note(draft, "error", "engine", "replication_degraded", message, { code });
-}
-
 /** A source that sleeps has nothing to keep up with. */
 const KEEPS_UP: readonly EngineVitals["replication"][] = ["live", "polling", "asleep"];
 
@@ -153,6 +145,15 @@ function onVitals(draft: Draft, { replication, message = "" }: EngineVitals): vo
       "engine",
       "replication_degraded",
       message || "the source is not reached; it tries again",
+      data,
+    );
+  if (replication === "drifted")
+    note(
+      draft,
+      "warning",
+      "engine",
+      "replication_degraded",
+      message || "the source's schema is no longer what was built: rebuild",
       data,
     );
   if (replication === "resyncing")
@@ -174,13 +175,19 @@ function onVitals(draft: Draft, { replication, message = "" }: EngineVitals): vo
       `every table is read again each interval, because changes cannot be followed: ${message}`,
       data,
     );
-  const recovered = before === "reconnecting" || before === "resyncing";
+  const recovered = before === "reconnecting" || before === "resyncing" || before === "drifted";
   if (KEEPS_UP.includes(replication) && recovered)
     note(draft, "info", "engine", "replication_recovered", message || "keeps up with its source again", data);
   if (KEEPS_UP.includes(replication) && draft.serving?.trouble) draft.serving = { ...draft.serving, trouble: null };
 }
 
 function onDrift(draft: Draft, { schema_hash, changes }: Extract<ReportBody, { kind: "drift" }>): void {
+  if (changes.length === 0) {
+    if (draft.drift !== null)
+      note(draft, "info", "engine", "schema_fits", "the source's schema is what was built again");
+    draft.drift = null;
+    return;
+  }
   if (draft.drift?.schema_hash === schema_hash) return;
   draft.drift = { schema_hash, changes, at: draft.facts.now };
   note(

@@ -74,11 +74,12 @@ function pendingChanges({ spec, state, builds }: InstanceRecord): string[] {
   return [...changedSettings(spec.settings, deployed.settings), ...config];
 }
 
-function healthOf(serving: Engine, state: InstanceState): "ok" | "degraded" | "unreachable" {
+const BEHIND: readonly InstanceState["replication"][] = ["reconnecting", "resyncing", "drifted"];
+
+export function healthOf(serving: Engine, state: InstanceState): "ok" | "degraded" | "unreachable" {
   if (serving.loaded === null) return "unreachable";
-  return serving.trouble !== null || state.replication === "reconnecting" || state.replication === "resyncing"
-    ? "degraded"
-    : "ok";
+  const isBehind = BEHIND.includes(state.replication);
+  return serving.trouble !== null || isBehind ? "degraded" : "ok";
 }
 
 /** The present state in a sentence: what is waited for, or what went wrong. */
@@ -119,6 +120,8 @@ function messageOf(state: InstanceState): string {
     case "running":
       if (serving?.loaded == null) return serving?.trouble?.message ?? "the engine is being started again";
       if (serving.trouble !== null) return serving.trouble.message;
+      if (state.replication === "drifted")
+        return "serves what it had: the source's schema is not what was built; rebuild";
       return last_error === null
         ? `serves ${rowsText(serving.loaded)}`
         : `serves; the last rollout failed: ${last_error.message}`;

@@ -61,6 +61,7 @@ function taskOf(
   const of = {
     operation: operation ? { id: operation.id, revision: operation.revision } : NO_OPERATION,
     source: source.address,
+    min_sync_interval: source.min_sync_interval,
   };
   const { schema } = identity;
   if (slot === SLOT.test) return { ...of, do: "test", schemas: [schema], config: spec.config };

@@ -9,16 +9,18 @@ import {
   DISABLED_REASON,
   type DisabledAction,
   LeaseView,
+  ListedDatabase,
   type RestoredFrom,
 } from "../../contract/database.ts";
 import { DatabaseId } from "../../contract/id.ts";
 import type { Answer } from "../../contract/request.ts";
 import type { DatabaseDraft } from "../../objects/database/creation.ts";
+import { type KeeperSettings, keepingOf } from "../../objects/database/keepers.ts";
 import { remote } from "../../objects/remote.ts";
 import { sealingKeys } from "../../objects/sealing.ts";
 import { conditional, etag, jsonText, resource } from "../answer.ts";
 import { idForCreation } from "../creation.ts";
-import { DATABASE, DATABASE_BODY } from "../database-example.ts";
+import { DATABASE, DATABASE_BODY, LISTED_DATABASE } from "../database-example.ts";
 import { roleOf } from "../database-password.ts";
 import { journalStream, startOf, wantsStream } from "../event-stream.ts";
 import { resourcesPage } from "../listing.ts";
@@ -30,6 +32,7 @@ import { limit, several } from "../query.ts";
 import { type Ask, type Route, route } from "../route.ts";
 import { call } from "../stub.ts";
 import { Shown, withNewPassword } from "./database-credentials.ts";
+import { restoreTarget, whyNotRestorable } from "./database-restore.ts";
 import { databaseStub, params } from "./database-stub.ts";
 import { EVENT_ANSWERS, EventQuery } from "./deployment-events.ts";
 import { labelFilter } from "./deployments.ts";
@@ -46,6 +49,7 @@ type Wanted = Omit<DatabaseCreate, "placement"> & { placement: Record<string, st
 /** Makes a database, and answers it with its password: the only time that it is shown, but for the same request sent again. */
 async function create(ask: Ask, wanted: Wanted, restored_from: RestoredFrom | null): Promise<Response> {
   unwrap(await sealingKeys(ask.env));
+  unwrap(keepingOf(ask.env as KeeperSettings));
   const mutation = await ask.mutation();
   const { name, namespace, placement, ...settings } = wanted;
   const id = await marked(ask.env, await idForCreation(ask.env, "database", mutation));
@@ -114,7 +118,7 @@ export const DATABASES = [
         headers: { Location: "Address of the database" },
       },
     },
-    problems: ["namespace_not_permitted", "name_taken", "secret_key_missing"],
+    problems: ["namespace_not_permitted", "name_taken", "secret_key_missing", "keepers_misconfigured"],
     handle: (ask) => {
       const { placement, ...rest } = ask.body;
       return create(ask as Ask, { ...rest, placement: placement.labels }, null);
@@ -127,7 +131,7 @@ export const DATABASES = [
     group: "Databases",
     summary: "List databases",
     description:
-      "Newest first. Filters of one kind are alternatives. Connections are as they were at the last change of state.",
+      "Newest first. Filters of one kind are alternatives. What goes on without a change of state, connections above all, is not in lists: read the database.",
     query: z.object({
       namespace: several(z.string()),
       name: several(z.string()),
@@ -140,8 +144,8 @@ export const DATABASES = [
     answers: {
       200: {
         description: "One page",
-        schema: z.array(DatabaseView),
-        example: [DATABASE],
+        schema: z.array(ListedDatabase),
+        example: [LISTED_DATABASE],
         headers: { Link: '`<…>; rel="next"` when there are more' },
       },
     },
@@ -215,30 +219,21 @@ export const DATABASES = [
     group: "Databases",
     summary: "Make a database as another one was",
     description:
-      "A new database, in the same namespace and of the same size, with what the other one held at a moment. The other one stays as it is. It is started at once, so that the moment is not lost.",
+      "A new database, in the same namespace, of the same size and placement, with what the other one held at a moment, from its `restorable_since` on. The other one stays as it is. It is started at once, so that the moment is not lost. One that cannot be made after all is in `error` with `not_restorable`.",
     params,
     body: { schema: DatabaseRestore, example: { name: "shop_yesterday", time: "2026-11-20T18:00:00Z" } },
     mutation: ["idempotency", "wait"],
     answers: { 201: { description: "The new database", schema: Created, example: CREATED } },
-    problems: ["action_not_allowed", "name_taken", "secret_key_missing"],
+    problems: ["action_not_allowed", "name_taken", "secret_key_missing", "keepers_misconfigured"],
     handle: async (ask) => {
       const reply = await call(databaseStub(ask), (database) => database.read(ask.principal.namespaces));
       const source = JSON.parse(unwrap(reply).body) as DatabaseView;
-      if (!source.allowedActions.restore?.allowed || source.durability.kind !== "keepers")
-        fail(
-          "action_not_allowed",
-          source.durability.kind === "keepers"
-            ? `${source.name} is ${source.state}.`
-            : "It has no keepers, so nothing is kept of what it was.",
-          {
-            more: { resource_status: source.state },
-          },
-        );
-      const { name, lsn, time } = ask.body;
-      const at = time === undefined ? Date.now() : Date.parse(time);
-      const target = lsn === undefined ? { time: at } : { lsn };
+      const why = whyNotRestorable(source);
+      if (why !== null) fail("action_not_allowed", why, { more: { resource_status: source.state } });
+      const target = restoreTarget(ask.body, source, Date.now());
       const { namespace, idle_timeout, labels, allowed_addresses, target_profile: profile } = source;
-      const wanted = { name, namespace, profile, idle_timeout, labels, allowed_addresses, placement: {} };
+      const placement = source.placement.labels;
+      const wanted = { name: ask.body.name, namespace, profile, idle_timeout, labels, allowed_addresses, placement };
       return create(ask as Ask, wanted, { database: source.id, target });
     },
   }),
@@ -249,7 +244,7 @@ export const DATABASES = [
     group: "Databases",
     summary: "Start a database with what there is",
     description:
-      "For one that is in `error` with `not_restorable`: commits that were acknowledged are nowhere to be found (a keeper has lost its disk, and the host too). The next connection starts it with what is left. There is no way back.",
+      "For one that is in `error` with `not_restorable`: commits that were acknowledged are nowhere to be found (a keeper has lost its disk, and the host too). The next connection starts it with what is left. There is no way back. After any other failure it is refused: a host or a keeper that comes back may have them yet.",
     params,
     mutation: ["idempotency", "if-match"],
     answers: { 200: { description: "The database", schema: DatabaseView, example: DATABASE } },
@@ -293,7 +288,8 @@ export const DATABASES = [
           reason: z.string(),
           message: z.string(),
           awake_because: z.array(LeaseView),
-          asleep_because: z.string().nullable(),
+          asleep_because: z.string().nullable().describe("Why it was stopped, or what ended its writer"),
+          asleep_since: z.string().nullable(),
           next_deadline_at: z.string().nullable(),
         }),
       },

@@ -3,6 +3,7 @@ import { DATABASE_STATES } from "../../contract/database.ts";
 import { EXPOSITION_TYPE, expose, type Series, sample } from "../../contract/exposition.ts";
 import { HOST_STATUSES } from "../../contract/host.ts";
 import { DELIVERY_STATUSES } from "../../contract/webhook-endpoint.ts";
+import { startSeries } from "../../objects/database/starts.ts";
 import { jsonText } from "../answer.ts";
 import { type Figures, gatherFigures } from "../figures.ts";
 import { fail } from "../problem.ts";
@@ -148,7 +149,7 @@ function ringSeries(figures: Figures): Series[] {
   ];
 }
 
-function ownSeries({ hosts, of, silentHosts }: Figures): Series[] {
+function ownSeries({ hosts, of, words, silentHosts }: Figures): Series[] {
   const own = (name: string, help: string, samples: Series["samples"]): Series => ({
     name: `lamplighter_${name}`,
     type: "gauge",
@@ -178,6 +179,7 @@ function ownSeries({ hosts, of, silentHosts }: Figures): Series[] {
       "Databases by state",
       DATABASE_STATES.map((state) => sample(of("database", state), { state })),
     ),
+    startSeries(words("database")),
     own("schedules", "How many schedules there are", [sample(of("schedule"))]),
     own("hooks", "How many inbound webhooks there are", [sample(of("hook"))]),
     perHost("ready", "1 when the host is ready", ({ status }) => (status === "ready" ? 1 : 0)),

@@ -20,6 +20,7 @@ import { INSTANCE_ACTION_ROUTES } from "./instance-actions.ts";
 import { INSTANCE_LOGS } from "./instance-logs.ts";
 import { INSTANCES } from "./instances.ts";
 import { JOIN_TOKENS } from "./join-tokens.ts";
+import { KEEPERS } from "./keepers.ts";
 import { LOGIN } from "./login.ts";
 import { METRICS } from "./metrics.ts";
 import { NAMESPACES } from "./namespaces.ts";
@@ -59,6 +60,7 @@ export const ROUTES: readonly Route[] = [
   ...VOLUMES,
   ...DATABASES,
   ...DATABASE_CREDENTIALS,
+  ...KEEPERS,
   ...HOSTS,
   ...JOIN_TOKENS,
   ...LOGIN,

@@ -1,8 +1,14 @@
+import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { CredentialView, DatabaseView } from "../../contract/database.ts";
 import { Lookup } from "../../contract/gateway.ts";
 import { credentials } from "../../contract/scram.ts";
-import { makeToken, request, type Sent } from "./client.ts";
+import { restoreTarget, whyNotRestorable } from "../../src/api/database-restore.ts";
+import { DATABASE } from "../../src/database-example.ts";
+import type { ProblemError } from "../../src/problem.ts";
+import worker from "../../src/worker.ts";
+import { makeToken, ROOT, request, type Sent } from "./client.ts";
 
 type Made = DatabaseView & { password: string; dsn: string };
 type Refusal = { code: string; violations: { property_path: string }[]; allowedActions?: Record<string, unknown> };
@@ -22,8 +28,10 @@ const lookup = async (role: string, database: string, token?: string) =>
 
 describe("making a database", () => {
   it("starts nothing, and shows the password once", async () => {
-    const made = await make();
+    const placement = { labels: { zone: "eu" } };
+    const made = await make({ placement });
     DatabaseView.parse(made);
+    expect(made.placement).toEqual(placement);
     expect([made.state, made.status, made.current_scale, made.durability.kind]).toEqual([
       "stopped",
       "stopped",
@@ -41,6 +49,9 @@ describe("making a database", () => {
       expect(text).not.toContain(made.password);
     }
     expect(listed.body.map(({ id }) => id)).toEqual([made.id]);
+    // Nothing that a list could not keep true.
+    for (const member of ["active_connections", "awake_because", "idle_stop_at"])
+      expect([member in (listed.body[0] as object), member in (read.body as object)]).toEqual([false, true]);
     expect(explained.body).toMatchObject({ asleep_because: "nobody has connected to it yet", awake_because: [] });
   });
 
@@ -74,6 +85,33 @@ describe("making a database", () => {
   });
 });
 
+describe("keepers that cannot be meant", () => {
+  const asked = async (settings: Record<string, string>, path: string, body: unknown) => {
+    const asks = new Request(`http://lamplighter${path}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${ROOT}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const context = createExecutionContext();
+    const answer = await worker.fetch(asks, { ...env, ...settings }, context);
+    await waitOnExecutionContext(context);
+    return { status: answer.status, text: await answer.text() };
+  };
+
+  it.each([
+    [{ KEEPERS: "a=http://127.0.0.1:7999" }, /KEEPERS: entry 1 is not of the form/],
+    [{ KEEPERS: "a=http://:hush@h:1,a=http://:hush@h:2" }, /KEEPERS: the name a is there twice/],
+    [{ KEEPERS: "a=http://:hush@h:1", KEEPER_QUORUM: "two" }, /KEEPER_QUORUM: expected a whole number from 1 to 1/],
+  ])("%j: no database is made, and the answer says why", async (settings, detail) => {
+    const refused = await asked(settings, "/databases", { name: name() });
+    expect([refused.status, JSON.parse(refused.text)]).toEqual([
+      503,
+      expect.objectContaining({ code: "keepers_misconfigured", detail: expect.stringMatching(detail) }),
+    ]);
+    expect(refused.text).not.toContain("hush");
+  });
+});
+
 describe("what is done with a database", () => {
   it.each(["start", "stop", "scale"])("%s is disabled, and says so", async (action) => {
     const { id } = await make();
@@ -101,6 +139,58 @@ describe("what is done with a database", () => {
     const { id } = await make();
     const answer = await request<Refusal>("POST", `/databases/${id}/restore`, { body: { name: name() } });
     expect([answer.status, answer.body.code]).toEqual([409, "action_not_allowed"]);
+  });
+});
+
+describe("the moment of a copy", () => {
+  const at = (text: string) => Date.parse(text);
+  const now = at("2026-11-21T12:00:00.000Z");
+  const source = (over: Partial<DatabaseView> = {}) =>
+    ({
+      ...{ ...DATABASE, restorable_since: "2026-11-20T12:00:00.000Z", allowedActions: { restore: { allowed: true } } },
+      ...over,
+    }) as DatabaseView;
+
+  it.each([
+    ["the present, when none is named", {}, { time: now }],
+    ["the oldest that is kept", { time: "2026-11-20T12:00:00.000Z" }, { time: at("2026-11-20T12:00:00.000Z") }],
+    ["by another clock", { time: "2026-11-21T12:30:00+02:00" }, { time: at("2026-11-21T10:30:00Z") }],
+    ["a position", { lsn: "0/15D68C8" }, { lsn: "0/15D68C8" }],
+  ])("%s", (_what, asked, target) => {
+    expect(restoreTarget(asked, source(), now)).toEqual(target);
+  });
+
+  it.each([
+    ["in the future", "2026-11-21T12:00:00.001Z", {}, "time.future"],
+    ["before the oldest base backup", "2026-11-20T11:59:59.999Z", {}, "time.too_early"],
+    [
+      "before it was made",
+      "2026-11-21T09:29:59Z",
+      { restorable_since: null, created_at: "2026-11-21T09:30:00.000Z" },
+      "time.too_early",
+    ],
+  ])("%s is refused", (_what, time, over, code) => {
+    try {
+      restoreTarget({ time }, source(over), now);
+      expect.unreachable();
+    } catch (error) {
+      const { refusal } = error as ProblemError;
+      expect([refusal.code, refusal.violations]).toMatchObject([
+        "validation_failed",
+        [{ property_path: "time", code }],
+      ]);
+    }
+  });
+
+  it.each([
+    [source(), null],
+    [source({ term: 0 }), /never started/],
+    [source({ durability: { kind: "host", keepers: [], quorum: 0 } }), /no keepers/],
+    [source({ allowedActions: {}, state: "deleting" }), /is deleting/],
+  ])("a source that none can be made of says why", (view, why) => {
+    const said = whyNotRestorable(view);
+    if (why === null) expect(said).toBeNull();
+    else expect(said).toMatch(why);
   });
 });
 

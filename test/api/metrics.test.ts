@@ -23,7 +23,7 @@ function parse(text: string): Map<string, { type: string; samples: Map<string, n
       families.set(current, { type: "", samples: new Map() });
       continue;
     }
-    const type = /^# TYPE ([a-z_][a-z0-9_]*) (gauge|counter)$/.exec(line);
+    const type = /^# TYPE ([a-z_][a-z0-9_]*) (gauge|counter|histogram)$/.exec(line);
     const family = families.get(current);
     if (!family) throw new Error(`before any HELP: ${line}`);
     if (type) {
@@ -36,9 +36,11 @@ function parse(text: string): Map<string, { type: string; samples: Map<string, n
       line,
     );
     if (!one) throw new Error(`not a sample: ${line}`);
-    expect([one[1], family.type]).toEqual([current, expect.stringMatching(/gauge|counter/)]);
-    expect(family.samples.has(one[2] ?? ""), `twice: ${line}`).toBe(false);
-    family.samples.set(one[2] ?? "", Number(one[3]));
+    const part = family.type === "histogram" ? /_(bucket|sum|count)$/.exec(one[1] as string)?.[0] : "";
+    expect([one[1], family.type]).toEqual([`${current}${part}`, expect.stringMatching(/gauge|counter|histogram/)]);
+    const sample = `${part}${one[2] ?? ""}`;
+    expect(family.samples.has(sample), `twice: ${line}`).toBe(false);
+    family.samples.set(sample, Number(one[3]));
   }
   return families;
 }

@@ -25,7 +25,7 @@ const view = (more: object = {}) => ({
   health: "ok",
   endpoint_url: "http://127.0.0.1:20000",
   host_id: null,
-  settings: { size: "nano", sync_mode: "auto", sync_interval: 30 },
+  settings: { size: "nano", sync_mode: "auto", sync_interval: null },
   vitals: null,
   drift: null,
   replication_paused: false,

@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { chooseTarget, readContexts, writeContexts } from "../../cli/contexts.ts";
 import { freshEnv, lamplighter } from "./captured.ts";
@@ -192,15 +193,18 @@ test("node get shows a machine", async () => {
 
 describe("doctor", () => {
   const answers =
-    (hosts: object[]): Handler =>
+    (hosts: object[], keepers: object = nobody, gateway: string | null = null): Handler =>
     (one, response) => {
       if (one.url === "/healthz") return json(response, 200, { state: "UP" });
       if (one.headers.authorization !== "Bearer lamp_x")
         return problem(response, 401, "unauthenticated", "No valid token");
       if (one.url === "/whoami")
         return json(response, 200, { token_id: "t", name: "ci", scopes: ["admin"], namespaces: [] });
+      if (one.url === "/keepers") return json(response, 200, keepers);
+      if (one.url === "/gateway") return json(response, 200, { address: gateway });
       json(response, 200, hosts);
     };
+  const nobody = { setting_error: null, asked_host: null, keepers: [] };
   const host = (status: string) => ({
     ...{
       name: "lamp",
@@ -230,6 +234,33 @@ describe("doctor", () => {
     const flags = ["--url", url, ...(token === null ? [] : ["--token", token])];
     const answer = await lamplighter(["doctor", ...flags], { env });
     expect([answer.code, answer.out]).toEqual([1, expect.stringMatching(line)]);
+  });
+
+  test("asks the hosts whether the keepers answer, and the gateway itself", async () => {
+    const gateway = createServer((socket) => socket.once("data", () => socket.end("S")));
+    await new Promise<void>((done) => gateway.listen(0, "127.0.0.1", done));
+    const address = `127.0.0.1:${(gateway.address() as AddressInfo).port}`;
+    const keeper = (name: string, well: boolean | null, message: string) => ({
+      ...{ name, url: "https://10.0.0.6:7431", answers: well, message },
+    });
+    const keepers = [
+      keeper("a", true, "it answers"),
+      keeper("b", false, "another certificate"),
+      keeper("c", null, "?"),
+    ];
+    const { env, url } = await serve(answers([host("ready")], { ...nobody, keepers }, address));
+    const ask = () => lamplighter(["doctor", "--url", url, "--token", "lamp_x"], { env });
+    const bad = await ask();
+    expect([bad.code, bad.err]).toEqual([1, expect.stringContaining("1 check failed")]);
+    for (const line of [
+      "[+] keeper a at https://10.0.0.6:7431: it answers",
+      "[-] keeper b at https://10.0.0.6:7431: another certificate",
+      "[ ] keeper c at https://10.0.0.6:7431: ?",
+      `[+] gateway at ${address}: it answers`,
+    ])
+      expect(bad.out).toContain(line);
+    await new Promise((done) => gateway.close(done));
+    expect((await ask()).out).toContain(`[-] gateway at ${address}: connect ECONNREFUSED`);
   });
 
   test("tells when nobody answers", async () => {

@@ -1,6 +1,8 @@
 // The hosts and the gateways of a database's world: what each of them knows.
-import type { LeaseFrame } from "../../contract/gateway.ts";
+import { DATABASE_NEXT, type DatabaseStatus } from "../../contract/database.ts";
+import { LEASE_TTL_MS, type LeaseFrame } from "../../contract/gateway.ts";
 import type { Observation } from "../../contract/workload.ts";
+import type { LeaseSummary } from "../../objects/database/draft.ts";
 import type { Candidate } from "../../objects/deployment/placement.ts";
 
 export type Row = { term: number; want: "running" | "gone"; purpose: "write" | "discard"; seen: Observation | null };
@@ -123,3 +125,44 @@ export const exitedAt = (term: number, at: number, code: number | null): Observa
   ...{ id: "w", generation: term, at, phase: "exited" },
   exit: { code, signal: null, oom: false, at, evidence: "kept" },
 });
+
+export type Lease = { sessions: number; waiting: number; expires_at: number };
+
+/** As the object's `expire` does with the rows. Answers when a client was last there. */
+export function expire(world: {
+  clock: number;
+  lastActive: number;
+  leases: Map<string, Lease>;
+  gateways: readonly Gateway[];
+}): number {
+  const { clock, leases, gateways } = world;
+  let lastActive = Math.min(world.lastActive, clock);
+  for (const [id, lease] of leases) {
+    lease.expires_at = Math.min(lease.expires_at, clock + LEASE_TTL_MS);
+    if (lease.expires_at > clock) continue;
+    const gateway = gateways.find((one) => one.id === id) as Gateway;
+    if (gateway.up) {
+      lease.expires_at = clock + 10_000;
+      gateway.up = false;
+      gateway.inbox = [];
+    } else {
+      leases.delete(id);
+      if (lease.sessions + lease.waiting > 0) lastActive = Math.max(lastActive, lease.expires_at);
+    }
+  }
+  return lastActive;
+}
+
+/** The leases as the object tells the machine of them. */
+export const summaries = (world: { leases: Map<string, Lease>; gateways: readonly Gateway[] }): LeaseSummary[] =>
+  [...world.leases].map(([boot_id, { sessions, waiting, expires_at }]) => ({
+    boot_id,
+    connected: world.gateways.some(({ id, up }) => id === boot_id && up),
+    busy: sessions + waiting > 0,
+    waiting: waiting > 0,
+    expires_at,
+  }));
+
+export function onlyEdge(from: DatabaseStatus, to: DatabaseStatus): void {
+  if (!(DATABASE_NEXT[from] as readonly string[]).includes(to)) throw new Error(`${from} -> ${to}`);
+}

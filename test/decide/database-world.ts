@@ -1,6 +1,5 @@
 // A database, two hosts with their agents, and two gateways, as far as terms, leases and clients go. Everything between them is late, twice, or lost.
 
-import { DATABASE_NEXT } from "../../contract/database.ts";
 import type { DatabaseState } from "../../contract/database-state.ts";
 import { DatabaseState as Schema } from "../../contract/database-state.ts";
 import { LEASE_TTL_MS, type LeaseFrame } from "../../contract/gateway.ts";
@@ -8,10 +7,24 @@ import type { Observation } from "../../contract/workload.ts";
 import { WRITER_LEASE_MS } from "../../contract/writer.ts";
 import { WRITER_LEASE_MARGIN_MS } from "../../contract/writer-task.ts";
 import { type DatabaseEvent, decide, initial } from "../../objects/database/decide.ts";
-import type { DatabaseFacts, LeaseSummary, Said } from "../../objects/database/draft.ts";
+import type { DatabaseFacts, Said } from "../../objects/database/draft.ts";
 import { deadlineOf, questions, subjects } from "../../objects/database/letters.ts";
 import type { random } from "../random.ts";
-import { assign, candidate, exitedAt, Gateway, Host, isLeased, onlyWriter, upOn, withdraw } from "./database-parts.ts";
+import {
+  assign,
+  candidate,
+  exitedAt,
+  expire,
+  Gateway,
+  Host,
+  isLeased,
+  type Lease,
+  onlyEdge,
+  onlyWriter,
+  summaries,
+  upOn,
+  withdraw,
+} from "./database-parts.ts";
 import { Keepers } from "./keeper-parts.ts";
 
 type Rnd = ReturnType<typeof random>;
@@ -26,7 +39,7 @@ export class DatabaseWorld {
   readonly hosts = [new Host("a"), new Host("b")];
   readonly gateways = [new Gateway("g"), new Gateway("h")];
   readonly letters = new Set<string>();
-  readonly leases = new Map<string, { sessions: number; waiting: number; expires_at: number }>();
+  readonly leases = new Map<string, Lease>();
   readonly reports: { host: string; term: number; observation: Observation }[] = [];
   readonly toDatabase: { gateway: string; say: () => void }[] = [];
   readonly ordered = new Map<number, string>();
@@ -38,58 +51,36 @@ export class DatabaseWorld {
   /** How often a successor was held back by the keepers' word to the one before. */
   heldBack = 0;
   readonly kept: boolean;
+  /** Whether what it needs has been prepared, and can be. */
+  prepared = false;
+  preparable = true;
   readonly keepers: Keepers;
   readonly #rnd: Rnd;
 
-  constructor(rnd: Rnd, { keepers = 1, quorum = 1 } = {}) {
+  constructor(rnd: Rnd, { keepers = 1, quorum = 1, prepared = true } = {}) {
     this.#rnd = rnd;
     this.kept = quorum > 0;
     this.keepers = new Keepers(keepers, quorum, this.now);
     this.state = initial(this.facts()).state;
-    this.do({ type: "prepared" });
+    this.letters.add("prepare");
+    if (prepared) this.deliver("prepare");
   }
 
   get clock(): number {
     return this.now + this.skew;
   }
 
-  /** As `expire` does with the rows. */
-  #expire(): void {
-    this.lastActive = Math.min(this.lastActive, this.clock);
-    for (const [id, lease] of this.leases) {
-      lease.expires_at = Math.min(lease.expires_at, this.clock + LEASE_TTL_MS);
-      if (lease.expires_at > this.clock) continue;
-      const gateway = this.gateways.find((one) => one.id === id) as Gateway;
-      if (gateway.up) {
-        lease.expires_at = this.clock + 10_000;
-        gateway.up = false;
-        gateway.inbox = [];
-      } else {
-        this.leases.delete(id);
-        if (lease.sessions + lease.waiting > 0) this.lastActive = Math.max(this.lastActive, lease.expires_at);
-      }
-    }
-  }
-
   facts(): DatabaseFacts {
-    this.#expire();
-    const leases = [...this.leases].map(
-      ([boot_id, { sessions, waiting, expires_at }]): LeaseSummary => ({
-        boot_id,
-        connected: this.gateways.some(({ id, up }) => id === boot_id && up),
-        busy: sessions + waiting > 0,
-        waiting: waiting > 0,
-        expires_at,
-      }),
-    );
+    this.lastActive = expire(this);
     return {
       now: this.clock,
       jitter: 0.5,
       profile: "L1",
       idle_ms: IDLE_MS,
-      kept: this.kept,
+      prepared: this.prepared,
+      kept: this.prepared && this.kept,
       ...{ credential: "c", reader: null },
-      demand: { leases, last_active_at: this.lastActive },
+      demand: { leases: summaries(this), last_active_at: this.lastActive },
     };
   }
 
@@ -100,8 +91,7 @@ export class DatabaseWorld {
     const { state, said } = decide(before, event, facts);
     this.state = Schema.parse(state);
     if (before.status !== state.status) {
-      if (!(DATABASE_NEXT[before.status] as readonly string[]).includes(state.status))
-        throw new Error(`${before.status} -> ${state.status}`);
+      onlyEdge(before.status, state.status);
       this.history.push(`${event.type}: ${before.status} -> ${state.status} (term ${state.term})`);
     }
     if (state.term < before.term) throw new Error("the term went back");
@@ -129,12 +119,19 @@ export class DatabaseWorld {
     const { state } = this;
     this.letters.delete(key);
     switch (what) {
+      case "prepare":
+        if (state.status !== "creating") return;
+        this.prepared = this.preparable && !isLost;
+        this.do(this.prepared ? { type: "prepared" } : { type: "unprepared", message: "KEEPERS cannot be read" });
+        if (!this.prepared) this.letters.add(key);
+        return;
       case "place":
         if (!isLost) this.do({ type: "hosts", hosts: this.hosts.map(candidate), labels: {} });
         break;
       case "offer": {
         const term = Number(first);
         if (state.status !== "booting" || state.step.name !== "offered" || state.term !== term) return;
+        if (!this.prepared) throw new Error("it is started before it is prepared");
         const { host_id } = state.step;
         const known = this.ordered.get(term);
         if (known !== undefined && known !== host_id)

@@ -178,6 +178,11 @@ export class Driven {
   due(): this {
     return this.do({ type: "due" });
   }
+  /** What waits for a time has it, and its host. */
+  next(): this {
+    this.now = Math.max(this.now, this.deadline ?? 0);
+    return this.due().place();
+  }
 
   /** As far as this status, the ordinary way. */
   static at(status: InstanceStatus, test = GOOD_TEST): Driven {

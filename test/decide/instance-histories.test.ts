@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { SLOT } from "../../contract/instance.ts";
 import { INSTANCE_ACTIONS, isGoalAction } from "../../contract/instance-action.ts";
 import { isStable } from "../../contract/instance-status.ts";
+import { publicationRemoval } from "../../contract/source-traces.ts";
 import { runnersOf } from "../../objects/instance/draft.ts";
 import { instanceView } from "../../objects/instance/view.ts";
 import { random } from "../random.ts";
@@ -30,6 +31,12 @@ describe("random histories", () => {
         () => one.say(slot, { kind: "loaded", rows: 1, tables: 1 }, stale),
         () => one.say(slot, { kind: "failed", code: "initial_load_failed", message: "no" }, stale),
         () => one.say(slot, { kind: "released", left: [] }, stale),
+        () => {
+          // The last word of whatever goes.
+          const [going] = one.state.leaving;
+          const left = chance(0.5) ? [] : [publicationRemoval("inst_1")];
+          if (going) one.say(going.slot, { kind: "released", left }, { generation: going.generation });
+        },
         () => one.admit(),
         () => one.gone(),
         () => one.exit(slot, pick([0, 1, null]), chance(0.2)),
@@ -64,6 +71,10 @@ describe("random histories", () => {
       if (state.status === "terminated") expect(state.source_traces, at).not.toBe(true);
       if (before.source_traces === true && state.source_traces === false && !one.reasons.includes("left_at_source"))
         expect(one.last.entries, at).toEqual([]);
+      // Where an engine is, or may be, it is not taken for clean.
+      if (state.source_traces === false) expect([state.serving, state.candidate], at).toEqual([null, null]);
+      if (state.status === "paused" && before.status === "pausing" && state.source_traces === true)
+        expect(before.operation?.source_released || one.reasons.includes("left_at_source"), at).toBe(true);
       expect(() =>
         instanceView(
           {

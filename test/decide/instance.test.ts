@@ -5,6 +5,7 @@ import type { EngineVitals } from "../../contract/instance-report.ts";
 import { INSTANCE_STATUSES, isStable, STABLE_STATUSES, STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
 import { buildInQueue } from "../../objects/instance/letters.ts";
 import { lookAtPauses } from "../../objects/instance/pause-times.ts";
+import { healthOf } from "../../objects/instance/view.ts";
 import { built, Driven, FAILED_BUILD, GOOD_TEST, HOST, hostNamed } from "./driven-instance.ts";
 
 describe("builds", () => {
@@ -53,7 +54,7 @@ describe("builds", () => {
       ],
       [
         "load",
-        (one) => rolledOut(one).say(one.engineSlot(), { kind: "failed", code: "initial_load_failed", message: "no" }),
+        (one) => rolledOut(one).say(one.engineSlot(), { kind: "failed", code: "verification_failed", message: "no" }),
       ],
     ];
     for (const [what, break_] of fails) {
@@ -132,6 +133,17 @@ describe("resize", () => {
     expect(one.exit(one.engineSlot(), 137).state.candidate?.trouble?.code).toBe("oom");
   });
 
+  test("a load that does not fit is not repeated", () => {
+    const one = Driven.at("deploying");
+    const { generation } = one.runner(one.engineSlot());
+    one.exit(one.engineSlot(), 137);
+    one.now += 299_000;
+    one.due();
+    expect([one.status, one.runner(one.engineSlot()).generation]).toEqual(["deploying", generation]);
+    one.now += 1000;
+    expect([one.due().status, one.state.last_error?.code]).toEqual(["failed", "oom"]);
+  });
+
   test("deploying: out of memory and not rescued ends in failed, with that reason", () => {
     const one = Driven.at("deploying");
     for (let i = 0; i < 20 && one.status === "deploying"; i++) {
@@ -170,6 +182,45 @@ describe("the engine that serves", () => {
     expect([one.status, one.state.last_error?.code, one.state.serving]).toEqual(["failed", "engine_died", null]);
   });
 
+  test.each([
+    ["auth_failed", 1],
+    ["publication_missing", 1],
+    ["schema_drift", 1],
+    ["image_missing", 1],
+    ["connect_refused", 6],
+    ["engine_died", 6],
+  ])("that ends with %s is started again only where that can help, and the reason stays", (code, deaths) => {
+    const one = Driven.at("running");
+    for (let death = 1; one.status === "running"; death++) {
+      expect(death).toBeLessThanOrEqual(deaths);
+      one.say(one.engineSlot(), { kind: "failed", code, message: `no: ${code}` });
+      if (one.status !== "running") expect(death).toBe(deaths);
+      else one.exit(one.engineSlot(), 1).next();
+    }
+    expect(one.state.last_error).toMatchObject({ code, message: `no: ${code}` });
+  });
+
+  test.each([
+    ["repl_grant_missing", 1],
+    ["connect_timeout", 3],
+  ])("that is rolled out and ends with %s fails with it", (code, deaths) => {
+    const one = Driven.at("deploying");
+    for (let death = 1; death <= deaths; death++) {
+      expect(one.status).toBe("deploying");
+      one.say(one.engineSlot(), { kind: "failed", code, message: "no" });
+      if (one.status === "deploying") one.exit(one.engineSlot(), 1).next();
+    }
+    expect([one.status, one.state.last_error?.code]).toEqual(["failed", code]);
+  });
+
+  test("that served and whose rows do not fit when they are read again is given up", () => {
+    const one = Driven.at("running");
+    one.exit(one.engineSlot(), 137).next();
+    expect(one.status).toBe("running");
+    one.exit(one.engineSlot(), 137);
+    expect([one.status, one.state.last_error?.code]).toEqual(["failed", "oom"]);
+  });
+
   test("that was shut down well by somebody else leaves the instance stopped", () => {
     const one = Driven.at("running").exit(Driven.at("running").engineSlot(), 0);
     expect([one.status, one.reasons, one.state.serving]).toEqual(["stopped", ["engine_stopped"], null]);
@@ -187,6 +238,22 @@ describe("the engine that serves", () => {
     one.say(slot, { kind: "drift", schema_hash: "t", changes: ["orders: + note"] });
     expect(one.reasons).toEqual(["schema_drift"]);
     expect(one.say(slot, { kind: "drift", schema_hash: "t", changes: ["orders: + note"] }).reasons).toEqual([]);
+    expect(one.say(slot, { kind: "drift", schema_hash: "s", changes: [] }).reasons).toEqual(["schema_fits"]);
+    expect([one.state.drift, one.say(slot, { kind: "drift", schema_hash: "s", changes: [] }).reasons]).toEqual([
+      null,
+      [],
+    ]);
+  });
+
+  test("that has drifted is degraded, and says so, until the schema is what was built again", () => {
+    const one = Driven.at("running");
+    const slot = one.engineSlot();
+    const health = () => healthOf(one.state.serving as NonNullable<typeof one.state.serving>, one.state);
+    one.say(slot, { kind: "vitals", vitals: vitals({ replication: "drifted", message: "users.name is gone" }) });
+    expect([one.reasons, health()]).toEqual([["replication_degraded"], "degraded"]);
+    one.say(slot, { kind: "vitals", vitals: vitals({ replication: "resyncing" }) });
+    one.say(slot, { kind: "vitals", vitals: vitals() });
+    expect([one.reasons, health()]).toEqual([["replication_recovered"], "ok"]);
   });
 
   test("that polls says why, unless that was asked for", () => {

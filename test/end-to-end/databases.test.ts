@@ -8,7 +8,7 @@ import { DatabaseSite, type Made } from "./database-site.ts";
 
 let site: DatabaseSite;
 beforeAll(async () => {
-  site = await DatabaseSite.start();
+  site = await DatabaseSite.start({ hosts: [{ name: "one", runtimes: ["postgres"], labels: { zone: "eu" } }] });
 });
 afterAll(() => site?.close());
 
@@ -45,7 +45,8 @@ describe("a database", () => {
   });
 
   test("keeps two passwords valid while it runs, and a copy of it is as it was at a moment", async () => {
-    const made = await site.create({ name: "copied", idle_timeout: 60 });
+    const placement = { labels: { zone: "eu" } };
+    const made = await site.create({ name: "copied", idle_timeout: 60, placement });
     const first = await site.connect(made);
     await first.query("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
     const answer = await site.cluster.client.send("POST", `/databases/${made.id}/credentials`);
@@ -59,6 +60,14 @@ describe("a database", () => {
     const before = Date.now() + 200;
     await new Promise((resolve) => setTimeout(resolve, 600));
     await first.query("DELETE FROM t");
+    await expect.poll(async () => (await site.view(made.id)).restorable_since, { timeout: 10_000 }).not.toBeNull();
+    const { restorable_since: since } = await site.view(made.id);
+    expect(Date.parse(since as string)).toBeGreaterThan(Date.parse(made.created_at));
+    for (const time of [Date.now() + 60_000, Date.parse(since as string) - 1]) {
+      const body = { name: "copy_of_never", time: new Date(time).toISOString() };
+      const { status, text } = await site.cluster.client.send("POST", `/databases/${made.id}/restore`, { body });
+      expect([status, (JSON.parse(text) as { violations: unknown[] }).violations.length]).toEqual([422, 1]);
+    }
     const restored = await site.cluster.client.send("POST", `/databases/${made.id}/restore`, {
       body: { name: "copy", time: new Date(before).toISOString() },
     });
@@ -68,6 +77,20 @@ describe("a database", () => {
     expect((await reader.query("SELECT n FROM t")).rows).toEqual([{ n: 1 }]);
     expect((await first.query("SELECT n FROM t")).rows).toEqual([]);
     await site.end(reader);
+    // As it is now, which is past the end of its log.
+    const answered = await site.cluster.client.send("POST", `/databases/${made.id}/restore`, {
+      body: { name: "copy_of_now" },
+      headers: { prefer: "wait=25" },
+    });
+    const now = JSON.parse(answered.text) as Made;
+    expect([answered.status, now.state, now.placement]).toEqual([201, "ready", placement]);
+    const session = await site.connect(now);
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect((await session.query("SELECT n FROM t")).rows).toEqual([]);
+    await site.end(session);
+    const events = await site.cluster.client.json<{ reason: string }[]>(`/databases/${now.id}/events`);
+    expect(events.map(({ reason }) => reason)).not.toContain("writer_ended");
+    expect((await site.view(now.id)).term).toBe(1);
     await site.end(first);
   });
 

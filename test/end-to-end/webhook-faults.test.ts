@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { DeploymentView } from "../../contract/deployment.ts";
-import type { WebhookAttempt, WebhookCreated, WebhookView } from "../../contract/webhook-endpoint.ts";
+import type { WebhookAttempt, WebhookCreated, WebhookDelivery, WebhookView } from "../../contract/webhook-endpoint.ts";
 import { WebhookReceiver } from "../webhook-receiver.ts";
 import { until } from "./client.ts";
 import { Cluster } from "./cluster.ts";
@@ -102,8 +102,26 @@ class Endpoint {
     );
     if (this.name === "killed") mortal = await WebhookReceiver.start(Number(new URL(this.made.url).port));
     else receiver.behave(this.name, { status: 204 });
+    await this.#ping();
+    await until(
+      () => `something waits still for ${this.name}, which is well`,
+      async () => {
+        const waiting = await this.#waiting();
+        // An attempt that was under way when it was tried out has failed since, and has a better time of its own.
+        if (waiting.some(({ next_attempt_at: next }) => next !== null && Date.parse(next) > Date.now()))
+          await this.#ping();
+        return waiting.length === 0;
+      },
+    );
+  }
+
+  async #ping(): Promise<void> {
     const { text } = await cluster.client.send("POST", `/webhooks/${this.made.id}/ping`);
     expect(JSON.parse(text)).toMatchObject({ outcome: "delivered" });
+  }
+
+  #waiting(): Promise<WebhookDelivery[]> {
+    return cluster.client.json(`/webhooks/${this.made.id}/events?status=pending&limit=1000`);
   }
 
   attempts(): Promise<WebhookAttempt[]> {

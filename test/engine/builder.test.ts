@@ -70,7 +70,9 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
           : 'ALTER ROLE "reader" REPLICATION';
       expect(answer).toMatchObject({
         ok: true,
-        test: { replication: { mode: "poll", findings: expect.arrayContaining([{ code: "repl_grant_missing", message }]) } },
+        test: {
+          replication: { mode: "poll", findings: expect.arrayContaining([{ code: "repl_grant_missing", message }]) },
+        },
       });
     });
 

@@ -1,7 +1,7 @@
 // `reflexdb.yaml`: all that is wrong with it at once, each with its place; and what it makes of a schema.
 import { describe, expect, test } from "vitest";
-import type { ColumnType, SourceSchema, SourceTable } from "../../contract/source-schema.ts";
 import { configProblems } from "../../contract/reflexdb-yaml.ts";
+import type { ColumnType, SourceSchema, SourceTable } from "../../contract/source-schema.ts";
 import { openApiOf } from "../../engine/build/openapi.ts";
 import { composeShape } from "../../engine/config/compose.ts";
 
@@ -137,10 +137,7 @@ describe("what is wrong", () => {
       ],
     ],
     ["version: 1\nwhere: deleted = 0", [["required", 2, 8]]],
-    [
-      "version: 1\nwhere: deleted = \nwhere_columns: [deleted]",
-      [["parse_error", 2, 8]],
-    ],
+    ["version: 1\nwhere: deleted = \nwhere_columns: [deleted]", [["parse_error", 2, 8]]],
     ["version: 1\ntables:\n  - name: users\n    where: delted = 0", [["unknown_field", 4, 12, "deleted"]]],
     ["version: 1\ntables:\n  - name: users\n    where: boss.id = 0", [["unknown_field", 4, 12]]],
     [
@@ -206,4 +203,12 @@ describe("what it makes", () => {
     expect(openapi).not.toContain("boss_id");
     expect(openapi).toContain("full");
   });
+});
+
+test("an interval that is shorter than the connection permits is told with its place", () => {
+  const composed = composeShape(SCHEMA, "version: 1\nsync:\n  interval: 5", 10);
+  expect(composed).toMatchObject({
+    problems: [{ code: "too_short", line: 3, column: 13, message: "the connection allows no less than 10" }],
+  });
+  expect(composeShape(SCHEMA, "version: 1\nsync:\n  interval: 10", 10)).toHaveProperty("shape");
 });

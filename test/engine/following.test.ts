@@ -1,5 +1,7 @@
 // An engine as a process beside a real source: what it does when one of the two is killed, paused, altered, or has forgotten its log.
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -113,7 +115,11 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       });
       await own.act("/resume-replication");
       expect(await all(own)).toEqual(await rows());
-      expect((await own.ask("users { id }", { "max-staleness": "1" })).status).toBe(200);
+      for (const most of [0, 1, 20]) {
+        const { status, headers } = await own.ask("users { id }", { "max-staleness": `${most}` });
+        expect(status).toBe(200);
+        expect(Number(headers.get("x-snapshot-age-ms"))).toBeLessThanOrEqual(most);
+      }
     });
 
     test("whose log is gone reads everything again, and shows it", async () => {
@@ -147,10 +153,42 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       await source.run("ALTER TABLE users ADD COLUMN extra INTEGER", "INSERT INTO users VALUES (3, 'cy', 5, 7)");
       expect(await all(own)).toEqual(await rows());
       await source.run("ALTER TABLE users DROP COLUMN name", "INSERT INTO users (id, age) VALUES (4, 1)");
-      const health = await own.until("drifted", ({ replication }) => replication.state === "drifted");
+      const health = await own.until(
+        "drifted",
+        ({ replication, drift }) => replication.state === "drifted" && drift.length > 1,
+      );
       expect(health).toMatchObject({ state: "serving", replication: { reason: { code: "schema_drift" } } });
       const { body, headers } = await own.ask("users(id = 3) { name }");
       expect([body, headers.get("x-replication")]).toEqual([[{ name: "cy" }], "drifted"]);
+      // What can be gone along with is told beside what cannot.
+      expect(health.drift.map(({ detail }) => detail)).toEqual(["users.name is gone", "users.extra is new"]);
+      await source.run("ALTER TABLE users ADD COLUMN name VARCHAR(100) NOT NULL DEFAULT 'new'");
+      const again = await own.until("live again", ({ replication }) => replication.state === "live");
+      expect(again.drift.map(({ detail }) => detail)).toEqual(["users.extra is new"]);
+      expect(await all(own)).toEqual(await rows());
+    });
+
+    test("is compared with the schema that it was built from, also when it begins later", async () => {
+      await users();
+      const own = await EngineProcess.create(source.connection, { instance: "later" });
+      engine = own;
+      await source.run("ALTER TABLE users ADD COLUMN extra INTEGER", "CREATE TABLE posts (id INTEGER PRIMARY KEY)");
+      own.start();
+      const { drift } = await own.serving();
+      expect(drift.map(({ detail }) => detail).sort()).toEqual(["posts is new", "users.extra is new"]);
+    });
+
+    test("that is polled shows a schema that it cannot read until it can", async () => {
+      await users();
+      const own = await start({ sync: { mode: "poll", interval: 1 } });
+      await own.serving();
+      await source.run("ALTER TABLE users DROP COLUMN name");
+      await own.until("drifted", ({ replication }) => replication.state === "drifted");
+      await sleep(1500);
+      expect((await own.health())?.replication.state).toBe("drifted");
+      await source.run("ALTER TABLE users ADD COLUMN name VARCHAR(100) NOT NULL DEFAULT 'new'");
+      await own.until("live again", ({ replication }) => replication.state === "live");
+      expect((await own.ask("users(id = 1) { name }")).body).toEqual([{ name: "new" }]);
     });
 
     test("reads tables without a primary key as a whole", async () => {
@@ -281,6 +319,41 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       const own = await start({ memoryMb: 24 });
       expect(await own.ended()).toBe(EXIT_OUT_OF_MEMORY);
       expect(own.said).toMatch(/loading users needs more than 24 MiB.*choose a larger size/);
+    });
+
+    test("that cannot begin says why, as the last thing that it says", async () => {
+      await users();
+      await source.run(
+        ...(dialect === "mysql"
+          ? [
+              "CREATE USER IF NOT EXISTS reader@'127.0.0.1' IDENTIFIED BY 'secret'",
+              "GRANT SELECT ON shop.* TO reader@'127.0.0.1'",
+            ]
+          : ["DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN PASSWORD 'secret'"]),
+      );
+      const { connection } = source;
+      const elsewhere = dialect === "mysql" ? { schema: "nosuch" } : { database: "nosuch" };
+      const reader = { ...connection, user: "reader" };
+      const taken = createServer().listen(0, "127.0.0.1");
+      await once(taken, "listening");
+      const port = (taken.address() as AddressInfo).port;
+      const mode = dialect === "mysql" ? "binlog" : "logical";
+      const cases: [Parameters<typeof start>[0], code: string, text: RegExp][] = [
+        [{ source: { ...connection, password: "was changed" } }, "auth_failed", /./],
+        [{ source: { ...connection, password: "" } }, "auth_failed", /./],
+        [{ source: { ...connection, ...elsewhere } }, "schema_missing", /nosuch/],
+        [{ source: reader, sync: { mode } }, "repl_grant_missing", /^(GRANT|ALTER ROLE) /],
+        [{ listen: { port } }, "engine_died", /EADDRINUSE/],
+      ];
+      for (const [more, code, text] of cases) {
+        const own = await start(more);
+        expect(await own.ended()).toBe(1);
+        expect(JSON.parse(own.said.trim().split("\n").at(-1) as string)).toEqual({
+          ...{ level: "error", code, text: expect.stringMatching(text) },
+        });
+        await own.remove();
+      }
+      taken.close();
     });
 
     test("answers what is wrong with requests, and takes keys as they change", async () => {

@@ -18,6 +18,7 @@ import { NotAwaited, Reports } from "../../engine/program/reports.ts";
 import { settingsOf } from "../../engine/program/settings.ts";
 import { sourceTestOf, testOfAll } from "../../engine/program/source-test.ts";
 import { driftReport, vitalsOf } from "../../engine/program/vitals.ts";
+import { intervalOf } from "../../engine/run.ts";
 
 const source = {
   kind: "postgres",
@@ -200,7 +201,7 @@ test.each([
   ["live", "binlog", "live"],
   ["live", "poll", "polling"],
   ["catching_up", "logical", "live"],
-  ["drifted", "binlog", "live"],
+  ["drifted", "binlog", "drifted"],
   ["starting", null, "loading"],
   ["paused", "poll", "paused"],
   ["resyncing", "binlog", "resyncing"],
@@ -208,11 +209,25 @@ test.each([
   expect(vitalsOf({ ...health, replication: { ...health.replication, state, mode } }).replication).toBe(said);
 });
 
+test.each([
+  [7, 77, 1, 7],
+  [null, 77, 1, 77],
+  [null, 5, 60, 60],
+  [null, null, 1, 30],
+  [null, null, 60, 60],
+])(
+  "a setting of %s beside a file that says %s and a connection that permits %s is %s s",
+  (interval, file, minInterval, seconds) => {
+    const shape = { sync: { interval: file, reconnect: "full" as const, safetyNet: null } };
+    expect(intervalOf({ interval, minInterval }, shape)).toBe(seconds);
+  },
+);
+
 test("the same drift is the same report", () => {
   const drift = [{ table: "t", column: "c", change: "column_gone", breaking: true, detail: "t.c is gone" }] as const;
-  expect(driftReport(health)).toBe(null);
+  expect(driftReport(health).changes).toEqual([]);
   expect(driftReport({ ...health, drift: [...drift] })).toEqual(driftReport({ ...health, drift: [...drift] }));
-  expect(driftReport({ ...health, drift: [...drift] })?.changes).toEqual(["t.c is gone"]);
+  expect(driftReport({ ...health, drift: [...drift] }).changes).toEqual(["t.c is gone"]);
 });
 
 test("of several schemas, what is wrong with one is told with its name, and what is wrong with all once", () => {

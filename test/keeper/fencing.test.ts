@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
 import { KeeperLeases } from "../../agent/postgres/keeper-leases.ts";
-import { thisMoment } from "../../agent/postgres/lease.ts";
+import { Leases, thisMoment } from "../../agent/postgres/lease.ts";
 import { processesOf } from "../../agent/postgres/postmaster.ts";
 import { Renewals } from "../../agent/postgres/renewals.ts";
 import { watchdogOf } from "../../agent/postgres/watchdog.ts";
@@ -272,4 +272,15 @@ describe("lower terms", () => {
     await expect(b.start(old)).rejects.toMatchObject({ code: "stale_term" });
     expect(processesAt(b, "db_fence")).toEqual([]);
   });
+});
+
+test("a lease that is granted from several sides at once is the last one's, and is refused to none", async () => {
+  const root = scratch("leases");
+  const leases = new Leases(root);
+  const lease = (ms: number) => ({
+    ...{ database: "db_many", term: 1, pgdata: root, postmaster: null },
+    ...{ until_monotonic_ms: ms, until_wall_ms: ms },
+  });
+  await Promise.all(Array.from({ length: 20 }, (_, ms) => leases.grant(lease(ms))));
+  expect(await leases.all()).toEqual([lease(19)]);
 });

@@ -1,5 +1,5 @@
 // Rounds of concurrent commits, each ended by a fault: after the next start every acknowledged commit is there.
-import { renameSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
@@ -7,6 +7,7 @@ import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
 import { processesOf } from "../../agent/postgres/postmaster.ts";
 import type { StartOrder } from "../../agent/postgres/writer.ts";
 import { signal, startOf } from "../../agent/process/pid.ts";
+import { parseSegmentName, SEGMENT_BYTES } from "../../postgres/lsn.ts";
 import { random } from "../random.ts";
 import { scratch } from "../scratch.ts";
 import { Commits, makeTable, missingRows } from "./commits.ts";
@@ -29,6 +30,8 @@ const FAULTS = [
   "the data folder goes from under postgres",
   "a clean stop",
   "a clean stop, then the data folder is lost",
+  "postgres is killed, then a file is damaged",
+  "a clean stop, then a file is damaged",
 ] as const;
 type Fault = (typeof FAULTS)[number];
 
@@ -135,7 +138,30 @@ export class LossRounds {
       case "a clean stop, then the data folder is lost":
         await host.writers.stop(this.#running);
         return host.wipe(DATABASE);
+      case "postgres is killed, then a file is damaged":
+        await host.crash(DATABASE);
+        return this.#damage(pgdata);
+      case "a clean stop, then a file is damaged":
+        await host.writers.stop(this.#running);
+        return this.#damage(pgdata);
     }
+  }
+
+  /** What PostgreSQL needs to start, and the end of its log, also where nobody can tell that something is missing. */
+  #damage(pgdata: string): void {
+    const segments = readdirSync(join(pgdata, "pg_wal")).filter((name) => parseSegmentName(name) !== null);
+    const written = segments.sort().filter((name) => isWritten(join(pgdata, "pg_wal", name)));
+    const [control, map, last] = ["global/pg_control", "global/pg_filenode.map", `pg_wal/${written.at(-1)}`].map(
+      (name) => join(pgdata, name),
+    ) as [string, string, string];
+    const bytes = readFileSync(last);
+    const used = bytes.findLastIndex((byte) => byte !== 0);
+    this.#rnd.pick([
+      () => rmSync(this.#rnd.pick([control, map, last])),
+      () => truncateSync(this.#rnd.pick([control, map, last]), 200),
+      () => writeFileSync(map, Buffer.alloc(512, 7)),
+      () => writeFileSync(last, bytes.fill(0, Math.max(0, used - this.#rnd.int(65_536)))),
+    ])();
   }
 
   /** Without a quorum nothing is acknowledged, and what waited is once there is one again. With one, nothing waits. */
@@ -173,4 +199,10 @@ export class LossRounds {
     if (this.#order === null) throw new Error("nothing has been started");
     return this.#order;
   }
+}
+
+/** Its first page names it; one that was made ahead has another's name, or none. */
+function isWritten(path: string): boolean {
+  const { segment = -1 } = parseSegmentName(path.slice(-24)) ?? {};
+  return readFileSync(path).readBigUInt64LE(8) === BigInt(segment) * BigInt(SEGMENT_BYTES);
 }

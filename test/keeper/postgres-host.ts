@@ -72,9 +72,9 @@ export class PostgresHost {
     this.writers = writers;
   }
 
-  async start(order: StartOrder) {
+  async start(order: StartOrder, told?: (progress: string) => void) {
     this.#orders.set(order.database, order);
-    return this.writers.start(order);
+    return this.writers.start(order, undefined, told);
   }
 
   /** The host as it is after its disk was lost. */

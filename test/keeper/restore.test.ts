@@ -61,18 +61,26 @@ describe("to a moment, as a new database", () => {
     const naming = { name: "copy", owner: { role: "copy_owner", verifier: await verifier() } };
     const copy = async (database: string, target: { lsn: string } | { time: number } | null) => {
       const order = await orderFor(database, 1, [keeper], { naming, from: { database: "db_source", target } });
-      const started = await host.start(order);
-      return { order, started };
+      const progress: string[] = [];
+      const started = await host.start(order, (text) => progress.push(text));
+      return { order, started, progress };
     };
     const byPosition = await copy("db_by_position", { lsn: at?.lsn ?? "" });
     expect(await rowsOf(byPosition.order)).toBe("1");
+    expect(byPosition.progress[0]).toMatch(/^restoring from a keeper: 0 of \d\d MiB$/);
+    expect(byPosition.progress.at(-1)).toBe("restored from a keeper: replaying the log");
     const byTime = await copy("db_by_time", { time });
     expect(await rowsOf(byTime.order)).toBe("1,2");
     // Nothing was committed between the last commit and then.
     const later = await copy("db_later", { time: Date.now() });
     expect(await rowsOf(later.order)).toBe("1,2,3");
-    await expect(copy("db_never", { lsn: "FF/0" })).rejects.toThrow("the log ends at");
-    await expect(copy("db_before", { time: time - 3600_000 })).rejects.toThrow("was taken after that");
+    // It is the one that is looked after, not one that ended on the way there.
+    expect(await later.started.postmaster.isAlive()).toBe(true);
+    expect(await Promise.race([later.started.ended.then(() => "ended"), sleep(500, "runs")])).toBe("runs");
+    // What no other attempt would change.
+    const never = (message: string) => ({ code: "not_restorable", message: expect.stringContaining(message) });
+    await expect(copy("db_never", { lsn: "FF/0" })).rejects.toMatchObject(never("the log ends at"));
+    await expect(copy("db_before", { time: time - 3600_000 })).rejects.toMatchObject(never("was taken after that"));
 
     // It is a database of its own: it can be written to, is kept, and nothing is left of the source's names.
     const own = await client(byTime.order);

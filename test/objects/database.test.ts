@@ -5,6 +5,8 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { newId, workloadId } from "../../contract/id.ts";
 import { credentials } from "../../contract/scram.ts";
 import type { Workload } from "../../contract/workload.ts";
+import { startSeries } from "../../objects/database/starts.ts";
+import { shardOf } from "../../objects/projection.ts";
 import {
   create,
   database,
@@ -53,7 +55,23 @@ describe("a database that nobody has connected to", () => {
   });
 });
 
+/** How many starts by rung 3 for a connection the lists know of. */
+async function startsOf(namespace: string): Promise<number> {
+  const { tallies } = await env.INDEX.getByName(shardOf(namespace)).census();
+  return startSeries(new Map(tallies.map(({ word, count }) => [word, count]))).samples.reduce(
+    (sum, { suffix, labels, value }) =>
+      suffix === "_count" && labels.rung === "3" && labels.cause === "connection" ? sum + value : sum,
+    0,
+  );
+}
+
 describe("waking and sleeping", () => {
+  const why = async (id: string): Promise<{ asleep_because: string | null; asleep_since: string | null }> => {
+    const reply = await database(id).explain([]);
+    if (!reply.ok) throw new Error(reply.refusal.detail);
+    const { asleep_because, asleep_since } = JSON.parse(reply.value);
+    return { asleep_because, asleep_since };
+  };
   afterEach(() => void vi.useRealTimers());
   const forward = async (id: string, ms: number) => {
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + ms });
@@ -71,6 +89,7 @@ describe("waking and sleeping", () => {
     expect(awake).toMatchObject({ state: "ready", term: 1, current_scale: 1, backend_addr: "127.0.0.1:20000" });
     expect(awake.last_start).toMatchObject({ rung: 3, cause: "connection", client: { application_name: "psql" } });
     expect(awake.awake_because.length).toBe(5);
+    await until(async () => (await startsOf(awake.namespace)) > 0, "the start is counted for the metrics");
 
     for (const gate of gates) gate.leave();
     await until(async () => (await view(id)).awake_because.length === 0, "nobody is there");
@@ -109,6 +128,24 @@ describe("waking and sleeping", () => {
     await forward(id, 12_000);
     await until(async () => (await reasons(id)).filter((one) => one === "idle_stop_abandoned").length === 2, "counted");
     expect(await state(id)).toBe("ready");
+    gate.close();
+  });
+
+  test("why it sleeps is what it was stopped for, whatever is changed afterwards", async () => {
+    const { placement } = await hostFor();
+    const { id } = await create({ placement });
+    const gate = await new Gate(id).dial();
+    gate.connect();
+    await until(() => gate.term === 1, "let in");
+    gate.leave();
+    await until(async () => (await view(id)).awake_because.length === 0, "left");
+    await forward(id, 7_000);
+    await until(async () => (await state(id)) === "stopped", "stopped");
+    const asleep = await why(id);
+    expect(asleep.asleep_because).toMatch(/^nobody was there for \d+ s$/);
+    expect(asleep.asleep_since).not.toBeNull();
+    await database(id).update({ idle_timeout: 400 }, mutation(), []);
+    expect(await why(id)).toEqual(asleep);
     gate.close();
   });
 
@@ -161,6 +198,7 @@ describe("waking and sleeping", () => {
     await until(async () => (await view(id)).awake_because.length === 0, "left");
     await agent.exit(workloadId(id, 0), 1);
     await until(async () => (await state(id)) === "stopped", "left alone");
+    expect((await why(id)).asleep_because).toMatch(/^the writer ended, and nobody was there: /);
     gate.close();
   });
 
@@ -176,6 +214,11 @@ describe("waking and sleeping", () => {
     await until(() => gate.count("failed") === 1, "told");
     expect(await view(id)).toMatchObject({ state: "error", term: 3, failed: { code: "keepers_unreachable" } });
     expect(gate.frames.find(({ kind }) => kind === "failed")).toMatchObject({ reason: "keepers_unreachable" });
+    // The keepers may come back: nobody can give up what they have.
+    expect(await database(id).acceptLoss(mutation(), [])).toMatchObject({
+      ...{ ok: false, refusal: { code: "action_not_allowed" } },
+    });
+    expect((await view(id)).allowedActions.accept_loss).toMatchObject({ allowed: false, code: "nothing_lost" });
     agent.behaviour = (workload) => upAt(workload);
     await forward(id, 5_000);
     gate.say();

@@ -231,7 +231,7 @@ describe("an instance on a host", () => {
     await reach(id, "running");
     await reported();
     const engine = await waitFor(id, 2);
-    const vitals = (replication: "live" | "reconnecting"): ReportBody => ({
+    const vitals = (replication: "live" | "reconnecting" | "paused"): ReportBody => ({
       kind: "vitals",
       vitals: {
         replication,
@@ -257,7 +257,11 @@ describe("an instance on a host", () => {
           'tables[1]: the engine has no table "as"; did you mean "a"?\nrows.books: the engine has no table "books"',
       },
     });
-    await act(id, "pause-replication");
+    // It is answered when the engine has said that it is so.
+    let isAnswered = false;
+    const acted = act(id, "pause-replication").then(() => {
+      isAnswered = true;
+    });
     const paused = await report(engine, vitals("reconnecting"));
     expect(paused.ok && JSON.parse(paused.value)).toEqual({
       accepted: true,
@@ -265,6 +269,9 @@ describe("an instance on a host", () => {
     });
     expect(await view(id)).toMatchObject({ replication_paused: true, health: "degraded" });
     expect((await events(id)).at(-1)?.reason).toBe("replication_degraded");
+    expect(isAnswered).toBe(false);
+    await report(engine, vitals("paused"));
+    await acted;
   });
 });
 
