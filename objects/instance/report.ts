@@ -177,6 +177,16 @@ function onVitals(draft: Draft, { replication, message = "" }: EngineVitals): vo
       message || "a gap in the stream: tables are loaded anew",
       data,
     );
+  // Without a reason it was asked for.
+  if (replication === "polling" && message !== "")
+    note(
+      draft,
+      "warning",
+      "engine",
+      "replication_polling",
+      `every table is read again each interval, because changes cannot be followed: ${message}`,
+      data,
+    );
   const recovered = before === "reconnecting" || before === "resyncing" || before === "drifted";
   if (KEEPS_UP.includes(replication) && recovered)
     note(draft, "info", "engine", "replication_recovered", message || "keeps up with its source again", data);

@@ -271,6 +271,15 @@ describe("the engine that serves", () => {
     expect([one.reasons, health()]).toEqual([["replication_recovered"], "ok"]);
   });
 
+  test("that polls says why, unless that was asked for", () => {
+    const told = (message?: string) => {
+      const one = Driven.at("running");
+      const said = message === undefined ? {} : { message };
+      return one.say(one.engineSlot(), { kind: "vitals", vitals: vitals({ replication: "polling", ...said }) }).reasons;
+    };
+    expect([told("publication_missing: CREATE PUBLICATION p"), told()]).toEqual([["replication_polling"], []]);
+  });
+
   test("is paused when it was idle for as long as was said, by its own actor", () => {
     const one = Driven.at("running");
     one.spec = { ...one.spec, idle_pause: "10m" };
