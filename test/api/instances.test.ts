@@ -142,7 +142,10 @@ describe("goals over HTTP", () => {
       connection: { minSyncInterval: 1, allowedSyncModes: expect.any(Array), availableSchemas: ["shop"] },
       allowedActions: { "cancel-goal": { allowed: true, mode: "immediate" } },
     });
-    expect((await request<Body>("GET", `/databases/${id}/builds`)).body).toEqual({ builds: [], activeBuildId: "bld_1" });
+    expect((await request<Body>("GET", `/databases/${id}/builds`)).body).toEqual({
+      builds: [],
+      activeBuildId: "bld_1",
+    });
     const cancelled = await request<Body>("DELETE", `/databases/${id}/desired-state`);
     expect([cancelled.status, cancelled.body]).toEqual([
       200,
