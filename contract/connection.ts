@@ -83,7 +83,7 @@ export const ConnectionTrial = z.strictObject({
   host: Host,
   user: User,
   password: Password,
-  schemas: Schemas.optional().describe("The first is looked into; otherwise only the server is"),
+  schemas: Schemas.optional().describe("Each is looked into; otherwise only the server is"),
 });
 export type ConnectionTrial = z.infer<typeof ConnectionTrial>;
 

@@ -49,6 +49,33 @@ export const QUERY_PROBLEMS = {
 } as const;
 export type QueryProblemCode = keyof typeof QUERY_PROBLEMS;
 
+/** What its caller can do about each, where the control plane has no such code of its own. */
+export const QUERY_HELP = {
+  parse_error: "The query cannot be read. `line` and `column` say where, `detail` what was expected there.",
+  invalid_header: "`max-staleness` is milliseconds, `min-position` a position as `X-Source-Position` had it.",
+  table_not_permitted: "The key is not for this table. Make one that is (`lamplighter instance keys create`).",
+  unknown_table:
+    "`nearest` has names that are near to it, `GET /schema` all. One that is new at the source comes with a rebuild.",
+  unknown_field:
+    "`nearest` has names that are near to it, `GET /schema` all. One that is new at the source comes with a rebuild.",
+  type_mismatch: "The value is not of the field's type: `detail` names both.",
+  duplicate_field: "Give one of the two another name: `alias: name`.",
+  invalid_cursor: "Send `after` exactly as `X-Next-Cursor` had it, with the same order; or begin without it.",
+  depth_exceeded: "Ask for fewer levels at once: 8 at most, in what is selected and in conditions.",
+  limit_exceeded: "A list has 1,000 rows at most; go on with `after`. Of several lists at once, ask for fewer.",
+  nested_list_too_long: "A list inside a row has more than 100: say how many are wanted, with `limit`.",
+  answer_too_long: "Ask for fewer rows or fields at once, and go on with `after`.",
+  too_many_conditions: "200 conditions at most, 1,000 values in one `IN`: ask in parts.",
+  rate_limited: "The key has a rate: wait for the time in `Retry-After`.",
+  loading: "The engine reads its rows: wait for the time in `Retry-After`. `progress` says how far it is.",
+  paused:
+    "The instance is paused: by its schedule until then (`Retry-After`), otherwise until it is resumed (`lamplighter instance resume`).",
+  no_engine: "No engine serves: `lamplighter instance inspect` says why, and what can be done.",
+  stale: "What is here is older than `max-staleness` allows, and did not become newer within 2 s.",
+  position_not_reached: "What is here is from before `min-position`, and did not come to it within 2 s.",
+  timed_out: "It took longer than 5 s: ask for less, or by fields that have an index.",
+} as const satisfies Partial<Record<QueryProblemCode, string>>;
+
 export const FRESHNESS_HEADERS = {
   age: "x-snapshot-age-ms",
   snapshot: "x-snapshot-id",

@@ -26,7 +26,12 @@ const of = {
 /** What one of an instance's workloads is to do; in its environment, as JSON. */
 export const EngineTask = z.discriminatedUnion("do", [
   /** Try the source out, and say what was found; of a build that is to follow, whether its configuration fits too. */
-  z.object({ ...of, do: z.literal("test"), schema: z.string().nullable(), config: z.string().nullable() }),
+  z.object({
+    ...of,
+    do: z.literal("test"),
+    schemas: z.array(z.string()).describe("Those that are looked into; none: only the server is"),
+    config: z.string().nullable(),
+  }),
   /** Introspect the schema, and make an engine for it. */
   z.object({
     ...of,

@@ -5,6 +5,8 @@ import { SETTINGS_FIELDS } from "./instance-settings.ts";
 import { InstanceSize } from "./instance-size.ts";
 import type { Violation } from "./problem.ts";
 import { parseDuration } from "./quantity.ts";
+import { problemText } from "./reflexdb-config.ts";
+import { configProblems } from "./reflexdb-yaml.ts";
 import { NAMESPACE_FIELD, type NameRule, nameViolations } from "./resource-name.ts";
 
 export const INSTANCE_NAME: NameRule = {
@@ -27,7 +29,14 @@ export const PauseScheduleInput = z.strictObject({
 });
 
 const Labels = z.record(z.string().min(1).max(100), z.string().max(200));
-const Config = z.string().max(LARGEST_CONFIG).describe("The text of reflexdb.yaml");
+const Config = z
+  .union(
+    [z.string(), z.record(z.string(), z.unknown())],
+    "expected the text of reflexdb.yaml, or what it says as an object",
+  )
+  .transform((config) => (typeof config === "string" ? config : JSON.stringify(config, null, 2)))
+  .pipe(z.string().max(LARGEST_CONFIG))
+  .describe("The text of reflexdb.yaml, or what it says as an object");
 const IdlePause = z.string().describe("Paused when no query has come for so long, such as `30m`");
 
 export const InstanceCreate = z.strictObject({
@@ -78,10 +87,10 @@ export function createViolations(body: InstanceCreate, checkSchedule: ScheduleCh
 }
 
 export function patchViolations(
-  body: Pick<InstancePatch, "idle_pause" | "pause_schedule">,
+  body: Pick<InstancePatch, "config" | "idle_pause" | "pause_schedule">,
   checkSchedule: ScheduleCheck,
 ): Violation[] {
-  const violations: Violation[] = [];
+  const violations = configViolations(body.config ?? null);
   if (body.idle_pause != null) {
     const ms = parseDuration(body.idle_pause);
     if (ms === null || ms < SHORTEST_IDLE_MS || ms > LONGEST_IDLE_MS)
@@ -101,6 +110,18 @@ export function patchViolations(
     violations.push(...checkSchedule(body.pause_schedule));
   }
   return violations;
+}
+
+/** What is wrong with the file by itself; whether it fits the schema, the test of the source says. */
+function configViolations(config: string | null): Violation[] {
+  if (config === null) return [];
+  // Of an object, as which it came, its user knows no lines.
+  const isObject = config.startsWith("{");
+  return configProblems(config).map((problem) => ({
+    property_path: problem.path === "" ? "config" : `config.${problem.path}`,
+    message: isObject ? problemText(problem) : `${problem.line}:${problem.column} ${problemText(problem)}`,
+    code: `instance.config.${problem.code}`,
+  }));
 }
 
 export function specOf(body: InstanceCreate): InstanceSpec {

@@ -45,3 +45,7 @@ export const ConfigProblem = z.object({
   nearest: z.array(z.string()),
 });
 export type ConfigProblem = z.infer<typeof ConfigProblem>;
+
+/** What is wrong, and what may have been meant. */
+export const problemText = ({ message, nearest: [near] }: Pick<ConfigProblem, "message" | "nearest">): string =>
+  near === undefined ? message : `${message}; did you mean '${near}'?`;

@@ -19,7 +19,7 @@ export async function runBuilder(
   const { source, config, minSyncInterval, out } = request;
   try {
     if (verb === "test") {
-      const test = await testConnection(source);
+      const test = await testConnection(source, config);
       return { ok: true, test, findings: test.findings };
     }
     if (verb === "check") {

@@ -14,7 +14,7 @@ export function refuse(response: ServerResponse, { code, detail, retryAfterSecon
   if (response.headersSent || response.destroyed) return;
   const status = QUERY_PROBLEMS[code];
   const title = code.replaceAll("_", " ");
-  const body = Buffer.from(JSON.stringify({ ...more, type: `/problems/${code}`, title, status, code, detail }));
+  const body = Buffer.from(JSON.stringify({ ...more, type: "about:blank", title, status, code, detail }));
   if (retryAfterSeconds !== undefined) response.setHeader("retry-after", retryAfterSeconds);
   // What was not read of the request must not be taken for the next one.
   if (!response.req.complete) response.setHeader("connection", "close");

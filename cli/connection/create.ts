@@ -1,10 +1,11 @@
 import { type Command, Option } from "commander";
 import type { ConnectionView } from "../../contract/connection.ts";
-import { SOURCE_KINDS, TLS_MODES } from "../../contract/source-kind.ts";
+import { SOURCE_KINDS, SYNC_MODES, TLS_MODES } from "../../contract/source-kind.ts";
 import { collect, inSession, positive, serverCommand } from "../command.ts";
 import { fileText } from "../config/data.ts";
 import { databaseId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
+import { type Limits, limitsOf } from "./limits.ts";
 import { givenPassword, type PasswordOptions, passwordOptions } from "./source-password.ts";
 
 type Options = SessionOptions &
@@ -19,7 +20,7 @@ type Options = SessionOptions &
     database?: string;
     tls?: string;
     ca?: string;
-  };
+  } & Limits;
 
 export function connectionCreateCommand(group: Command, around: Surroundings): void {
   passwordOptions(
@@ -41,6 +42,12 @@ export function connectionCreateCommand(group: Command, around: Surroundings): v
     .option("--database <database>", "of PostgreSQL; otherwise postgres")
     .addOption(new Option("--tls <mode>", "otherwise require").choices(TLS_MODES))
     .option("--ca <path>", "certificates in PEM to check against")
+    .option(
+      "--allowed-sync-mode <mode>",
+      `how instances may keep up with it (repeat for several): ${SYNC_MODES.join(", ")}; otherwise any of them`,
+      collect,
+    )
+    .option("--min-sync-interval <seconds>", "no instance takes a shorter one", positive)
     .option("-n, --namespace <namespace>", "the namespace that it goes into", "default")
     .action(inSession(around, create));
 }
@@ -51,7 +58,20 @@ async function create(session: Session, options: Options, name: string): Promise
   const database_id = managed === undefined ? undefined : await databaseId(session.api, managed);
   const kind = options.kind ?? (managed === undefined ? "mysql" : undefined);
   const secret = password ?? (managed === undefined ? "" : undefined);
-  const body = { name, namespace, kind, host, port, user, password: secret, database, schemas, tls, database_id };
+  const body = {
+    name,
+    namespace,
+    kind,
+    host,
+    port,
+    user,
+    password: secret,
+    database,
+    schemas,
+    tls,
+    database_id,
+    ...limitsOf(options),
+  };
   const { text } = await session.api.post("/connections", {
     body: { ...body, ca: ca === undefined ? undefined : await fileText(ca) },
   });

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import type { ConnectionView, TestResult } from "../../contract/connection.ts";
 import { SOURCE_KINDS, TLS_MODES } from "../../contract/source-kind.ts";
-import { inSession, positive, serverCommand } from "../command.ts";
+import { collect, inSession, positive, serverCommand } from "../command.ts";
 import { fileText } from "../config/data.ts";
 import { Failure } from "../failure.ts";
 import { connectionId } from "../resolve.ts";
@@ -16,7 +16,7 @@ type Options = SessionOptions &
     host?: string;
     port?: number;
     user?: string;
-    schema?: string;
+    schema?: string[];
     database?: string;
     tls?: string;
     ca?: string;
@@ -36,7 +36,11 @@ export function connectionTestCommand(group: Command, around: Surroundings): voi
     .addOption(new Option("-k, --kind <kind>", "mysql, which includes MariaDB, when left out").choices(SOURCE_KINDS))
     .option("--port <port>", "otherwise 3306 for mysql, 5432 for postgres", positive)
     .option("-u, --user <user>", "as whom to connect")
-    .option("--schema <schema>", "the schema to look into; otherwise only the server is tried")
+    .option(
+      "--schema <schema>",
+      "the schema to look into (repeat for several); otherwise only the server is tried",
+      collect,
+    )
     .option("--database <database>", "of PostgreSQL; otherwise postgres")
     .addOption(new Option("--tls <mode>", "otherwise require").choices(TLS_MODES))
     .option("--ca <path>", "certificates in PEM to check against")
@@ -63,13 +67,12 @@ async function test(session: Session, options: Options, reference?: string): Pro
 
 /** Of an address that is nobody's connection, and need not become one. */
 async function testUnsaved(session: Session, options: Options): Promise<void> {
-  const { namespace, kind = "mysql", host, port, user, schema, database, tls, ca } = options;
+  const { namespace, kind = "mysql", host, port, user, schema: schemas, database, tls, ca } = options;
   if (host === undefined || user === undefined)
     throw new Failure("nothing says what is to be tested", {
       hint: "Give a connection, or --host and --user with a password.",
     });
   const password = (await givenPassword(options, session)) ?? "";
-  const schemas = schema === undefined ? undefined : [schema];
   const certificates = ca === undefined ? undefined : await fileText(ca);
   const { text } = await session.api.post("/connections/test", {
     body: { namespace, kind, host, port, user, password, schemas, database, tls, ca: certificates },
@@ -80,5 +83,13 @@ async function testUnsaved(session: Session, options: Options): Promise<void> {
 }
 
 function demandOk(what: string, { ok, error }: TestResult): void {
-  if (!ok) throw new Failure(`${what}: ${error?.message ?? "the source cannot be read"}`);
+  if (ok) return;
+  const { code = "other", message = "the source cannot be read" } = error ?? {};
+  throw new Failure(`${what}: ${code}: ${message}`, {
+    hint: isWithoutTls(code, message) ? "The server has no TLS: --tls disable connects in the clear." : undefined,
+  });
 }
+
+/** The drivers' words. */
+const isWithoutTls = (code: string, message: string): boolean =>
+  code === "tls_failed" && /does not support (secure connection|SSL)/i.test(message);

@@ -2,8 +2,9 @@ import { type Command, Option } from "commander";
 import type { InstanceView } from "../../contract/instance.ts";
 import { INSTANCE_SIZES } from "../../contract/instance-size.ts";
 import { SYNC_MODES } from "../../contract/source-kind.ts";
-import { inSession, positive, serverCommand } from "../command.ts";
+import { collect, inSession, positive, serverCommand } from "../command.ts";
 import { fileText } from "../config/data.ts";
+import { keyValues } from "../key-values.ts";
 import { connectionId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 import { pauseSchedule } from "./pause-schedule.ts";
@@ -16,6 +17,10 @@ type Options = SessionOptions & {
   syncMode?: string;
   syncInterval?: number;
   config?: string;
+  logLevel?: string;
+  safetyNet?: number;
+  binlogServerId?: number;
+  label?: string[];
   pauseAt?: string;
   resumeAt?: string;
   days?: string;
@@ -37,6 +42,10 @@ export function instanceCreateCommand(group: Command, around: Surroundings): voi
     .addOption(new Option("--sync-mode <mode>", "otherwise the best that the source is ready for").choices(SYNC_MODES))
     .option("--sync-interval <seconds>", "the batch window of a stream, or the period of polling", positive)
     .option("--config <path>", "a reflexdb.yaml: which tables, columns and relations; otherwise all")
+    .option("--log-level <level>", "debug, info, warn or error; otherwise info")
+    .option("--safety-net <seconds>", "load everything anew so often although changes are followed", positive)
+    .option("--binlog-server-id <id>", "of MySQL: unique among its replicas; otherwise drawn", positive)
+    .option("-l, --label <key=value>", "a label (repeat for several)", collect)
     .option("--pause-at <HH:MM>", "pause each day at this time; needs --resume-at")
     .option("--resume-at <HH:MM>", "resume each day at this time")
     .option("--days <days>", "only on these, such as mon-fri or sat,sun")
@@ -57,6 +66,10 @@ async function create(session: Session, options: Options, name: string): Promise
     sync_mode: options.syncMode,
     sync_interval: options.syncInterval,
     config: options.config === undefined ? undefined : await fileText(options.config),
+    log_level: options.logLevel,
+    safety_net: options.safetyNet,
+    binlog_server_id: options.binlogServerId,
+    labels: options.label && keyValues(options.label, "--label"),
     pause_schedule: pauseSchedule(options),
     idle_pause: options.idlePause,
     keep_source_awake: options.keepSourceAwake,

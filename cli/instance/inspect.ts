@@ -26,13 +26,19 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
   const { goal, settings, vitals, last_operation, last_error, latest_build, drift, pause_schedule } = view;
   const actions = Object.entries(view.allowedActions).filter(([, one]) => one.allowed);
   const named = ([name, one]: (typeof actions)[number]) => (one.mode === "queued" ? `${name} (after)` : name);
+  const reasons = new Map<string, string[]>();
+  for (const [name, { allowed, reason = "not possible" }] of Object.entries(view.allowedActions))
+    if (!allowed) reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
+  // What the status says already.
+  const isSaid = last_error !== null && view.message.includes(last_error.message);
+  const isError = last_operation !== null && last_operation.message === last_error?.message;
   const rows = Object.entries(vitals?.row_counts ?? {}).map(([name, count]) => `${name} ${count}`);
   return sheet(color, width, [
     ["Name", color.bold(view.name)],
     ["Namespace", view.namespace],
     ["Id", view.id],
     ["Status", paintStatus(view.status, view.status, color)],
-    ["", oneLine(view.message)],
+    ["", lines(view.message)],
     ["Goal", goal === null ? "" : `${goal.action} after ${view.status}, by ${goal.by}  ${color.dim(goal.set_at)}`],
     ["Health", view.health ?? ""],
     ["Endpoint", view.endpoint_url ?? ""],
@@ -44,6 +50,7 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
       `${settings.sync_mode}, ${settings.sync_interval === null ? "as its config says, or every 30 s" : `every ${settings.sync_interval} s`}`,
     ],
     ["Replication", replicationText(view)],
+    ["", oneLine(whyText(view))],
     ["Rows", rows],
     ["Pending", view.pending_changes.join(", ")],
     ["Drift", drift === null ? "" : drift.changes],
@@ -52,9 +59,9 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
       "Last",
       last_operation === null
         ? ""
-        : oneLine(`${last_operation.action} ${last_operation.outcome}: ${last_operation.message}`),
+        : oneLine(`${last_operation.action} ${last_operation.outcome}${isError ? "" : `: ${last_operation.message}`}`),
     ],
-    ["Error", last_error === null ? "" : oneLine(`${last_error.code}: ${last_error.message}`)],
+    ["Error", last_error === null ? "" : isSaid ? last_error.code : lines(`${last_error.code}: ${last_error.message}`)],
     [
       "Pauses",
       pause_schedule === null
@@ -62,11 +69,15 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
         : `${pause_schedule.pause_at} to ${pause_schedule.resume_at} ${pause_schedule.time_zone}`,
     ],
     ["Idle pause", view.idle_pause ?? ""],
-    ["Possible now", actions.map(named).join(", ")],
+    ["Possible now", actions.length === 0 ? "nothing" : actions.map(named).join(", ")],
+    ["Not now", [...reasons].map(([reason, names]) => `${names.join(", ")}: ${oneLine(reason)}`)],
     ["Created", ago(view.created_at)],
     ["Revision", String(view.revision)],
   ]);
 }
+
+/** Several things that are wrong are a line each. */
+const lines = (text: string): string[] => text.split("\n").map(oneLine);
 
 /** As its engine says; beside it what was asked of it and is not so yet. */
 function replicationText({ replication_paused, vitals }: InstanceView): string {
@@ -75,3 +86,7 @@ function replicationText({ replication_paused, vitals }: InstanceView): string {
   if ((said === "paused") === replication_paused) return said;
   return `${said}, ${replication_paused ? "being paused" : "being resumed"}`;
 }
+
+/** What its engine says of how it keeps up. */
+const whyText = ({ vitals }: InstanceView): string =>
+  vitals?.message === undefined ? "" : `${vitals.replication === "polling" ? "because " : ""}${vitals.message}`;

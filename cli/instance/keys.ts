@@ -50,10 +50,16 @@ const columns = (now: number): Column<KeyView>[] => [
   { title: "id", value: (k) => k.id, weight: 2 },
   { title: "name", value: (k) => k.name, shrink: 16, paint: (text, _k, color) => color.bold(text) },
   { title: "tables", value: (k) => k.tables?.join(",") ?? "all", shrink: 12 },
-  { title: "rows", value: (k) => Object.keys(k.rows).join(",") || "all", weight: 4 },
+  { title: "rows", value: (k) => rowsText(k) || "all", weight: 4, shrink: 12 },
+  { title: "rate", value: (k) => (k.rate === null ? "any" : `${k.rate}/s`), weight: 4 },
   { title: "expires", value: (k) => k.expires_at ?? "never", weight: 3 },
   { title: "age", value: (k) => age(k.created_at, now), weight: 1, align: "right" },
 ];
+
+const rowsText = ({ rows }: KeyView): string =>
+  Object.entries(rows)
+    .map(([table, filter]) => `${table}: ${filter}`)
+    .join("; ");
 
 async function revoke(session: Session, _options: SessionOptions, instance: string, names: string[]): Promise<void> {
   const id = await instanceId(session.api, instance);

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { FRESHNESS_HEADERS } from "../../contract/engine-query.ts";
 import type { InstanceView } from "../../contract/instance.ts";
 import { inSession, serverCommand } from "../command.ts";
 import { EXIT, Failure } from "../failure.ts";
@@ -40,16 +41,38 @@ async function query(session: Session, options: Options, instance: string, text?
     ...(options.minPosition === undefined ? {} : { "min-position": options.minPosition }),
   });
   if (!answer.ok) throw refusal(instance, answer);
-  terminal.out(answer.text.endsWith("\n") ? answer.text : `${answer.text}\n`);
+  // As it came, so that nothing is rounded; a form for persons it has not.
+  if (!session.showRaw(answer.text)) terminal.out(answer.text.endsWith("\n") ? answer.text : `${answer.text}\n`);
+  const notes = notesOf(answer.headers, terminal.width !== null);
+  if (notes !== "") terminal.err(`${notes}\n`);
 }
 
-type Answer = { ok: boolean; status: number; text: string; retryAfter: string | null };
+/** What there is to know beside the rows: that they are not all, and how old they are, to a person or where it is unlike usual. */
+function notesOf(headers: Headers, isForPerson: boolean): string {
+  const { more, cursor, age, position, replication } = FRESHNESS_HEADERS;
+  const next = headers.get(cursor);
+  const after = next === null ? "say a higher limit, or an offset" : `go on with after: ${JSON.stringify(next)}`;
+  const state = headers.get(replication);
+  const follows = state === null || state === "live" || state === "polling";
+  const old = headers.get(age);
+  const at = headers.get(position);
+  const fresh = [
+    old === null ? "" : `${Number(old) / 1000} s old`,
+    at === null ? "" : `as of ${at}`,
+    follows ? "" : `replication: ${state}`,
+  ].filter((part) => part !== "");
+  return [
+    ...(headers.get(more) === "true" ? [`There is more: ${after}`] : []),
+    ...((isForPerson || !follows) && fresh.length > 0 ? [fresh.join(", ")] : []),
+  ].join("\n");
+}
+
+type Answer = { ok: boolean; status: number; text: string; headers: Headers };
 
 async function ask(url: string, body: string, headers: Record<string, string>): Promise<Answer> {
   try {
     const response = await fetch(url, { method: "POST", body, headers, signal: AbortSignal.timeout(PATIENCE_MS) });
-    const retryAfter = response.headers.get("retry-after");
-    return { ok: response.ok, status: response.status, text: await response.text(), retryAfter };
+    return { ok: response.ok, status: response.status, text: await response.text(), headers: response.headers };
   } catch (error) {
     const { cause, message } = error as Error;
     const why = cause instanceof Error ? cause.message : message;
@@ -58,7 +81,8 @@ async function ask(url: string, body: string, headers: Record<string, string>): 
 }
 
 /** The engine says line, column and the nearest names. */
-function refusal(instance: string, { status, text, retryAfter }: Answer): Failure {
+function refusal(instance: string, { status, text, headers }: Answer): Failure {
+  const retryAfter = headers.get("retry-after");
   const exit = status === 401 || status === 403 ? EXIT.auth : EXIT.other;
   try {
     const { code, detail, line, column, nearest } = JSON.parse(text) as Record<string, unknown>;

@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
 import type { InstanceView } from "../../contract/instance.ts";
 import { SYNC_MODES } from "../../contract/source-kind.ts";
-import { inSession, positive, serverCommand } from "../command.ts";
+import { collect, inSession, positive, serverCommand } from "../command.ts";
 import { fileText } from "../config/data.ts";
 import { Failure } from "../failure.ts";
+import { keyValues } from "../key-values.ts";
 import { instanceId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 import { pauseSchedule } from "./pause-schedule.ts";
@@ -12,7 +13,10 @@ type Options = SessionOptions & {
   syncMode?: string;
   syncInterval?: number;
   logLevel?: string;
-  config?: string;
+  config?: string | false;
+  safetyNet?: number | false;
+  binlogServerId?: number | false;
+  label?: string[];
   pauseAt?: string;
   resumeAt?: string;
   days?: string;
@@ -32,6 +36,12 @@ export function instanceUpdateCommand(group: Command, around: Surroundings): voi
     .option("--sync-interval <seconds>", "the batch window of a stream, or the period of polling", positive)
     .option("--log-level <level>", "debug, info, warn or error")
     .option("--config <path>", "another reflexdb.yaml")
+    .option("--no-config", "none any more: every table, column and relation")
+    .option("--safety-net <seconds>", "load everything anew so often although changes are followed", positive)
+    .option("--no-safety-net", "not any more")
+    .option("--binlog-server-id <id>", "of MySQL: unique among its replicas", positive)
+    .option("--no-binlog-server-id", "one is drawn")
+    .option("-l, --label <key=value>", "all labels that it has from now on (repeat for several)", collect)
     .option("--pause-at <HH:MM>", "pause each day at this time; needs --resume-at")
     .option("--resume-at <HH:MM>", "resume each day at this time")
     .option("--days <days>", "only on these, such as mon-fri or sat,sun")
@@ -51,14 +61,12 @@ async function update(session: Session, options: Options, instance: string): Pro
     sync_interval: options.syncInterval,
     log_level: options.logLevel,
     keep_source_awake: options.keepSourceAwake,
-    config: options.config === undefined ? undefined : await fileText(options.config),
+    config: typeof options.config === "string" ? await fileText(options.config) : withdrawn(options.config),
+    safety_net: withdrawn(options.safetyNet),
+    binlog_server_id: withdrawn(options.binlogServerId),
+    labels: options.label && keyValues(options.label, "--label"),
     pause_schedule: options.pauseSchedule === false ? null : schedule,
-    idle_pause:
-      options.idlePause === false
-        ? null
-        : options.idlePause === undefined || options.idlePause === ""
-          ? undefined
-          : options.idlePause,
+    idle_pause: options.idlePause === "" ? undefined : withdrawn(options.idlePause),
   };
   if (Object.values(body).every((value) => value === undefined)) throw new Failure("nothing is to be changed");
   const { text } = await session.api.patch(`/instances/${await instanceId(session.api, instance)}`, { body });
@@ -68,3 +76,6 @@ async function update(session: Session, options: Options, instance: string): Pro
     return `instance ${instance} updated; \`lamplighter instance ${how} ${instance}\` applies ${pending_changes.join(", ")}\n`;
   });
 }
+
+/** As `--no-…` says it: there is to be none. */
+const withdrawn = <T>(value: T | false | undefined): T | null | undefined => (value === false ? null : value);

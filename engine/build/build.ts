@@ -1,5 +1,5 @@
 import type { SourceConnection } from "../../contract/engine.ts";
-import type { ConfigProblem } from "../../contract/reflexdb-config.ts";
+import { type ConfigProblem, problemText } from "../../contract/reflexdb-config.ts";
 import type { SourceFinding, SourceSchema } from "../../contract/source-schema.ts";
 import { composeShape } from "../config/compose.ts";
 import { mysqlSchema } from "../schema/mysql.ts";
@@ -35,7 +35,7 @@ export class ConfigInvalid extends SourceFailure {
   readonly problems: readonly ConfigProblem[];
 
   constructor(problems: readonly ConfigProblem[]) {
-    super("config_invalid", problems.map(({ line, column, message }) => `${line}:${column} ${message}`).join("\n"));
+    super("config_invalid", problems.map((each) => `${each.line}:${each.column} ${problemText(each)}`).join("\n"));
     this.problems = problems;
   }
 }

@@ -1,4 +1,5 @@
 import type { ConfigProblem, ReflexConfig, ReflexTable } from "../../contract/reflexdb-config.ts";
+import { type ConfigProblems, inOrder, type Path, type ReadConfig, readConfig } from "../../contract/reflexdb-yaml.ts";
 import type { SourceColumn, SourceFinding, SourceSchema, SourceTable } from "../../contract/source-schema.ts";
 import { nearest } from "../../contract/suggestion.ts";
 import { checkRowFilter } from "../query/check.ts";
@@ -6,7 +7,6 @@ import { parseFilter } from "../query/parser.ts";
 import { QueryProblem } from "../query/problem.ts";
 import type { Relation, Shape, ShapeColumn, ShapeTable } from "../shape/shape.ts";
 import { type Derived, derivedRelations } from "./relations.ts";
-import { type ConfigProblems, type Path, readConfig } from "./yaml.ts";
 
 export type Composed = { shape: Shape; findings: SourceFinding[] } | { problems: ConfigProblem[] };
 
@@ -17,8 +17,8 @@ export type Composed = { shape: Shape; findings: SourceFinding[] } | { problems:
  */
 export function composeShape(schema: SourceSchema, yaml: string | null, minSyncInterval = 1): Composed {
   const read = yaml === null ? null : readConfig(yaml);
-  if (read !== null && read.config === null) return { problems: read.problems.all };
-  return new Composer(schema, read?.config ?? { version: 1 }, read?.problems ?? null).compose(minSyncInterval);
+  if (read !== null && read.config === null) return { problems: inOrder(read.problems.all) };
+  return new Composer(schema, read).compose(minSyncInterval);
 }
 
 const NAME = /^[\p{L}_][\p{L}\p{N}_]*$/u;
@@ -27,14 +27,16 @@ class Composer {
   readonly #schema: SourceSchema;
   readonly #config: ReflexConfig;
   readonly #problems: ConfigProblems | null;
+  readonly #unreadable: ReadonlySet<number>;
   readonly #findings: SourceFinding[];
   /** Of each table that is kept, what the file says and where. */
   readonly #said = new Map<string, { table: ReflexTable; path: Path }>();
 
-  constructor(schema: SourceSchema, config: ReflexConfig, problems: ConfigProblems | null) {
+  constructor(schema: SourceSchema, read: ReadConfig | null) {
     this.#schema = schema;
-    this.#config = config;
-    this.#problems = problems;
+    this.#config = read?.config ?? { version: 1 };
+    this.#problems = read?.problems ?? null;
+    this.#unreadable = read?.unreadable ?? new Set();
     this.#findings = [...schema.findings];
   }
 
@@ -75,7 +77,7 @@ class Composer {
     };
     for (const [place, table] of tables.entries()) this.#checkWhere(shape, place, table);
     const problems = this.#problems?.all ?? [];
-    return problems.length > 0 ? { problems } : { shape, findings: this.#findings };
+    return problems.length > 0 ? { problems: inOrder(problems) } : { shape, findings: this.#findings };
   }
 
   #keptTables(): SourceTable[] {
@@ -84,6 +86,7 @@ class Composer {
       return this.#schema.tables.filter(({ columns }) => columns.some(({ type }) => type !== null));
     const known = this.#schema.tables.map(({ name }) => name);
     for (const [i, table] of tables.entries()) {
+      if (this.#unreadable.has(i)) continue;
       const path = ["tables", i];
       if (!known.includes(table.name))
         this.#tell(

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { ReportBody } from "../../contract/instance-report.ts";
+import { problemText } from "../../contract/reflexdb-config.ts";
 import { runBuilder } from "../main.ts";
 import { artifactParts, tooLarge } from "./artifact.ts";
 import { type Given, sourceOf, type TaskOf } from "./environment.ts";
@@ -22,7 +23,9 @@ export async function build(given: Given, task: TaskOf<"build">, reports: Report
     const { code, message, problems } = answer.ok
       ? { code: "compile_failed", message: "nothing was built", problems: [] }
       : answer;
-    const violations = problems.slice(0, 1000).map(({ message, line, column }) => ({ message, line, column }));
+    const violations = problems
+      .slice(0, 1000)
+      .map((problem) => ({ message: problemText(problem), line: problem.line, column: problem.column }));
     // Each of them is said in its place.
     const text = violations.length > 0 ? "reflexdb.yaml does not fit" : message.slice(0, 4000);
     await reports.send({ kind: "built", result: { ok: false, code, message: text, violations } });

@@ -6,7 +6,7 @@ import { NotAwaited, Reports } from "./reports.ts";
 const PROGRAMS = {
   test: async (given: Given, task: TaskOf<"test">, reports: Reports): Promise<void> => {
     const { testSource } = await import("./source-test.ts");
-    await reports.send({ kind: "tested", test: await testSource(sourceOf(given, task.schema), task) });
+    await reports.send({ kind: "tested", test: await testSource(sourceOf(given, null), task) });
   },
   build: async (given: Given, task: TaskOf<"build">, reports: Reports): Promise<void> => {
     const { build } = await import("./build-task.ts");

@@ -9,24 +9,70 @@ const STREAM = { mysql: "binlog", postgres: "logical" } as const;
 /** Longer ones are not taken in reports. */
 const LONGEST = 4000;
 
-/** Whether a source can be read, and whether `reflexdb.yaml` fits it: a build that would fail takes nobody's turn. */
+/** What is wrong with one schema says nothing of the others; anything else is the same with all of them. */
+const OF_ONE_SCHEMA: readonly string[] = ["schema_missing", "schema_denied"];
+
+/** Whether a source can be read, each of the schemas asked about, and whether `reflexdb.yaml` fits it: a build that would fail takes nobody's turn. */
 export async function testSource(
   source: SourceConnection,
   {
-    schema,
+    schemas,
     config,
     min_sync_interval: minSyncInterval = 1,
-  }: Pick<TaskOf<"test">, "schema" | "config" | "min_sync_interval">,
+  }: Pick<TaskOf<"test">, "schemas" | "config" | "min_sync_interval">,
 ): Promise<SourceTest> {
-  const test = sourceTestOf(
-    await runBuilder("test", { source, config: null, minSyncInterval }, console.log),
-    source.kind,
-    schema !== null,
-  );
-  if (!test.ok || config === null) return test;
-  const checked = await runBuilder("check", { source, config, minSyncInterval }, console.log);
+  const of = { source, config, minSyncInterval };
+  if (schemas.length === 0)
+    return sourceTestOf(await runBuilder("test", { ...of, config: null }, console.log), source.kind, false);
+  const tests: SchemaTest[] = [];
+  for (const schema of schemas) {
+    const answer = await runBuilder("test", { ...of, source: { ...source, schema } }, console.log);
+    tests.push({ schema, test: sourceTestOf(answer, source.kind, true) });
+    if (!answer.ok && !OF_ONE_SCHEMA.includes(answer.code)) break;
+  }
+  const test = testOfAll(tests);
+  const [schema] = schemas;
+  if (!test.ok || config === null || schema === undefined) return test;
+  const checked = await runBuilder("check", { ...of, source: { ...source, schema } }, console.log);
   if (checked.ok) return test;
-  return { ...test, ok: false, error: { code: checked.code, message: checked.message.slice(0, LONGEST) } };
+  const error = { code: checked.code, message: checked.message.slice(0, LONGEST) };
+  return { ...test, ok: false, error };
+}
+
+type SchemaTest = { schema: string; test: SourceTest };
+
+/** As one: of several schemas, what is said of one begins with its name, and what is said of all is said once. */
+export function testOfAll(tests: readonly SchemaTest[]): SourceTest {
+  const [first] = tests;
+  if (first === undefined) throw new Error("no schema was tested");
+  if (tests.length === 1) return first.test;
+  const named = (schema: string, message: string) => `${schema}: ${message}`.slice(0, LONGEST);
+  const reached = tests.filter(({ test }) => test.server_version !== null);
+  const isOfAll = ({ message }: Finding) =>
+    reached.every(({ test }) => test.findings.some((finding) => finding.message === message));
+  const findings: Finding[] = reached[0]?.test.findings.filter(isOfAll) ?? [];
+  for (const { schema, test } of tests) {
+    const own = test.findings.filter((finding) => !isOfAll(finding));
+    const { error } = test;
+    if (error !== null && !test.findings.some(({ message }) => message === error.message))
+      own.unshift({ ...error, severity: "error", fix: null });
+    findings.push(...own.map((finding) => ({ ...finding, message: named(schema, finding.message) })));
+  }
+  const failed = tests.find(({ test }) => !test.ok);
+  const { error = null } = failed?.test ?? {};
+  const bytes = reached.flatMap(({ test: { estimated_bytes } }) => estimated_bytes ?? []);
+  const of = reached[0]?.test ?? first.test;
+  return {
+    ...of,
+    ok: failed === undefined,
+    error: failed === undefined || error === null ? null : { ...error, message: named(failed.schema, error.message) },
+    estimated_bytes: bytes.length === 0 ? null : bytes.reduce((sum, each) => sum + each, 0),
+    replication: {
+      ...of.replication,
+      ready: reached.length > 0 && reached.every(({ test }) => test.replication.ready),
+    },
+    findings,
+  };
 }
 
 /**
@@ -63,7 +109,10 @@ export function sourceTestOf(answer: BuilderAnswer, kind: SourceKind, isOfSchema
 function replicationFinding({ code, message }: ConnectionTest["replication"]["findings"][number]): Finding {
   const [fix = null] = /\b(GRANT|ALTER|CREATE|SET) [\s\S]*?(?=, then |$)/.exec(message) ?? [];
   const why = fix === message ? "the user may not read the changes of the source" : message;
-  return { code, severity: "error", message: `${why}; until then every table is read again each interval`, fix };
+  const until = "; until then every table is read again each interval";
+  // Half a statement mends nothing.
+  const isWhole = fix === null || fix.length <= LONGEST;
+  return { code, severity: "error", message: why.slice(0, LONGEST - until.length) + until, fix: isWhole ? fix : null };
 }
 
 function tableFinding({ severity, code, message, fix }: BuilderFinding): Finding[] {

@@ -30,7 +30,8 @@ export class QueryProblem extends Error {
   /** The body of the answer. @param text of the query */
   body(text: string): Record<string, unknown> {
     return {
-      type: `/problems/${this.code}`,
+      // What `/problems` of the control plane has on it: where that is, an engine's caller is not told.
+      type: "about:blank",
       title: this.code.replaceAll("_", " "),
       status: this.status,
       code: this.code,

@@ -3,17 +3,19 @@ import type pg from "pg";
 import type { SourceConnection } from "../../contract/engine.ts";
 import type { ConnectionTest } from "../../contract/engine-build.ts";
 import type { SourceFinding } from "../../contract/source-schema.ts";
+import { composeShape } from "../config/compose.ts";
 import { mysqlSchema } from "../schema/mysql.ts";
 import { postgresSchema } from "../schema/postgres.ts";
 import { connectMysql, connectPostgres } from "./connect.ts";
 import { type SourceFailure, sourceFailure } from "./failure.ts";
 import { obstaclesOf as mysqlObstacles } from "./mysql/mysql-source.ts";
-import { obstaclesOf as postgresObstacles } from "./postgres/postgres-source.ts";
+import { obstaclesOf as postgresObstacles, publishable } from "./postgres/postgres-source.ts";
+import { publicationObstacle } from "./postgres/publication.ts";
 
-/** What a source says to whoever would build from it. Nothing there is changed. */
-export async function testConnection(source: SourceConnection): Promise<ConnectionTest> {
+/** What a source says to whoever would build from it. Nothing there is changed. @param config says which tables that would be of */
+export async function testConnection(source: SourceConnection, config: string | null = null): Promise<ConnectionTest> {
   try {
-    return source.kind === "mysql" ? await testMysql(source) : await testPostgres(source);
+    return source.kind === "mysql" ? await testMysql(source) : await testPostgres(source, config);
   } catch (error) {
     throw sourceFailure(error, "introspection_failed");
   }
@@ -45,16 +47,21 @@ async function testMysql(source: SourceConnection): Promise<ConnectionTest> {
   }
 }
 
-async function testPostgres(source: SourceConnection): Promise<ConnectionTest> {
+async function testPostgres(source: SourceConnection, config: string | null): Promise<ConnectionTest> {
   const client = await connectPostgres(source);
   try {
     const latency = await timed(() => client.query("SELECT 1"));
-    const { version, findings } = await postgresSchema(client, source.schema);
+    const schema = await postgresSchema(client, source.schema);
+    const { version, findings } = schema;
     const { rows } = await client.query(
       "SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes, sum(greatest(c.reltuples, 0))::bigint AS n FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'm')",
       [source.schema],
     );
-    const replication = followed("logical", await postgresObstacles(client, source.user));
+    const composed = composeShape(schema, config);
+    const tables = "shape" in composed ? publishable(composed.shape.tables) : [];
+    const unpublished = await publicationObstacle(client, { schema: source.schema, tables });
+    const obstacles = await postgresObstacles(client, source.user);
+    const replication = followed("logical", unpublished === null ? obstacles : [...obstacles, unpublished]);
     const limit = replication.mode === "logical" ? await logLimitFinding(client) : [];
     const schemas = await client.query(
       "SELECT nspname AS name FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND has_schema_privilege(oid, 'USAGE') ORDER BY 1",

@@ -64,7 +64,7 @@ function workloadOf(
     owner: identity.id,
     want: "running",
     spec: programSpec({
-      task: { do: "test", operation, source: address, schema: spec.schemas[0] ?? null, config: null },
+      task: { do: "test", operation, source: address, schemas: spec.schemas, config: null },
       workload,
       namespace: identity.namespace,
       name: identity.name,

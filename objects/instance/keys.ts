@@ -1,7 +1,8 @@
 import { toBase64Url } from "../../contract/envelope.ts";
 import type { EngineKey, KeyCreate, KeyView } from "../../contract/instance-key.ts";
-import { accept, type Reply } from "../../contract/problem.ts";
+import { accept, type Reply, type Violation } from "../../contract/problem.ts";
 import type { Answer } from "../../contract/request.ts";
+import { suggestion } from "../../contract/suggestion.ts";
 import { timestamp } from "../../contract/timestamp.ts";
 import { open } from "../sealing.ts";
 
@@ -18,6 +19,25 @@ export const keys = (sql: SqlStorage): Stored[] =>
 /** As engines are told of them. */
 export const engineKeys = (sql: SqlStorage): EngineKey[] =>
   keys(sql).map(({ id, tables, rows, expires_at, rate }) => ({ id, tables, rows, expires_at, rate }));
+
+/** Tables that the engine does not have. @param known those that it said last that it has; none: nothing is known of it */
+export function keyViolations({ tables, rows }: KeyCreate, known: readonly string[]): Violation[] {
+  if (known.length === 0) return [];
+  const violation = (name: string, property_path: string): Violation[] =>
+    known.includes(name)
+      ? []
+      : [
+          {
+            property_path,
+            message: `the engine has no table "${name}"${suggestion(name, known)}`,
+            code: "instance.key.unknown_table",
+          },
+        ];
+  return [
+    ...(tables ?? []).flatMap((name, i) => violation(name, `tables[${i}]`)),
+    ...Object.keys(rows).flatMap((name) => violation(name, `rows.${name}`)),
+  ];
+}
 
 export function addKey(sql: SqlStorage, id: string, asked: KeyCreate, now: number): KeyView {
   const { name, tables = null, rows, expires_at = null, rate = null } = asked;

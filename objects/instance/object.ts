@@ -11,6 +11,7 @@ import { permits } from "../../contract/scope.ts";
 import { setTimer } from "../alarm.ts";
 import { announce } from "../announce.ts";
 import type { ConnectionObject } from "../connection/object.ts";
+import { unfit } from "../connection/settings.ts";
 import { cursor } from "../journal.ts";
 import { post } from "../outbox.ts";
 import { audit, project } from "../projection.ts";
@@ -26,7 +27,7 @@ import { dueEvents } from "./due.ts";
 import type { Seen } from "./engine.ts";
 import { heard, presentOrders } from "./hearing.ts";
 import type { InstanceRecord } from "./kept.ts";
-import { addKey, dropKey, keySecretLabel, keys, keyView, newKeySecret, withKey } from "./keys.ts";
+import { addKey, dropKey, keySecretLabel, keys, keyView, keyViolations, newKeySecret, withKey } from "./keys.ts";
 import { buildInQueue, lettersFor } from "./letters.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
@@ -37,6 +38,7 @@ import { needsChanged, sourceNeed } from "./source.ts";
 import { keepStanding } from "./standing.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
+import { vitalsOf } from "./vitals.ts";
 
 const INSTANCE: ResourceKind<InstanceRecord, string[]> = {
   noun: "instance",
@@ -171,6 +173,8 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   /** Makes a key. What is kept of it does not open anything: the key itself is made again from the instance's secret. */
   async createKey(asked: KeyCreate, mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
     const made = this.mutate(mutation, namespaces, (record, now) => {
+      const unfitting = keyViolations(asked, Object.keys(vitalsOf(this.sql)?.body.row_counts ?? {}));
+      if (unfitting.length > 0) return unfit(unfitting);
       const view = addKey(this.sql, newId("key", now), asked, now);
       this.#audit("create_key", record, mutation, now);
       post(this.sql, "orders", now);

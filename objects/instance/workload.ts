@@ -64,7 +64,7 @@ function taskOf(
     min_sync_interval: source.min_sync_interval,
   };
   const { schema } = identity;
-  if (slot === SLOT.test) return { ...of, do: "test", schema, config: spec.config };
+  if (slot === SLOT.test) return { ...of, do: "test", schemas: [schema], config: spec.config };
   if (slot === SLOT.build)
     return operation?.build_id
       ? { ...of, do: "build", build_id: operation.build_id, schema, config: spec.config }

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { AllowedActions } from "../../contract/action.ts";
+import type { BuildList, BuildView } from "../../contract/build.ts";
+import type { ConnectionView } from "../../contract/connection.ts";
 import { ID_PREFIX, InstanceId } from "../../contract/id.ts";
 import type { InstanceView } from "../../contract/instance.ts";
 import { INSTANCE_ACTIONS, type InstanceAction } from "../../contract/instance-action.ts";
@@ -8,6 +10,7 @@ import { InstanceSize, taskOf } from "../../contract/instance-size.ts";
 import type { Violation } from "../../contract/problem.ts";
 import type { Answer } from "../../contract/request.ts";
 import { DATABASE_LABEL } from "../../objects/instance/record.ts";
+import { remote } from "../../objects/remote.ts";
 import { jsonText } from "../answer.ts";
 import { ActionAnswer } from "../instance-answer.ts";
 import { BUILD } from "../instance-example.ts";
@@ -16,7 +19,7 @@ import { fail, unwrap } from "../problem.ts";
 import { type Ask, type BodyRule, type Route, route } from "../route.ts";
 import { call } from "../stub.ts";
 import { checkBody } from "../violations.ts";
-import { ACTION_TEXTS, cancelGoal } from "./instance-actions.ts";
+import { ACTION_TEXTS, cancelledGoal } from "./instance-actions.ts";
 import { instanceStub } from "./instances.ts";
 
 /**
@@ -66,6 +69,8 @@ const InstanceStatusView = z.object({
   allowedActions: AllowedActions,
 });
 
+const Builds = z.object({ builds: z.array(Camel), activeBuildId: z.string().nullable() });
+
 const configOf = ({ size, sync_mode, sync_interval, log_level, safety_net }: InstanceSettings) => ({
   instanceSize: size,
   ...taskOf(size),
@@ -76,7 +81,7 @@ const configOf = ({ size, sync_mode, sync_interval, log_level, safety_net }: Ins
 });
 
 /** An instance in the words of the source's documents. */
-function statusView(view: InstanceView): z.input<typeof InstanceStatusView> {
+function statusView(view: InstanceView, connection: ConnectionView): z.input<typeof InstanceStatusView> {
   const { vitals, latest_build, pause_schedule } = view;
   return {
     database: {
@@ -102,7 +107,13 @@ function statusView(view: InstanceView): z.input<typeof InstanceStatusView> {
       createdAt: view.created_at,
       updatedAt: view.updated_at,
     },
-    connection: { id: view.connection_id },
+    connection: {
+      id: connection.id,
+      name: connection.name,
+      minSyncInterval: connection.min_sync_interval,
+      allowedSyncModes: connection.allowed_sync_modes,
+      availableSchemas: connection.schemas,
+    },
     deployedInstanceConfig: view.deployed && configOf(view.deployed),
     hasPendingChanges: view.pending_changes.length > 0,
     instance:
@@ -118,32 +129,35 @@ function statusView(view: InstanceView): z.input<typeof InstanceStatusView> {
             swapCount: vitals?.swap_count ?? null,
             rowCounts: vitals?.row_counts ?? {},
           },
-    latestBuild: latest_build && {
-      id: latest_build.id,
-      databaseId: view.id,
-      status: latest_build.status,
-      deployable: latest_build.deployable,
-      createdAt: latest_build.created_at,
-      finishedAt: latest_build.finished_at,
-      buildDurationSeconds: latest_build.duration_seconds,
-    },
+    latestBuild: latest_build && buildOf(latest_build),
     allowedActions: view.allowedActions,
   };
 }
 
+const buildOf = ({ id, instance_id, status, deployable, created_at, finished_at, duration_seconds }: BuildView) => ({
+  id,
+  databaseId: instance_id,
+  status,
+  deployable,
+  createdAt: created_at,
+  finishedAt: finished_at,
+  buildDurationSeconds: duration_seconds,
+});
+
 /** What the source's documents say that an action answers, and the goal. */
-function actionAnswer(action: InstanceAction, { body, status }: Answer): Response {
+function actionAnswer(action: InstanceAction | "cancel-goal", { body, status }: Answer): Response {
   if (status === 204) return new Response(null, { status: 204 });
   const view = JSON.parse(body) as InstanceView;
   const isReplication = action === "pause-replication" || action === "resume-replication";
   const answer = {
     status: view.status,
     desiredState: view.desired_state,
-    mode: view.desired_state === null ? "immediate" : "queued",
+    // What is queued is the goal; a goal that was there before is not what was asked for now.
+    mode: view.goal?.action === action ? "queued" : "immediate",
     ...(isReplication ? { replication_paused: view.replication_paused } : {}),
     allowedActions: view.allowedActions,
   };
-  return jsonText(JSON.stringify(answer), { etag: `"r${view.revision}"` }, 202);
+  return jsonText(JSON.stringify(answer), { etag: `"r${view.revision}"` }, action === "cancel-goal" ? 200 : 202);
 }
 
 type Input = { build_id?: string | undefined; size?: InstanceSize | undefined };
@@ -206,9 +220,9 @@ const cancellation = (method: "DELETE" | "POST", path: string): Route =>
     summary: "Withdraw the queued action, by the source's path",
     params,
     mutation: ["idempotency", "if-match"],
-    answers: { 200: { description: "Withdrawn: the instance" } },
+    answers: { 200: { description: "Withdrawn", schema: ActionAnswer } },
     problems: ["action_not_allowed"],
-    handle: async (ask) => cancelGoal(await meant(ask)),
+    handle: async (ask) => actionAnswer("cancel-goal", await cancelledGoal(await meant(ask))),
   });
 
 export const DATABASE_INSTANCE = [
@@ -224,10 +238,30 @@ export const DATABASE_INSTANCE = [
     answers: { 200: { description: "Status, goal, and the whole matrix of actions", schema: InstanceStatusView } },
     handle: async (ask) => {
       const about = await meant(ask);
-      const answer = unwrap(await call(instanceStub(about), (instance) => instance.read(ask.principal.namespaces)));
-      return jsonText(JSON.stringify(statusView(JSON.parse(answer.body) as InstanceView)), {
+      const { namespaces } = ask.principal;
+      const answer = unwrap(await call(instanceStub(about), (instance) => instance.read(namespaces)));
+      const view = JSON.parse(answer.body) as InstanceView;
+      const through = () => remote(ask.env.CONNECTION, view.connection_id);
+      const { body } = unwrap(await call(through, (connection) => connection.read(namespaces)));
+      return jsonText(JSON.stringify(statusView(view, JSON.parse(body) as ConnectionView)), {
         etag: `"r${answer.revision}"`,
       });
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/databases/:id/builds",
+    access: "instances:read",
+    group: "Instances",
+    summary: "Builds of an instance, by the source's path",
+    description: "Newest first.",
+    params,
+    answers: { 200: { description: "The builds, and the one that is queued or under way", schema: Builds } },
+    handle: async (ask) => {
+      const about = await meant(ask);
+      const text = unwrap(await call(instanceStub(about), (instance) => instance.builds(ask.principal.namespaces)));
+      const { builds, active_build_id } = JSON.parse(text) as z.infer<typeof BuildList>;
+      return jsonText(JSON.stringify({ builds: builds.map(buildOf), activeBuildId: active_build_id }));
     },
   }),
   cancellation("DELETE", "/databases/:id/desired-state"),

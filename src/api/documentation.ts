@@ -1,9 +1,8 @@
 import { z } from "zod";
-import { PROBLEMS, type ProblemCode } from "../../contract/problem.ts";
 import { jsonText } from "../answer.ts";
 import { docsPage, SCRIPT } from "../docs-page.ts";
 import { documentOf } from "../openapi-document.ts";
-import { problemPage } from "../problem-page.ts";
+import { PROBLEM_PAGES, problemPage } from "../problem-page.ts";
 import { type Route, route } from "../route.ts";
 
 /** Made when first asked for, and kept by the isolate. */
@@ -43,9 +42,9 @@ export function documentation(routes: () => readonly Route[]): Route[] {
       access: "open",
       group: "System",
       summary: "What a problem's code means",
-      params: { code: z.enum(Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]]) },
+      params: { code: z.enum(PROBLEM_PAGES) },
       answers: { 200: { description: "The page", media: ["text/html"] } },
-      handle: (ask) => htmlAnswer(problemPage(ask.params.code as ProblemCode), null),
+      handle: (ask) => htmlAnswer(problemPage(ask.params.code as string), null),
     }),
   ];
 }

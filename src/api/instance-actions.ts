@@ -5,6 +5,7 @@ import { InstanceView } from "../../contract/instance.ts";
 import type { InstanceAction } from "../../contract/instance-action.ts";
 import { RedeployBody, ResizeBody } from "../../contract/instance-check.ts";
 import { KeyCreate, KeyCreated, KeyView } from "../../contract/instance-key.ts";
+import type { Answer } from "../../contract/request.ts";
 import type { ActInput } from "../../objects/instance/creation.ts";
 import { jsonText, resource } from "../answer.ts";
 import { BUILD, INSTANCE } from "../instance-example.ts";
@@ -144,7 +145,7 @@ export const INSTANCE_ACTION_ROUTES = [
     mutation: ["idempotency", "if-match"],
     answers: { 200: { description: "The instance", schema: InstanceView, example: INSTANCE } },
     problems: ["action_not_allowed"],
-    handle: cancelGoal,
+    handle: async (ask) => resource(await cancelledGoal(ask)),
   }),
   route({
     method: "GET",
@@ -212,8 +213,8 @@ export const INSTANCE_ACTION_ROUTES = [
   }),
 ];
 
-export async function cancelGoal(ask: Ask): Promise<Response> {
+export async function cancelledGoal(ask: Ask): Promise<Answer> {
   const mutation = await ask.mutation();
   const { namespaces } = ask.principal;
-  return resource(unwrap(await call(instanceStub(ask), (instance) => instance.cancelGoal(mutation, namespaces))));
+  return unwrap(await call(instanceStub(ask), (instance) => instance.cancelGoal(mutation, namespaces)));
 }

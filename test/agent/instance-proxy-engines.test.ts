@@ -137,7 +137,7 @@ describe("an instance without an engine", () => {
       ...[503, "60", "application/problem+json"],
     ]);
     expect(await paused.json()).toEqual({
-      ...{ type: "/problems/paused", title: "paused", status: 503, code: "paused", detail: "paused" },
+      ...{ type: "about:blank", title: "paused", status: 503, code: "paused", detail: "paused" },
     });
     expect((await fetch(`${url}/health`)).status).toBe(503);
     const comeAgain = async (seconds: number) => {

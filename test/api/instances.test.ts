@@ -139,10 +139,15 @@ describe("goals over HTTP", () => {
     const there = await request<Body>("GET", `/databases/${id}/instance`);
     expect(there.body).toMatchObject({
       database: { id, status: "building", desiredState: "paused", taskCpu: 256, taskMemoryMb: 512 },
+      connection: { minSyncInterval: 1, allowedSyncModes: expect.any(Array), availableSchemas: ["shop"] },
       allowedActions: { "cancel-goal": { allowed: true, mode: "immediate" } },
     });
+    expect((await request<Body>("GET", `/databases/${id}/builds`)).body).toEqual({ builds: [], activeBuildId: "bld_1" });
     const cancelled = await request<Body>("DELETE", `/databases/${id}/desired-state`);
-    expect([cancelled.status, cancelled.body.desired_state]).toEqual([200, null]);
+    expect([cancelled.status, cancelled.body]).toEqual([
+      200,
+      { status: "building", desiredState: null, mode: "immediate", allowedActions: expect.any(Object) },
+    ]);
     const queued = await request<Body>("POST", `/databases/${id}/terminate`);
     expect([queued.status, queued.body]).toEqual([
       202,
@@ -150,6 +155,14 @@ describe("goals over HTTP", () => {
     ]);
     const events = await request<JournalEvent[]>("GET", `/instances/${id}/events`);
     expect(events.body.map(({ reason }) => reason).slice(0, 3)).toEqual(["goal_set", "goal_cancelled", "goal_set"]);
+  });
+
+  it("a goal of before is not the mode of what is done at once", async () => {
+    const { id } = await instance();
+    await put(id, "deploying");
+    const queued = await request<Body>("POST", `/databases/${id}/pause`);
+    const resized = await request<Body>("POST", `/databases/${id}/resize`, { body: { instanceSize: "small" } });
+    expect([queued.body.mode, resized.body.mode, resized.body.desiredState]).toEqual(["queued", "immediate", "paused"]);
   });
 
   it("the source's redeploy and pause-replication answer what its documents say", async () => {
@@ -233,6 +246,11 @@ describe("mutations", () => {
       "instance.pause_schedule.invalid",
     ],
     [{ size: "huge" }, "size", "invalid_value"],
+    [{ config: "" }, "config", "instance.config.invalid"],
+    [{ config: "version: 1\ntables: [" }, "config", "instance.config.yaml"],
+    [{ config: "version: 1\nsync: { interval: 0 }" }, "config.sync.interval", "instance.config.invalid"],
+    [{ config: { version: 1, tabels: [] } }, "config.tabels", "instance.config.unknown_key"],
+    [{ config: 5 }, "config", "invalid_union"],
   ])("%j is refused, and leaves nothing behind", async (over, property_path, code) => {
     const through = await connection({ min_sync_interval: 5 });
     const name = fresh("bad");
@@ -241,6 +259,15 @@ describe("mutations", () => {
     });
     expect([answer.status, answer.body.violations]).toEqual([422, [expect.objectContaining({ property_path, code })]]);
     expect((await request("DELETE", `/connections/${through.id}`)).status).toBe(204);
+  });
+
+  it("what reflexdb.yaml says may come as an object", async () => {
+    const config = { version: 1, tables: [{ name: "orders", columns: ["id"] }] };
+    const { id, config: stored } = await instance({ config });
+    expect(JSON.parse(stored ?? "")).toEqual(config);
+    expect((await request("PATCH", `/instances/${id}`, { body: { config: { version: 2 } } })).status).toBe(422);
+    const text = await request<Body>("PATCH", `/instances/${id}`, { body: { config: "version: 1\n" } });
+    expect(text.body.config).toBe("version: 1\n");
   });
 
   it("a patch stores, and says what would have to be done for it to hold", async () => {

@@ -129,6 +129,15 @@ describe("instance actions", () => {
     expect([half.code, half.err]).toEqual([1, expect.stringContaining("--resume-at")]);
   });
 
+  test("update takes away what `--no-…` says", async () => {
+    const { env, seen } = await serve((_one, response) => json(response, 200, view({ pending_changes: [] })));
+    const flags = ["--no-config", "--no-safety-net", "--binlog-server-id", "7", "-l", "team=web"];
+    await lamplighter(["instance", "update", "shop-read", ...flags], { env });
+    expect(JSON.parse(seen.at(-1)?.body ?? "")).toEqual({
+      ...{ config: null, safety_net: null, binlog_server_id: 7, labels: { team: "web" } },
+    });
+  });
+
   test("the list shows what is queued after what", async () => {
     const { env } = await serve((_one, response) => json(response, 200, []));
     expect((await lamplighter(["instance", "list"], { env })).out).toContain("running");
@@ -137,11 +146,15 @@ describe("instance actions", () => {
   });
 });
 
+const AT = {
+  ...{ "x-next-cursor": "c1", "x-snapshot-age-ms": "138", "x-source-position": "0-1-57", "x-replication": "paused" },
+};
+
 describe("instance query and keys", () => {
   test("a query goes to the engine with its key, and prints what it answers", async () => {
     const engine = await scriptedServer((one, response) =>
       one.body.startsWith("users")
-        ? json(response, 200, [{ id: 1 }])
+        ? json(response, 200, [{ id: 1 }], one.body.includes("limit") ? { "x-has-more": "true", ...AT } : {})
         : json(response, 422, {
             code: "unknown_table",
             detail: "there is no user",
@@ -153,7 +166,12 @@ describe("instance query and keys", () => {
     closers.push(engine.close);
     const { env } = await serve((_one, response) => json(response, 200, view({ endpoint_url: engine.url })));
     const good = await lamplighter(["instance", "query", "shop-read", "users { id }", "--key", "rxk_a.b"], { env });
-    expect(good).toMatchObject({ code: 0, out: '[{"id":1}]\n' });
+    expect(good).toMatchObject({ code: 0, out: '[{"id":1}]\n', err: "" });
+    const page = ["instance", "query", "shop-read", "users(limit: 1) { id }", "--key", "rxk_a.b"];
+    expect(await lamplighter([...page, "-o", "yaml"], { env })).toMatchObject({
+      ...{ code: 0, out: "- id: 1\n" },
+      err: 'There is more: go on with after: "c1"\n0.138 s old, as of 0-1-57, replication: paused\n',
+    });
     expect(engine.seen[0]).toMatchObject({
       url: "/query",
       body: "users { id }",

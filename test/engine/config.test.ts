@@ -1,5 +1,6 @@
 // `reflexdb.yaml`: all that is wrong with it at once, each with its place; and what it makes of a schema.
 import { describe, expect, test } from "vitest";
+import { configProblems } from "../../contract/reflexdb-yaml.ts";
 import type { ColumnType, SourceSchema, SourceTable } from "../../contract/source-schema.ts";
 import { openApiOf } from "../../engine/build/openapi.ts";
 import { composeShape } from "../../engine/config/compose.ts";
@@ -78,7 +79,29 @@ describe("what is wrong", () => {
         ["unknown_key", 2, 1, "tables"],
       ],
     ],
-    ["version: 1\ntables:\n  - name: usrs\n  - name: users\n    colums: [id]", [["unknown_key", 5, 5, "columns"]]],
+    [
+      "version: 1\ntables:\n  - name: usrs\n  - name: users\n    colums: [id]",
+      [
+        ["unknown_table", 3, 11, "users"],
+        ["unknown_key", 5, 5, "columns"],
+      ],
+    ],
+    ["", [["invalid", 1, 1]]],
+    [
+      "version: 2\ntabels: []\nsync: { interval: 0 }\nwhere: 5\ntables:\n  - nam: users\n  - name: users\n    alias: 1\n    columns: [id, nme]\n    where: naem = 1\n  - name: usrs",
+      [
+        ["invalid", 1, 10],
+        ["unknown_key", 2, 1, "tables"],
+        ["invalid", 3, 19],
+        ["invalid", 4, 8],
+        ["required", 6, 5],
+        ["unknown_key", 6, 5, "name"],
+        ["invalid", 8, 12],
+        ["unknown_column", 9, 19, "name"],
+        ["unknown_field", 10, 12],
+        ["unknown_table", 11, 11, "users"],
+      ],
+    ],
     [
       "version: 1\ntables:\n  - name: usrs\n  - name: users\n    columns: [id, nme]\n  - name: users",
       [
@@ -92,7 +115,11 @@ describe("what is wrong", () => {
     ["version: 1\ntables:\n  - name: users\n    alias: x\n  - name: likes\n    alias: x", [["duplicate_alias", 4, 12]]],
     [
       "version: 1\ntables:\n  - name: users\n    alias: 1x\n    field_aliases: { name: id, nam: y }",
-      [["invalid", 4, 12]],
+      [
+        ["invalid", 4, 12],
+        ["unknown_column", 5, 37, "name"],
+        ["duplicate_alias", 5, 28],
+      ],
     ],
     [
       "version: 1\ntables:\n  - name: users\n    field_aliases: { name: id, nam: y }",
@@ -110,13 +137,7 @@ describe("what is wrong", () => {
       ],
     ],
     ["version: 1\nwhere: deleted = 0", [["required", 2, 8]]],
-    [
-      "version: 1\nwhere: deleted = \nwhere_columns: [deleted]",
-      [
-        ["parse_error", 2, 8],
-        ["parse_error", 2, 8],
-      ],
-    ],
+    ["version: 1\nwhere: deleted = \nwhere_columns: [deleted]", [["parse_error", 2, 8]]],
     ["version: 1\ntables:\n  - name: users\n    where: delted = 0", [["unknown_field", 4, 12, "deleted"]]],
     ["version: 1\ntables:\n  - name: users\n    where: boss.id = 0", [["unknown_field", 4, 12]]],
     [
@@ -126,7 +147,22 @@ describe("what is wrong", () => {
         ["invalid", 3, 21],
       ],
     ],
-  ])("%j", (yaml, expected) => expect(problems(yaml).sort()).toEqual([...expected].sort()));
+  ])("%j", (yaml, expected) => {
+    expect(problems(yaml).sort()).toEqual([...expected].sort());
+    const places = problems(yaml).map(([, line, at]) => [line as number, at as number] as const);
+    expect(places).toEqual(places.toSorted(([a, c], [b, d]) => a - b || c - d));
+  });
+
+  test.each([
+    ["", "expected a file with `version: 1`, got nothing"],
+    ["version: 1\nsync: { interval: 0 }", "interval: expected at least 1, got 0"],
+    ["version: 1\ncdc_reconnect_mode: maybe", 'cdc_reconnect_mode: expected full or resume, got "maybe"'],
+    ["version: 1\ntables: 1", "tables: expected a list, got 1"],
+    ["version: 1\ntables: []", "tables: expected not to be empty"],
+    ["tables: [{}]\nversion: 1", "name: expected, and missing"],
+  ])("%j is told as its user would", (yaml, message) => {
+    expect(configProblems(yaml).map((problem) => problem.message)).toEqual([message]);
+  });
 });
 
 describe("what it makes", () => {

@@ -10,13 +10,13 @@ import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import type { EngineHealth } from "../../contract/engine.ts";
 import type { ConnectionTest } from "../../contract/engine-build.ts";
-import { ARTIFACT_BYTES, type EngineOrders, ReportBody } from "../../contract/instance-report.ts";
+import { ARTIFACT_BYTES, type EngineOrders, ReportBody, type SourceTest } from "../../contract/instance-report.ts";
 import { artifactParts, tooLarge } from "../../engine/program/artifact.ts";
 import { type Given, sourceOf } from "../../engine/program/environment.ts";
 import { listenForOrders, Orders } from "../../engine/program/orders.ts";
 import { NotAwaited, Reports } from "../../engine/program/reports.ts";
 import { settingsOf } from "../../engine/program/settings.ts";
-import { sourceTestOf } from "../../engine/program/source-test.ts";
+import { sourceTestOf, testOfAll } from "../../engine/program/source-test.ts";
 import { driftReport, vitalsOf } from "../../engine/program/vitals.ts";
 import { intervalOf } from "../../engine/run.ts";
 
@@ -33,7 +33,7 @@ const operation = { id: "op", revision: 1 };
 const orders: EngineOrders = { replication: "running", reload: 0, keys: [] };
 
 function given(url: string): Given {
-  const task = { do: "test", operation, source, schema: null, config: null } as const;
+  const task: Given["task"] = { do: "test", operation, source, schemas: [], config: null };
   const workload = { id: "inst_1-2", generation: 3 };
   return { task, workload, reports: { url, token: "t" }, password: "p", keySecret: "k", port: 1 };
 }
@@ -228,6 +228,36 @@ test("the same drift is the same report", () => {
   expect(driftReport(health).changes).toEqual([]);
   expect(driftReport({ ...health, drift: [...drift] })).toEqual(driftReport({ ...health, drift: [...drift] }));
   expect(driftReport({ ...health, drift: [...drift] }).changes).toEqual(["t.c is gone"]);
+});
+
+test("of several schemas, what is wrong with one is told with its name, and what is wrong with all once", () => {
+  const finding = (code: string, message: string) => ({ code, severity: "error" as const, message, fix: null });
+  const well: SourceTest = {
+    ...{ ok: true, error: null, server_version: "v", latency_ms: 1, estimated_bytes: 2, schemas: ["a", "b"] },
+    ...{ replication: { mode: "logical", ready: false }, findings: [finding("wal_level", "wal_level is replica")] },
+  };
+  const denied = { code: "schema_denied", message: "the schema b may not be used" };
+  const unreached = { ...well, ok: false, server_version: null, estimated_bytes: null, findings: [] };
+  const tests = [
+    { schema: "a", test: { ...well, findings: [...well.findings, finding("select_denied", "t is left out")] } },
+    {
+      schema: "b",
+      test: { ...well, ok: false, error: denied, findings: [...well.findings, finding(denied.code, denied.message)] },
+    },
+    { schema: "c", test: { ...unreached, error: { code: "schema_missing", message: "there is none" } } },
+  ];
+  const { findings, ...rest } = testOfAll(tests);
+  expect(rest).toMatchObject({
+    ok: false,
+    error: { code: "schema_denied", message: "b: the schema b may not be used" },
+  });
+  expect(rest).toMatchObject({ estimated_bytes: 4, replication: { ready: false } });
+  expect(findings.map(({ message }) => message)).toEqual([
+    "wal_level is replica",
+    "a: t is left out",
+    "b: the schema b may not be used",
+    "c: there is none",
+  ]);
 });
 
 test("a finding has the statement that mends it apart", () => {

@@ -249,6 +249,14 @@ describe("an instance on a host", () => {
     expect(answer).toMatchObject({ ok: true });
     const after = await view(id);
     expect([after.revision, after.vitals?.row_counts]).toEqual([revision, { a: 1 }]);
+    const key = { name: "k", tables: ["a", "as"], rows: { books: "c = 1" } };
+    expect(await instanceOf(id).createKey(key, mutation(), [])).toMatchObject({
+      refusal: {
+        code: "validation_failed",
+        detail:
+          'tables[1]: the engine has no table "as"; did you mean "a"?\nrows.books: the engine has no table "books"',
+      },
+    });
     // It is answered when the engine has said that it is so.
     let isAnswered = false;
     const acted = act(id, "pause-replication").then(() => {

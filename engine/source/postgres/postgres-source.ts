@@ -13,6 +13,7 @@ import type { LoadProgress, Position, Sink, Source, Witness } from "../source.ts
 import { evidenceOf, identifier, loadTables } from "./load.ts";
 import { readMessage } from "./pgoutput.ts";
 import { PostgresPosition } from "./position.ts";
+import { completePublication, makePublication } from "./publication.ts";
 import { ReplicationStream } from "./replication-stream.ts";
 import { dropIdleSlots, dropSlot } from "./traces.ts";
 import { Transactions } from "./transactions.ts";
@@ -46,23 +47,27 @@ export class PostgresSource implements Source {
     if (sync.mode === "poll") return new PostgresSource(options, null);
     const client = await connectPostgres(source);
     try {
-      const names = namesOf(options);
-      const reason = await whyNotFollowed(client, options, names.publication);
-      if (reason !== null && sync.mode !== null) throw reason;
-      return new PostgresSource(options, reason, reason === null ? "logical" : "poll");
+      const publication = await publicationFor(client, options, namesOf(options).publication);
+      if (typeof publication === "string") return new PostgresSource(options, null, "logical", publication);
+      if (sync.mode !== null) throw publication;
+      return new PostgresSource(options, publication);
     } finally {
       client.end().catch(() => {});
     }
   }
 
-  private constructor(options: PostgresOptions, reason: SourceFailure | null, mode: SyncMode = "poll") {
+  private constructor(
+    options: PostgresOptions,
+    reason: SourceFailure | null,
+    mode: SyncMode = "poll",
+    publication = namesOf(options).publication,
+  ) {
     this.#options = options;
     this.mode = mode;
     this.reason = reason === null ? null : { code: reason.code, message: reason.message };
     const places = [...options.shape.tables.keys()];
     this.unseen = mode === "poll" ? [] : places.filter((place) => options.shape.tables[place]?.wholeTable !== null);
-    const { slot, publication } = namesOf(options);
-    this.#slot = slot;
+    this.#slot = namesOf(options).slot;
     this.#publication = publication;
   }
 
@@ -271,32 +276,22 @@ export async function obstaclesOf(client: pg.Client, user: string): Promise<Sour
   return found;
 }
 
-/** The publication is made here, where the user may; else the statement is in what is answered. */
-async function whyNotFollowed(
+/**
+ * The publication that is followed, or why none is. The instance's own is made here where the user may; else one that somebody made is as good.
+ */
+async function publicationFor(
   client: pg.Client,
   { shape, source }: PostgresOptions,
-  publication: string,
-): Promise<SourceFailure | null> {
+  own: string,
+): Promise<string | SourceFailure> {
   const [obstacle] = await obstaclesOf(client, source.user);
   if (obstacle !== undefined) return obstacle;
-  // A table without an identity would refuse updates of its own users once it is published: such are read as a whole.
-  const wanted = shape.tables.filter(({ wholeTable }) => wholeTable === null).map((table) => table.source);
-  const named = (table: string) => `${identifier(shape.schema)}.${identifier(table)}`;
-  const published = await client.query(
-    "SELECT tablename FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2",
-    [publication, shape.schema],
-  );
-  const missing = wanted.filter((table) => !published.rows.some((row) => row.tablename === table));
-  const known = (await client.query("SELECT 1 FROM pg_publication WHERE pubname = $1", [publication])).rows.length > 0;
-  if (known && missing.length === 0) return null;
-  const list = missing.map(named).join(", ");
-  const statement = known
-    ? `ALTER PUBLICATION ${identifier(publication)} ADD TABLE ${list}`
-    : `CREATE PUBLICATION ${identifier(publication)}${missing.length === 0 ? "" : ` FOR TABLE ${list}`} WITH (publish_via_partition_root = true)`;
-  try {
-    await client.query(statement);
-    return null;
-  } catch (error) {
-    return new SourceFailure("publication_missing", statement, error);
-  }
+  const wanted = { schema: shape.schema, tables: publishable(shape.tables) };
+  const failure = await makePublication(client, own, wanted);
+  if (failure === null) return own;
+  return (await completePublication(client, wanted)) ?? failure;
 }
+
+/** A table without an identity would refuse updates of its own users once it is published: such are read as a whole. */
+export const publishable = (tables: Shape["tables"]): string[] =>
+  tables.filter(({ wholeTable }) => wholeTable === null).map(({ source }) => source);
