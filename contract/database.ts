@@ -16,7 +16,6 @@ export type DatabaseStatus = z.infer<typeof DatabaseStatus>;
 export const DATABASE_NEXT = {
   /** `booting`: somebody waits already. */
   creating: ["stopped", "booting", "error", "deleting"],
-  /** Back to `stopped` only when its writer went before anybody had it. */
   booting: ["ready", "error", "deleting"],
   /** `booting`: the writer ended, or its host was lost, with clients there; without any, `stopped`. */
   ready: ["stopping", "booting", "stopped", "error", "deleting"],

@@ -6,7 +6,7 @@ import { z } from "zod";
 export const FAILURES = {
   network: {
     retryable: true,
-    codes: ["dns_failed", "connect_timeout", "connect_refused", "tls_failed", "tunnel_failed"],
+    codes: ["dns_failed", "connect_timeout", "connect_refused", "tls_failed"],
   },
   auth: { retryable: false, codes: ["auth_failed", "host_not_allowed", "account_locked"] },
   scope: { retryable: false, codes: ["schema_missing", "schema_denied", "select_denied"] },
@@ -21,7 +21,6 @@ export const FAILURES = {
       "wal_level",
       "publication_missing",
       "slot_limit",
-      "cdc_disabled",
     ],
   },
   capacity: { retryable: true, codes: ["too_many_connections", "size_exceeds_instance", "no_capacity"] },
@@ -44,9 +43,9 @@ export const FAILURES = {
   },
   runtime: {
     retryable: true,
-    codes: ["stream_disconnected", "log_purged", "schema_drift", "snapshot_stale", "pause_timeout", "host_gone"],
+    codes: ["stream_disconnected", "log_purged", "schema_drift", "pause_timeout"],
   },
-  other: { retryable: false, codes: ["connection_missing", "secret_unreadable", "left_at_source", "other"] },
+  other: { retryable: false, codes: ["secret_unreadable", "left_at_source", "other"] },
 } as const satisfies Record<string, { retryable: boolean; codes: readonly string[] }>;
 
 export type FailureCategory = keyof typeof FAILURES;

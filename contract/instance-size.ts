@@ -16,6 +16,14 @@ export const SIZE = {
   "2xlarge": { cpu_millis: 8000, memory_bytes: 32_768 * MiB },
 } as const satisfies Record<InstanceSize, { cpu_millis: number; memory_bytes: number }>;
 
+/** Of a size's memory, what rows may take: the rest is for V8, for what streams hold, and for the program beside the engine. */
+export const rowsBytes = (size: InstanceSize): number =>
+  Math.round(Math.min(SIZE[size].memory_bytes - 128 * MiB, SIZE[size].memory_bytes * 0.9));
+
+/** The smallest size for a source of so many bytes: while all of it is read anew, an engine has its rows twice. Null: there is none. */
+export const sizeFor = (bytes: number): InstanceSize | null =>
+  INSTANCE_SIZES.find((size) => rowsBytes(size) >= 2 * bytes) ?? null;
+
 /** CPU and memory as the source's documents count them: 1024 units a core, and MiB. */
 export const taskOf = (size: InstanceSize): { taskCpu: number; taskMemoryMb: number } => ({
   taskCpu: Math.round((SIZE[size].cpu_millis * 1024) / 1000),

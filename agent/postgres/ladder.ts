@@ -156,5 +156,7 @@ function whyStale(local: Copy, kept: Kept): string | null {
 function restore(kept: Kept, why: string, damage: string | null = null): Decision {
   if (!kept.restorable)
     return { do: "refuse", code: "not_restorable", why: `${why}, and no keeper has a base backup to restore from` };
-  return { do: "restore", rung: kept.baseBytes <= SMALL_BYTES ? 7 : 8, why, damage };
+  return { do: "restore", rung: restoreRung(kept.baseBytes), why, damage };
 }
+
+export const restoreRung = (baseBytes: number): 7 | 8 => (baseBytes <= SMALL_BYTES ? 7 : 8);

@@ -1,7 +1,5 @@
-import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
-import { tmpdir, userInfo } from "node:os";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { userInfo } from "node:os";
 import { PROFILES } from "../../contract/database-profile.ts";
 import type { RestoreTarget } from "../../contract/keeper.ts";
 import type { Note } from "../../contract/workload.ts";
@@ -9,7 +7,6 @@ import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
 import type { Account } from "../process/account.ts";
 import type { Pid } from "../process/pid.ts";
-import { giveTo } from "./account.ts";
 import { Attendance } from "./attendance.ts";
 import { type Installation, ofMajor } from "./binaries.ts";
 import { Cluster } from "./cluster.ts";
@@ -17,11 +14,12 @@ import { createCluster } from "./creation.ts";
 import { Damaged, lastComplaint, majorOf, meetsDamage, saysDamage } from "./damage.ts";
 import { certificateOf, makeCertificate } from "./encryption.ts";
 import { KeeperGroup, type Promised, type WriterPlace } from "./keeper-group.ts";
-import { type Decision, decide } from "./ladder.ts";
+import { type Decision, decide, restoreRung } from "./ladder.ts";
 import { isOver, Leases, leaseOf, type Renewal, thisMoment } from "./lease.ts";
 import type { WriterLimits } from "./limits.ts";
 import { NotStarted } from "./not-started.ts";
 import { configuration, hostRules, identityMap } from "./parameters.ts";
+import { placeOf } from "./place.ts";
 import { Postmaster, runningOn } from "./postmaster.ts";
 import { letReadersGo, setReader } from "./reader.ts";
 import { restore } from "./restore.ts";
@@ -71,7 +69,6 @@ export type WritersOptions = {
 };
 
 const START_TIMEOUT_MS = 600_000;
-const MOST_SOCKET_PATH = 90;
 
 type Recovery = { timeline: number; target: RestoreTarget };
 
@@ -189,7 +186,7 @@ export class Writers {
   /** The running writer of a database, of whatever term. */
   async running(order: StartOrder): Promise<Postmaster | null> {
     const cluster = this.cluster(order.database);
-    const place = await this.#place(cluster, order);
+    const place = await placeOf(cluster, order.listen.port, this.#options.account);
     return Postmaster.find({ ...place, port: cluster.mark().port ?? place.port });
   }
 
@@ -248,20 +245,22 @@ export class Writers {
       connection.end();
       void cluster.settle().catch((error: Error) => this.#options.log(`${order.database}: ${error.message}`));
       const ended = this.#lookAfter(order, postmaster, group, address);
-      const { rung, why } = decision;
+      const isCopy = recovery !== null && decision.do === "create";
+      const copied = { rung: restoreRung(restoredBytes), why: "it begins as another database was" };
+      const { rung, why } = isCopy ? copied : decision;
       const { olderUntil } = promised;
       const { certificate } = address;
       return { rung, why, phases: clock.phases, postmaster, restoredBytes, olderUntil, certificate, ended };
     } catch (error) {
       await postmaster.stopAtOnce().catch(() => {});
-      throw meetsDamage(error) ? new Damaged(error.message) : error;
+      throw meetsDamage(error) ? new Damaged(`${error.severity}: ${error.message}`) : error;
     }
   }
 
   async #launch(order: StartOrder, cluster: Cluster, recovery: Recovery | null): Promise<Postmaster> {
     const { account } = this.#options;
     const installation = await this.#installationFor(cluster);
-    const place = await this.#place(cluster, order);
+    const place = await placeOf(cluster, order.listen.port, this.#options.account);
     const isEncrypted = (await makeCertificate(cluster, order.listen.host)) !== null;
     const settings = configuration({
       ...{ database: order.database, term: order.term, profile: order.profile, major: installation.major },
@@ -326,20 +325,6 @@ export class Writers {
       if (said !== null && saysDamage(said)) throw new Damaged(said.message);
       throw new NotStarted("failed", said?.message ?? (error as Error).message);
     }
-  }
-
-  async #place(cluster: Cluster, order: StartOrder) {
-    const place = { pgdata: cluster.pgdata, port: order.listen.port };
-    const wanted = join(cluster.folder, "run");
-    const short = join(tmpdir(), `lamplighter-${createHash("sha256").update(wanted).digest("hex").slice(0, 12)}`);
-    // The kernel takes no longer paths for a socket.
-    const socketFolder = wanted.length > MOST_SOCKET_PATH ? short : wanted;
-    await mkdir(socketFolder, { recursive: true, mode: 0o700 });
-    const own = [userInfo().uid, this.#options.account?.uid];
-    if (!own.includes((await stat(socketFolder)).uid))
-      throw new NotStarted("failed", `${socketFolder} is someone else's`);
-    await giveTo(this.#options.account, socketFolder);
-    return { ...place, socketFolder };
   }
 
   async #grant(database: string, postmaster: Pid | null): Promise<void> {

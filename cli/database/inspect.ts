@@ -49,7 +49,10 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
     ["Scaling", scalingText(database)],
     ["Labels", pairs(database.labels)],
     ["Clients from", database.allowed_addresses.length === 0 ? "anywhere" : database.allowed_addresses],
-    ["Durable by", keepers.length === 0 ? "its host's disk alone" : `${quorum} of ${keepers.join(", ")}`],
+    [
+      "Durable by",
+      keepers.length > 0 ? `${quorum} of ${keepers.join(", ")}` : isMade(database) ? "its host's disk alone" : "",
+    ],
     ["Term", String(database.term)],
     ["Timeline", database.timeline],
     ["Host", database.host_id ?? ""],
@@ -62,6 +65,10 @@ function describe(database: DatabaseView, { terminal: { color, width }, around }
     ["Revision", String(database.revision)],
   ]);
 }
+
+/** Before that it is not known which keepers it gets. */
+export const isMade = ({ state, term, reason }: Pick<DatabaseView, "state" | "term" | "reason">): boolean =>
+  state !== "creating" && !(term === 0 && reason === "not_prepared");
 
 function whatHelps({ name, failed, allowedActions, restored_from }: DatabaseView): string {
   if (failed?.code !== "not_restorable") return "the next connection tries again";

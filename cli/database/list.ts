@@ -5,6 +5,7 @@ import { collect, inSession, serverCommand } from "../command.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 import { paintStatus } from "../status.ts";
 import { type Column, table } from "../table.ts";
+import { isMade } from "./inspect.ts";
 
 type Options = SessionOptions & { namespace?: string[]; state?: string[]; label?: string[] };
 
@@ -43,5 +44,10 @@ const columns = (now: number): Column<ListedDatabase>[] => [
     weight: 6,
     align: "right",
   },
-  { title: "durable by", value: (d) => d.durability.keepers.join(",") || "its host", weight: 2, shrink: 10 },
+  {
+    title: "durable by",
+    value: (d) => d.durability.keepers.join(",") || (isMade(d) ? "its host" : "–"),
+    weight: 2,
+    shrink: 10,
+  },
 ];

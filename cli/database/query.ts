@@ -11,7 +11,7 @@ import { oneLine } from "../terminal.ts";
 import { GATEWAY_OPTION, type GatewayAddress, gatewayAddress } from "./gateway-address.ts";
 
 type Options = SessionOptions & { gateway?: string };
-type Row = Record<string, unknown>;
+type Row = unknown[];
 
 /** A start may take a while: a large database is restored first. */
 const CONNECTED_WITHIN_MS = 60_000;
@@ -48,9 +48,10 @@ async function query(session: Session, options: Options, reference: string, give
   around.interrupt.signal.addEventListener("abort", () => void client.end().catch(() => {}), { once: true });
   try {
     await client.connect();
-    const answer = (await client.query(statements)) as pg.QueryResult<Row> | pg.QueryResult<Row>[];
+    const asked = { text: statements, rowMode: "array" as const };
+    const answer = (await client.query(asked)) as pg.QueryArrayResult<Row> | pg.QueryArrayResult<Row>[];
     const results = Array.isArray(answer) ? answer : [answer];
-    session.show(JSON.stringify(results.flatMap(({ rows }) => rows)), () =>
+    session.show(JSON.stringify(results.flatMap(objectsOf)), () =>
       results.map((result) => textOf(result, session)).join("\n"),
     );
   } catch (error) {
@@ -75,9 +76,21 @@ function encryption({ host }: GatewayAddress, mode = ""): boolean | { rejectUnau
   return { rejectUnauthorized: mode.startsWith("verify") };
 }
 
-function textOf({ fields, rows, command, rowCount }: pg.QueryResult<Row>, { terminal }: Session): string {
+/** Columns may have the same name: the second `id` is `id_2`. */
+export function objectsOf({ fields, rows }: Pick<pg.QueryArrayResult<Row>, "fields" | "rows">): object[] {
+  const taken = new Set<string>();
+  const names = fields.map(({ name }) => {
+    let free = name;
+    for (let n = 2; taken.has(free); n++) free = `${name}_${n}`;
+    taken.add(free);
+    return free;
+  });
+  return rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])));
+}
+
+function textOf({ fields, rows, command, rowCount }: pg.QueryArrayResult<Row>, { terminal }: Session): string {
   if (fields.length === 0) return `${[command, rowCount].filter((part) => part !== null).join(" ")}\n`;
-  const columns = fields.map(({ name }) => ({ title: name, value: (row: Row) => cell(row[name]), shrink: 8 }));
+  const columns = fields.map(({ name }, i) => ({ title: name, value: (row: Row) => cell(row[i]), shrink: 8 }));
   return `${table(columns, rows, terminal.width, terminal.color)}${rows.length} ${rows.length === 1 ? "row" : "rows"}\n`;
 }
 

@@ -39,6 +39,7 @@ export const OPERATOR_VARIABLES = [
   "KEEPERS",
   "KEEPER_QUORUM",
   "GATEWAY_ADDRESS",
+  "GATEWAY_SERVER_NAMES",
 ] as const;
 
 export const operatorVariables = (env: Record<string, string | undefined>): Record<string, string> =>

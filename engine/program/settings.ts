@@ -1,12 +1,9 @@
 import type { z } from "zod";
-import { ENGINE_SIZES, type EngineSettings } from "../../contract/engine.ts";
+import type { EngineSettings } from "../../contract/engine.ts";
 import type { EngineKey } from "../../contract/instance-key.ts";
+import { rowsBytes } from "../../contract/instance-size.ts";
 import { parseFilter } from "../query/parser.ts";
 import { adminToken, type Given, sourceOf, type TaskOf } from "./environment.ts";
-
-/** What its host lets the programs of an engine have is for V8, for what streams hold, and for the program beside it too. */
-const rowsMb = (size: keyof typeof ENGINE_SIZES): number =>
-  Math.round(Math.min(ENGINE_SIZES[size] - 128, ENGINE_SIZES[size] * 0.9));
 
 /** What an artifact is started with. */
 export function settingsOf(given: Given, task: TaskOf<"serve">, keySecret: string): z.input<typeof EngineSettings> {
@@ -25,7 +22,7 @@ export function settingsOf(given: Given, task: TaskOf<"serve">, keySecret: strin
     },
     // Its callers come through the proxy of its host.
     listen: { host: "127.0.0.1", port: given.port ?? 0 },
-    memoryMb: rowsMb(settings.size),
+    memoryMb: Math.round(rowsBytes(settings.size) / 2 ** 20),
     logLevel: settings.log_level,
     keys: { secret: keySecret, keys: usableKeys(orders.keys) },
     adminToken: adminToken(given, keySecret),

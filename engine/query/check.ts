@@ -219,7 +219,10 @@ class Checker {
       ...this.#columns(table).filter((each) => each !== null),
       ...(this.#by === "name" ? table.relations.map((each) => each.name) : []),
     ];
-    const near = nearest(name.text, known);
+    const word = name.text.toLowerCase();
+    // Of two relations to one table each is called by its column too: `posts_by_editor`.
+    const longer = known.filter((each) => each.toLowerCase().startsWith(`${word}_`));
+    const near = [...new Set([...nearest(name.text, known), ...longer])];
     return new QueryProblem("unknown_field", `'${table.name}' has no ${what} '${name.text}'`, {
       at: name.at,
       nearest: near,

@@ -1,5 +1,6 @@
 import { SLOT } from "../../contract/instance.ts";
 import type { EngineVitals, Report, ReportBody, SourceTest } from "../../contract/instance-report.ts";
+import { type InstanceSize, rowsBytes, sizeFor } from "../../contract/instance-size.ts";
 import { note } from "../note.ts";
 import { become, type Draft, fail, leave, rowsText, runnerAt } from "./draft.ts";
 import { engineFailed } from "./engine.ts";
@@ -75,7 +76,8 @@ function onTested(draft: Draft, test: SourceTest): void {
     fail(draft, test.error?.code ?? "other", test.error?.message ?? "the source cannot be read");
     return;
   }
-  const { sync_mode } = draft.facts.spec.settings;
+  const { sync_mode, size } = draft.facts.spec.settings;
+  warnOfSize(draft, size, test.estimated_bytes);
   if ((sync_mode === "binlog" || sync_mode === "logical") && !test.replication.ready) {
     const finding = test.findings.find(({ severity }) => severity === "error");
     const why = finding?.message ?? `the source is not ready for ${sync_mode}`;
@@ -84,6 +86,16 @@ function onTested(draft: Draft, test: SourceTest): void {
   }
   tested(draft, test.replication.mode === "logical");
 }
+
+/** Said before the build: to see it by the engine's end costs the whole source, read once. */
+function warnOfSize(draft: Draft, size: InstanceSize, bytes: number | null): void {
+  const fitting = bytes === null ? size : sizeFor(bytes);
+  if (bytes === null || (fitting !== null && rowsBytes(fitting) <= rowsBytes(size))) return;
+  const advice = fitting === null ? "" : `resize it to ${fitting}, or `;
+  const message = `the schema has about ${megabytes(bytes)} MB, and an engine of size ${size} has ${megabytes(rowsBytes(size))} MB for its rows, which are there twice while they are read anew: ${advice}leave out tables and columns in reflexdb.yaml`;
+  note(draft, "warning", "engine", "source_finding", message, { code: "size_exceeds_instance", fix: null });
+}
+const megabytes = (bytes: number): number => Math.ceil(bytes / 1e6);
 
 function onBuilt(draft: Draft, { result }: Extract<ReportBody, { kind: "built" }>): void {
   const { job, operation } = draft;

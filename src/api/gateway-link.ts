@@ -8,6 +8,7 @@ import { databaseOfRole, gatewayAddress, scramFor } from "../database-password.t
 import { isMarked } from "../mint.ts";
 import { fail, unwrap } from "../problem.ts";
 import { route } from "../route.ts";
+import { serverNamesOf } from "../server-names.ts";
 import { call } from "../stub.ts";
 
 /** What gateways ask of the control plane: contract/gateway.ts. */
@@ -54,7 +55,10 @@ export const GATEWAY_LINK = [
         fresh_ms: LOOKUP_FRESH_MS,
         stale_ms: LOOKUP_STALE_MS,
       });
-      return jsonText(JSON.stringify(known ?? (await none())), { "cache-control": "no-store" });
+      const lookup = known ?? (await none());
+      if (lookup.database !== null)
+        lookup.database.server_names = serverNamesOf(ask.env as { GATEWAY_SERVER_NAMES?: string });
+      return jsonText(JSON.stringify(lookup), { "cache-control": "no-store" });
     },
   }),
   route({

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { HostView } from "../../contract/host.ts";
 import { KeepersView } from "../../contract/keepers-view.ts";
 import type { KeeperAddress } from "../../contract/writer.ts";
-import { keepersOf } from "../../objects/database/keepers.ts";
+import { type KeeperSettings, keepersOf, keepingOf } from "../../objects/database/keepers.ts";
 import { CLUSTER_SHARD } from "../../objects/projection.ts";
 import { remote } from "../../objects/remote.ts";
 import { jsonText } from "../answer.ts";
@@ -39,7 +39,7 @@ export const KEEPERS = [
 ];
 
 async function look(env: Env): Promise<KeepersView> {
-  const known = addresses(env);
+  const known = addresses(env as KeeperSettings);
   if (typeof known === "string") return { setting_error: known, asked_host: null, keepers: [] };
   const host = known.length === 0 ? null : await readyHost(env);
   const faults = host === null ? null : await ask(env, host.id, known);
@@ -51,12 +51,9 @@ async function look(env: Env): Promise<KeepersView> {
   return { setting_error: null, asked_host: host?.name ?? null, keepers };
 }
 
-function addresses(env: Env): KeeperAddress[] | string {
-  try {
-    return keepersOf(env as { KEEPERS?: string });
-  } catch (error) {
-    return (error as Error).message;
-  }
+function addresses(env: KeeperSettings): KeeperAddress[] | string {
+  const said = keepingOf(env);
+  return said.ok ? keepersOf(env) : said.refusal.detail;
 }
 
 async function readyHost(env: Env): Promise<HostView | null> {

@@ -211,6 +211,11 @@ describe("passwords", () => {
     const [, old] = (await request<CredentialView[]>("GET", `/databases/${made.id}/credentials`)).body;
     expect((await request("DELETE", `/databases/${made.id}/credentials/${old?.id}`)).status).toBe(204);
     expect((await lookup(made.role, made.name)).verifiers.length).toBe(1);
+    const variables = env as { GATEWAY_SERVER_NAMES?: string };
+    variables.GATEWAY_SERVER_NAMES = "db.example.com,*.db.example.com";
+    const named = (await lookup(made.role, made.name)).database?.server_names;
+    delete variables.GATEWAY_SERVER_NAMES;
+    expect(named).toEqual(["db.example.com", "*.db.example.com"]);
     const current = rotated.body.id;
     expect((await request("DELETE", `/databases/${made.id}/credentials/${current}`)).status).toBe(409);
   });

@@ -8,7 +8,8 @@ import { commonOf, type DatabaseFacts, type Draft } from "../../objects/database
 import { acceptLossAction } from "../../objects/database/loss.ts";
 
 const facts: DatabaseFacts = {
-  ...{ now: 1_000_000, jitter: 0, profile: "L1", idle_ms: 5_000, kept: true, credential: "c", reader: null },
+  ...{ now: 1_000_000, jitter: 0, profile: "L1", idle_ms: 5_000, prepared: true, kept: true },
+  ...{ credential: "c", reader: null },
   demand: { leases: [], last_active_at: 0 },
   prepared: true,
 };

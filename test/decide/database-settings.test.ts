@@ -1,9 +1,11 @@
 // What may be said of a database: what no client could match, or would become something else, is refused.
 import { describe, expect, test } from "vitest";
 import { settingsOf } from "../../cli/database/create.ts";
+import { objectsOf } from "../../cli/database/query.ts";
 import { DatabasePatch } from "../../contract/database.ts";
 import { parseDuration } from "../../contract/quantity.ts";
 import { isAllowed } from "../../gateway/authenticate.ts";
+import { serverNamesOf } from "../../src/server-names.ts";
 
 const blocks = (...allowed_addresses: string[]) => DatabasePatch.safeParse({ allowed_addresses });
 
@@ -55,6 +57,19 @@ describe("durations", () => {
       ...[null, null, 1100, 8_640_000, 29_160_000, 31_536_000_000],
     ]);
   });
+});
+
+test("server names are a list of the operator's, and none is any", () => {
+  expect(serverNamesOf({})).toEqual([]);
+  expect(serverNamesOf({ GATEWAY_SERVER_NAMES: " DB.example.com., *.db.example.com,, ?" })).toEqual([
+    ...["db.example.com", "*.db.example.com", "?"],
+  ]);
+});
+
+test("columns of the same name are all there in JSON", () => {
+  const fields = ["id", "id", "id_2", "n"].map((name) => ({ name }));
+  const answer = { fields, rows: [[1, 2, 3, null]] } as unknown as Parameters<typeof objectsOf>[0];
+  expect(objectsOf(answer)).toEqual([{ id: 1, id_2: 2, id_2_2: 3, n: null }]);
 });
 
 test("labels and allowed addresses are cleared by --no-label and --no-allow", () => {

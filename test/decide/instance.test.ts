@@ -92,6 +92,21 @@ describe("builds", () => {
 const rolledOut = (one: Driven): Driven =>
   one.say(SLOT.test, { kind: "tested", test: GOOD_TEST }).admit().place().say(SLOT.build, built()).place();
 
+test.each([
+  [1e6, "nano", null],
+  [300e6, "nano", "resize it to small, or leave out"],
+  [300e6, "small", null],
+  [100e9, "2xlarge", "anew: leave out"],
+  [null, "nano", null],
+] as const)("a source of %s bytes and an engine of size %s: %s", (estimated_bytes, size, said) => {
+  const one = Driven.at("testing_connection");
+  one.spec = { ...one.spec, settings: { ...one.spec.settings, size } };
+  one.say(SLOT.test, { kind: "tested", test: { ...GOOD_TEST, estimated_bytes } });
+  const found = one.last.entries.filter(({ data }) => data?.code === "size_exceeds_instance");
+  expect([one.status, found.length]).toEqual(["queued", said === null ? 0 : 1]);
+  if (said !== null) expect(found[0]?.message).toContain(said);
+});
+
 describe("resize", () => {
   test.each(["registered", "paused", "stopped"] as const)("%s: only stores the size, which is used next", (status) => {
     const one = Driven.at(status).act("resize", { size: "large" });

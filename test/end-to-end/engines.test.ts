@@ -187,6 +187,21 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
       async () => (await cluster.liveOf(id)).every(({ key }) => key !== before?.key),
     );
 
+    // An engine that the source does not let in says so, and is not sent there again.
+    const ofReader = (password: string) =>
+      source.run(
+        dialect === "mysql"
+          ? `SET PASSWORD FOR reader@'127.0.0.1' = PASSWORD('${password}')`
+          : `ALTER ROLE reader PASSWORD '${password}'`,
+      );
+    await act("pause");
+    await ofReader("another");
+    await send("POST", `/instances/${id}/resume`);
+    const outside = await when("the resume does not end", ({ status }) => isStable(status) && status !== "paused");
+    expect(outside).toMatchObject({ status: "failed", last_error: { code: "auth_failed", category: "auth" } });
+    await ofReader(PASSWORD);
+    await act("reconfigure");
+
     await source.close();
     await send("POST", `/instances/${id}/rebuild`);
     const refused = await when("the test does not end", ({ status }) => isStable(status));

@@ -308,6 +308,17 @@ describe("queries", () => {
   });
 });
 
+test("of two relations to one table both are near to its name", () => {
+  const posts = table("posts", [column("id", whole), column("user_id", whole), column("editor_id", whole)], {
+    foreignKeys: [key("user_id", "users"), key("editor_id", "users")],
+  });
+  const composed = composeShape({ ...SCHEMA, tables: [posts, table("users", [column("id", whole)])] }, null);
+  if ("problems" in composed) throw new Error(JSON.stringify(composed.problems));
+  const queries = new Queries(composed.shape);
+  const ask = () => queries.run({ tables: [] } as unknown as Store, "users { posts { id } }", EVERYTHING, "");
+  expect(ask).toThrow(expect.objectContaining({ nearest: ["posts_by_user", "posts_by_editor"] }));
+});
+
 test("a table with a filter keeps the rows that meet it, as they come, change and go", async () => {
   const folder = mkdtempSync(join(tmpdir(), "lamplighter-query-"));
   try {

@@ -68,6 +68,7 @@ describe("to a moment, as a new database", () => {
     const byPosition = await copy("db_by_position", { lsn: at?.lsn ?? "" });
     expect(await rowsOf(byPosition.order)).toBe("1");
     expect(byPosition.progress[0]).toMatch(/^restoring from a keeper: 0 of \d\d MiB$/);
+    expect(byPosition.started).toMatchObject({ rung: 7, why: "it begins as another database was" });
     expect(byPosition.progress.at(-1)).toBe("restored from a keeper: replaying the log");
     const byTime = await copy("db_by_time", { time });
     expect(await rowsOf(byTime.order)).toBe("1,2");
