@@ -62,8 +62,8 @@ export class Interrupted extends Failure {
   }
 }
 
-export const notFound = (kind: string, name: string): Failure =>
-  new Failure(`${kind} '${name}' not found`, { exit: EXIT.notFound });
+export const notFound = (kind: string, name: string, hint?: string): Failure =>
+  new Failure(`${kind} '${name}' not found`, { exit: EXIT.notFound, hint });
 
 export const bullet = (violation: Violation): string =>
   violation.property_path === "" ? violation.message : `${violation.property_path}: ${violation.message}`;

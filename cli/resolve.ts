@@ -79,6 +79,8 @@ async function resolve(api: Api, kind: Kind, reference: string, within?: string)
     found = await look();
   }
   if (found.length === 1) return (found[0] as Named).id;
+  if (found.length === 0 && name.startsWith(kind.prefix) && name.length < kind.prefix.length + SHORTEST_PREFIX)
+    throw notFound(kind.word, reference, `Of an id, give ${SHORTEST_PREFIX} characters after ${kind.prefix} at least.`);
   if (found.length === 0) throw notFound(kind.word, reference);
   throw new Failure(`'${reference}' names ${found.length} ${kind.word}s`, {
     details: found

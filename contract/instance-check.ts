@@ -112,6 +112,16 @@ export function patchViolations(
   return violations;
 }
 
+/** The same of a body of which other fields are not as they should be. */
+export function partialViolations(body: unknown, checkSchedule: ScheduleCheck): Violation[] {
+  if (typeof body !== "object" || body === null) return [];
+  const given = (["config", "idle_pause", "pause_schedule"] as const).flatMap((name) => {
+    const parsed = InstancePatch.shape[name].safeParse((body as Record<string, unknown>)[name]);
+    return parsed.success ? [[name, parsed.data]] : [];
+  });
+  return patchViolations(Object.fromEntries(given), checkSchedule);
+}
+
 /** What is wrong with the file by itself; whether it fits the schema, the test of the source says. */
 function configViolations(config: string | null): Violation[] {
   if (config === null) return [];

@@ -23,7 +23,9 @@ const fields = {
     .describe("MySQL: unique among its replicas; null: drawn"),
   reconnect_mode: z
     .enum(["full", "resume"])
-    .describe("After a gap in the stream: reload everything, or go on from the checkpoint"),
+    .describe(
+      "Taken as the source's documents have it, and changes nothing: what a stream cannot go on with is loaded anew",
+    ),
   safety_net: z
     .int()
     .min(60)

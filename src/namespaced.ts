@@ -50,12 +50,19 @@ export async function namespaceOf(ask: Ask, kind: ResourceKind | "namespace"): P
   return namespace;
 }
 
-/** A body by its schema, then by what no schema can say: all violations at once. */
+/**
+ * A body by its schema, then by what no schema can say: all violations at once.
+ * @param partly what can be said of the rest of a body that is not as the schema has it
+ */
 export const checkedBy =
-  <T>(schema: z.ZodType<T>, violationsOf: (value: T) => Violation[]) =>
+  <T>(
+    schema: z.ZodType<T>,
+    violationsOf: (value: T) => Violation[],
+    partly: (body: unknown) => Violation[] = () => [],
+  ) =>
   (value: unknown): { ok: true; value: T } | { ok: false; violations: Violation[] } => {
     const checked = checkBody(schema, value);
-    if (!checked.ok) return checked;
+    if (!checked.ok) return { ok: false, violations: [...checked.violations, ...partly(value)] };
     const violations = violationsOf(checked.value);
     return violations.length > 0 ? { ok: false, violations } : checked;
   };

@@ -93,5 +93,6 @@ const capital = (text: string): string => text.charAt(0).toUpperCase() + text.sl
 export function outcome(verb: Verb, view: InstanceView): string {
   if (verb === "cancel-goal") return `nothing is queued any more; it is ${view.status}: ${view.message}`;
   if (view.goal?.action === verb) return `${capital(verb)} after ${view.status}`;
+  if (verb === "resize") return `${view.status}, size ${view.settings.size}: ${view.message}`;
   return `${view.status}: ${view.message}`;
 }

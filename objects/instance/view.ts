@@ -1,6 +1,7 @@
 import { buildView } from "../../contract/build.ts";
 import type { Engine, InstanceState, InstanceView } from "../../contract/instance.ts";
 import { GOAL_OF, instanceAllowedActions, type Standing } from "../../contract/instance-action.ts";
+import type { EngineVitals } from "../../contract/instance-report.ts";
 import { changedSettings } from "../../contract/instance-settings.ts";
 import { timestamp } from "../../contract/timestamp.ts";
 import { isBare, rowsText } from "./draft.ts";
@@ -21,12 +22,13 @@ export function instanceView(record: InstanceRecord, event_cursor: number): Inst
   const { serving, operation, goal, last_operation, last_error, drift } = state;
   const { created_at, ...named } = identity;
   const runner = serving?.runner;
+  const present = serving && vitals?.generation === serving.runner.generation ? vitals.body : null;
   return {
     ...named,
     created_at: timestamp(created_at),
     updated_at: timestamp(updated_at),
     status: state.status,
-    message: messageOf(state),
+    message: messageOf(state, present),
     desired_state: goal && GOAL_OF[goal.action],
     goal: goal && { ...goal, set_at: timestamp(goal.set_at) },
     operation: operation && {
@@ -50,7 +52,7 @@ export function instanceView(record: InstanceRecord, event_cursor: number): Inst
     host_id: runner && "host_id" in runner ? runner.host_id : null,
     build_id: serving?.build_id ?? null,
     replication_paused: state.replication_paused,
-    vitals: serving && vitals?.generation === serving.runner.generation ? vitals.body : null,
+    vitals: present,
     drift: drift && { ...drift, at: timestamp(drift.at) },
     settings: spec.settings,
     deployed: state.deployed?.settings ?? null,
@@ -83,7 +85,7 @@ export function healthOf(serving: Engine, state: InstanceState): "ok" | "degrade
 }
 
 /** The present state in a sentence: what is waited for, or what went wrong. */
-function messageOf(state: InstanceState): string {
+function messageOf(state: InstanceState, vitals: EngineVitals | null): string {
   const { status, operation, serving, candidate, job, last_error, leaving } = state;
   const runner = job ?? candidate?.runner ?? null;
   const still = serving?.loaded ? "; the engine before it serves" : "";
@@ -104,13 +106,11 @@ function messageOf(state: InstanceState): string {
       return `the engine is started and loads${said}`;
     case "pausing":
     case "terminating":
-      return job === null
-        ? `waits for ${leaving.length === 1 ? "its host" : `${leaving.length} workloads`} to be gone`
-        : `takes away what engines have left at the source${said}`;
+      return job === null ? goingText(leaving.length) : `takes away what engines have left at the source${said}`;
     case "paused":
       return last_error?.code === "left_at_source"
         ? `scaled to zero; ${last_error.message}`
-        : "scaled to zero; resume starts it again";
+        : PAUSED[state.paused_by ?? "user"];
     case "stopped":
       return "the engine was shut down on its host; provision starts it again";
     case "terminated":
@@ -123,7 +123,24 @@ function messageOf(state: InstanceState): string {
       if (state.replication === "drifted")
         return "serves what it had: the source's schema is not what was built; rebuild";
       return last_error === null
-        ? `serves ${rowsText(serving.loaded)}`
+        ? `serves ${rowsText(presentRows(vitals) ?? serving.loaded)}`
         : `serves; the last rollout failed: ${last_error.message}`;
   }
+}
+
+const PAUSED = {
+  user: "scaled to zero; resume starts it again",
+  schedule: "scaled to zero by its schedule, which starts it again; so does resume",
+  idle: "scaled to zero, as nobody asked; the next query with a key starts it again",
+} as const;
+
+const goingText = (count: number): string =>
+  count === 0
+    ? "nothing of it is on a host any more"
+    : `waits for ${count === 1 ? "a program of it" : `${count} programs of it`} to end`;
+
+/** As it is now, and not as it was loaded. */
+function presentRows(vitals: EngineVitals | null): { rows: number; tables: number } | null {
+  const counts = Object.values(vitals?.row_counts ?? {});
+  return counts.length === 0 ? null : { rows: counts.reduce((sum, each) => sum + each, 0), tables: counts.length };
 }

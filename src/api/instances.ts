@@ -5,6 +5,7 @@ import {
   createViolations,
   InstanceCreate,
   InstancePatch,
+  partialViolations,
   patchViolations,
   specOf,
 } from "../../contract/instance-check.ts";
@@ -27,6 +28,8 @@ export const INSTANCE_PARAMS = { id: InstanceId };
 export const instanceStub = (ask: Pick<Ask, "env" | "params">) => () =>
   remote(ask.env.INSTANCE, ask.params.id as string);
 
+const partly = (body: unknown) => partialViolations(body, scheduleViolations);
+
 export const INSTANCES = [
   route({
     method: "POST",
@@ -39,7 +42,7 @@ export const INSTANCES = [
     body: {
       schema: InstanceCreate,
       permit: permitNamespace,
-      check: checkedBy(InstanceCreate, (body) => createViolations(body, scheduleViolations)),
+      check: checkedBy(InstanceCreate, (body) => createViolations(body, scheduleViolations), partly),
       example: INSTANCE_BODY,
     },
     mutation: ["idempotency"],
@@ -132,7 +135,7 @@ export const INSTANCES = [
     params: INSTANCE_PARAMS,
     body: {
       schema: InstancePatch,
-      check: checkedBy(InstancePatch, (body) => patchViolations(body, scheduleViolations)),
+      check: checkedBy(InstancePatch, (body) => patchViolations(body, scheduleViolations), partly),
       example: { sync_interval: 5, idle_pause: "30m" },
     },
     mutation: ["idempotency", "if-match"],

@@ -264,6 +264,16 @@ describe("mutations", () => {
     expect((await request("DELETE", `/connections/${through.id}`)).status).toBe(204);
   });
 
+  it("what is wrong is told all at once, whether a schema can say it or not", async () => {
+    const pause_schedule = { pause_at: "20:00", resume_at: "07:00", time_zone: "Mars/Base" };
+    const answer = await request<{ violations: { property_path: string }[] }>("POST", "/instances", {
+      body: { name: fresh("bad"), size: "huge", idle_pause: "1s", pause_schedule, config: "version: 2", colour: 1 },
+    });
+    expect(answer.body.violations.map(({ property_path }) => property_path).sort()).toEqual([
+      ...["colour", "config.version", "connection_id", "idle_pause", "pause_schedule.time_zone", "schema", "size"],
+    ]);
+  });
+
   it("what reflexdb.yaml says may come as an object", async () => {
     const config = { version: 1, tables: [{ name: "orders", columns: ["id"] }] };
     const { id, config: stored } = await instance({ config });

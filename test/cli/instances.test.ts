@@ -71,7 +71,7 @@ describe("instance actions", () => {
       json(response, 202, view({ status: "deploying", message: "it loads" })),
     );
     const resized = await lamplighter(["instance", "resize", "shop-read", "--size", "small"], { env });
-    expect(resized).toMatchObject({ code: 0, out: "shop-read: deploying: it loads\n" });
+    expect(resized).toMatchObject({ code: 0, out: "shop-read: deploying, size nano: it loads\n" });
     expect(JSON.parse(seen.at(-1)?.body ?? "")).toEqual({ size: "small" });
     const build = "bld_01k9j4w7c3d5e8f2g6h9j1k4m7";
     await lamplighter(["instance", "redeploy", ID, "--build", build], { env });
