@@ -139,7 +139,7 @@ describe("what is wrong", () => {
     ["version: 1\nwhere: deleted = 0", [["required", 2, 8]]],
     ["version: 1\nwhere: deleted = \nwhere_columns: [deleted]", [["parse_error", 2, 8]]],
     ["version: 1\ntables:\n  - name: users\n    where: delted = 0", [["unknown_field", 4, 12, "deleted"]]],
-    ["version: 1\ntables:\n  - name: users\n    where: boss.id = 0", [["unknown_field", 4, 12]]],
+    ["version: 1\ntables:\n  - name: users\n    where: boss.id = 0", [["unknown_field", 4, 12, "boss_id"]]],
     [
       "version: 1\nsync: { interval: 0 }\ncdc_reconnect_mode: maybe",
       [
