@@ -34,6 +34,7 @@ export const FAILURES = {
       "artifact_too_large",
       "queue_timeout",
       "build_timeout",
+      "build_cancelled",
       "builder_died",
     ],
   },

@@ -3,6 +3,7 @@ import { noun } from "../command.ts";
 import type { Surroundings } from "../session.ts";
 import { instanceActionCommands } from "./actions.ts";
 import { buildsCommand } from "./builds.ts";
+import { cancelBuildCommand } from "./cancel-build.ts";
 import { instanceCreateCommand } from "./create.ts";
 import { instanceDeleteCommand } from "./delete.ts";
 import { instanceEventsCommand } from "./events.ts";
@@ -23,6 +24,7 @@ const VERBS = [
   instanceDeleteCommand,
   buildsCommand,
   inspectBuildCommand,
+  cancelBuildCommand,
   instanceKeyCommands,
   instanceQueryCommand,
   instanceLogsCommand,

@@ -14,7 +14,7 @@ import {
   runnersOf,
 } from "./draft.ts";
 import { onSeen, onTimes, type Seen } from "./engine.ts";
-import { type Act, act, admitted, cancelGoal, emptied, overdue, runGoal } from "./operation.ts";
+import { type Act, act, admitted, cancelBuild, cancelGoal, emptied, overdue, runGoal } from "./operation.ts";
 import { type Answered, type EvictionCause, onAnswered, onEndpoint, onEvicted, onHosts } from "./placing.ts";
 import { onReport, type Told } from "./report.ts";
 import { onIdle, onScheduled, onWanted } from "./unattended.ts";
@@ -27,6 +27,7 @@ import { onIdle, onScheduled, onWanted } from "./unattended.ts";
 export type InstanceEvent =
   | ({ type: "act" } & Act)
   | { type: "cancel_goal"; actor: string }
+  | { type: "cancel_build"; build_id: string; actor: string }
   /** Its user said something else of it; nothing that runs changes by it. */
   | { type: "specified" }
   | { type: "hosts"; hosts: readonly Candidate[] }
@@ -105,6 +106,9 @@ function apply(draft: Draft, event: InstanceEvent): void {
       return;
     case "cancel_goal":
       cancelGoal(draft, event.actor);
+      return;
+    case "cancel_build":
+      cancelBuild(draft, event.build_id, event.actor);
       return;
     case "specified":
       note(draft, "info", "api", "instance_changed", "another specification was stored");

@@ -31,7 +31,7 @@ import { addKey, dropKey, keySecretLabel, keys, keyView, keyViolations, newKeySe
 import { buildInQueue, lettersFor } from "./letters.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
-import { buildsText, type LogState, logState, missingBuild, refusalOf } from "./reading.ts";
+import { buildsText, endedBuild, type LogState, logState, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
 import { routeAsked, routeCapacity, routeEvicted, routeSeen } from "./routing.ts";
 import { needsChanged, sourceNeed } from "./source.ts";
@@ -128,6 +128,17 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
       if (refusal) return refusal;
       this.#apply({ type: "cancel_goal", actor: mutation.actor }, mutation.actor, now);
       this.#audit("cancel-goal", record, mutation, now);
+      return this.answer(200);
+    });
+  }
+
+  /** Ends a build that waits for its turn or runs. */
+  cancelBuild(buildId: string, mutation: Mutation, namespaces: string[]): Reply<Answer> {
+    return this.mutate(mutation, namespaces, (record, now) => {
+      const refusal = endedBuild(record, buildId);
+      if (refusal) return refusal;
+      this.#apply({ type: "cancel_build", build_id: buildId, actor: mutation.actor }, mutation.actor, now);
+      this.#audit("cancel-build", record, mutation, now);
       return this.answer(200);
     });
   }

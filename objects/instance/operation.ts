@@ -274,6 +274,12 @@ export function cancelGoal(draft: Draft, actor: string): void {
   });
 }
 
+/** The build ends as one that failed does: what serves goes on, and what was asked for after it is done. */
+export function cancelBuild(draft: Draft, build_id: string, actor: string): void {
+  if (draft.operation?.build_id !== build_id || (draft.status !== "queued" && draft.status !== "building")) return;
+  fail(draft, "build_cancelled", `the build was cancelled by ${actor}`);
+}
+
 const SATISFIED = { pause: "paused", resume: "running", terminate: "terminated" } as const;
 
 /** A stable status was reached with an action queued: it is done now, was done by itself, or is not possible any more. */

@@ -60,6 +60,16 @@ export function missingBuild({ builds, identity }: InstanceRecord, buildId: stri
   });
 }
 
+/** The refusal of cancelling what neither waits for its turn nor runs, or null. */
+export function endedBuild({ builds, identity, state }: InstanceRecord, buildId: string): Reply<never> | null {
+  if (buildInQueue(state) === buildId) return null;
+  const build = builds.find(({ id }) => id === buildId);
+  if (build === undefined) return refuse("not_found", `${identity.name} has no build ${buildId}.`);
+  return refuse("action_not_allowed", `The build ${buildId} is not under way: it is ${build.status}.`, {
+    more: { action_code: "build_ended" },
+  });
+}
+
 /** The answer to what the matrix does not allow, or null. */
 export function refusalOf(action: InstanceAction | "cancel-goal", record: InstanceRecord): Reply<never> | null {
   const standing = standingOf(record);

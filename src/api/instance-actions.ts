@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { BuildList } from "../../contract/build.ts";
-import { KeyId } from "../../contract/id.ts";
+import { BuildId, KeyId } from "../../contract/id.ts";
 import { InstanceView } from "../../contract/instance.ts";
 import type { InstanceAction } from "../../contract/instance-action.ts";
 import { RedeployBody, ResizeBody } from "../../contract/instance-check.ts";
@@ -160,6 +160,27 @@ export const INSTANCE_ACTION_ROUTES = [
     },
     handle: async (ask) =>
       jsonText(unwrap(await call(instanceStub(ask), (instance) => instance.builds(ask.principal.namespaces)))),
+  }),
+  route({
+    method: "POST",
+    path: "/instances/:id/builds/:build/cancel",
+    access: "instances:write",
+    group: "Instances",
+    summary: "Cancel a build",
+    description:
+      "One that waits for its turn or runs. It ends as one that failed does, with `build_cancelled`: an engine that serves goes on, and a queued action is done.",
+    params: { ...INSTANCE_PARAMS, build: BuildId },
+    mutation: ["idempotency", "if-match"],
+    answers: { 200: { description: "The instance", schema: InstanceView, example: INSTANCE } },
+    problems: ["action_not_allowed"],
+    handle: async (ask) => {
+      const mutation = await ask.mutation();
+      const { namespaces } = ask.principal;
+      const build = ask.params.build as string;
+      return resource(
+        unwrap(await call(instanceStub(ask), (instance) => instance.cancelBuild(build, mutation, namespaces))),
+      );
+    },
   }),
   route({
     method: "POST",

@@ -24,6 +24,7 @@ describe("random histories", () => {
       const steps: (() => unknown)[] = [
         () => one.act(pick(INSTANCE_ACTIONS), { size: pick(["nano", "small", "large"]) }),
         () => one.do({ type: "cancel_goal", actor: "tok_me" }),
+        () => one.do({ type: "cancel_build", build_id: one.state.operation?.build_id ?? "bld_none", actor: "tok_me" }),
         () => one.place(),
         () => one.place(),
         () => one.say(slot, { kind: "tested", test: { ...test, ok: chance(0.8) } }, stale),

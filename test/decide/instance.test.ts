@@ -25,6 +25,33 @@ describe("builds", () => {
     expect([one.status, one.state.deployed?.build_id, one.state.operation]).toEqual(["running", build, null]);
   });
 
+  const cancelled = (one: Driven) =>
+    one.do({ type: "cancel_build", build_id: one.state.operation?.build_id as string, actor: "tok_me" });
+
+  test("a build that is cancelled says by whom, and what was queued is done; one that is over cannot be", () => {
+    const one = new Driven().act("provision");
+    one.do({ type: "hosts", hosts: one.hosts });
+    one.place().say(SLOT.test, { kind: "tested", test: GOOD_TEST }).act("terminate");
+    const build = one.state.operation?.build_id as string;
+    one.do({ type: "cancel_build", build_id: "bld_another", actor: "tok_me" });
+    expect([one.status, one.state.goal?.action]).toEqual(["queued", "terminate"]);
+    cancelled(one);
+    expect(one.letters).toContain(`queue ${build}`);
+    one.gone();
+    expect([one.status, one.state.goal]).toEqual(["terminated", null]);
+    const other = Driven.at("running");
+    const before = other.state;
+    other.do({ type: "cancel_build", build_id: before.deployed?.build_id as string, actor: "tok_me" });
+    expect(other.state).toEqual(before);
+    other.act("rebuild").place().say(SLOT.test, { kind: "tested", test: GOOD_TEST });
+    cancelled(other);
+    expect(other.state.last_error).toMatchObject({
+      code: "build_cancelled",
+      category: "build",
+      message: "the build was cancelled by tok_me",
+    });
+  });
+
   test("a rebuild that fails anywhere leaves the engine that serves, and says so", () => {
     const fails: [string, (one: Driven) => Driven][] = [
       [
@@ -41,6 +68,8 @@ describe("builds", () => {
         "build",
         (one) => one.say(SLOT.test, { kind: "tested", test: GOOD_TEST }).admit().place().say(SLOT.build, FAILED_BUILD),
       ],
+      ["cancelled in the queue", (one) => cancelled(one.say(SLOT.test, { kind: "tested", test: GOOD_TEST }))],
+      ["cancelled", (one) => cancelled(one.say(SLOT.test, { kind: "tested", test: GOOD_TEST }).admit().place())],
       [
         "builder dies",
         (one) =>

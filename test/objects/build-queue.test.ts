@@ -72,6 +72,25 @@ describe("the build queue", () => {
     expect(await view(id)).toMatchObject({ status: "failed", last_error: { code: "queue_timeout", retryable: false } });
     await until(async () => (await queueOf(region).tickets()).length === 2, "out of the queue");
   });
+
+  test("a build that is cancelled gives its place to the next, and cannot be cancelled twice", async () => {
+    const region = fresh();
+    for (const one of [ticket("x", 1), ticket("y", 1)]) await queueOf(region).enqueue(one);
+    const id = await make({ region });
+    await act(id, "provision");
+    await report(await waitFor(id, 0), { kind: "tested", test: GOOD_TEST });
+    await reach(id, "queued");
+    await until(async () => (await queueOf(region).tickets()).length === 3, "in the queue");
+    const build = (await view(id)).operation?.build_id as string;
+    const cancel = (which: string) => remote<InstanceObject>(env.INSTANCE, id).cancelBuild(which, mutation(), []);
+    expect(await cancel("bld_01k9j5w0n3x7m2c4v8b6z1q5rt")).toMatchObject({ refusal: { code: "not_found" } });
+    expect(await cancel(build)).toMatchObject({ ok: true });
+    expect(await view(id)).toMatchObject({ status: "failed", last_error: { code: "build_cancelled" } });
+    await until(async () => (await queueOf(region).tickets()).length === 2, "out of the queue");
+    expect(await cancel(build)).toMatchObject({
+      refusal: { code: "action_not_allowed", more: { action_code: "build_ended" } },
+    });
+  });
 });
 
 describe("a connection", () => {
