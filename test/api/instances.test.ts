@@ -95,8 +95,14 @@ describe("the matrix over HTTP", () => {
       const mode = mark === "Q" ? "queued" : "immediate";
       if (allowed) expect(said, action).toEqual({ allowed: true, mode });
       else expect(said, action).toEqual({ allowed: false, code: expect.any(String), reason: expect.any(String) });
-      // It would be gone for the rest of the row.
-      if (action === "delete" && allowed) continue;
+      if (action === "delete" && allowed) {
+        // Another one: this would be gone for the rest of the row.
+        const gone = (await instance()).id;
+        await put(gone, status);
+        expect((await post(gone, action)).status, `${status} ${action}`).toBe(204);
+        expect((await request("GET", `/instances/${gone}`)).status).toBe(404);
+        continue;
+      }
       const answer = await post(id, action, BODIES[action]);
       expect(answer.status, `${status} ${action}: ${answer.text}`).toBe(allowed ? 202 : 409);
       if (!allowed)
