@@ -16,7 +16,10 @@ describe.each(engineNames)("events of %s", { concurrent: true }, (runtime) => {
 
     const container = (workload: Workload) => harness.engine.getContainer(containerName(workload));
 
-    test("an exit is told within some milliseconds of the engine's own event", { concurrent: false }, async () => {
+    test("an exit is told within some milliseconds of the engine's own event", {
+      concurrent: false,
+      timeout: 90_000,
+    }, async () => {
       const { driver, seen } = await harness.start();
       const lags: number[] = [];
       for (let round = 0; round < 5; round++) {

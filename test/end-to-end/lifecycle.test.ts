@@ -209,9 +209,12 @@ describe.skipIf(!docker.available)("the status lifecycle", () => {
       const first = await comesTo(here("child"), "running");
       const second = await begin(here("child", { ...check("child", { readiness: true }), rollout_deadline: "2s" }));
       expect(second.parent_id).toBe(first.id);
-      await isGone(first.id);
+      await until(
+        () => "the deadline is not over",
+        async () => (await reasons(second.id)).includes("rolling_update_deadline_forced"),
+      );
       expect(await cluster.client.deployment(second.id)).toMatchObject({ status: "creating" });
-      expect(await reasons(second.id)).toContain("rolling_update_deadline_forced");
+      await isGone(first.id);
     });
 
     test.each(RETRIED)("%s heals by itself when what was missing is there", async (status) => {
