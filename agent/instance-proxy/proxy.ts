@@ -86,7 +86,9 @@ export class InstanceProxy {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (this.#isEnding) response.setHeader("connection", "close");
     const { id, path } = addressOf(request);
-    const entry = this.#options.routes.find(id);
+    const { routes } = this.#options;
+    // Beside its predecessor on the port, it is asked from its first moment on.
+    const entry = routes.find(id) ?? (id.startsWith("inst_") ? await routes.findOnceTold(id) : null);
     if (entry === null) return refuse(response, UNKNOWN);
     const route = ROUTES[path.split("?")[0] as string];
     if (route === undefined) return refuse(response, { code: "not_found", detail: `there is no ${path}` });

@@ -3,6 +3,8 @@ import type { InstanceRoute } from "./message.ts";
 
 /** A route that changes goes for a moment: for so long its callers wait for the other, ms. */
 const WITHDRAWN_MS = 2_000;
+/** One that has just been started is told its routes by then, ms. */
+const TOLD_WITHIN_MS = 5_000;
 /** More would only fill the memory. */
 const MOST_WAITING = 256;
 
@@ -49,6 +51,7 @@ export class Entry {
 /** The instances of this host. */
 export class Routes {
   readonly #entries = new Map<string, Entry>();
+  readonly #told = Promise.withResolvers<void>();
   /** @param kept told which engines may still be asked something */
   readonly #kept: (targets: RouteTarget[]) => void;
 
@@ -64,8 +67,20 @@ export class Routes {
     return this.#entries.get(instanceId) ?? null;
   }
 
+  /** As `find`; before it was told any routes it does not know which there are, and waits for that. */
+  async findOnceTold(instanceId: string): Promise<Entry | null> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, TOLD_WITHIN_MS);
+    });
+    await Promise.race([this.#told.promise, late]);
+    clearTimeout(timer);
+    return this.find(instanceId);
+  }
+
   /** From now on these are all. */
   replace(routes: readonly InstanceRoute[]): void {
+    this.#told.resolve();
     const named = new Set(routes.map(({ instance_id }) => instance_id));
     for (const route of routes) {
       const entry = this.#entries.get(route.instance_id);

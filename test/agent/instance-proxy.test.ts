@@ -36,6 +36,15 @@ describe("what is asked", () => {
     expect(named).toContain('"url":"/health?a=1"');
   });
 
+  test("waits where nobody has told yet which routes there are", async () => {
+    const { target } = await engine((_request, response) => response.end("[]"));
+    const { route, url, ask } = await startProxy();
+    const [known, unknown] = [ask(), fetch(`${url.replace(ID, "inst_other")}/query`, { method: "POST" })];
+    await wait(200);
+    route({ target });
+    expect((await Promise.all([known, unknown])).map(({ status }) => status)).toEqual([200, 404]);
+  });
+
   test("is refused where it leads nowhere, or steers the engine", async () => {
     const { route, ask, url } = await startProxy();
     const { target } = await engine((_request, response) => response.end("reached"));
