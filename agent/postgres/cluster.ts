@@ -1,5 +1,7 @@
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { chmod, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import type { Account } from "../process/account.ts";
@@ -29,6 +31,8 @@ export type Mark = z.infer<typeof Mark>;
 const UNMARKED: Mark = { fence: 0, opened: 0, port: null, unsynced: null };
 
 const marking = new Map<string, Promise<void>>();
+
+const MOST_SOCKET_PATH = 90;
 
 /** The folder of one database on this host. */
 export class Cluster {
@@ -60,6 +64,13 @@ export class Cluster {
 
   get logFile(): string {
     return join(this.folder, "postgresql.log");
+  }
+
+  /** For its socket: the kernel takes no long paths for one. */
+  get socketFolder(): string {
+    const wanted = join(this.folder, "run");
+    const short = `lamplighter-${createHash("sha256").update(wanted).digest("hex").slice(0, 12)}`;
+    return wanted.length > MOST_SOCKET_PATH ? join(tmpdir(), short) : wanted;
   }
 
   async make(): Promise<void> {
@@ -152,7 +163,7 @@ export class Cluster {
   }
 
   async remove(): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
+    for (const folder of [this.folder, this.socketFolder]) await rm(folder, { recursive: true, force: true });
     await rmdir(dirname(this.folder)).catch(() => {});
   }
 }

@@ -7,6 +7,7 @@ import { databaseAccount } from "../../agent/postgres/account.ts";
 import type { Installation } from "../../agent/postgres/binaries.ts";
 import { Cluster } from "../../agent/postgres/cluster.ts";
 import { readControlFile } from "../../agent/postgres/control-file.ts";
+import { placeOf } from "../../agent/postgres/place.ts";
 import { Template } from "../../agent/postgres/template.ts";
 import type { Account } from "../../agent/process/account.ts";
 import { scratch } from "../scratch.ts";
@@ -129,4 +130,13 @@ test("a data folder of a version that this host lacks is left alone, and which o
   writeFileSync(path, `${installation.major}\n`);
   expect(await host.start({ ...next, term: 3 })).toMatchObject({ rung: 3 });
   await host.close();
+});
+
+test("what a database had on this host goes with it, its socket's folder too where the path is long", async () => {
+  const cluster = new Cluster(join(root, "a-folder-whose-name-is-long".repeat(5)), "db_long", account);
+  await cluster.make();
+  const { socketFolder } = await placeOf(cluster, 1, account);
+  expect([socketFolder.startsWith(cluster.folder), existsSync(socketFolder)]).toEqual([false, true]);
+  await cluster.remove();
+  expect([cluster.folder, socketFolder].map((folder) => existsSync(folder))).toEqual([false, false]);
 });
