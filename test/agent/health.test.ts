@@ -309,18 +309,22 @@ test("five hundred instances that hang stall nothing, and each is probed at its 
     const checks = [http(`http://localhost:${port}/`, { interval_ms: 1_000, timeout_ms: 400, threshold: 2 })];
     prober.attend(`w${i}`, subject(checks, { id: `w${i}`, seen }, { runtime: "docker", image: "x" }));
   }
+  // What the thread works between two turns: other programs on the machine keep it waiting for longer.
+  const worked = () => {
+    const { user, system } = process.threadCpuUsage();
+    return (user + system) / 1000;
+  };
   let worst = 0;
-  let before = performance.now();
+  let before = worked();
   const pulse = setInterval(() => {
-    worst = Math.max(worst, performance.now() - before - 10);
-    before = performance.now();
+    worst = Math.max(worst, worked() - before);
+    before = worked();
   }, 10);
   const trips = () => told.filter(({ tripped }) => tripped === 1);
   await eventually(() => trips().length === many, "all have tripped", 20_000);
   clearInterval(pulse);
   expect(told.every(({ status, message }) => status === "timeout" && message.includes("127.1."))).toBe(true);
-  // Two cores are shared with other tests; a stall by the probes themselves would be seconds.
-  expect(worst).toBeLessThan(700);
+  expect(worst).toBeLessThan(300);
   // Not in one instant.
   expect(new Set(trips().map(({ started_at }) => Math.floor(started_at / 20))).size).toBeGreaterThan(3);
 });
