@@ -7,8 +7,8 @@ import type { ColumnCode } from "../store/column-code.ts";
 export type JsonCode = {
   /** Statements that come before. */
   declare: string;
-  /** An expression: the most bytes that it takes, but for what is the same for all rows. */
-  room: string;
+  /** The most bytes that it takes, but for what is the same for all rows: a number, or an expression that goes by the value. */
+  room: number | string;
   pieces: Piece[];
 };
 
@@ -22,7 +22,7 @@ export function jsonCode(column: ColumnCode, t: string, row: string, name: strin
   if (isNull === "false") return code;
   return {
     declare: code.declare,
-    room: code.room === String(SHORT) ? code.room : `(${isNull} ? 4 : ${code.room})`,
+    room: typeof code.room === "number" ? code.room : `(${isNull} ? 4 : ${code.room})`,
     pieces: [{ code: `if (${isNull}) { ${storesCode("null")} } else { ${piecesCode(code.pieces)} }` }],
   };
 }
@@ -43,7 +43,7 @@ function presentCode(column: ColumnCode, t: string, row: string, name: string): 
     case "boolean":
       return {
         declare: "",
-        room: "5",
+        room: 5,
         pieces: [{ code: `if (${raw} === 1) { ${storesCode("true")} } else { ${storesCode("false")} }` }],
       };
     case "text":
@@ -70,7 +70,7 @@ function presentCode(column: ColumnCode, t: string, row: string, name: string): 
 /** The most bytes that a number, a date or a time takes. */
 const SHORT = 48;
 
-const short = (at: string): JsonCode => ({ declare: "", room: String(SHORT), pieces: [{ code: `k = ${at};` }] });
+const short = (at: string): JsonCode => ({ declare: "", room: SHORT, pieces: [{ code: `k = ${at};` }] });
 
 const whole = (name: string, text: string): JsonCode => ({
   declare: `const ${name} = ${text};`,

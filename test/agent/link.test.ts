@@ -252,7 +252,7 @@ describe("over a tunnel", () => {
     const conversation = new Conversation(hearing);
     const tunnel = new Tunnel({ peer, outbox, conversation, log: (line) => lines.push(line), heartbeatMs: 200 });
     cleanups.push(() => tunnel.close());
-    await eventually(() => plane.pings > 5, "it pings");
+    await eventually(() => plane.pings > 10, "it pings");
     const { connections } = plane;
     plane.mute = true;
     await plane.until(() => plane.connections > connections, "it dials again");
