@@ -1,7 +1,8 @@
+import { atOnce } from "./at-once.ts";
 import { distribution } from "./distribution.ts";
 import type { Figure, Line } from "./figure.ts";
 import { populate } from "./population.ts";
-import { readAll, untilEvicted, usage } from "./resident.ts";
+import { untilEvicted, usage } from "./resident.ts";
 
 export const memory: Figure = {
   name: "memory",
@@ -17,7 +18,7 @@ export const memory: Figure = {
       await untilEvicted(site.workerdPid);
       const before = usage(site.workerdPid);
       const started = performance.now();
-      await readAll(ids, async (id) => void (await site.client.json("GET", `/deployments/${id}`)));
+      await atOnce(32, ids, (id) => site.client.json("GET", `/deployments/${id}`));
       const active = usage(site.workerdPid);
       say(
         `read ${size} in ${((performance.now() - started) / 1000).toFixed(1)} s: ${active.objects - before.objects} in memory`,

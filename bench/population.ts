@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DeploymentView } from "../contract/deployment.ts";
+import { atOnce } from "./at-once.ts";
 import type { Setting } from "./figure.ts";
 import { SimulatedAgent } from "./simulated-agent.ts";
 import { Site } from "./site.ts";
@@ -35,17 +36,12 @@ export async function populate(size: number, say: Setting["say"], register: Sett
 }
 
 /** Creates deployments through the API, some at a time. */
-export async function createMany(site: Site, wave: string, count: number): Promise<string[]> {
-  const ids: string[] = [];
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < count) {
-      const body = simulatedManifest(`${wave}-${next++}`, wave);
-      ids.push((await site.client.json<DeploymentView>("POST", "/deployments", { body })).id);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  return ids;
+export function createMany(site: Site, wave: string, count: number): Promise<string[]> {
+  const names = Array.from({ length: count }, (_, i) => `${wave}-${i}`);
+  return atOnce(AT_ONCE, names, async (name) => {
+    const body = simulatedManifest(name, wave);
+    return (await site.client.json<DeploymentView>("POST", "/deployments", { body })).id;
+  });
 }
 
 /** Until the list has so many of a wave in this status. */

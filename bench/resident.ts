@@ -3,16 +3,6 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const EVICTED_AFTER_MS = 14_000;
-const AT_ONCE = 32;
-
-/** Some at a time. */
-export async function readAll(ids: readonly string[], read: (id: string) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let id = ids[next++]; id !== undefined; id = ids[next++]) await read(id);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-}
 
 /** Objects that nobody asks anything are put out of memory after ten seconds or so. */
 export async function untilEvicted(pid: number): Promise<void> {

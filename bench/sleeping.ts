@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseView } from "../contract/database.ts";
+import { atOnce } from "./at-once.ts";
 import { distribution } from "./distribution.ts";
 import type { Figure, Line } from "./figure.ts";
-import { readAll, untilEvicted, usage } from "./resident.ts";
+import { untilEvicted, usage } from "./resident.ts";
 import { Site } from "./site.ts";
 import { LOOK_EVERY_MS, Watch } from "./watch.ts";
-
-const AT_ONCE = 16;
 
 export const sleeping: Figure = {
   name: "sleeping",
@@ -14,7 +13,8 @@ export const sleeping: Figure = {
   measure: async ({ quick, say, after }) => {
     const size = quick ? 50 : 1000;
     const site = await Site.start(after);
-    const ids = await createMany(site, size);
+    const names = Array.from({ length: size }, (_, i) => `sleeping_${i}`);
+    const ids = await atOnce(16, names, (name) => create(site, name));
     const watch = new Watch(site.stateDir, "DatabaseObject");
     await watch.untilRest(say);
     const states = await Promise.all(ids.slice(0, 20).map((id) => stateOf(site, id)));
@@ -43,7 +43,7 @@ async function memory(site: Site, ids: readonly string[]): Promise<Line[]> {
   await site.startControlPlane();
   await untilEvicted(site.workerdPid);
   const before = usage(site.workerdPid);
-  await readAll(ids, async (id) => void (await stateOf(site, id)));
+  await atOnce(32, ids, (id) => stateOf(site, id));
   const active = usage(site.workerdPid);
   await untilEvicted(site.workerdPid);
   const rest = usage(site.workerdPid);
@@ -58,17 +58,8 @@ async function memory(site: Site, ids: readonly string[]): Promise<Line[]> {
   ];
 }
 
-async function createMany(site: Site, count: number): Promise<string[]> {
-  const ids: string[] = [];
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < count) {
-      const body = { name: `sleeping_${next++}` };
-      ids.push((await site.client.json<DatabaseView>("POST", "/databases", { body })).id);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  return ids;
+async function create(site: Site, name: string): Promise<string> {
+  return (await site.client.json<DatabaseView>("POST", "/databases", { body: { name } })).id;
 }
 
 async function stateOf(site: Site, id: string): Promise<string> {
