@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { freePort } from "../test/gateway/cluster.ts";
+import { freePort } from "../test/free-port.ts";
 import { type GatewayProcess, startGateway } from "../test/gateway/gateway-process.ts";
 import { serveDirectory } from "../test/gateway/served-directory.ts";
 import { PASSWORD, Site } from "../test/gateway/site.ts";

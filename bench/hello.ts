@@ -1,12 +1,11 @@
 import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { build } from "esbuild";
 import { startChild } from "../cli/up/child.ts";
 import { COMPATIBILITY_DATE } from "../cli/up/serve-config.ts";
+import { freePort } from "../test/free-port.ts";
 import type { Setting } from "./figure.ts";
 
 // The package carries no types.
@@ -58,15 +57,4 @@ const hello :Workerd.Worker = (
     if (up) return port;
     if (await Promise.race([ended, sleep(20, false)])) throw new Error(`the bare workerd ended: ${child.logTail()}`);
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.on("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => done(port));
-    });
-  });
 }

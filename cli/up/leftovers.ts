@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { configPath } from "./control-plane.ts";
 import { gatewayCommandLine, keeperCommandLine } from "./databases.ts";
 import { agentCommandLine } from "./local-agent.ts";
-import { processes, type Running } from "./process-table.ts";
+import { isThere, processes, type Running } from "./process-table.ts";
 
 /**
  * Control planes, agents, keepers and gateways that an earlier run left behind when it was killed. They are known by their command lines, which name this data
@@ -24,11 +24,13 @@ export function leftovers(dataDir: string, agentDir: string): Running[] {
 /** Ends them: first the agents, which leave their workloads running. Answers how many there were. */
 export async function stopLeftovers(dataDir: string, agentDir: string): Promise<number> {
   const found = leftovers(dataDir, agentDir);
-  const byPid = (pids: readonly number[]) => leftovers(dataDir, agentDir).filter((one) => pids.includes(one.pid));
-  const pids = found.map((one) => one.pid);
+  const pids = found.map(({ pid }) => pid);
   for (const signal of ["SIGTERM", "SIGKILL"] as const) {
-    for (const { pid } of byPid(pids)) send(pid, signal);
-    for (let waited = 0; waited < 1500 && byPid(pids).length > 0; waited += 50) await sleep(50);
+    // Looked for by command line again, so that a signal never goes to another process that was given the number since.
+    const left = leftovers(dataDir, agentDir).filter(({ pid }) => pids.includes(pid));
+    for (const { pid } of left) send(pid, signal);
+    // A process that ends loses its command line before its ports.
+    for (let waited = 0; waited < 1500 && pids.some(isThere); waited += 50) await sleep(50);
   }
   return found.length;
 }

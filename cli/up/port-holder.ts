@@ -1,12 +1,20 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { EXIT, Failure } from "../failure.ts";
 import { commandOf } from "./process-table.ts";
 
+const ENDING_MS = 1_000;
+
 /** Fails when the port cannot be listened on, saying who has it as far as that can be known. `flag` chooses another. */
 export async function requireFreePort(host: string, port: number, flag: string): Promise<void> {
-  const code = await tryListen(host, port);
+  let { code, pid } = await tryPort(host, port);
+  // In use, but nobody listens there any more: a program that is just ending, or a connection that got this number from the system.
+  for (let waited = 0; waited < ENDING_MS && code === "EADDRINUSE" && pid === null; waited += 100) {
+    await sleep(100);
+    ({ code, pid } = await tryPort(host, port));
+  }
   if (code === null) return;
   if (code === "EACCES")
     throw new Failure(`port ${port} needs more rights than this user has`, {
@@ -15,7 +23,6 @@ export async function requireFreePort(host: string, port: number, flag: string):
   if (code === "EADDRNOTAVAIL")
     throw new Failure(`${host} is not an address of this machine`, { hint: "Look at --host." });
   if (code !== "EADDRINUSE") throw new Failure(`cannot listen on ${host}:${port}: ${code}`);
-  const pid = holderOf(port);
   const command = pid === null ? null : commandOf(pid);
   const who =
     pid === null ? "another program" : `process ${pid}${command === null ? "" : ` (${command.slice(0, 120)})`}`;
@@ -23,6 +30,11 @@ export async function requireFreePort(host: string, port: number, flag: string):
     exit: EXIT.conflict,
     hint: `Stop that, or choose another port with ${flag}.`,
   });
+}
+
+async function tryPort(host: string, port: number): Promise<{ code: string | null; pid: number | null }> {
+  const code = await tryListen(host, port);
+  return { code, pid: code === "EADDRINUSE" ? holderOf(port) : null };
 }
 
 function tryListen(host: string, port: number): Promise<string | null> {

@@ -8,6 +8,16 @@ export function processes(): Running[] {
   return process.platform === "linux" ? fromProc() : fromPs();
 }
 
+/** Whether there is such a process; one that has ended and was not asked for its exit code yet has let go of everything. */
+export function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return process.platform !== "linux" || !/^.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
 export const commandOf = (pid: number): string | null => processes().find((one) => one.pid === pid)?.command ?? null;
 
 function fromProc(): Running[] {

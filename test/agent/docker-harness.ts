@@ -161,15 +161,6 @@ export async function until<T>(what: string, look: () => T | Promise<T>, ms = 20
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
-
 export const exits = (seen: Observation[], workload: Workload) =>
   seen
     .filter((it) => it.phase === "exited")

@@ -3,12 +3,12 @@ import { creation } from "../../agent/docker/creation.ts";
 import { containerName } from "../../agent/docker/naming.ts";
 import { Marks } from "../../agent/docker/roster.ts";
 import type { Workload } from "../../contract/workload.ts";
+import { freePort } from "../free-port.ts";
 import {
   CuttableProxy,
   engineNames,
   engineParts,
   exits,
-  freePort,
   Harness,
   lines,
   never,

@@ -7,7 +7,8 @@ import { creation } from "../../agent/docker/creation.ts";
 import { containerName, networkName, volumeName } from "../../agent/docker/naming.ts";
 import type { Mount, Observation, Workload, WorkloadSpec } from "../../contract/workload.ts";
 import { testImage } from "../docker-image.ts";
-import { engineNames, engineParts, freePort, Harness, never, type Running, until } from "./docker-harness.ts";
+import { freePort } from "../free-port.ts";
+import { engineNames, engineParts, Harness, never, type Running, until } from "./docker-harness.ts";
 
 describe.each(engineNames)("what a spec asks for, on %s", { concurrent: true }, (runtime) => {
   const part = engineParts[runtime];

@@ -1,26 +1,19 @@
 // The proxy of a host's instances gives up root's rights, also where its installation is closed to everybody else.
+
 import { spawn } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { firstAccountOf } from "../../agent/process/account.ts";
+import { freePort } from "../free-port.ts";
 import { requires } from "../requires.ts";
 import { engine, ID, SECRET } from "./instance-proxy-site.ts";
 
 const root = await requires("root");
 const PROJECT = join(import.meta.dirname, "..", "..");
 const PARTS = ["package.json", "contract", "agent/instance-proxy", "node_modules/undici", "node_modules/zod"];
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
 
 test.skipIf(!root.available)("it answers as another user, from where that user cannot read", async () => {
   const folder = mkdtempSync(join(tmpdir(), "lamplighter-rights-"));

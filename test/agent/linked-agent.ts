@@ -1,10 +1,9 @@
 import { readdirSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, vi } from "vitest";
 import { type Agent, type AgentOptions, runAgent } from "../../agent/main.ts";
 import type { AgentBody } from "../../contract/frame.ts";
+import { freePort } from "../free-port.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { folder } from "./workload.ts";
 
@@ -18,14 +17,6 @@ export function tidyAfterEach(): void {
   afterEach(async () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   });
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 type Linked = { plane: ControlPlane; agent: Agent; lines: string[]; dataDir: string; options: AgentOptions };

@@ -1,4 +1,5 @@
 // The proxy as the agent has it: a process of its own that outlives the agent, is told all routes, and gives way to one of other code.
+
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -6,7 +7,7 @@ import { ProxyDriver, type ProxyOptions } from "../../agent/instance-proxy/drive
 import { REPORT_ENV } from "../../contract/instance-report.ts";
 import type { Route } from "../../contract/route.ts";
 import type { Workload } from "../../contract/workload.ts";
-import { freePort } from "../end-to-end/cluster.ts";
+import { freePort } from "../free-port.ts";
 import { engine, ID, keyOf, SECRET, wait } from "./instance-proxy-site.ts";
 import { eventually, folder, workload } from "./workload.ts";
 

@@ -1,4 +1,5 @@
 // Two `up`s that begin at the same moment: each has a keeper of its own, and nobody else is told its token.
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -14,6 +15,7 @@ import {
   startKeeper,
 } from "../../cli/up/databases.ts";
 import { keepersOf } from "../../objects/database/keepers.ts";
+import { freePort } from "../free-port.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lamp-up-keeper-"));
 const children: Child[] = [];
@@ -36,12 +38,6 @@ async function plan(name: string, port: number): Promise<DatabasePlan> {
   const made = await planDatabases(mkdtempSync(join(folder, name)), "127.0.0.1", 0);
   servers.push(made.gateway.held);
   return { ...made, keeper: { ...made.keeper, port } };
-}
-
-async function freePort(): Promise<number> {
-  const port = await listening();
-  await new Promise((done) => servers.pop()?.close(done));
-  return port;
 }
 
 test("both begin on the usual port: each gets one, and its token opens that one only", {

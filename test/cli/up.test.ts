@@ -9,6 +9,7 @@ import { chooseTarget } from "../../cli/contexts.ts";
 import { leftovers, stopLeftovers } from "../../cli/up/leftovers.ts";
 import { processes } from "../../cli/up/process-table.ts";
 import { TOKEN_PATTERN } from "../../contract/token.ts";
+import { freePort } from "../free-port.ts";
 import { freshEnv, lamplighter } from "./captured.ts";
 
 // `lamplighter up` as its users run it: a process of its own, real workerd, a real agent, real processes, killed for real.
@@ -71,7 +72,7 @@ describe("up", () => {
   test("prints what works as pasted, outlives kill -9 of everything, and leaves workloads running", {
     timeout: 60_000,
   }, async () => {
-    const first = up("--port", "0");
+    const first = up("--port", String(await freePort()));
     await running(first);
     const token = readFileSync(join(dataDir, "root-token"), "utf8").trim();
     expect(token).toMatch(TOKEN_PATTERN);

@@ -11,7 +11,6 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import Docker from "dockerode";
@@ -26,6 +25,7 @@ import { newRootToken, tokenHash } from "../../cli/up/root-token.ts";
 import { secretKeys } from "../../cli/up/secret-keys.ts";
 import type { Runtime } from "../../contract/workload.ts";
 import { ensureTestImage } from "../docker-image.ts";
+import { freePort } from "../free-port.ts";
 import { type Part, requires } from "../requires.ts";
 import { Client, until } from "./client.ts";
 import { type Live, type Site, sweep, type World, world } from "./world.ts";
@@ -331,19 +331,3 @@ export class Cluster {
 
 export const containerId = ({ key }: Live): string =>
   (/^container ([0-9a-f]+)@/.exec(key) as RegExpExecArray)[1] as string;
-
-/**
- * Below the range from which the system itself gives out ports, so that one that is free now is still free after a restart; above those that `fetch`
- * does not go to (10080 is the last of them).
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 11_000 + Math.floor(Math.random() * 8_000);
-    const free = await new Promise<boolean>((done) => {
-      const server = createServer();
-      server.once("error", () => done(false));
-      server.listen({ port, host: "0.0.0.0", exclusive: true }, () => server.close(() => done(true)));
-    });
-    if (free) return port;
-  }
-}

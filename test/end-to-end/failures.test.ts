@@ -2,8 +2,9 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type DeploymentStatus, type DeploymentView, RETRY_DELAY_S } from "../../contract/deployment.ts";
 import { testImage } from "../docker-image.ts";
+import { freePort } from "../free-port.ts";
 import { type ManifestBody, until } from "./client.ts";
-import { Cluster, docker, freePort } from "./cluster.ts";
+import { Cluster, docker } from "./cluster.ts";
 import { journalFaults, settled } from "./invariants.ts";
 import { type TestRuntime, worker } from "./manifests.ts";
 

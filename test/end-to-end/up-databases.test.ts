@@ -1,11 +1,12 @@
 // `lamplighter up` with databases: how it starts, what is left of them however it ends, and what it refuses.
+
 import { createServer, type Server } from "node:net";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { DatabaseView } from "../../contract/database.ts";
+import { freePort } from "../free-port.ts";
 import { requires } from "../requires.ts";
 import { until } from "./client.ts";
-import { freePort } from "./cluster.ts";
 import { type Running, UpSite } from "./up-process.ts";
 
 const postgres = await requires("postgres");

@@ -9,8 +9,9 @@ import { leftovers } from "../../cli/up/leftovers.ts";
 import type { DeploymentView } from "../../contract/deployment.ts";
 import type { HostView } from "../../contract/host.ts";
 import { ensureTestImage, testImage } from "../docker-image.ts";
+import { freePort } from "../free-port.ts";
 import { Client, until } from "./client.ts";
-import { docker, freePort } from "./cluster.ts";
+import { docker } from "./cluster.ts";
 import { keysOf } from "./invariants.ts";
 import { type Live, type Site, sweep, world } from "./world.ts";
 

@@ -10,7 +10,7 @@ import { BuilderRequest } from "../../contract/engine-build.ts";
 import { runBuilder, type Verb } from "../../engine/main.ts";
 import type { Shape } from "../../engine/shape/shape.ts";
 import { PostgresSource } from "../../engine/source/postgres/postgres-source.ts";
-import { freePort } from "../gateway/cluster.ts";
+import { freePort } from "../free-port.ts";
 import type { Dialect } from "./shop.ts";
 import { parts, type TestSource, testSource } from "./sources.ts";
 

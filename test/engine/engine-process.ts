@@ -1,4 +1,5 @@
 // An engine as a process, built from a source that runs.
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,7 +15,7 @@ import {
 } from "../../contract/engine.ts";
 import { type Built, buildFromSource } from "../../engine/build/build.ts";
 import { keyText } from "../../engine/serve/keys.ts";
-import { freePort } from "../gateway/cluster.ts";
+import { freePort } from "../free-port.ts";
 
 export const SECRET = "the secret of the keys";
 const ADMIN = "the token of the admin";

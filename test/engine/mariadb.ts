@@ -1,11 +1,12 @@
 // A real MariaDB for tests, in a folder of its own and never as root: under root it runs as the user `mysql`.
+
 import { execFileSync, spawn } from "node:child_process";
 import { chownSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import mysql, { type Connection } from "mysql2/promise";
-import { freePort } from "../gateway/cluster.ts";
+import { freePort } from "../free-port.ts";
 
 export class MariaDb {
   readonly folder: string;

@@ -4,8 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Gateway } from "../../gateway/main.ts";
 import { message, noticeResponse, parseReport, TYPE } from "../../postgres/wire/message.ts";
 import { cancelPacket, PROTOCOL_3_2 } from "../../postgres/wire/startup.ts";
+import { freePort } from "../free-port.ts";
 import { requires } from "../requires.ts";
-import { freePort } from "./cluster.ts";
 import { RawClient } from "./raw-client.ts";
 import { eventually, PASSWORD, Site } from "./site.ts";
 

@@ -1,7 +1,7 @@
 // A host with PostgreSQL on it, as an agent has it, without the agent; and clients of its databases.
+
 import { existsSync, renameSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { databaseAccount } from "../../agent/postgres/account.ts";
 import { findInstallations, type Installation } from "../../agent/postgres/binaries.ts";
@@ -12,6 +12,7 @@ import { type StartOrder, Writers, type WritersOptions } from "../../agent/postg
 import type { KeeperAddress } from "../../contract/writer.ts";
 import { Connection } from "../../postgres/connection.ts";
 import { scramVerifier } from "../../postgres/scram-client.ts";
+import { freePort } from "../free-port.ts";
 import { scratch } from "../scratch.ts";
 
 export const PASSWORD = "correct horse";
@@ -130,17 +131,6 @@ export function client(order: StartOrder, parameters: Record<string, string> = {
   return Connection.open({
     ...{ host: listen.host, port: listen.port, user: naming.owner.role, password: PASSWORD, database: naming.name },
     parameters,
-  });
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
   });
 }
 
