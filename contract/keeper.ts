@@ -5,6 +5,7 @@ import { z } from "zod";
  * of a start order. Log positions are text as PostgreSQL prints them ("16/B374D848"); times are ms since 1970.
  *
  *   GET    /health                                    answers without a token
+ *   GET    /metrics                                   Prometheus' text
  *   GET    /databases                                 KeptDatabase[]
  *   GET    /databases/:id                             KeptDatabase
  *   DELETE /databases/:id?term=                       forgets it, in the object store too

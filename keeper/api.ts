@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
+import { EXPOSITION_TYPE, expose } from "../contract/exposition.ts";
 import {
   type KeeperErrorCode,
   KeptDatabaseId,
@@ -13,6 +14,7 @@ import {
 } from "../contract/keeper.ts";
 import { parseLsn, SEGMENT_BYTES } from "../postgres/lsn.ts";
 import { type Database, Unready } from "./database.ts";
+import { freeBytesAt, series } from "./metrics.ts";
 import { readBase, readLog } from "./reading.ts";
 import { restorePoints } from "./restore-points.ts";
 import type { Roster } from "./roster.ts";
@@ -43,7 +45,7 @@ class Refused extends Error {
   }
 }
 
-type Answer = { json: unknown } | { stream: Readable; type: string };
+type Answer = { json: unknown } | { text: string; type: string } | { stream: Readable; type: string };
 
 /** Answers one request. The paths are those of contract/keeper.ts. */
 export async function serve(request: IncomingMessage, response: ServerResponse, api: Api): Promise<void> {
@@ -53,6 +55,10 @@ export async function serve(request: IncomingMessage, response: ServerResponse, 
     if ("stream" in answer) {
       response.writeHead(200, { "content-type": answer.type });
       return await pipeline(answer.stream, response);
+    }
+    if ("text" in answer) {
+      response.writeHead(200, { "content-type": answer.type });
+      return void response.end(answer.text);
     }
     end(response, 200, answer.json);
   } catch (error) {
@@ -73,6 +79,8 @@ async function route(request: IncomingMessage, url: URL, api: Api): Promise<Answ
   if (!api.isCaller(token)) throw new Refused("unauthorized", "expected the keeper's token as a bearer token");
   if (noun === "leases" && method === "POST" && id === undefined)
     return { json: await leases(LeaseRequest.parse(await readJson(request, LEASES_MOST)), roster) };
+  if (noun === "metrics" && method === "GET" && id === undefined)
+    return { text: await metrics(api), type: EXPOSITION_TYPE };
   if (noun !== "databases" || more.length > 0) throw notFound(url);
   if (id === undefined) {
     if (method !== "GET") throw notFound(url);
@@ -130,6 +138,11 @@ async function route(request: IncomingMessage, url: URL, api: Api): Promise<Answ
     default:
       throw notFound(url);
   }
+}
+
+async function metrics({ roster, around }: Api): Promise<string> {
+  const kept = (await roster.all()).map((database) => database.status());
+  return expose(series(kept, around.counters, { now: around.now(), freeBytes: await freeBytesAt(around.dataDir) }));
 }
 
 async function leases({ writers }: LeaseRequest, roster: Roster): Promise<LeaseAnswer> {

@@ -14,6 +14,7 @@ import { formatLsn, historyName, type Lsn, maxLsn, parseLsn, segmentName, startO
 import type { System } from "../postgres/replication/commands.ts";
 import { type Lineage, lineage, parseHistory } from "../postgres/replication/timeline.ts";
 import { storeFile, takeBackup } from "./backup.ts";
+import { countBase, countSync } from "./counters.ts";
 import { replaceFile } from "./durable-file.ts";
 import { beginning, connect, type Follower, follow, type Histories, verify } from "./follow.ts";
 import { type Holdings, planRestore, usableBases } from "./restore-plan.ts";
@@ -257,6 +258,7 @@ export class Database {
           throw new Diverged(`the writer's timeline ${timeline} has another history than what is kept`);
         if (kept !== text) await replaceFile(path, text);
       },
+      synced: (bytes, seconds) => countSync(this.#around.counters, bytes, seconds),
       progressed: (full) => this.#progressed(full),
       room: () => roomAt(this.walFolder),
       isRestorable: () => this.#isRestorable(),
@@ -322,7 +324,8 @@ export class Database {
       const about = { database: this.id, writer, systemIdentifier: () => this.#state.system_identifier };
       const system = await verify(connection, isAnew ? beginning(about) : about);
       const id = baseId(writer.term, system.timeline, system.flushedTo);
-      const taken = await takeBackup(connection, { path: this.basePath(id), label: id });
+      const taking = takeBackup(connection, { path: this.basePath(id), label: id });
+      const taken = await countBase(this.#around.counters, taking);
       return {
         ...{ id, kind: "hot", term: writer.term, timeline: taken.timeline, at: this.#around.now() },
         ...{ start_lsn: formatLsn(taken.start), end_lsn: formatLsn(taken.end) },

@@ -48,6 +48,8 @@ export type Follower = {
   /** Durably: the log is that of the writer's term, which began here or before. */
   adoptTerm(from: Lsn): Promise<void>;
   keepHistory(timeline: number, text: string): Promise<void>;
+  /** So much is on disk that was not, and it took so long. */
+  synced(bytes: number, seconds: number): void;
   /** Segments are full, or `flushed` has moved. */
   progressed(full: readonly number[]): void;
   /** Throws when there is no room for more of the log. */
@@ -286,8 +288,10 @@ async function take(connection: Connection, follower: Follower, taking: Taking):
     for (;;) {
       const arrival = await stream.receive().catch(translate);
       heard = performance.now();
+      const { position } = log;
       const full = await log.append(arrival.pieces);
       await log.sync();
+      if (log.position > position) follower.synced(Number(log.position - position), (performance.now() - heard) / 1000);
       if (signal.aborted) return "server stops";
       const last = arrival.pieces.at(-1);
       if (last && last.start + BigInt(last.data.length) >= known) compared = true;

@@ -8,6 +8,7 @@ import { isLoopback } from "../postgres/loopback.ts";
 import { selfSigned } from "../postgres/self-signed.ts";
 import { adoptAll } from "./adoption.ts";
 import { serve } from "./api.ts";
+import { noCounts } from "./counters.ts";
 import { replaceFile } from "./durable-file.ts";
 import { Gate } from "./gate.ts";
 import { holdFolder } from "./hold.ts";
@@ -72,6 +73,7 @@ export async function runKeeper(options: KeeperOptions): Promise<Keeper> {
       shipments: new Gate(SHIPMENTS_AT_ONCE),
       now: Date.now,
       startedAt: performance.now(),
+      counters: noCounts(),
       log,
     };
     await adoptAll(around);

@@ -1,3 +1,4 @@
+import type { Counters } from "./counters.ts";
 import type { Gate } from "./gate.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import type { ObjectStore } from "./store/object-store.ts";
@@ -15,5 +16,6 @@ export type Surroundings = {
   now: () => number;
   /** When this keeper was started, by the clock that is never set. */
   startedAt: number;
+  counters: Counters;
   log: (line: string) => void;
 };

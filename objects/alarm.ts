@@ -75,9 +75,9 @@ export function takeDue(sql: SqlStorage, now: number): { name: string; dueAt: nu
   return row && { name: row.name, dueAt: row.due_at };
 }
 
-/** Whether the time of a timer has come. */
-export const isDue = (sql: SqlStorage, now: number): boolean =>
-  sql.exec("SELECT 1 FROM timer WHERE due_at <= ? LIMIT 1", now).toArray().length > 0;
+/** When the earliest timer is due, ms since 1970. */
+export const nextTimer = (sql: SqlStorage): number | null =>
+  sql.exec<{ at: number | null }>("SELECT min(due_at) AS at FROM timer").one().at;
 
 /** When the alarm should ring: the earliest timer or letter, null for a resting object. */
 export function earliest(sql: SqlStorage): number | null {

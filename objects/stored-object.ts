@@ -1,14 +1,14 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Reply } from "../contract/problem.ts";
-import { commit, isDue, isPostponed, rearm, takeDue } from "./alarm.ts";
+import { commit, isPostponed, nextTimer, rearm, takeDue } from "./alarm.ts";
 import { after, cursor } from "./journal.ts";
 import { type Migration, migrate } from "./migrate.ts";
 import { Outbox } from "./outbox.ts";
 import { type Resealed, resealed } from "./reseal.ts";
 import { Watchers } from "./watch.ts";
 
-/** How often the alarm looks for due timers while it waits for deliveries, ms. */
-const LOOK_AGAIN_MS = 500;
+/** How long the alarm sleeps at a time while it waits for deliveries, ms: a timer may be due later than a sleep can last. */
+const LONGEST_WAIT_MS = 3_600_000;
 
 export type Timer = { name: string; dueAt: number };
 
@@ -105,14 +105,21 @@ export abstract class StoredObject extends DurableObject<Env> {
 
   /** Sends what there is to send. False: a timer has come due meanwhile, which does not wait for a delivery that hangs. */
   async #isSent(): Promise<boolean> {
-    const sent = this.outbox.drain().then(() => true);
-    for (;;) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<false>((resolve) => {
-        timer = setTimeout(resolve, LOOK_AGAIN_MS, false);
-      });
-      if (await Promise.race([sent, late]).finally(() => clearTimeout(timer))) return true;
-      if (isDue(this.sql, Date.now())) return false;
+    let sent = false;
+    const sending = this.outbox.drain().then(() => {
+      sent = true;
+    });
+    const over = new AbortController();
+    try {
+      while (!sent) {
+        const left = (nextTimer(this.sql) ?? Infinity) - Date.now();
+        if (left <= 0) return false;
+        // A change may bring a timer forward.
+        await Promise.race([sending, this.watchers.next(Math.min(left, LONGEST_WAIT_MS), over.signal)]);
+      }
+      return true;
+    } finally {
+      over.abort();
     }
   }
 

@@ -11,8 +11,8 @@ export class Watchers {
     this.#waiting.clear();
   }
 
-  /** Resolves at the next change, or after `ms`. */
-  next(ms: number): Promise<void> {
+  /** Resolves at the next change, or after `ms`, or when `called` off. */
+  next(ms: number, called?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(done, ms);
       const waiting = this.#waiting;
@@ -22,6 +22,7 @@ export class Watchers {
         resolve();
       }
       waiting.add(done);
+      called?.addEventListener("abort", done, { once: true });
     });
   }
 }

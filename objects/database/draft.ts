@@ -5,7 +5,7 @@ import type { Entry } from "../../contract/event.ts";
 import type { LeaseFrame } from "../../contract/gateway.ts";
 import { timestamp } from "../../contract/timestamp.ts";
 import { note } from "../note.ts";
-import { withStart } from "./starts.ts";
+import { withFailure, withStart } from "./starts.ts";
 
 /** What a decision is made of beside the state: settings, what the gateways last said, and the time. */
 export type DatabaseFacts = {
@@ -78,7 +78,11 @@ export function become(draft: Draft, next: DatabaseState, message: string): void
     note(draft, next.status === "error" ? "error" : "info", "scheduler", "state_transition", message, data);
   }
   const isStart = next.status === "ready" && next.last_start !== null && before !== "ready";
-  draft.state = isStart ? { ...next, starts: withStart(next.starts, next.last_start as StartView) } : next;
+  const { starts } = next;
+  if (isStart) draft.state = { ...next, starts: withStart(starts, next.last_start as StartView) };
+  else if (next.status === "error" && before !== "error")
+    draft.state = { ...next, starts: withFailure(starts, next.code) };
+  else draft.state = next;
 }
 
 export const tell = (draft: Draft, frame: LeaseFrame, to: string | null = null): void =>

@@ -7,7 +7,7 @@ const BEYOND = "+Inf";
 
 /**
  * What a database counts of its starts, by word: how many of a rung and a cause came within a bucket and not the one before it, and how long
- * all of them took together. Told to the lists as a tally, and summed by who asks.
+ * all of them took together; and how many came to nothing, by the reason. Told to the lists as a tally, and summed by who asks.
  */
 export type Starts = Record<string, number>;
 
@@ -18,6 +18,25 @@ export function withStart(starts: Starts, { rung, cause, ms }: Counted): Starts 
   const head = `start ${rung} ${cause}`;
   const more = (word: string, by: number) => ({ [word]: (starts[word] ?? 0) + by });
   return { ...starts, ...more(`${head} ${bucket}`, 1), ...more(`${head} sum`, ms) };
+}
+
+/** Counts that the database went to `error`, and why. */
+export const withFailure = (starts: Starts, code: string): Starts => ({
+  ...starts,
+  [`failed ${code}`]: (starts[`failed ${code}`] ?? 0) + 1,
+});
+
+export function failureSeries(words: ReadonlyMap<string, number>): Series {
+  const samples = [...words].flatMap(([word, count]): Sample[] => {
+    const reason = /^failed (.+)$/.exec(word)?.[1];
+    return reason === undefined ? [] : [{ labels: { reason }, value: count }];
+  });
+  return {
+    name: "lamplighter_database_failures_total",
+    type: "counter",
+    help: "Times that a database went to error, by the reason",
+    samples: samples.sort((a, b) => ((a.labels.reason ?? "") < (b.labels.reason ?? "") ? -1 : 1)),
+  };
 }
 
 /** The words of all databases, summed, as Prometheus' histogram: cumulative, in seconds. */

@@ -3,7 +3,7 @@ import { DATABASE_STATES } from "../../contract/database.ts";
 import { EXPOSITION_TYPE, expose, type Series, sample } from "../../contract/exposition.ts";
 import { HOST_STATUSES } from "../../contract/host.ts";
 import { DELIVERY_STATUSES } from "../../contract/webhook-endpoint.ts";
-import { startSeries } from "../../objects/database/starts.ts";
+import { failureSeries, startSeries } from "../../objects/database/starts.ts";
 import { jsonText } from "../answer.ts";
 import { type Figures, gatherFigures } from "../figures.ts";
 import { fail } from "../problem.ts";
@@ -180,6 +180,7 @@ function ownSeries({ hosts, of, words, silentHosts }: Figures): Series[] {
       DATABASE_STATES.map((state) => sample(of("database", state), { state })),
     ),
     startSeries(words("database")),
+    failureSeries(words("database")),
     own("schedules", "How many schedules there are", [sample(of("schedule"))]),
     own("hooks", "How many inbound webhooks there are", [sample(of("hook"))]),
     perHost("ready", "1 when the host is ready", ({ status }) => (status === "ready" ? 1 : 0)),

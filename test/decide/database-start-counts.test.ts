@@ -1,7 +1,7 @@
 // Starts are counted where they happen, and shown as Prometheus' histogram.
 import { expect, test } from "vitest";
 import { expose } from "../../contract/exposition.ts";
-import { type Starts, startSeries, withStart } from "../../objects/database/starts.ts";
+import { failureSeries, type Starts, startSeries, withFailure, withStart } from "../../objects/database/starts.ts";
 
 const start = (rung: number, ms: number, cause: "connection" | "restore" = "connection") => ({ rung, cause, ms });
 
@@ -26,6 +26,20 @@ test("each start is in every bucket from its own on, by rung and cause", () => {
   expect(text).toContain('_bucket{rung="5",cause="connection",le="300"} 0\n');
   expect(text).toContain('_bucket{rung="5",cause="connection",le="+Inf"} 1\n');
   expect(text).toContain('_count{rung="7",cause="restore"} 1\n');
+});
+
+test("what came to nothing is counted by its reason, beside the starts", () => {
+  const reasons = ["keepers_unreachable", "failed", "keepers_unreachable"];
+  const counts = withStart(reasons.reduce<Starts>(withFailure, {}), start(3, 80));
+  const lines = expose([failureSeries(new Map(Object.entries(counts)))])
+    .trim()
+    .split("\n")
+    .slice(2);
+  expect(lines).toEqual([
+    'lamplighter_database_failures_total{reason="failed"} 1',
+    'lamplighter_database_failures_total{reason="keepers_unreachable"} 2',
+  ]);
+  expect(expose([startSeries(new Map(Object.entries(counts)))])).toContain('_count{rung="3",cause="connection"} 1\n');
 });
 
 test("without any start the series is there, and has no samples", () => {

@@ -34,6 +34,7 @@ test("without the token nothing is told but that it works", async () => {
   expect(await ask("GET", "/health", undefined, "")).toEqual({ status: 200, body: { status: "ok", keeper: "keeper" } });
   for (const [method, path] of [
     ["GET", "/databases"],
+    ["GET", "/metrics"],
     ["POST", "/databases/db_a/promise"],
     ["DELETE", "/databases/db_a?term=9"],
     ["GET", "/nowhere"],

@@ -42,6 +42,19 @@ describe.each(found)("PostgreSQL $version and its keeper", (installation) => {
     expect(parseLsn(status.flush_lsn ?? "")).toBeGreaterThanOrEqual(parseLsn(row?.lsn ?? "") - 8192n);
     sql.end();
 
+    const headers = { authorization: `Bearer ${keeper.token}` };
+    const metrics = await (await fetch(`${keeper.url}/metrics`, { headers })).text();
+    const value = (name: string) => {
+      const line = metrics.split("\n").find((each) => each.startsWith(`lamplighter_keeper_${name} `));
+      return Number(line?.split(" ").at(-1));
+    };
+    expect(value('databases{state="streaming"}')).toBe(1);
+    expect(value("databases_not_restorable")).toBe(0);
+    expect(value("log_bytes_total")).toBeGreaterThan(100);
+    expect(value("sync_seconds_count")).toBeGreaterThan(0);
+    expect(value('sync_seconds_bucket{le="+Inf"}')).toBe(value("sync_seconds_count"));
+    expect(value("free_bytes")).toBeGreaterThan(1e6);
+
     const { clean } = await host.writers.stop(order);
     expect(clean).toBe(true);
     const local = await host.writers.cluster(id).local();
