@@ -247,6 +247,9 @@ export const InstanceView = z.object({
     .describe("What differs from what is deployed: settings (reconfigure applies them), or `config` (rebuild does)"),
   config: z.string().nullable().describe("The text of reflexdb.yaml; null: every table, column and relation"),
   labels: z.record(z.string(), z.string()),
+  unusable_keys: z
+    .array(z.string())
+    .describe("Names of keys that open nothing, as a filter of theirs does not fit the build that serves"),
   pause_schedule: PauseSchedule.nullable(),
   idle_pause: z.string().nullable(),
   latest_build: BuildView.nullable(),

@@ -54,6 +54,7 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
     ["Rows", rows],
     ["Pending", view.pending_changes.join(", ")],
     ["Drift", drift === null ? "" : drift.changes],
+    ["Keys", view.unusable_keys.map((name) => `${oneLine(name)} opens nothing: see keys list`)],
     ["Build", latest_build === null ? "" : `${latest_build.id} ${latest_build.status}`],
     [
       "Last",

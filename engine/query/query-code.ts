@@ -1,8 +1,8 @@
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import type { List, Plan } from "../../query/plan.ts";
 import { rootAccess } from "./access-code.ts";
 import { ConditionCode, loop, loopBack, type ShapeCode } from "./condition-code.ts";
 import { type JsonCode, jsonCode, piecesCode } from "./json-code.ts";
-import type { List, Plan } from "./plan.ts";
 
 /**
  * The code of one query: functions of rows of these very tables. It reads `P` (the values of the query's literals) and `X` (what the query has

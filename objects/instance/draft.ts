@@ -36,6 +36,7 @@ export type BuildChange =
       host_id: string;
       artifact: { hash: string; bytes: number };
       schema_hash: string;
+      query_schema: string | null;
       tables: number;
       warnings: string[];
     }

@@ -13,6 +13,8 @@ export type InstanceRecord = {
   deleted: boolean;
   builds: Build[];
   image: string | null;
+  /** Names of keys that open nothing, as they do not fit the build that serves. */
+  unusable_keys: string[];
   vitals: Vitals | null;
   route: Routing;
 };

@@ -27,7 +27,9 @@ import { dueEvents } from "./due.ts";
 import type { Seen } from "./engine.ts";
 import { heard, presentOrders } from "./hearing.ts";
 import type { InstanceRecord } from "./kept.ts";
-import { addKey, dropKey, keySecretLabel, keys, keyView, keyViolations, newKeySecret, withKey } from "./keys.ts";
+import { keyViolations } from "./key-check.ts";
+import { presentSchema, recheckKeys } from "./key-fit.ts";
+import { addKey, dropKey, keySecretLabel, keys, keyView, newKeySecret, withKey } from "./keys.ts";
 import { buildInQueue, lettersFor } from "./letters.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
@@ -38,7 +40,6 @@ import { needsChanged, sourceNeed } from "./source.ts";
 import { keepStanding } from "./standing.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
-import { vitalsOf } from "./vitals.ts";
 
 const INSTANCE: ResourceKind<InstanceRecord, string[]> = {
   noun: "instance",
@@ -184,7 +185,8 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   /** Makes a key. What is kept of it does not open anything: the key itself is made again from the instance's secret. */
   async createKey(asked: KeyCreate, mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
     const made = this.mutate(mutation, namespaces, (record, now) => {
-      const unfitting = keyViolations(asked, Object.keys(vitalsOf(this.sql)?.body.row_counts ?? {}));
+      const known = Object.keys(record.vitals?.body.row_counts ?? {});
+      const unfitting = keyViolations(asked, presentSchema(this.sql, record), known);
       if (unfitting.length > 0) return unfit(unfitting);
       const view = addKey(this.sql, newId("key", now), asked, now);
       this.#audit("create_key", record, mutation, now);
@@ -335,7 +337,9 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
     actor: string,
     now: number,
   ): void {
-    if (save(this.sql, before, { identity, spec }, decision, { actor, now })) post(this.sql, "index", now);
+    const entries = [...decision.entries, ...recheckKeys(this.sql, before, decision.state)];
+    if (save(this.sql, before, { identity, spec }, { ...decision, entries }, { actor, now }))
+      post(this.sql, "index", now);
     if (identity.database_id !== null && needsChanged(before?.state ?? null, decision.state))
       post(this.sql, "source", now);
     for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.sql, key, now);

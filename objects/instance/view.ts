@@ -59,6 +59,7 @@ export function instanceView(record: InstanceRecord, event_cursor: number): Inst
     pending_changes: pendingChanges(record),
     config: spec.config,
     labels: spec.labels,
+    unusable_keys: record.unusable_keys,
     pause_schedule: spec.pause_schedule,
     idle_pause: spec.idle_pause,
     latest_build: builds[0] ? buildView(identity.id, builds[0]) : null,

@@ -87,6 +87,7 @@ describe("random histories", () => {
             deleted: false,
             builds: [],
             image: one.image,
+            unusable_keys: [],
             route: { generation: 0, host_id: null, body: "", address: null, is_up: false },
             vitals: null,
           },
