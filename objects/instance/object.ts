@@ -33,7 +33,7 @@ import { addKey, dropKey, keySecretLabel, keys, keyView, newKeySecret, withKey }
 import { buildInQueue, lettersFor } from "./letters.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
-import { buildsText, endedBuild, type LogState, logState, missingBuild, refusalOf } from "./reading.ts";
+import { buildsText, endedBuild, type LogState, type LogWanted, logState, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
 import { routeAsked, routeCapacity, routeEvicted, routeSeen } from "./routing.ts";
 import { needsChanged, sourceNeed } from "./source.ts";
@@ -270,10 +270,10 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
     return record.ok ? accept(buildsText(record.value)) : record;
   }
 
-  /** Where to read the lines of a build, or (null) of its engine. */
-  logState(namespaces: string[], buildId: string | null): Reply<LogState> {
+  /** Where to read the lines of a build, or of its engine. */
+  logState(namespaces: string[], what: LogWanted): Reply<LogState> {
     const record = this.visible(namespaces);
-    return record.ok ? logState(this.sql, record.value, buildId) : record;
+    return record.ok ? logState(this.sql, record.value, what) : record;
   }
 
   protected override due(_timer: Timer, now: number): void {

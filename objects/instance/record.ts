@@ -10,6 +10,7 @@ import { type Deed, entryOf, type IndexRow } from "../projection.ts";
 import { changeBuilds, history } from "./build-history.ts";
 import type { InstanceDecision } from "./decide.ts";
 import type { InstanceFacts } from "./draft.ts";
+import { lastFailure } from "./engine-log.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { unusableKeys } from "./keys.ts";
 import { buildsInUse, deadlineOf } from "./letters.ts";
@@ -41,6 +42,7 @@ export function load(sql: SqlStorage): InstanceRecord | null {
     deleted: row.deleted_at !== null,
     ...history(sql),
     unusable_keys: unusableKeys(sql),
+    failed_engine: lastFailure(sql),
     vitals: vitalsOf(sql),
     route: routing(sql),
   };
