@@ -64,7 +64,7 @@ describe.each(MAJORS.map((major, i) => ({ major, found: found[i] })))("PostgreSQ
     const sql = await client(first);
     const [said] = await sql.query("SELECT current_setting('server_version') AS version");
     expect(said?.version).toMatch(new RegExp(`^${major}\\.`));
-    await sql.query("CREATE TABLE t (i int)");
+    await sql.query("SET synchronous_commit = remote_apply; CREATE TABLE t (i int)");
     sql.end();
     await insert(first, 1);
     expect(await new KeeperClient(keeper, id).status()).toMatchObject({ writer_term: 1, restorable: true });
