@@ -12,6 +12,8 @@ const ANSWERS_WITHIN_MS = 5_000;
 /** Less than what a host gives a program to end, ms. */
 const ENDS_WITHIN_MS = 7_000;
 const SECRETS: string[] = [REPORT_ENV.token, REPORT_ENV.password, REPORT_ENV.keySecret, REPORT_ENV.task];
+/** What Node keeps of compiling modules is of no use to a program that is rarely started twice. */
+const LEFT_OUT = [...SECRETS, "NODE_COMPILE_CACHE"];
 
 /** An artifact that runs. */
 export class EngineChild {
@@ -40,7 +42,7 @@ export class EngineChild {
     this.#settingsFile = file;
     this.#url = `http://127.0.0.1:${listen.port}`;
     this.#adminToken = adminToken;
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SECRETS.includes(name)));
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !LEFT_OUT.includes(name)));
     const child = spawn(process.execPath, [...nodeArguments(memoryMb), artifact, "--settings", file], {
       env,
       stdio: ["ignore", "inherit", "pipe"],
