@@ -8,10 +8,12 @@ import * as answerBytes from "./answer-bytes.ts";
 import { type Binder, checkQuery, type Scope } from "./check.ts";
 import { ShapeCode } from "./condition-code.ts";
 import { readCursor, writeCursor } from "./cursor.ts";
+import { cursorColumns } from "./find-code.ts";
+import { FoundRows } from "./found-rows.ts";
 import { LikePattern } from "./like.ts";
 import { literalOf, parseTokens, planKey } from "./parser.ts";
 import type { List } from "./plan.ts";
-import { cursorColumns, queryCode } from "./query-code.ts";
+import { queryCode } from "./query-code.ts";
 import { Spent } from "./spent.ts";
 import { type Token, tokens } from "./token.ts";
 
@@ -19,7 +21,13 @@ import { type Token, tokens } from "./token.ts";
 export type Answer = { json: Buffer; more: boolean; cursor: string | null };
 
 type Compiled = {
-  run: (store: Store, parameters: readonly unknown[], spent: Spent, bytes: answerBytes.AnswerBytes) => void;
+  run: (
+    store: Store,
+    parameters: readonly unknown[],
+    spent: Spent,
+    bytes: answerBytes.AnswerBytes,
+    found: FoundRows,
+  ) => void;
   binders: Binder[];
   /** Which tokens the literals are. */
   places: number[];
@@ -36,6 +44,7 @@ export class Queries {
   readonly #code: ShapeCode;
   readonly #plans = new Map<string, Compiled>();
   readonly #bytes = new answerBytes.AnswerBytes();
+  readonly #found = new FoundRows();
   compiled = 0;
 
   constructor(shape: Shape) {
@@ -66,6 +75,7 @@ export class Queries {
       compiled.binders.map((bind) => bind(literals)),
       spent,
       this.#bytes.begin(),
+      this.#found.begin(),
     );
     const json = this.#bytes.take();
     if (root === null || !spent.more || spent.last < 0 || this.#shape.tables[root.table]?.key.length === 0)
