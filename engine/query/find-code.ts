@@ -17,9 +17,12 @@ export class FindCode {
     this.#conditions = conditions;
   }
 
-  /** @param inside the numbers of the lists inside */
-  level(list: List, n: number, inside: readonly number[]): string {
-    const next = inside.map((each) => `level${each}(f${n}, l${n});`).join(" ");
+  /**
+   * @param inside the numbers of the lists inside
+   * @param first statements for when the rows of this list are found, and those inside are not yet looked for
+   */
+  level(list: List, n: number, inside: readonly number[], first: string): string {
+    const next = [first, ...inside.map((each) => `level${each}(f${n}, l${n});`)].join(" ");
     if (list.via === null)
       return `function find${n}(end) {${this.#many(list)}}
 function level${n}() {

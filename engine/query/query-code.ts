@@ -73,17 +73,21 @@ return (store, parameters, spent, bytes, found) => {
     ${row}
   }
   ${CLOSE}`;
-    const find = this.#find.level(list, n, [...inside.values()]);
+    const first = fetch === "" || inside.size === 0 ? "" : `fetch${n}(f${n});`;
+    const find = this.#find.level(list, n, [...inside.values()], first);
     this.#functions.push(`${find}\n${fetch}\nfunction write${n}(p) {${write}\n}`);
     return n;
   }
 
-  /** A function that looks at the next rows of a list, so that what they have is near once it is written. */
+  /** A function that looks at the next rows of a list, so that what they have is near once it is wanted. */
   #fetch(list: List, n: number): string {
-    const looks = list.fields.flatMap((field) =>
-      field.kind === "column" ? [this.#shape.column(list.table, field.column).look(`t${list.table}`, "r")] : [],
+    const columns = list.fields.flatMap((field) =>
+      field.kind === "column" ? [field.column] : (field.list.via?.columns ?? []),
     );
-    if (looks.join("") === "") return "";
+    if (columns.length === 0) return "";
+    const looks = [...new Set(columns)].map((column) =>
+      this.#shape.column(list.table, column).look(`t${list.table}`, "r"),
+    );
     return `function fetch${n}(q) {
   const found = F.rows, end = Math.min(q + ${AHEAD}, l${n});
   let seen = 0;
