@@ -14,6 +14,8 @@ const ENDS_WITHIN_MS = 7_000;
 /** A shorter one would blank out ordinary words, and protect nothing. */
 const SHORTEST_HIDDEN = 4;
 const SECRETS: string[] = [REPORT_ENV.token, REPORT_ENV.password, REPORT_ENV.keySecret, REPORT_ENV.task];
+/** What Node keeps of compiling modules is of no use to a program that is rarely started twice. */
+const LEFT_OUT = [...SECRETS, "NODE_COMPILE_CACHE"];
 
 /** An artifact that runs. */
 export class EngineChild {
@@ -46,7 +48,7 @@ export class EngineChild {
     this.#hidden = SECRETS.flatMap((name) => process.env[name] ?? []).filter(
       (value) => value.length >= SHORTEST_HIDDEN,
     );
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SECRETS.includes(name)));
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !LEFT_OUT.includes(name)));
     const child = spawn(process.execPath, [...nodeArguments(memoryMb), artifact, "--settings", file], {
       env,
       stdio: ["ignore", "inherit", "pipe"],

@@ -12,6 +12,7 @@ export class Spent {
   rows = 0;
   more = false;
   last = -1;
+  seen = 0;
   readonly #deadline: number;
   readonly #readCursor: (literal: LiteralValue) => (Cell | undefined)[];
 

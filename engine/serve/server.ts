@@ -161,7 +161,7 @@ export class EngineServer {
         ...(more ? { [FRESHNESS_HEADERS.more]: "true" } : {}),
         ...(cursor === null ? {} : { [FRESHNESS_HEADERS.cursor]: cursor }),
       });
-      response.end(json);
+      response.end(json, () => this.#queries.sent(json));
     } catch (error) {
       this.#fail(response, error, text);
     }

@@ -41,6 +41,13 @@ export class ColumnCode {
     return isScaled(this.type);
   }
 
+  /** Statements that read what writing the value will read, and add something of it to `seen`. */
+  look(t: string, row: string): string {
+    const raw = this.raw(t, row);
+    if (this.storage !== "Array") return `seen += ${raw} | 0;`;
+    return `{ const text = ${raw}; if (text !== null && text.length > 0) seen += text.charCodeAt(text.length - 1); }`;
+  }
+
   /** The value as it is stored: meaningless where it is null. */
   value(t: string, row: string): string {
     return this.isWide ? `wide(${t}.b${this.place}, ${t}.c${this.place}, ${row})` : this.raw(t, row);
