@@ -350,6 +350,14 @@ describe("keys", () => {
     const made = await post(id, "keys", body, sent);
     expect([made.status, made.body.key]).toEqual([201, expect.stringMatching(/^rxk_key_[0-9a-z]{26}\.[\w-]{43}$/)]);
     expect((await post(id, "keys", body, sent)).text).toBe(made.text);
+    const torn = { name: "torn", rows: { products: "price > 5 AND\n (stock = " } };
+    expect(await request("POST", `/instances/${id}/keys`, { body: torn })).toMatchObject({
+      status: 422,
+      body: {
+        code: "validation_failed",
+        violations: [{ property_path: "rows.products", code: "instance.key.parse_error", line: 2, column: 11 }],
+      },
+    });
     const listed = await request<Body[]>("GET", `/instances/${id}/keys`);
     expect(listed.body).toMatchObject([{ name: "storefront", tables: ["products"], expires_at: null }]);
     expect(listed.text).not.toContain("rxk_");
