@@ -56,6 +56,7 @@ export class PostgresHost {
       installation?: Installation;
       limits?: WriterLimits;
       noted?: WritersOptions["noted"];
+      installations?: WritersOptions["installations"];
     } = {},
   ): Promise<PostgresHost> {
     const installation = options.installation ?? (await installationForTests());
@@ -63,8 +64,18 @@ export class PostgresHost {
     template ??= new Template(workshopFolder(), account);
     await template.prepare(installation);
     const root = scratch("host");
-    const { startTimeoutMs = 20_000, log = () => {}, limits, noted } = options;
-    const own = { root, account, installation, template, limits, log, noted, startTimeoutMs };
+    const { startTimeoutMs = 20_000, log = () => {}, limits, noted, installations } = options;
+    const own = {
+      root,
+      account,
+      installation: () => installation,
+      installations,
+      template,
+      limits,
+      log,
+      noted,
+      startTimeoutMs,
+    };
     return new PostgresHost(root, new Writers(own));
   }
 
