@@ -42,6 +42,7 @@ export default defineConfig({
           testTimeout: 30_000,
           provide: { rootToken },
           globalSetup: "test/receiver-for-workers.ts",
+          setupFiles: "test/cheap-passwords.ts",
         },
       },
       { test: { name: "agent", include: ["test/agent/**/*.test.ts"], ...onRealParts } },
