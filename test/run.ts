@@ -5,6 +5,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { quietWrangler, refreshBindings } from "./bindings.ts";
+import { SHARE } from "./rounds.ts";
 import type { Tally } from "./tally.ts";
 
 process.chdir(join(import.meta.dirname, ".."));
@@ -33,6 +34,10 @@ if (leftOut.length > 0 || tally.skipped > 0) {
   for (const [file, count] of Object.entries(tally.skippedIn)) console.log(`  ${count} skipped in ${file}`);
 }
 if (strict && tally.skipped > 0) console.log("LAMPLIGHTER_NO_SKIPS=1: a skipped test is a failure.");
+if (SHARE < 1)
+  console.log(
+    "\nOf rounds of faults, and of random queries and writes, a part was run; LAMPLIGHTER_CHAOS_ROUNDS=50 is all of them.",
+  );
 if (code !== 0 && tally.failed === 0) tally.failed = 1;
 console.log(`\n${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`);
 process.exitCode = tally.failed > 0 || (strict && tally.skipped > 0) ? 1 : 0;
