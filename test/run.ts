@@ -15,7 +15,9 @@ chmodSync(scratch, 0o1777);
 const tallyFile = join(scratch, "tally.json");
 const leftOutFile = join(scratch, "left-out");
 const compiled = join(scratch, "compiled");
-const OWN = ["tally.json", "left-out", "compiled", "node-compile-cache"];
+const OWN = ["tally.json", "left-out", "compiled", "node-compile-cache", "lamplighter-test-ports"];
+/** Podman leaves what it loads an image from. */
+const PODMANS = /^api_load\.tar\d+$/;
 const strict = process.env.LAMPLIGHTER_NO_SKIPS === "1";
 const KEPT = process.env.LAMPLIGHTER_KEEP === "1";
 
@@ -24,7 +26,7 @@ compilePrograms();
 const code = await vitest(process.argv.slice(2));
 const tally = JSON.parse(read(tallyFile) || '{"passed":0,"failed":0,"skipped":0,"skippedIn":{}}') as Tally;
 const leftOut = [...new Set(read(leftOutFile).split("\n").filter(Boolean))];
-const left = readdirSync(scratch).filter((name) => !OWN.includes(name));
+const left = readdirSync(scratch).filter((name) => !OWN.includes(name) && !PODMANS.test(name));
 if (!KEPT) rmSync(scratch, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 
 if (left.length > 0) console.log(`\nLeft behind by tests${KEPT ? "" : ", and removed"}: ${left.join(", ")}`);
