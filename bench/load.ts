@@ -5,6 +5,10 @@ import { spawn } from "node:child_process";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 
+/** Bytes that are read at once. */
+const READ = 64 * 1024;
+const BLANK_LINE = "\r\n\r\n";
+
 export type Load = {
   port: number;
   connections: number;
@@ -40,24 +44,28 @@ async function generate({ port, connections, most, ms, requests }: Load): Promis
   const started = performance.now();
   const one = () =>
     new Promise<void>((done, fail) => {
-      const socket = connect({ port, host: "127.0.0.1" });
       const answer = new Reading();
+      const buffer = Buffer.allocUnsafeSlow(READ);
       let from = 0;
+      // What is read is looked at and forgotten: one piece of memory will do.
+      const callback = (length: number) => {
+        if (answer.take(buffer, length)) {
+          latencies.push(performance.now() - from);
+          if (answer.status >= 300) refused++;
+          send();
+        }
+        return true;
+      };
+      const onread = { buffer, callback };
+      const socket = connect({ port, host: "127.0.0.1", noDelay: true, onread });
       const send = () => {
         if (begun >= most || performance.now() - started >= ms) return void socket.end(done);
         from = performance.now();
         socket.write(bytes[begun++ % bytes.length] as Buffer);
       };
-      socket.setNoDelay(true);
       socket.on("connect", send);
       socket.on("error", fail);
       socket.on("close", () => fail(new Error("the server closed the connection")));
-      socket.on("data", (part: Buffer) => {
-        if (!answer.take(part)) return;
-        latencies.push(performance.now() - from);
-        if (answer.status >= 300) refused++;
-        send();
-      });
     });
   await Promise.all(Array.from({ length: connections }, one));
   return { ms: performance.now() - started, latencies, refused };
@@ -71,27 +79,38 @@ class Reading {
   #left: number | null = null;
   #tail = "";
 
-  /** Takes what came; true when the answer is complete. */
-  take(part: Buffer): boolean {
-    let body = part;
+  /** Takes the first `length` bytes of a piece; true when the answer is complete. */
+  take(piece: Buffer, length: number): boolean {
+    let at = 0;
     if (this.#left === null) {
-      this.#head += part.toString("latin1");
-      const end = this.#head.indexOf("\r\n\r\n");
-      if (end < 0) return false;
-      const rest = this.#head.length - end - 4;
-      body = part.subarray(part.length - rest);
-      const head = this.#head.slice(0, end);
-      this.status = Number(head.slice(9, 12));
-      this.#left = /\r\ntransfer-encoding: *chunked/i.test(head)
+      at = this.#headEnd(piece, length);
+      if (at < 0) return false;
+      this.status = Number(this.#head.slice(9, 12));
+      this.#left = /\r\ntransfer-encoding: *chunked/i.test(this.#head)
         ? -1
-        : Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0);
+        : Number(/\r\ncontent-length: *(\d+)/i.exec(this.#head)?.[1] ?? 0);
     }
     if (this.#left >= 0) {
-      this.#left -= body.length;
+      this.#left -= length - at;
       return this.#left === 0 && this.#reset();
     }
-    this.#tail = (this.#tail + body.subarray(-5).toString("latin1")).slice(-5);
+    this.#tail = (this.#tail + piece.toString("latin1", Math.max(at, length - 5), length)).slice(-5);
     return this.#tail === "0\r\n\r\n" && this.#reset();
+  }
+
+  /** Puts what the piece has of the head to `#head`: where the body begins in the piece; -1 when the head goes on. */
+  #headEnd(piece: Buffer, length: number): number {
+    const end = this.#head === "" ? piece.indexOf(BLANK_LINE) : -1;
+    if (end >= 0 && end + BLANK_LINE.length <= length) {
+      this.#head = piece.toString("latin1", 0, end);
+      return end + BLANK_LINE.length;
+    }
+    const before = this.#head.length;
+    this.#head += piece.toString("latin1", 0, length);
+    const place = this.#head.indexOf(BLANK_LINE);
+    if (place < 0) return -1;
+    this.#head = this.#head.slice(0, place);
+    return place + BLANK_LINE.length - before;
   }
 
   #reset(): true {

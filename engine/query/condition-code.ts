@@ -1,8 +1,8 @@
+import type { Check, Hop } from "../../query/plan.ts";
 import { type IndexPlan, indexesOf, indexOn } from "../build/indexes.ts";
 import { codesOf } from "../build/table-code.ts";
 import type { Shape } from "../shape/shape.ts";
 import type { ColumnCode } from "../store/column-code.ts";
-import type { Check, Hop } from "./plan.ts";
 
 /** What code is made of that reads rows: the columns and indexes of each table. */
 export class ShapeCode {
@@ -152,26 +152,60 @@ export class ConditionCode {
 
   /** As OrderedRows.seek does it: to the first row that is not before row 0. There every comparison is a call. */
   #seek(table: number, index: number): string {
+    const block = (at: string) => `const r = blocks[${at}][counts[${at}] - 1];`;
     return this.#once(
       `seek${table}_${index}`,
       (name) => `function ${name}(index) {
   const { blocks, counts } = index;
   let low = 0, high = blocks.length;
+  ${this.#guess(table, index, block, 2)}
   while (low < high) {
-    const middle = (low + high) >>> 1, r = blocks[middle][counts[middle] - 1];
+    const middle = (low + high) >>> 1; ${block("middle")}
     if (${this.#compare(table, index, "r")} < 0) low = middle + 1; else high = middle;
   }
   index.block = low; index.offset = 0;
   if (low === blocks.length) return;
   const rows = blocks[low];
-  let from = 0, to = counts[low];
-  while (from < to) {
-    const middle = (from + to) >>> 1, r = rows[middle];
-    if (${this.#compare(table, index, "r")} < 0) from = middle + 1; else to = middle;
-  }
-  index.offset = from;
+  index.offset = ${this.#within(table, index)}(rows, counts[low]);
 }`,
     );
+  }
+
+  /** A function: the place in one block of the first row that is not before row 0. */
+  #within(table: number, index: number): string {
+    const row = (at: string) => `const r = rows[${at}];`;
+    return this.#once(
+      `within${table}_${index}`,
+      (name) => `function ${name}(rows, high) {
+  let low = 0;
+  ${this.#guess(table, index, row, 4)}
+  while (low < high) {
+    const middle = (low + high) >>> 1; ${row("middle")}
+    if (${this.#compare(table, index, "r")} < 0) low = middle + 1; else high = middle;
+  }
+  return low;
+}`,
+    );
+  }
+
+  /**
+   * Statements that bring `low` and `high` nearer to each other: where values lie as far apart as their places, the place is told by the value.
+   * Whether it was told rightly is seen by comparing on both sides of it.
+   */
+  #guess(table: number, index: number, row: (at: string) => string, near: number): string {
+    const { columns } = (this.shape.indexes[table] as IndexPlan[])[index] as IndexPlan;
+    const column = columns.length === 0 ? null : this.shape.column(table, columns[0] as number);
+    if (column === null || (column.storage !== "Int32Array" && column.storage !== "Float64Array")) return "";
+    const value = (at: string) => `{ ${row(at)} at = ${column.raw(`t${table}`, "r")}; }`;
+    const narrow = `${row("place")} if (${this.#compare(table, index, "r")} < 0) low = place + 1; else high = place;`;
+    return `if (high > ${8 * near}) {
+    let at = 0;
+    const last = high - 1;
+    ${value("0")} const first = at;
+    ${value("last")} const guess = Math.max(0, Math.min(last, (${column.raw(`t${table}`, "0")} - first) / (at - first) * last)) | 0;
+    if (guess >= ${near}) { const place = guess - ${near}; ${narrow} }
+    if (low <= guess && guess + ${near} < high) { const place = guess + ${near}; ${narrow} }
+  }`;
   }
 
   /** From where `seek` ended to the first row that is after row 0. Mostly it is near. */

@@ -1,42 +1,65 @@
 import { createHash } from "node:crypto";
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import { type Binder, checkQuery, type Scope } from "../../query/check.ts";
+import { LikePattern } from "../../query/like.ts";
+import { literalOf, parseTokens, planKey } from "../../query/parser.ts";
+import type { List } from "../../query/plan.ts";
+import type { LiteralValue } from "../../query/syntax.ts";
+import { type Token, tokens } from "../../query/token.ts";
 import type { Shape } from "../shape/shape.ts";
 import type { Cell } from "../store/cell.ts";
 import * as runtime from "../store/runtime.ts";
 import type { Store, Table } from "../store/table.ts";
 import * as answerBytes from "./answer-bytes.ts";
-import { type Binder, checkQuery, type Scope } from "./check.ts";
 import { ShapeCode } from "./condition-code.ts";
 import { readCursor, writeCursor } from "./cursor.ts";
-import { LikePattern } from "./like.ts";
-import { literalOf, parseTokens, planKey } from "./parser.ts";
-import type { List } from "./plan.ts";
-import { cursorColumns, queryCode } from "./query-code.ts";
+import { cursorColumns } from "./find-code.ts";
+import { FoundRows } from "./found-rows.ts";
+import { queryCode } from "./query-code.ts";
 import { Spent } from "./spent.ts";
-import { type Token, tokens } from "./token.ts";
 
 /** `json` is UTF-8. */
 export type Answer = { json: Buffer; more: boolean; cursor: string | null };
 
 type Compiled = {
-  run: (store: Store, parameters: readonly unknown[], spent: Spent, bytes: answerBytes.AnswerBytes) => void;
+  run: (
+    store: Store,
+    parameters: readonly unknown[],
+    spent: Spent,
+    bytes: answerBytes.AnswerBytes,
+    found: FoundRows,
+  ) => void;
   binders: Binder[];
   /** Which tokens the literals are. */
   places: number[];
   /** The list that cursors are of; null when there are several. */
   root: List | null;
   cursorOf: string;
+  cursorColumns: number[];
+  readCursor: (literal: LiteralValue) => Cell[];
 };
 
+/** What a query's text comes down to: the key of its plan, and the values of its literals. */
+type Known = { key: string; parameters: readonly unknown[] };
+
 const PLANS_KEPT = 1000;
+const TEXTS_KEPT = 1000;
+/** Longer texts are read each time. */
+const TEXT_KEPT_LENGTH = 2048;
 
 /** Answers queries. Each is compiled once for all that differ in their literals only. */
 export class Queries {
   readonly #shape: Shape;
   readonly #code: ShapeCode;
+  /** The one that was used last is last. */
   readonly #plans = new Map<string, Compiled>();
+  /** By scope and text. */
+  readonly #known = new Map<string, Known>();
   readonly #bytes = new answerBytes.AnswerBytes();
+  readonly #found = new FoundRows();
   compiled = 0;
+  /** Texts that were read, as they were not known. */
+  read = 0;
 
   constructor(shape: Shape) {
     this.#shape = shape;
@@ -48,31 +71,51 @@ export class Queries {
    * @param scopeKey the same for keys that may see the same
    */
   run(store: Store, text: string, scope: Scope, scopeKey: string): Answer {
+    const name = `${scopeKey} ${text}`;
+    const known = this.#known.get(name);
+    const compiled = known === undefined ? undefined : this.#plans.get(known.key);
+    if (known === undefined || compiled === undefined) return this.#read(store, text, scope, scopeKey, name);
+    this.#use(known.key, compiled);
+    return this.#answer(store, compiled, known.parameters);
+  }
+
+  /** A text that is not known, or whose plan is no longer kept. */
+  #read(store: Store, text: string, scope: Scope, scopeKey: string, name: string): Answer {
+    this.read++;
     const all = tokens(text);
     const key = `${scopeKey} ${planKey(all)}`;
-    let compiled = this.#plans.get(key);
-    if (compiled === undefined) {
-      compiled = this.#compile(all, scope);
-      if (this.#plans.size >= PLANS_KEPT) this.#plans.delete(this.#plans.keys().next().value as string);
-    } else this.#plans.delete(key);
-    this.#plans.set(key, compiled);
-    const { root } = compiled;
-    const columns = root === null ? [] : cursorColumns(this.#code, root);
-    const codes = columns.map((place) => this.#code.column(root?.table ?? 0, place));
-    const spent = new Spent(QUERY_LIMITS.milliseconds, (literal) => readCursor(compiled.cursorOf, codes, literal));
+    const compiled = this.#plans.get(key) ?? this.#compile(all, scope);
+    this.#use(key, compiled);
     const literals = compiled.places.map((place) => literalOf(all[place] as Token));
-    compiled.run(
-      store,
-      compiled.binders.map((bind) => bind(literals)),
-      spent,
-      this.#bytes.begin(),
-    );
+    const parameters = compiled.binders.map((bind) => bind(literals));
+    if (text.length <= TEXT_KEPT_LENGTH) {
+      if (this.#known.size >= TEXTS_KEPT) this.#known.delete(this.#known.keys().next().value as string);
+      this.#known.set(name, { key, parameters });
+    }
+    return this.#answer(store, compiled, parameters);
+  }
+
+  #use(key: string, compiled: Compiled): void {
+    if (!this.#plans.delete(key) && this.#plans.size >= PLANS_KEPT)
+      this.#plans.delete(this.#plans.keys().next().value as string);
+    this.#plans.set(key, compiled);
+  }
+
+  #answer(store: Store, compiled: Compiled, parameters: readonly unknown[]): Answer {
+    const { root } = compiled;
+    const spent = new Spent(QUERY_LIMITS.milliseconds, compiled.readCursor);
+    compiled.run(store, parameters, spent, this.#bytes.begin(), this.#found.begin());
     const json = this.#bytes.take();
     if (root === null || !spent.more || spent.last < 0 || this.#shape.tables[root.table]?.key.length === 0)
       return { json, more: root !== null && spent.more, cursor: null };
     const table = store[`t${root.table}`] as Table & Record<string, (row: number) => Cell>;
-    const cells = columns.map((place) => (table[`cell${place}`] as (row: number) => Cell)(spent.last));
+    const cells = compiled.cursorColumns.map((place) => (table[`cell${place}`] as (row: number) => Cell)(spent.last));
     return { json, more: true, cursor: writeCursor(compiled.cursorOf, cells) };
+  }
+
+  /** The bytes of an answer have been sent: they may be written over. */
+  sent(json: Buffer): void {
+    this.#bytes.sent(json);
   }
 
   #compile(all: readonly Token[], scope: Scope): Compiled {
@@ -84,6 +127,12 @@ export class Queries {
     this.compiled++;
     const root = plan.batch ? null : (plan.lists[0]?.list ?? null);
     const of = JSON.stringify([this.#shape.tables[root?.table ?? 0]?.name, root?.order]);
-    return { run, binders, places, root, cursorOf: createHash("sha256").update(of).digest("base64url").slice(0, 12) };
+    const cursorOf = createHash("sha256").update(of).digest("base64url").slice(0, 12);
+    const columns = root === null ? [] : cursorColumns(this.#code, root);
+    const codes = columns.map((place) => this.#code.column(root?.table ?? 0, place));
+    return {
+      ...{ run, binders, places, root, cursorOf, cursorColumns: columns },
+      readCursor: (literal) => readCursor(cursorOf, codes, literal),
+    };
   }
 }

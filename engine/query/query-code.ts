@@ -1,12 +1,14 @@
-import { QUERY_LIMITS } from "../../contract/engine-query.ts";
-import { rootAccess } from "./access-code.ts";
-import { ConditionCode, loop, loopBack, type ShapeCode } from "./condition-code.ts";
+import type { Field, List, Plan } from "../../query/plan.ts";
+import { ConditionCode, type ShapeCode } from "./condition-code.ts";
+import { FindCode } from "./find-code.ts";
 import { type JsonCode, jsonCode, piecesCode } from "./json-code.ts";
-import type { List, Plan } from "./plan.ts";
 
 /**
  * The code of one query: functions of rows of these very tables. It reads `P` (the values of the query's literals) and `X` (what the query has
  * used up), and writes the answer as JSON to `A`. A list at the root also leaves in `X` whether there is more, and its last row.
+ *
+ * First the rows of all lists are found, level by level (engine/query/find-code.ts), and then written, one inside the other: what is to be read
+ * of many rows is known before it is wanted, so that the processor fetches it from memory side by side.
  */
 export function queryCode(shape: ShapeCode, plan: Plan): string {
   return new QueryCode(shape).query(plan);
@@ -15,126 +17,92 @@ export function queryCode(shape: ShapeCode, plan: Plan): string {
 class QueryCode {
   readonly #shape: ShapeCode;
   readonly #conditions: ConditionCode;
+  readonly #find: FindCode;
   readonly #functions: string[] = [];
+  #lists = 0;
 
   constructor(shape: ShapeCode) {
     this.#shape = shape;
     this.#conditions = new ConditionCode(shape, (place) => `P[${place}]`);
+    this.#find = new FindCode(shape, this.#conditions);
   }
 
   query({ lists, batch }: Plan): string {
-    const made = lists.map(({ name, list }, i) => ({
-      before: batch ? `${i === 0 ? "{" : ","}${JSON.stringify(name)}:` : "",
-      code: `${this.#list(list)}();`,
-    }));
-    const answer = made.map(({ before, code }) => `${run([before])} ${code}`).join("\n  ");
+    const made = lists.map(({ name, list }, i) => {
+      const n = this.#list(list);
+      const before = batch ? `${i === 0 ? "{" : ","}${JSON.stringify(name)}:` : "";
+      return `${run([before])} level${n}(); write${n}(0);`;
+    });
     const tables = this.#shape.shape.tables.map((_, i) => `t${i}`).join(", ");
+    const places = Array.from({ length: this.#lists }, (_, n) => `e${n} = 0, f${n} = 0, l${n} = 0, s${n} = 0`).join(
+      ", ",
+    );
     return `"use strict";
-let S, P, X, A, ${tables};
+let S, P, X, A, F, ${tables};
+let ${places};
 ${[...this.#functions, ...this.#conditions.functions].join("\n")}
-return (store, parameters, spent, bytes) => {
-  P = parameters; X = spent; A = bytes;
+return (store, parameters, spent, bytes, found) => {
+  P = parameters; X = spent; A = bytes; F = found;
   if (S !== store) ({ ${tables} } = S = store);
-  try { ${answer} ${batch ? run(["}"]) : ""} } finally { X = P = A = null; }
+  try { ${made.join("\n  ")} ${batch ? run(["}"]) : ""} } finally { X = P = A = F = null; }
 };`;
   }
 
-  /** The name of a function that writes the rows of a list, given the row above. */
-  #list(list: List): string {
-    const name = `list${this.#functions.length}`;
-    const place = this.#functions.push("") - 1;
-    this.#functions[place] = `function ${name}(row) {${list.via?.kind === "one" ? this.#one(list) : this.#many(list)}}`;
-    return name;
-  }
-
-  #one(list: List): string {
-    const { table, via } = list;
-    if (via === null) throw new Error("the root has no row above it");
-    const index = this.#conditions.index(via);
-    return `
-  ${this.#conditions.probe(via, "row", `{ ${run(["null"])} return; }`)}
-  const r = ${this.#conditions.find(table, index)}();
-  if (r < 0 || !(${this.#where(list)})) { ${run(["null"])} return; }
-  if (++X.rows > ${QUERY_LIMITS.rows}) X.tooManyRows();
-  ${this.#row(list, "")}
-`;
-  }
-
-  #many(list: List): string {
-    const { table, via, order } = list;
-    const isRoot = via === null;
-    const most = isRoot ? QUERY_LIMITS.rootRows : QUERY_LIMITS.nestedRows;
-    const limit = list.limit === null ? most : `P[${list.limit}]`;
-    const access = isRoot ? rootAccess(this.#shape, this.#conditions, list) : null;
-    const isOrdered = access === null ? order.length > 0 : !access.inOrder;
-    // More than a nested list may have is an error, unless the query said how many it wants.
-    const beyond =
-      isRoot || list.limit !== null
-        ? isRoot
-          ? "X.more = true; break scan;"
-          : "break scan;"
-        : `X.tooLong(${JSON.stringify(via.name)});`;
-    const emit = `if (++X.rows > ${QUERY_LIMITS.rows}) X.tooManyRows();
-      ${isRoot ? "X.last = r;" : ""}
-      ${this.#row(list, ",")}`;
-    const skip = list.after === null || !isOrdered ? "" : `if (order(r, 1) <= 0) continue;`;
-    const body = isOrdered
-      ? `${skip} if (${this.#where(list)}) {
-        found.push(r);
-        if (found.length >= most) { found.sort(order); found.length = wanted; }
-      }`
-      : `if (!(${this.#where(list)})) continue;
-      if (skip > 0) { skip--; continue; }
-      if (left-- === 0) { ${beyond} }
-      ${emit}`;
-    const start = `
-  ${list.after === null ? "" : this.#cursor(list, list.after)}
-  let left = ${limit}, skip = ${list.offset === null ? 0 : `P[${list.offset}]`};
-  ${via === null ? access?.code : `${this.#conditions.probe(via, "row", `{ ${run(["[]"])} return; }`)} ${this.#conditions.range(table, this.#conditions.index(via))}`}`;
-    if (!isOrdered) return `${start}\n  ${OPEN}\n  ${access?.backwards ? loopBack(body) : loop(body)}\n  ${CLOSE}\n`;
-    return `${start}
-  const order = (a, b) => ${this.#order(list)};
-  const found = [], wanted = skip + left + 1, most = Math.max(4096, 2 * wanted);
-  ${loop(body)}
-  found.sort(order);
+  /** Functions for a list and those inside; its number. */
+  #list(list: List): number {
+    const n = this.#lists++;
+    const inside = new Map<Field, number>();
+    for (const field of list.fields) if (field.kind === "list") inside.set(field, this.#list(field.list));
+    const row = this.#row(list, n, inside, list.via?.kind === "one" ? "" : ",");
+    const fetch = this.#fetch(list, n);
+    const ahead = fetch === "" ? "" : `if (q === s${n}) fetch${n}(q);`;
+    const write =
+      list.via?.kind === "one"
+        ? `
+  const q = f${n} + p, r = F.rows[q];
+  ${ahead}
+  if (r < 0) { ${run(["null"])} return; }
+  ${row}`
+        : `
+  const found = F.rows, end = found[e${n} + p + 1];
   ${OPEN}
-  scan: for (let at = skip; at < found.length; at++) {
-    const r = found[at];
-    if (left-- === 0) { ${beyond} }
-    ${emit}
+  for (let q = found[e${n} + p]; q < end; q++) {
+    const r = found[q];
+    if (--X.fuel === 0) X.refuel();
+    ${ahead}
+    ${row}
   }
-  ${CLOSE}
-`;
-  }
-
-  /** Statements: the values that a cursor goes on from go to row 1. */
-  #cursor(list: List, after: number): string {
-    const t = `t${list.table}`;
-    const columns = cursorColumns(this.#shape, list);
-    const sets = columns.map((place, i) => {
-      const column = this.#shape.column(list.table, place);
-      return `{ const value = cells[${i}]; ${column.set(t, "1", "value")} }`;
-    });
-    return `{ const cells = X.readCursor(P[${after}]); ${sets.join(" ")} }`;
+  ${CLOSE}`;
+    const first = fetch === "" || inside.size === 0 ? "" : `fetch${n}(f${n});`;
+    const find = this.#find.level(list, n, [...inside.values()], first);
+    this.#functions.push(`${find}\n${fetch}\nfunction write${n}(p) {${write}\n}`);
+    return n;
   }
 
-  #order({ table, order }: List): string {
-    // Rows that are the same in this go the way of its last field, so that an index can be gone through backwards.
-    const last = order.at(-1)?.descending ?? false;
-    const key = (this.#shape.shape.tables[table]?.key ?? []).map((column) => ({ column, descending: last }));
-    const parts = [...order, ...key].map(({ column, descending }) => {
-      const code = this.#shape.column(table, column).compare(`t${table}`, "a", "b");
-      return descending ? `-${code}` : code;
-    });
-    return key.length > 0 ? parts.join(" || ") : `${parts.join(" || ")} || ${last ? "b - a" : "a - b"}`;
+  /** A function that looks at the next rows of a list, so that what they have is near once it is wanted. */
+  #fetch(list: List, n: number): string {
+    const columns = list.fields.flatMap((field) =>
+      field.kind === "column" ? [field.column] : (field.list.via?.columns ?? []),
+    );
+    if (columns.length === 0) return "";
+    const looks = [...new Set(columns)].map((column) =>
+      this.#shape.column(list.table, column).look(`t${list.table}`, "r"),
+    );
+    return `function fetch${n}(q) {
+  const found = F.rows, end = Math.min(q + ${AHEAD}, l${n});
+  let seen = 0;
+  for (; q < end; q++) {
+    const r = found[q];
+    if (r < 0) continue;
+    ${looks.join(" ")}
   }
-
-  #where({ table, where }: List): string {
-    return where === null ? "true" : this.#conditions.holds(where, table, `t${table}`, "r");
+  s${n} = end;
+  X.seen = seen;
+}`;
   }
 
   /** Statements that write row `r`. What is next to each other is written at once; a list inside writes itself. */
-  #row(list: List, after: string): string {
+  #row(list: List, n: number, inside: ReadonlyMap<Field, number>, after: string): string {
     let code = "";
     let values: (string | JsonCode)[] = [];
     list.fields.forEach((field, i) => {
@@ -143,12 +111,15 @@ return (store, parameters, spent, bytes) => {
         values.push(jsonCode(this.#shape.column(list.table, field.column), `t${list.table}`, "r", `v${i}`));
         return;
       }
-      code += `${run(values)} ${this.#list(field.list)}(r);\n`;
+      code += `${run(values)} write${inside.get(field)}(q - f${n});\n`;
       values = [];
     });
     return `${code}${run([...values, `}${after}`])}`;
   }
 }
+
+/** Rows that are looked at before the first of them is written. */
+const AHEAD = 256;
 
 const OPEN = run(["["]);
 /** After the last row there is a comma. */
@@ -163,10 +134,4 @@ function run(values: readonly (string | JsonCode)[]): string {
   const room = [constant, ...codes.map(({ room }) => room)].join(" + ");
   const pieces = values.flatMap((each) => (typeof each === "string" ? [each] : each.pieces));
   return `{ ${declared} const o = A.room(${room}); let k = A.at; ${piecesCode(pieces)} A.at = k; }`;
-}
-
-/** What says where a row is in its list: what it is ordered by, and its key. */
-export function cursorColumns(shape: ShapeCode, { table, order }: List): number[] {
-  const key = shape.shape.tables[table]?.key ?? [];
-  return [...new Set([...order.map(({ column }) => column), ...key])];
 }
