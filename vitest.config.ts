@@ -23,6 +23,8 @@ export default defineConfig({
         test: {
           name: "decide",
           include: ["test/decide/**/*.test.ts", "test/*.test.ts"],
+          // Nothing there is anybody's own; a process per file would load the same modules each time.
+          isolate: false,
           testTimeout: 30_000,
         },
       },
