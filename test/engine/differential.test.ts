@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { random as seeded } from "../random.ts";
+import { SHARE } from "../rounds.ts";
 import { EngineProcess } from "./engine-process.ts";
 import { answerOf, randomList, textOf } from "./random-query.ts";
 import { Writer } from "./random-writes.ts";
@@ -10,8 +11,8 @@ import { parts, type TestSource, testSource } from "./sources.ts";
 
 const short = (rows: unknown): string => JSON.stringify(rows).slice(0, 1000);
 const seed = Number(process.env.SEED ?? Date.now() % 1e6);
-const QUERIES = 1_000;
-const WRITES = 10_000;
+const QUERIES = 1_000 * SHARE;
+const WRITES = 10_000 * SHARE;
 
 describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
   describe.skipIf(!parts[dialect].available)("an engine", () => {
@@ -61,7 +62,7 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
             "TRUNCATE TABLE items",
             ...(dialect === "mysql" ? ["SET FOREIGN_KEY_CHECKS = 1"] : []),
           );
-        await compare(part === 3 ? QUERIES : 100);
+        await compare(part === 3 ? QUERIES : 100 * SHARE);
       }
       const health = await engine.health();
       expect(health?.replication.resyncs).toBe(0);
