@@ -42,10 +42,10 @@ type Compiled = {
 /** What a query's text comes down to: the key of its plan, and the values of its literals. */
 type Known = { key: string; parameters: readonly unknown[] };
 
-const PLANS_KEPT = 1000;
-const TEXTS_KEPT = 1000;
+export const PLANS_KEPT = 1000;
+export const TEXTS_KEPT = 1000;
 /** Longer texts are read each time. */
-const TEXT_KEPT_LENGTH = 2048;
+export const TEXT_KEPT_LENGTH = 2048;
 
 /** Answers queries. Each is compiled once for all that differ in their literals only. */
 export class Queries {
