@@ -47,7 +47,7 @@ export default defineConfig({
       { test: { name: "agent", include: ["test/agent/**/*.test.ts"], ...onRealParts } },
       { test: { name: "keeper", include: ["test/keeper/**/*.test.ts"], setupFiles, ...onRealParts } },
       { test: { name: "gateway", include: ["test/gateway/**/*.test.ts"], ...onRealParts } },
-      { test: { name: "engine", include: ["test/engine/**/*.test.ts"], ...onRealParts } },
+      { test: { name: "engine", include: ["test/engine/**/*.test.ts"], setupFiles, ...onRealParts } },
       { test: { name: "cli", include: ["test/cli/**/*.test.ts"], ...onRealParts } },
       {
         test: {

@@ -66,6 +66,8 @@ export type AgentOptions = {
   stopWriters?: boolean | undefined;
   /** The image that databases run from, in place of this host's own PostgreSQL. */
   postgresImage?: string | undefined;
+  /** Folders of PostgreSQL's programs, in place of what is found; new databases get the first one. */
+  postgresFolders?: readonly string[] | undefined;
   /** The Docker or Podman socket, when it is not where it usually is. */
   socketPath?: string | undefined;
 };
@@ -310,7 +312,8 @@ async function makeDrivers(
     if (runtime === "proxy") continue;
     if (runtime === "postgres") {
       const advertiseAddress = options.advertiseAddress ?? "127.0.0.1";
-      drivers.push(new PostgresDriver({ dataDir, log, advertiseAddress, renewals, image: options.postgresImage }));
+      const named = { image: options.postgresImage, folders: options.postgresFolders };
+      drivers.push(new PostgresDriver({ dataDir, log, advertiseAddress, renewals, named }));
       continue;
     }
     // Only here because its client takes longer to load than all the rest, and most agents that a test or a demo starts do not need it.

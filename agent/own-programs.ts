@@ -8,7 +8,7 @@ import { reachableFolder } from "./reachable-folder.ts";
 /** The programs that come with the agent, and what they consist of. Those of the same name that a host's owner put into the PATH come before them. */
 const PROJECT = join(import.meta.dirname, "..");
 const PROGRAM = join("bin", "lamplighter-engine");
-const PARTS = ["package.json", PROGRAM, "engine", "contract"];
+const PARTS = ["package.json", PROGRAM, "engine", "query", "contract"];
 export const PACKAGES = ["esbuild", "mysql2", "pg", "yaml", "zod"];
 
 /**

@@ -1,5 +1,5 @@
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { parseCpu, parseMemory } from "../contract/quantity.ts";
 import { collect, withExamples } from "./command.ts";
@@ -27,6 +27,7 @@ type Options = {
   advertise?: string;
   instancePort?: string;
   stopDatabases?: boolean;
+  postgresBin?: string[];
   postgresImage?: string;
 };
 
@@ -66,6 +67,11 @@ export function agentCommand(program: Command, around: Surroundings): void {
       "when it ends, databases that are awake here stop first; otherwise they may go on for 20 s",
     )
     .option(
+      "--postgres-bin <folder>",
+      "PostgreSQL's programs for new databases; otherwise the newest that is found (repeat for what older ones need)",
+      collect,
+    )
+    .option(
       "--postgres-image <image>",
       "run databases in containers of this image, which needs a Docker Engine and Linux",
     )
@@ -103,6 +109,7 @@ async function agent(options: Options, around: Surroundings): Promise<void> {
     instancePort: options.instancePort === undefined ? undefined : port(options.instancePort, "--instance-port"),
     stopWriters: options.stopDatabases,
     postgresImage: options.postgresImage,
+    postgresFolders: options.postgresBin?.map((folder) => resolve(folder)),
     log,
   }).catch((error: Error) => {
     throw new Failure(oneLine(error.message), { cause: error });

@@ -97,3 +97,12 @@ function hintFor(problem: Problem): string | undefined {
   if (problem.violations.length > 0) return undefined;
   return (PROBLEMS as Record<string, { help: string }>)[problem.code]?.help;
 }
+
+/** The command's own exit code is this one's, as with `docker exec`; it has said itself what was wrong. */
+export class ExecEnded extends Failure {
+  readonly code: number;
+  constructor(code: number | null) {
+    super(code === null ? "the command was ended by a signal" : `the command ended with exit code ${code}`);
+    this.code = code ?? 1;
+  }
+}

@@ -1,45 +1,18 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
-import { agentCommand } from "./agent.ts";
-import { applyCommand } from "./apply.ts";
-import { auditCommand } from "./audit.ts";
 import { addServerOptions } from "./command.ts";
+import { COMMAND_GROUPS, type Define } from "./command-groups.ts";
 import { completionsCommand } from "./completions.ts";
-import { configCommands } from "./config/commands.ts";
-import { connectionCommands } from "./connection/commands.ts";
-import { contextCommands } from "./context/commands.ts";
 import { CONTEXT_FILE } from "./contexts.ts";
-import { databaseCommands } from "./database/commands.ts";
-import { demoCommand } from "./demo/command.ts";
-import { deploymentCommands } from "./deployment/commands.ts";
-import { ExecEnded } from "./deployment/exec.ts";
-import { explainCommand } from "./deployment/explain.ts";
-import { diffCommand } from "./diff.ts";
-import { doctorCommand } from "./doctor.ts";
-import { EXIT, Failure, Interrupted } from "./failure.ts";
-import { gatewayCommand } from "./gateway.ts";
-import { hookCommands } from "./hook/commands.ts";
-import { hostCommands } from "./host/commands.ts";
-import { instanceCommands } from "./instance/commands.ts";
-import { keeperCommand } from "./keeper.ts";
-import { loginCommand, logoutCommand } from "./login.ts";
-import { namespaceCommands } from "./namespace/commands.ts";
-import { nodeCommands } from "./node/commands.ts";
+import { EXIT, ExecEnded, Failure, Interrupted } from "./failure.ts";
 import { failureText } from "./report.ts";
-import { scheduleCommands } from "./schedule/commands.ts";
-import { secretCommands } from "./secret/commands.ts";
 import type { Surroundings } from "./session.ts";
-import { tokenCommands } from "./token/commands.ts";
-import { upCommand } from "./up/command.ts";
-import { userCommands } from "./user/commands.ts";
-import { volumeCommands } from "./volume/commands.ts";
-import { webhookCommands } from "./webhook/commands.ts";
 
 /** Runs one command line. Answers the exit code; never throws for what a user can cause. */
 export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
   const { terminal, interrupt } = around;
   try {
-    await program(around).parseAsync([...argv], { from: "user" });
+    await (await program(around, argv[0])).parseAsync([...argv], { from: "user" });
     return interrupt.signal.aborted ? leave(around) : EXIT.ok;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.other;
@@ -63,7 +36,8 @@ function leave({ terminal, interrupt }: Surroundings): number {
   return interrupt.handled && interrupt.signal.reason !== "SIGINT" ? EXIT.ok : EXIT.interrupted;
 }
 
-export function program(around: Surroundings): Command {
+/** @param first the first word of the command line: where it names a command, that one is all that is loaded */
+export async function program(around: Surroundings, first?: string): Promise<Command> {
   const { terminal } = around;
   const root = new Command("lamplighter")
     .description("Lights compute when it is needed and puts it out when it is not.")
@@ -87,40 +61,24 @@ export function program(around: Surroundings): Command {
       "after",
       "\nStart with:\n  lamplighter demo                    see it work, in a temporary folder\n  lamplighter up                      run a control plane and an agent here\n  lamplighter apply -f app.yaml --wait",
     );
-  root.commandsGroup("Run:");
-  upCommand(root, around);
-  demoCommand(root, around);
-  agentCommand(root, around);
-  keeperCommand(root, around);
-  gatewayCommand(root, around);
-  root.commandsGroup("Deploy:");
-  applyCommand(root, around);
-  diffCommand(root, around);
-  deploymentCommands(root, around);
-  explainCommand(root, around);
-  scheduleCommands(root, around);
-  databaseCommands(root, around);
-  connectionCommands(root, around);
-  instanceCommands(root, around);
-  configCommands(root, around);
-  secretCommands(root, around);
-  volumeCommands(root, around);
-  namespaceCommands(root, around);
-  hookCommands(root, around);
-  root.commandsGroup("Steer:");
-  hostCommands(root, around);
-  nodeCommands(root, around);
-  loginCommand(root, around);
-  logoutCommand(root, around);
-  userCommands(root, around);
-  tokenCommands(root, around);
-  webhookCommands(root, around);
-  auditCommand(root, around);
-  contextCommands(root, around);
-  doctorCommand(root, around);
-  completionsCommand(root, around);
+  for (const [title, commands] of await loaded(first)) {
+    if (title !== "") root.commandsGroup(title);
+    for (const define of commands) define(root, around);
+  }
   addServerOptions(root);
   return root;
+}
+
+/** A command line is a process of its own: what it does not name would be most of what it loads. Completions are told of all. */
+async function loaded(first: string | undefined): Promise<[title: string, Define[]][]> {
+  const commands = COMMAND_GROUPS.flatMap(([, group]) => Object.entries(group));
+  const wanted = commands.find(([names]) => names.split(" ").includes(first ?? ""));
+  if (wanted) return [["", [await wanted[1]()]]];
+  const all = COMMAND_GROUPS.map(async ([title, group]): Promise<[string, Define[]]> => {
+    const defined = await Promise.all(Object.values(group).map((load) => load()));
+    return [title, defined];
+  });
+  return [...(await Promise.all(all)), ["", [completionsCommand]]];
 }
 
 /** Ring takes these before the noun. Its own flags are the command's. */

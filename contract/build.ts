@@ -19,6 +19,8 @@ export const Build = z.object({
   host_id: z.string().nullable(),
   generation: z.int().nullable(),
   schema_hash: z.string().nullable(),
+  /** Hash of its QuerySchema, which is kept as long as the artifact; none: it was built before there was one. */
+  query_schema: z.string().nullish(),
   tables: z.int().nullable(),
   warnings: z.array(z.string()),
   failure: InstanceFailure.nullable(),

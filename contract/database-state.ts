@@ -94,6 +94,8 @@ export const DatabaseState = z.discriminatedUnion("status", [
     attempt: z.int().positive(),
     /** Hosts that have said no to this attempt, and why. */
     refused: z.record(z.string(), z.string()),
+    /** Hosts that lack the version of PostgreSQL that it needs: not asked again for this wake. */
+    unfit: z.record(z.string(), z.string()).default({}),
     message: z.string(),
     /** When to look again if nothing is heard. */
     look_at: z.int(),

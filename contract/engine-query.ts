@@ -25,6 +25,7 @@ export const QUERY_PROBLEMS = {
   invalid_header: 400,
   unauthenticated: 401,
   table_not_permitted: 403,
+  key_unusable: 403,
   not_found: 404,
   method_not_allowed: 405,
   body_too_large: 413,
@@ -54,6 +55,8 @@ export const QUERY_HELP = {
   parse_error: "The query cannot be read. `line` and `column` say where, `detail` what was expected there.",
   invalid_header: "`max-staleness` is milliseconds, `min-position` a position as `X-Source-Position` had it.",
   table_not_permitted: "The key is not for this table. Make one that is (`lamplighter instance keys create`).",
+  key_unusable:
+    "The key's rows are limited by a filter that this build's schema has no place for. `lamplighter instance keys list` says what is wrong: revoke it, and make another.",
   unknown_table:
     "`nearest` has names that are near to it, `GET /schema` all. One that is new at the source comes with a rebuild.",
   unknown_field:

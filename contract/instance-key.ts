@@ -30,6 +30,12 @@ export const KeyView = EngineKey.omit({ expires_at: true }).extend({
   name: z.string(),
   expires_at: z.iso.datetime().nullable(),
   created_at: z.iso.datetime(),
+  usable: z
+    .boolean()
+    .describe(
+      "False: a filter of it does not fit the schema of the build that serves, so that it opens nothing until one serves that it fits",
+    ),
+  problems: z.array(z.string()).describe("What of it names what the build that serves does not have"),
 });
 export type KeyView = z.infer<typeof KeyView>;
 

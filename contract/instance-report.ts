@@ -119,6 +119,8 @@ export const ReportBody = z.discriminatedUnion("kind", [
         ok: z.literal(true),
         artifact: Artifact,
         schema_hash: z.string().max(100),
+        /** Of a QuerySchema as JSON, whose parts were sent as those of an artifact: what keys are checked with. */
+        query_schema: Hash.optional(),
         tables: z.int().nonnegative(),
         warnings: z.array(Message).max(1000).default([]),
       }),

@@ -131,7 +131,13 @@ const common = {
   /** The engine that is to take over. */
   candidate: Engine.nullable(),
   /** What must go from hosts. */
-  leaving: z.array(z.object({ slot: z.int(), generation: z.int(), host_id: z.string() })),
+  leaving: z.array(
+    z.object({
+      ...{ slot: z.int(), generation: z.int(), host_id: z.string() },
+      /** Of an engine that failed: its last lines are taken from its host first. */
+      failed: z.object({ build_id: z.string(), at: z.int() }).optional(),
+    }),
+  ),
   /** What was last rolled out: what resume starts. */
   deployed: z.object({ build_id: z.string(), settings: InstanceSettings }).nullable(),
   replication_paused: z.boolean(),
@@ -227,6 +233,10 @@ export const InstanceView = z.object({
     })
     .nullable(),
   last_error: InstanceFailure.omit({ at: true }).extend({ at: time }).nullable(),
+  failed_engine: z
+    .object({ generation: z.int(), build_id: z.string().nullable(), at: time, log: z.array(z.string()) })
+    .nullable()
+    .describe("The engine that failed last, and the last that it wrote; `logs?failed=true` has more"),
   degraded: z.boolean(),
   health: z.enum(INSTANCE_HEALTH).nullable().describe("Of the engine that serves; null when none does"),
   endpoint_url: z
@@ -247,6 +257,9 @@ export const InstanceView = z.object({
     .describe("What differs from what is deployed: settings (reconfigure applies them), or `config` (rebuild does)"),
   config: z.string().nullable().describe("The text of reflexdb.yaml; null: every table, column and relation"),
   labels: z.record(z.string(), z.string()),
+  unusable_keys: z
+    .array(z.string())
+    .describe("Names of keys that open nothing, as a filter of theirs does not fit the build that serves"),
   pause_schedule: PauseSchedule.nullable(),
   idle_pause: z.string().nullable(),
   latest_build: BuildView.nullable(),

@@ -176,6 +176,11 @@ export const Violation = z.object({
   property_path: z.string(),
   message: z.string(),
   code: z.string(),
+  /** Of a text in a language of its own: where in it, both from 1. */
+  line: z.int().optional(),
+  column: z.int().optional(),
+  /** Names that are near to one that nobody knows, best first. */
+  nearest: z.array(z.string()).optional(),
 });
 export type Violation = z.infer<typeof Violation>;
 

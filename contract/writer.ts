@@ -56,6 +56,13 @@ export const WriterOrder = z.object({
 });
 export type WriterOrder = z.infer<typeof WriterOrder>;
 
-/** Why there is no writer. */
-export const WriterRefusal = z.enum(["stale_term", "keepers_unreachable", "not_restorable", "lease_over", "failed"]);
+/** Why there is no writer. `wrong_version`: this host has no PostgreSQL of the version that made the database; another host may. */
+export const WriterRefusal = z.enum([
+  "stale_term",
+  "keepers_unreachable",
+  "not_restorable",
+  "lease_over",
+  "wrong_version",
+  "failed",
+]);
 export type WriterRefusal = z.infer<typeof WriterRefusal>;

@@ -108,7 +108,7 @@ export async function startEngine(engine: Engine, settings: EngineSettings, buil
         ? null
         : { at: new Checkpoint(settings.checkpoint.folder, build), everyMs: settings.checkpoint.everySeconds * 1000 },
   });
-  const keys = new Keys(settings.keys);
+  const keys = new Keys(shape, settings.keys);
   const server = new EngineServer({
     ...{ shape, openapi: engine.openapi, build, replica, source, keys, memory },
     adminToken: settings.adminToken,

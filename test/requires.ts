@@ -23,7 +23,7 @@ export interface Part {
   available: boolean;
   /** Why it is missing and what would bring it; empty when available. */
   reason: string;
-  /** docker: the path of the Engine's socket. postgres: the folder of its programs. mariadb: its server. jdbc: the driver's jar. Otherwise the path of the program, or empty. */
+  /** docker: the path of the Engine's socket. postgres: the folder of its programs. postgresVersions: that of the packages. mariadb: its server. jdbc: the driver's jar. Otherwise the path of the program, or empty. */
   path: string;
 }
 
@@ -36,6 +36,7 @@ const parts = {
   cgroups,
   namespaces,
   postgres,
+  postgresVersions,
   mariadb,
   psycopg,
   jdbc,
@@ -170,6 +171,14 @@ function postgres(): Part {
   const folder = folders.find((each) => existsSync(join(each, "initdb")) && existsSync(join(each, "postgres")));
   if (folder === undefined) return missing("no PostgreSQL server is installed (apt-get install postgresql)");
   return program("psql") === undefined ? missing("psql is not installed") : found(folder);
+}
+
+/** The versions that are tested beside the distribution's and lamplighter's own. */
+function postgresVersions(): Part {
+  const folder = join(import.meta.dirname, "postgres-versions/node_modules");
+  const names = [16, 17].map((major) => `postgres-${major}-${process.platform}-${process.arch}`);
+  if (names.every((name) => existsSync(join(folder, name)))) return found(folder);
+  return missing("no PostgreSQL 16 and 17 (npm ci --prefix test/postgres-versions --ignore-scripts)");
 }
 
 /** MariaDB's server programs. */

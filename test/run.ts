@@ -1,7 +1,7 @@
 // `npm test`: every test project, what was left out and why, and the counts as the last line.
 // Arguments go to vitest: npm test -- --project agent, npm test -- test/api/tokens.test.ts, npm test -- -t "a name".
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { quietWrangler, refreshBindings } from "./bindings.ts";
@@ -42,6 +42,9 @@ process.exitCode = tally.failed > 0 || (strict && tally.skipped > 0) ? 1 : 0;
  * killed would not keep what it has compiled.
  */
 function compilePrograms(): void {
+  // Some run as another user, whose part of it is another.
+  mkdirSync(compiled);
+  chmodSync(compiled, 0o1777);
   const programs = ["agent", "keeper", "gateway"].map((name) => `import("./${name}/main.ts")`);
   const script = `await Promise.all([${programs}]); process.exit(0)`;
   const env = { ...process.env, NODE_COMPILE_CACHE: compiled };

@@ -1,4 +1,4 @@
-// Temporary folders of tests with PostgreSQL. Projects that make some have `remove-scratch.ts` among their `setupFiles`.
+// Temporary folders of tests. Projects that make some have `remove-scratch.ts` among their `setupFiles`.
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

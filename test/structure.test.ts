@@ -13,7 +13,7 @@ const allowed: Record<string, { folders: string[]; packages: string[]; except?: 
   // Where in a file something is, only its parser knows; control plane and engine both want it.
   contract: { folders: ["contract"], packages: ["zod"], except: { "contract/reflexdb-yaml.ts": ["yaml"] } },
   objects: {
-    folders: ["contract", "objects", "migrations"],
+    folders: ["contract", "query", "objects", "migrations"],
     packages: ["zod", "croner", "cloudflare:workers", "@noble/hashes", "ipaddr.js", "standardwebhooks"],
     // Asks Cloudflare's resolver; only there is it loaded.
     except: { "objects/webhook/resolve.ts": ["node"] },
@@ -26,6 +26,8 @@ const allowed: Record<string, { folders: string[]; packages: string[]; except?: 
   },
   // PostgreSQL's own protocol, for those programs that speak it.
   postgres: { folders: ["postgres"], packages: ["node"] },
+  // The language of queries: engines answer in it, and the control plane checks the filters of keys.
+  query: { folders: ["contract", "query"], packages: [] },
   agent: { folders: ["contract", "postgres", "agent"], packages: ["node", "npm"] },
   // `lamplighter agent` is the agent, and so on: the programs of hosts, started by their main module.
   cli: {
@@ -34,7 +36,7 @@ const allowed: Record<string, { folders: string[]; packages: string[]; except?: 
   },
   gateway: { folders: ["contract", "postgres", "gateway"], packages: ["node", "npm"] },
   keeper: { folders: ["contract", "postgres", "keeper"], packages: ["node", "npm"] },
-  engine: { folders: ["contract", "engine"], packages: ["node", "npm"] },
+  engine: { folders: ["contract", "query", "engine"], packages: ["node", "npm"] },
   dashboard: { folders: ["contract", "dashboard"], packages: ["npm"] },
 };
 

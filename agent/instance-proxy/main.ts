@@ -1,5 +1,6 @@
 // The one address of a host's instances, as a process of its own: it outlives the agent, so that no query is lost when that is started anew.
 // `main.ts --control SOCKET --port PORT [--user UID:GID]`, started by the agent in the folder of the socket.
+import { flushCompileCache } from "node:module";
 import { parseArgs } from "node:util";
 import { Pool } from "undici";
 import { Control } from "./control.ts";
@@ -87,6 +88,8 @@ await control.listen(path);
 await listen();
 if (user !== undefined) {
   await warmUp();
+  // Nor can it write what the next one starts faster with.
+  flushCompileCache();
   const [uid = 0, gid = 0] = user.split(":").map(Number);
   process.setgroups?.([]);
   process.setgid?.(gid);

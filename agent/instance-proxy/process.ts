@@ -5,6 +5,7 @@ import { rm } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { join, relative } from "node:path";
 import { createInterface } from "node:readline";
+import { compiledModules } from "../compiled-modules.ts";
 import { accountFor } from "../process/account.ts";
 import { FromProxy, type InstanceRoute, type ToProxy } from "./message.ts";
 
@@ -129,7 +130,12 @@ export class ProxyProcess {
         ...["--no-warnings", join(CODE, "main.ts"), "--control", this.#path, "--port", String(port)],
         ...(account === null ? [] : ["--user", `${account.uid}:${account.gid}`]),
       ],
-      { detached: true, stdio: ["ignore", out, out], cwd: folder, env: { PATH: process.env.PATH } },
+      {
+        detached: true,
+        stdio: ["ignore", out, out],
+        cwd: folder,
+        env: { PATH: process.env.PATH, ...compiledModules() },
+      },
     );
     child.once("error", (error) => log(`proxy: it cannot be started: ${error.message}`));
     child.unref();

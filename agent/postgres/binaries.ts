@@ -69,5 +69,5 @@ export function ofMajor(major: number | null, installations: readonly Installati
   const fitting = installations.find((each) => each.major === major);
   if (fitting) return fitting;
   const there = [...new Set(installations.map((each) => each.major))].join(", ");
-  throw new NotStarted("failed", `it was made by PostgreSQL ${major}, and this host has ${there} only`);
+  throw new NotStarted("wrong_version", `it was made by PostgreSQL ${major}, and this host has ${there} only`);
 }

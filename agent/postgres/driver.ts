@@ -11,10 +11,9 @@ import { levelOf } from "../level.ts";
 import { type PortRange, Ports } from "../process/port.ts";
 import { reachableFolder } from "../reachable-folder.ts";
 import { databaseAccount } from "./account.ts";
-import { findInstallations, type Installation } from "./binaries.ts";
-import { chosenInstallation } from "./chosen-installation.ts";
+import type { Installation } from "./binaries.ts";
+import { allInstallations, chosenInstallation, type NamedInstallations } from "./chosen-installation.ts";
 import { writeDurably } from "./cluster.ts";
-import { embeddedInstallation } from "./embedded.ts";
 import { KeeperClient } from "./keeper-client.ts";
 import { exited, KeptWriter, running } from "./kept-writer.ts";
 import { WriterLimits } from "./limits.ts";
@@ -34,8 +33,7 @@ export type PostgresDriverOptions = {
   advertiseAddress: string;
   portRange?: PortRange | undefined;
   renewals: Renewals;
-  /** A container image whose PostgreSQL new databases get, in place of this host's own. */
-  image?: string | undefined;
+  named?: NamedInstallations | undefined;
 };
 
 /** Above those that processes and the endpoints of instances get, below those that the kernel gives to connections. */
@@ -74,7 +72,7 @@ export class PostgresDriver implements Driver {
     const known = this.#installation;
     if (known !== null && (known.image !== undefined || existsSync(known.folder))) return known.version;
     this.#root = await reachableFolder(this.#options.dataDir, "postgres", await databaseAccount());
-    const found = await chosenInstallation(this.#options.image, this.#root);
+    const found = await chosenInstallation(this.#options.named ?? {}, this.#root);
     if (typeof found === "string") throw new RuntimeSilent(found);
     this.#installation = found;
     return found.version;
@@ -351,9 +349,7 @@ export class PostgresDriver implements Driver {
     const template = new Template(this.#root, account);
     // Not waited for: the first database that needs it is.
     void template.prepare(installation).catch((error: Error) => this.#options.log(`postgres: ${error.message}`));
-    const packaged = await embeddedInstallation(this.#root).catch(() => null);
-    // Databases that came from elsewhere may need another version than new ones get.
-    const installations = [...(await findInstallations()), ...(packaged === null ? [] : [packaged])];
+    const installations = await allInstallations(this.#options.named ?? {}, this.#root);
     const { log } = this.#options;
     const limits = await WriterLimits.find(this.#root);
     if (limits.unavailable !== "") log(`postgres: the limits of profiles are not enforced, ${limits.unavailable}`);

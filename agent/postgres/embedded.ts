@@ -13,8 +13,7 @@ const run = promisify(execFile);
  * libraries lack their links (npm would make them in an install script, and none are run), and the user that PostgreSQL runs as may not get
  * to where this program lies. Null when the package is not installed.
  */
-export async function embeddedInstallation(stateDir: string): Promise<Installation | null> {
-  const source = packageFolder();
+export async function embeddedInstallation(stateDir: string, source = packageFolder()): Promise<Installation | null> {
   if (source === null) return null;
   const { version } = JSON.parse(await readFile(join(source, "package.json"), "utf8")) as { version: string };
   const target = join(stateDir, "installations", version);

@@ -2,12 +2,13 @@ import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type KeptDatabase, slotName, standbyName, type WriterAddress } from "../../contract/keeper.ts";
 import type { Note } from "../../contract/workload.ts";
-import type { WriterOrder } from "../../contract/writer.ts";
+import type { KeeperAddress, WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
 import { type Lsn, parseLsn } from "../../postgres/lsn.ts";
 import { literal } from "../../postgres/replication/commands.ts";
 import { scramVerifier } from "../../postgres/scram-client.ts";
 import { KeeperClient, KeeperFailure } from "./keeper-client.ts";
+import { answers } from "./keeper-pulse.ts";
 import type { Kept } from "./ladder.ts";
 import { NotStarted } from "./not-started.ts";
 import { REPLICATION_USER } from "./parameters.ts";
@@ -44,8 +45,8 @@ const TEND_MS = 1_000;
 export class KeeperGroup {
   readonly #order: WriterOrder;
   readonly #clients: readonly KeeperClient[];
-  /** Up to where each had been sent the log when `tend` last looked. */
-  #sent = new Map<string, Lsn>();
+  /** As they were when `tend` last looked. */
+  #before = new Map<string, Follower>();
 
   constructor(order: WriterOrder) {
     this.#order = order;
@@ -126,13 +127,23 @@ export class KeeperGroup {
     // One that catches up confirms nothing yet.
     const followers = (await this.#followers(connection)).filter(({ flushed }) => flushed > 0n);
     // Of what they had been sent when we last looked, something is still not confirmed. PostgreSQL gives them up later, and they would keep us waiting too.
-    const silent = new Set(followers.filter((each) => each.flushed < (this.#sent.get(each.name) ?? 0n)).map(nameOf));
-    this.#sent = new Map(followers.map(({ name, sent }) => [name, sent]));
-    const following = new Set(followers.map(nameOf).filter((name) => !silent.has(name)));
+    const before = this.#before;
+    const silent = new Set(followers.filter((each) => each.flushed < (before.get(each.name)?.sent ?? 0n)).map(nameOf));
+    // Those that had nothing to confirm are asked: the next commit would wait for one that is paused.
+    const still = new Set(followers.filter((each) => each.flushed === before.get(each.name)?.flushed).map(nameOf));
+    const mute = await this.#mute(
+      ({ name }) => still.has(standbyName(name, term)) && !silent.has(standbyName(name, term)),
+    );
+    this.#before = new Map(followers.map((each) => [each.name, each]));
+    const unheard = new Set([...silent, ...mute]);
+    const following = new Set(followers.map(nameOf).filter((name) => !unheard.has(name)));
     const writer = this.#addressOf(address);
     const others = this.#clients.filter(({ name }) => !following.has(standbyName(name, term)));
-    const away = others.filter(({ name }) => !silent.has(standbyName(name, term)));
-    const failures = [...silent].map((name) => `${name} does not confirm what it was sent`);
+    const away = others.filter(({ name }) => !unheard.has(standbyName(name, term)));
+    const failures = [
+      ...[...silent].map((name) => `${name} does not confirm what it was sent`),
+      ...mute.map((name) => `${name} does not answer`),
+    ];
     const known = await this.#statuses(away, failures, TEND_MS);
     for (const { client, status } of known) {
       const { state, term: ofTerm } = status.following;
@@ -168,6 +179,14 @@ export class KeeperGroup {
     const { database, replication_password: password } = this.#order;
     const salt = createHash("sha256").update(`${database}:${password}`).digest().subarray(0, 16);
     return scramVerifier(password, salt);
+  }
+
+  /** The names, as of standbys, of those that do not answer. */
+  async #mute(which: (keeper: KeeperAddress) => boolean): Promise<string[]> {
+    const { keepers, term } = this.#order;
+    const asked = keepers.filter(which).map(async (keeper) => ({ keeper, isThere: await answers(keeper) }));
+    const mute = (await Promise.all(asked)).filter(({ isThere }) => !isThere);
+    return mute.map(({ keeper }) => standbyName(keeper.name, term));
   }
 
   /** Those of keepers that are not this database's any more would hold the log for nobody. */

@@ -18,19 +18,21 @@ export type Restored = { plan: RestorePlan; bytes: number };
 
 /**
  * Makes a data folder of what a keeper has: its base backup, and the log since laid out beside it. PostgreSQL replays that at its first start
- * and goes on as a new timeline, so what another copy of the old one may still hold can never be taken for its continuation.
+ * and goes on as a new timeline, so what another copy of the old one may still hold can never be taken for its continuation. What `check` throws ends it
+ * before anything is fetched.
  */
 export async function restore(
   cluster: Cluster,
   keeper: KeeperClient,
   target: RestoreTarget,
-  { account, told }: { account: Account; told: (progress: string) => void },
+  { account, told, check }: { account: Account; told: (progress: string) => void; check: (plan: RestorePlan) => void },
 ): Promise<Restored> {
   const plan = await keeper.restorePlan(target).catch((error: Error) => {
     // A moment that is asked for and not kept never will be.
     const isNever = target !== null && error instanceof KeeperFailure && error.code === "not_restorable";
     throw isNever ? new NotStarted("not_restorable", error.message) : error;
   });
+  check(plan);
   const come = progress(plan, told);
   const folder = await cluster.clearIncoming();
   const wal = join(cluster.folder, "incoming-wal");

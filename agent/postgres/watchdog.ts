@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compiledModules } from "../compiled-modules.ts";
 import { isAlive, Pid, signal, startOf } from "../process/pid.ts";
 import { Leases } from "./lease.ts";
 
@@ -21,7 +22,7 @@ export async function keepWatch(root: string): Promise<void> {
     detached: true,
     stdio: "ignore",
     cwd: "/",
-    env: { PATH: process.env.PATH },
+    env: { PATH: process.env.PATH, ...compiledModules() },
   });
   child.unref();
   if (child.pid === undefined) throw new Error("the watchdog of the writers cannot be started");

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { PROFILES } from "../../contract/database-profile.ts";
-import type { RestoreTarget } from "../../contract/keeper.ts";
+import type { RestorePlan, RestoreTarget } from "../../contract/keeper.ts";
 import type { Note } from "../../contract/workload.ts";
 import type { WriterOrder } from "../../contract/writer.ts";
 import type { Connection } from "../../postgres/connection.ts";
@@ -211,7 +211,8 @@ export class Writers {
       if (!client) throw new NotStarted("not_restorable", "no keeper answers that could be restored from");
       const target = from?.target ?? null;
       const { account } = this.#options;
-      const { plan, bytes } = await restore(cluster, client, target, { account, told: start.told });
+      const check = ({ base }: RestorePlan) => void this.#ofMajor(Number.parseInt(base.postgres_version, 10));
+      const { plan, bytes } = await restore(cluster, client, target, { account, told: start.told, check });
       recovery = { timeline: plan.timeline, target };
       restoredBytes = bytes;
       clock.lap("fetch");
@@ -259,7 +260,7 @@ export class Writers {
 
   async #launch(order: StartOrder, cluster: Cluster, recovery: Recovery | null): Promise<Postmaster> {
     const { account } = this.#options;
-    const installation = await this.#installationFor(cluster);
+    const installation = this.#ofMajor(await majorOf(cluster.pgdata));
     const place = await placeOf(cluster, order.listen.port, this.#options.account);
     const isEncrypted = (await makeCertificate(cluster, order.listen.host)) !== null;
     const settings = configuration({
@@ -295,9 +296,9 @@ export class Writers {
       .then((why) => why !== null && this.#options.log(`${database}: its limits are not enforced: ${why}`));
   }
 
-  async #installationFor({ pgdata }: Cluster): Promise<Installation> {
+  #ofMajor(major: number | null): Installation {
     const { installation, installations = [] } = this.#options;
-    return ofMajor(await majorOf(pgdata), [installation, ...installations]);
+    return ofMajor(major, [installation, ...installations]);
   }
 
   /** The one that is ready is another one where the first met the end of the log before the moment that was asked for. */

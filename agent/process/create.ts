@@ -2,6 +2,7 @@ import { chmod, chown, lstat, mkdir, stat } from "node:fs/promises";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { REPORT_ENV } from "../../contract/instance-report.ts";
 import type { Workload, WorkloadSpec } from "../../contract/workload.ts";
+import { compiledModules } from "../compiled-modules.ts";
 import { ownPrograms } from "../own-programs.ts";
 import { type Account, accountFor, canReach } from "./account.ts";
 import { type Cgroups, procsOf } from "./cgroup.ts";
@@ -102,6 +103,7 @@ export async function prepare(
       PATH: path,
       HOME: home,
       LANG: "C.UTF-8",
+      ...(reports ? compiledModules() : {}),
       ...spec.environment,
       ...(reports && controlUrl !== undefined ? { [REPORT_ENV.url]: controlUrl } : {}),
       ...portVariables(taken),

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { ExecResult } from "../../contract/workload.ts";
 import { inSession, serverCommand } from "../command.ts";
-import { Failure } from "../failure.ts";
+import { ExecEnded } from "../failure.ts";
 import { deploymentId } from "../resolve.ts";
 import type { Session, SessionOptions, Surroundings } from "../session.ts";
 
@@ -32,13 +32,4 @@ async function exec(session: Session, options: Options, reference: string, comma
   if (result.truncated) session.terminal.err("(the output was cut: it is longer than an answer may be)\n");
   if (result.exit_code === 0) return;
   throw new ExecEnded(result.exit_code);
-}
-
-/** The command's own exit code is this one's, as with `docker exec`; it has said itself what was wrong. */
-export class ExecEnded extends Failure {
-  readonly code: number;
-  constructor(code: number | null) {
-    super(code === null ? "the command was ended by a signal" : `the command ended with exit code ${code}`);
-    this.code = code ?? 1;
-  }
 }

@@ -23,7 +23,8 @@ async function inspect(session: Session, _options: SessionOptions, reference: st
 function describe(view: InstanceView, { terminal: { color, width }, around }: Session): string {
   const now = around.now();
   const ago = (at: string) => `${age(at, now)} ago  ${color.dim(at)}`;
-  const { goal, settings, vitals, last_operation, last_error, latest_build, drift, pause_schedule } = view;
+  const { goal, settings, vitals, last_operation, last_error, latest_build, drift, pause_schedule, failed_engine } =
+    view;
   const actions = Object.entries(view.allowedActions).filter(([, one]) => one.allowed);
   const named = ([name, one]: (typeof actions)[number]) => (one.mode === "queued" ? `${name} (after)` : name);
   const reasons = new Map<string, string[]>();
@@ -32,6 +33,8 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
   // What the status says already.
   const isSaid = last_error !== null && view.message.includes(last_error.message);
   const isError = last_operation !== null && last_operation.message === last_error?.message;
+  // One that failed long ago, and others after it did not, is looked at by `logs --failed`.
+  const isFailed = failed_engine !== null && last_error !== null;
   const rows = Object.entries(vitals?.row_counts ?? {}).map(([name, count]) => `${name} ${count}`);
   return sheet(color, width, [
     ["Name", color.bold(view.name)],
@@ -54,6 +57,7 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
     ["Rows", rows],
     ["Pending", view.pending_changes.join(", ")],
     ["Drift", drift === null ? "" : drift.changes],
+    ["Keys", view.unusable_keys.map((name) => `${oneLine(name)} opens nothing: see keys list`)],
     ["Build", latest_build === null ? "" : `${latest_build.id} ${latest_build.status}`],
     [
       "Last",
@@ -62,6 +66,7 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
         : oneLine(`${last_operation.action} ${last_operation.outcome}${isError ? "" : `: ${last_operation.message}`}`),
     ],
     ["Error", last_error === null ? "" : isSaid ? last_error.code : lines(`${last_error.code}: ${last_error.message}`)],
+    ["Wrote last", isFailed ? failed_engine.log.slice(-LINES_SHOWN).map(oneLine) : []],
     [
       "Pauses",
       pause_schedule === null
@@ -75,6 +80,8 @@ function describe(view: InstanceView, { terminal: { color, width }, around }: Se
     ["Revision", String(view.revision)],
   ]);
 }
+
+const LINES_SHOWN = 5;
 
 /** Several things that are wrong are a line each. */
 const lines = (text: string): string[] => text.split("\n").map(oneLine);

@@ -53,8 +53,12 @@ const columns = (now: number): Column<KeyView>[] => [
   { title: "rows", value: (k) => rowsText(k) || "all", weight: 4, shrink: 12 },
   { title: "rate", value: (k) => (k.rate === null ? "any" : `${k.rate}/s`), weight: 4 },
   { title: "expires", value: (k) => k.expires_at ?? "never", weight: 3 },
+  { title: "fits", value: (k) => fitOf(k), weight: 2, shrink: 12 },
   { title: "age", value: (k) => age(k.created_at, now), weight: 1, align: "right" },
 ];
+
+const fitOf = ({ usable, problems }: KeyView): string =>
+  problems.length === 0 ? "yes" : `${usable ? "in part" : "no, opens nothing"}: ${problems.join("; ")}`;
 
 const rowsText = ({ rows }: KeyView): string =>
   Object.entries(rows)

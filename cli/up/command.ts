@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
-import { withExamples } from "../command.ts";
+import { collect, withExamples } from "../command.ts";
 import type { Surroundings } from "../session.ts";
 import { GATEWAY_PORT } from "./databases.ts";
 import type { UpOptions } from "./up.ts";
@@ -23,6 +23,11 @@ export function upCommand(program: Command, around: Surroundings): void {
       "--gateway-port <port>",
       `where databases are connected to; otherwise ${GATEWAY_PORT}, or another when that is taken`,
       port,
+    )
+    .option(
+      "--postgres-bin <folder>",
+      "PostgreSQL's programs for new databases; otherwise the newest that is found",
+      collect,
     )
     .option("--postgres-image <image>", "run databases in containers of this image; otherwise as processes")
     .option("--no-databases", "run no keeper and no gateway")

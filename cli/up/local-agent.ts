@@ -16,6 +16,7 @@ export type AgentSettings = {
   /** With `call`: where the agent listens, `host:port`, and how the control plane reaches that. */
   listen?: string;
   endpoint?: string;
+  postgresBin?: readonly string[] | undefined;
   postgresImage?: string | undefined;
   /** What its environment has beyond ours. */
   env?: Record<string, string>;
@@ -48,6 +49,7 @@ export function startAgent(settings: AgentSettings): Child {
       ...flag("--transport", transport),
       ...flag("--listen", listen),
       ...flag("--endpoint", endpoint),
+      ...(settings.postgresBin ?? []).flatMap((folder) => ["--postgres-bin", resolve(folder)]),
       ...flag("--postgres-image", settings.postgresImage),
       ...Object.entries(labels).flatMap(([key, value]) => ["--label", `${key}=${value}`]),
     ],

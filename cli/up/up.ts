@@ -42,6 +42,7 @@ export type UpOptions = {
   agent: boolean;
   databases: boolean;
   gatewayPort?: number;
+  postgresBin?: string[];
   postgresImage?: string;
   allowPrivateWebhooks?: boolean;
 };
@@ -156,7 +157,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 async function superviseAgent(
-  { data: dataDir, postgresImage }: UpOptions,
+  { data: dataDir, postgresBin, postgresImage }: UpOptions,
   api: Api,
   runtimes: readonly Runtime[],
   say: (line: string) => void,
@@ -170,6 +171,7 @@ async function superviseAgent(
       joinToken,
       name: LOCAL,
       runtimes,
+      postgresBin,
       postgresImage,
       logPath: join(dataDir, "logs", "agent.log"),
     });

@@ -1,6 +1,6 @@
-import { checkRowFilter } from "../query/check.ts";
+import { checkRowFilter } from "../../query/check.ts";
+import { parseFilter } from "../../query/parser.ts";
 import { ConditionCode, constantCode, ShapeCode } from "../query/condition-code.ts";
-import { parseFilter } from "../query/parser.ts";
 import type { Shape } from "../shape/shape.ts";
 import { tableClass } from "./table-code.ts";
 
@@ -12,7 +12,7 @@ export function engineCode(shape: Shape, openapi: unknown, folder: string): stri
   const code = new ShapeCode(shape);
   const classes = shape.tables.map((table, place) => {
     if (table.where === null) return tableClass(`T${place}`, table, code.indexes[place] ?? [], null);
-    const { check, parameters } = checkRowFilter(shape, place, parseFilter(table.where, true));
+    const { check, parameters } = checkRowFilter(table, parseFilter(table.where, true));
     const conditions = new ConditionCode(code, (at) => `K${place}[${at}]`);
     const keeps = conditions.holds(check, place, "this", "row");
     const constants = `const K${place} = [${parameters.map(constantCode).join(", ")}];`;
@@ -22,7 +22,7 @@ export function engineCode(shape: Shape, openapi: unknown, folder: string): stri
   const tables = shape.tables.map((_, place) => `t${place}: new T${place}()`).join(", ");
   return `
 import * as runtime from ${from("store/runtime.ts")};
-import { LikePattern } from ${from("query/like.ts")};
+import { LikePattern } from ${from("../query/like.ts")};
 import { runAsProgram } from ${from("run.ts")};
 const { ${["Interner", "OrderedRows", "nullInside", "wide", "storeWide", "compareWide", "wideFromText", "floatFromText", "booleanFromText", "bytesFromText", "dateTimeFromText", "dateFromText", "timeFromText", "compareDecimal", "isPlain"].join(", ")} } = runtime;
 ${classes.join("\n")}

@@ -2,9 +2,9 @@ import type { ConfigProblem, ReflexConfig, ReflexTable } from "../../contract/re
 import { type ConfigProblems, inOrder, type Path, type ReadConfig, readConfig } from "../../contract/reflexdb-yaml.ts";
 import type { SourceColumn, SourceFinding, SourceSchema, SourceTable } from "../../contract/source-schema.ts";
 import { nearest } from "../../contract/suggestion.ts";
-import { checkRowFilter } from "../query/check.ts";
-import { parseFilter } from "../query/parser.ts";
-import { QueryProblem } from "../query/problem.ts";
+import { checkRowFilter } from "../../query/check.ts";
+import { parseFilter } from "../../query/parser.ts";
+import { QueryProblem } from "../../query/problem.ts";
 import type { Relation, Shape, ShapeColumn, ShapeTable } from "../shape/shape.ts";
 import { type Derived, derivedRelations } from "./relations.ts";
 
@@ -75,7 +75,7 @@ class Composer {
         safetyNet: sync?.safety_net ?? null,
       },
     };
-    for (const [place, table] of tables.entries()) this.#checkWhere(shape, place, table);
+    for (const table of tables) this.#checkWhere(table);
     const problems = this.#problems?.all ?? [];
     return problems.length > 0 ? { problems: inOrder(problems) } : { shape, findings: this.#findings };
   }
@@ -264,12 +264,12 @@ class Composer {
     };
   }
 
-  #checkWhere(shape: Shape, place: number, table: ShapeTable): void {
+  #checkWhere(table: ShapeTable): void {
     if (table.where === null) return;
     const source = this.#schema.tables.find(({ name }) => name === table.source);
     const path = source === undefined ? [] : (this.#where(source)?.path ?? []);
     try {
-      checkRowFilter(shape, place, parseFilter(table.where, true));
+      checkRowFilter(table, parseFilter(table.where, true));
     } catch (error) {
       if (!(error instanceof QueryProblem)) throw error;
       const where = error.at === null ? "" : ` (at character ${error.at + 1})`;

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { ReportBody } from "../../contract/instance-report.ts";
 import { problemText } from "../../contract/reflexdb-config.ts";
 import { runBuilder } from "../main.ts";
+import { querySchemaOf, type Shape } from "../shape/shape.ts";
 import { artifactParts, tooLarge } from "./artifact.ts";
 import { type Given, sourceOf, type TaskOf } from "./environment.ts";
 import type { Reports } from "./reports.ts";
@@ -41,12 +42,16 @@ export async function build(given: Given, task: TaskOf<"build">, reports: Report
     });
     return;
   }
-  const about = JSON.parse(await readFile(path.replace(/mjs$/, "json"), "utf8")) as { shape: { tables: unknown[] } };
+  const about = JSON.parse(await readFile(path.replace(/mjs$/, "json"), "utf8")) as { shape: Shape };
   for (const part of artifactParts(hash, await readFile(path, "utf8"))) await reports.send(part);
+  const names = JSON.stringify(querySchemaOf(about.shape));
+  const query_schema = createHash("sha256").update(names).digest("hex");
+  for (const part of artifactParts(query_schema, names)) await reports.send(part);
   const warnings = answer.findings.filter(({ severity }) => severity === "warning").map(({ message }) => message);
   const result: Built = {
     ...{ ok: true, artifact: { hash, bytes }, warnings: warnings.slice(0, 1000).map((text) => text.slice(0, 4000)) },
     schema_hash: createHash("sha256").update(JSON.stringify(about.shape)).digest("hex"),
+    query_schema,
     tables: about.shape.tables.length,
   };
   await reports.send({ kind: "built", result });

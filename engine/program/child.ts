@@ -11,7 +11,11 @@ type Said = { code: string | null; text: string };
 const ANSWERS_WITHIN_MS = 5_000;
 /** Less than what a host gives a program to end, ms. */
 const ENDS_WITHIN_MS = 7_000;
+/** A shorter one would blank out ordinary words, and protect nothing. */
+const SHORTEST_HIDDEN = 4;
 const SECRETS: string[] = [REPORT_ENV.token, REPORT_ENV.password, REPORT_ENV.keySecret, REPORT_ENV.task];
+/** What Node keeps of compiling modules is of no use to a program that is rarely started twice. */
+const LEFT_OUT = [...SECRETS, "NODE_COMPILE_CACHE"];
 
 /** An artifact that runs. */
 export class EngineChild {
@@ -22,6 +26,7 @@ export class EngineChild {
   readonly #child: ChildProcess;
   readonly #url: string;
   readonly #adminToken: string;
+  readonly #hidden: string[];
   #settingsFile: string | null;
 
   static async start(artifact: string, settings: z.input<typeof EngineSettings>): Promise<EngineChild> {
@@ -40,7 +45,10 @@ export class EngineChild {
     this.#settingsFile = file;
     this.#url = `http://127.0.0.1:${listen.port}`;
     this.#adminToken = adminToken;
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SECRETS.includes(name)));
+    this.#hidden = SECRETS.flatMap((name) => process.env[name] ?? []).filter(
+      (value) => value.length >= SHORTEST_HIDDEN,
+    );
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !LEFT_OUT.includes(name)));
     const child = spawn(process.execPath, [...nodeArguments(memoryMb), artifact, "--settings", file], {
       env,
       stdio: ["ignore", "inherit", "pipe"],
@@ -93,7 +101,9 @@ export class EngineChild {
     return this.ended.finally(() => clearTimeout(timer));
   }
 
-  #hear(line: string): void {
+  #hear(said: string): void {
+    // Its log is read by more people than may know these.
+    const line = this.#hidden.reduce((text, secret) => text.replaceAll(secret, "[hidden]"), said);
     console.error(line);
     try {
       const { level, text, code = null } = JSON.parse(line) as { level: string } & Said;

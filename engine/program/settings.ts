@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { EngineSettings } from "../../contract/engine.ts";
 import type { EngineKey } from "../../contract/instance-key.ts";
 import { rowsBytes } from "../../contract/instance-size.ts";
-import { parseFilter } from "../query/parser.ts";
+import { parseFilter } from "../../query/parser.ts";
 import { adminToken, type Given, sourceOf, type TaskOf } from "./environment.ts";
 
 /** What an artifact is started with. */

@@ -1,7 +1,7 @@
+import type { Check, List } from "../../query/plan.ts";
+import type { Operator } from "../../query/syntax.ts";
 import type { ColumnCode } from "../store/column-code.ts";
 import type { ConditionCode, ShapeCode } from "./condition-code.ts";
-import type { Check, List } from "./plan.ts";
-import type { Operator } from "./syntax.ts";
 
 /** Where the rows of a list at the root are looked for. */
 export type Access = {

@@ -1,6 +1,6 @@
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import { QueryProblem } from "../../query/problem.ts";
 import { needsEscape } from "../store/render.ts";
-import { QueryProblem } from "./problem.ts";
 
 /** Answers are written one behind the other into a piece of memory of this size; a longer one has a piece of its own. Bytes. */
 const PIECE = 256 * 1024;

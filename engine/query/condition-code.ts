@@ -1,8 +1,8 @@
+import type { Check, Hop } from "../../query/plan.ts";
 import { type IndexPlan, indexesOf, indexOn } from "../build/indexes.ts";
 import { codesOf } from "../build/table-code.ts";
 import type { Shape } from "../shape/shape.ts";
 import type { ColumnCode } from "../store/column-code.ts";
-import type { Check, Hop } from "./plan.ts";
 
 /** What code is made of that reads rows: the columns and indexes of each table. */
 export class ShapeCode {

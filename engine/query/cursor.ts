@@ -1,7 +1,7 @@
+import { QueryProblem } from "../../query/problem.ts";
+import type { LiteralValue } from "../../query/syntax.ts";
 import type { Cell } from "../store/cell.ts";
 import type { ColumnCode } from "../store/column-code.ts";
-import { QueryProblem } from "./problem.ts";
-import type { LiteralValue } from "./syntax.ts";
 
 /** Where a list goes on: the values of the last row, and what they are values of, so that no other list takes them. */
 export function writeCursor(of: string, cells: readonly Cell[]): string {

@@ -1,7 +1,7 @@
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import type { List } from "../../query/plan.ts";
 import { rootAccess } from "./access-code.ts";
 import { type ConditionCode, loop, loopBack, type ShapeCode } from "./condition-code.ts";
-import type { List } from "./plan.ts";
 
 /**
  * The code that finds the rows of a list, `n` being its number in the query. `level<n>(from, to)` finds those of all rows of the list around it,

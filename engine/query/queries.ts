@@ -1,22 +1,22 @@
 import { createHash } from "node:crypto";
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import { type Binder, checkQuery, type Scope } from "../../query/check.ts";
+import { LikePattern } from "../../query/like.ts";
+import { literalOf, parseTokens, planKey } from "../../query/parser.ts";
+import type { List } from "../../query/plan.ts";
+import type { LiteralValue } from "../../query/syntax.ts";
+import { type Token, tokens } from "../../query/token.ts";
 import type { Shape } from "../shape/shape.ts";
 import type { Cell } from "../store/cell.ts";
 import * as runtime from "../store/runtime.ts";
 import type { Store, Table } from "../store/table.ts";
 import * as answerBytes from "./answer-bytes.ts";
-import { type Binder, checkQuery, type Scope } from "./check.ts";
 import { ShapeCode } from "./condition-code.ts";
 import { readCursor, writeCursor } from "./cursor.ts";
 import { cursorColumns } from "./find-code.ts";
 import { FoundRows } from "./found-rows.ts";
-import { LikePattern } from "./like.ts";
-import { literalOf, parseTokens, planKey } from "./parser.ts";
-import type { List } from "./plan.ts";
 import { queryCode } from "./query-code.ts";
 import { Spent } from "./spent.ts";
-import type { LiteralValue } from "./syntax.ts";
-import { type Token, tokens } from "./token.ts";
 
 /** `json` is UTF-8. */
 export type Answer = { json: Buffer; more: boolean; cursor: string | null };

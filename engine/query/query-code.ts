@@ -1,7 +1,7 @@
+import type { Field, List, Plan } from "../../query/plan.ts";
 import { ConditionCode, type ShapeCode } from "./condition-code.ts";
 import { FindCode } from "./find-code.ts";
 import { type JsonCode, jsonCode, piecesCode } from "./json-code.ts";
-import type { Field, List, Plan } from "./plan.ts";
 
 /**
  * The code of one query: functions of rows of these very tables. It reads `P` (the values of the query's literals) and `X` (what the query has

@@ -1,7 +1,7 @@
 import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import { QueryProblem } from "../../query/problem.ts";
+import type { LiteralValue } from "../../query/syntax.ts";
 import type { Cell } from "../store/cell.ts";
-import { QueryProblem } from "./problem.ts";
-import type { LiteralValue } from "./syntax.ts";
 
 /** Rows that are looked at between two looks at the clock. */
 const FUEL = 4096;

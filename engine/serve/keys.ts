@@ -1,10 +1,17 @@
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { EngineKey, EngineKeys } from "../../contract/engine.ts";
-import type { Scope } from "../query/check.ts";
-import { parseFilter } from "../query/parser.ts";
-import { QueryProblem } from "../query/problem.ts";
+import type { QuerySchema } from "../../contract/query-schema.ts";
+import type { Scope } from "../../query/check.ts";
+import { rowFilters } from "../../query/key-filter.ts";
+import { QueryProblem } from "../../query/problem.ts";
 
-type Known = { scope: Scope; scopeKey: string; expiresAt: number | null; bucket: Bucket | null };
+type Known = {
+  scope: Scope;
+  unusable: string | null;
+  scopeKey: string;
+  expiresAt: number | null;
+  bucket: Bucket | null;
+};
 
 const MOST_SEEN = 10_000;
 const BEARER = /^Bearer rxk_([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{43})$/i;
@@ -16,16 +23,18 @@ export function keyText(secret: string, id: string): string {
 
 /** Which keys there are. They are looked at here alone: nobody is asked. */
 export class Keys {
+  readonly #schema: QuerySchema;
   #secret = "";
   #known = new Map<string, Known>();
   /** Headers that were right before: their HMAC is not computed again. */
   readonly #seen = new Map<string, Known>();
 
-  constructor(keys: EngineKeys) {
+  constructor(schema: QuerySchema, keys: EngineKeys) {
+    this.#schema = schema;
     this.replace(keys);
   }
 
-  /** Keys that are no longer among them are at once no keys any more. Fails where a filter cannot be read. */
+  /** Keys that are no longer among them are at once no keys any more. One with a filter that does not fit opens nothing. */
   replace({ secret, keys }: EngineKeys): void {
     const known = new Map(keys.map((key) => [key.id, this.#read(key)]));
     this.#secret = secret;
@@ -34,21 +43,24 @@ export class Keys {
   }
 
   #read({ id, tables, rows, expires_at, rate }: EngineKey): Known {
-    const filters = Object.entries(rows).map(([table, filter]) => [table, parseFilter(filter)] as const);
+    const { filters, problems } = rowFilters(this.#schema, rows);
     const seen = JSON.stringify([tables?.toSorted() ?? null, Object.entries(rows).sort()]);
     return {
-      scope: { tables: tables === null ? null : new Set(tables), rows: new Map(filters) },
+      scope: { tables: tables === null ? null : new Set(tables), rows: filters },
+      unusable: problems.map(({ table, problem }) => `${table}: ${problem.message}`)[0] ?? null,
       scopeKey: seen === "[null,[]]" ? "" : createHash("sha256").update(seen).digest("base64url"),
       expiresAt: expires_at,
       bucket: rate === null ? null : (this.#known.get(id)?.bucket?.as(rate) ?? new Bucket(rate)),
     };
   }
 
-  /** What the holder may see. The answer is the same whatever is wrong with a key. */
+  /** What the holder may see. The answer is the same whatever is wrong with what is shown. */
   check(authorization: string | undefined): { scope: Scope; scopeKey: string } {
     const known = this.#seen.get(authorization ?? "") ?? this.#verify(authorization ?? "");
     if (known === null || (known.expiresAt !== null && known.expiresAt <= Date.now()))
       throw new QueryProblem("unauthenticated", "send Authorization: Bearer rxk_… with a key of this engine");
+    if (known.unusable !== null)
+      throw new QueryProblem("key_unusable", `a filter of this key does not fit this engine: ${known.unusable}`);
     const wait = known.bucket?.take() ?? 0;
     if (wait > 0)
       throw new QueryProblem("rate_limited", "this key has a rate, and it is used up", {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { z } from "zod";
 import { type EngineHealth, EngineKeys, EngineSource } from "../../contract/engine.ts";
 import { FRESHNESS_HEADERS, QUERY_LIMITS } from "../../contract/engine-query.ts";
-import { QueryProblem } from "../query/problem.ts";
+import { QueryProblem } from "../../query/problem.ts";
 import { Queries } from "../query/queries.ts";
 import type { MemoryLimit } from "../replication/memory.ts";
 import type { Replica } from "../replication/replica.ts";

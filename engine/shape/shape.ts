@@ -1,4 +1,5 @@
-import type { ColumnType, SourceKind } from "../../contract/source-schema.ts";
+import type { QueryColumn, QuerySchema, QueryTable } from "../../contract/query-schema.ts";
+import type { SourceKind } from "../../contract/source-schema.ts";
 
 /**
  * What an engine is compiled from: the source's schema after `reflexdb.yaml`. Tables are in the order of their source names, columns in that of
@@ -13,14 +14,9 @@ export type Shape = {
   sync: { interval: number | null; reconnect: "full" | "resume"; safetyNet: number | null };
 };
 
-export type ShapeTable = {
-  /** How queries call it. */
-  name: string;
+export type ShapeTable = Omit<QueryTable, "columns"> & {
   source: string;
   columns: ShapeColumn[];
-  /** Places in `columns`; empty: no primary key. */
-  key: number[];
-  relations: Relation[];
   /** Places in `columns`, each list in order; the primary key is not among them. */
   indexes: number[][];
   /** A row that does not meet this is not kept. In the language of filters, over source names. */
@@ -30,26 +26,26 @@ export type ShapeTable = {
   cascadesTo: number[];
 };
 
-export type ShapeColumn = {
-  /** How queries call it; null: needed here, but not to be seen. */
-  name: string | null;
+export type ShapeColumn = QueryColumn & {
   source: string;
   declared: string;
-  type: ColumnType;
   nullable: boolean;
   note: string | null;
 };
 
-export type Relation = {
-  name: string;
-  /** `one`: this table has the foreign key. `many`: the other has. */
-  kind: "one" | "many";
-  /** Place in `tables`. */
-  table: number;
-  /** Places of columns here and there, in pairs. */
-  columns: number[];
-  references: number[];
-};
+export type { Relation } from "../../contract/query-schema.ts";
+
+/** What names are looked up in, and nothing besides. */
+export const querySchemaOf = ({ tables }: Pick<Shape, "tables">): QuerySchema => ({
+  tables: tables.map(({ name, columns, key, relations }) => ({
+    name,
+    columns: columns.map(({ name, type }) => ({ name, type: "values" in type ? { ...type, values: [] } : type })),
+    key,
+    relations: relations.map(({ name, kind, table, columns, references }) => ({
+      ...{ name, kind, table, columns, references },
+    })),
+  })),
+});
 
 export const tableAt = (shape: Shape, place: number): ShapeTable => {
   const table = shape.tables[place];

@@ -1,10 +1,11 @@
 import type { ColumnType } from "../../contract/source-schema.ts";
+import { isScaled } from "../../query/literal.ts";
 
 /**
  * How one column is stored, as pieces of code: both the tables of an engine and its queries are made of them. In a table `t`, column `i` is
  * `t.c<i>`; `t.n<i>` flags its nulls, `t.b<i>` has the integers beyond 2^53, `t.p<i>` says that every text in it is plain: ASCII that JSON does not escape.
  *
- * The names in the code (`wide`, `compareWide` …) are those of engine/store/cell.ts.
+ * The names in the code (`wide`, `compareWide` …) are those of engine/store/cell.ts and query/cell.ts.
  */
 export type Storage = "Int32Array" | "Float64Array" | "Float32Array" | "Uint8Array" | "Array";
 /** How null is told from a value. */
@@ -37,7 +38,7 @@ export class ColumnCode {
   }
 
   get isScaled(): boolean {
-    return this.type.kind === "decimal" && this.storage === "Float64Array";
+    return isScaled(this.type);
   }
 
   /** Statements that read what writing the value will read, and add something of it to `seen`. */
@@ -200,8 +201,7 @@ function storageOf(type: ColumnType): Storage {
     case "time":
       return "Float64Array";
     case "decimal":
-      // As many digits as a double has exactly: the number is kept without its point.
-      return type.precision !== null && type.precision <= 15 && type.scale !== null ? "Float64Array" : "Array";
+      return isScaled(type) ? "Float64Array" : "Array";
     case "text":
     case "enum":
     case "set":

@@ -84,6 +84,7 @@ export function boot(draft: Draft, wake: Wake, attempt: number, refusedBy: strin
     wake,
     attempt,
     refused,
+    unfit: state.status === "booting" ? state.unfit : {},
     message: "looking for a host",
     look_at: facts.now + PLACE_AGAIN_MS,
     ordered: null,
@@ -97,7 +98,7 @@ export function boot(draft: Draft, wake: Wake, attempt: number, refusedBy: strin
   );
   if (attempt === 1) tell(draft, { kind: "waking", phase: "placing", message: "the database is starting" });
   const last = facts.kept && attempt === ATTEMPTS;
-  if (next.home !== null && refused[next.home] === undefined && !last) begin(draft, next.home);
+  if (next.home !== null && !(next.home in { ...refused, ...next.unfit }) && !last) begin(draft, next.home);
 }
 
 /** Raises the term: from here on no writer of a lower one is to start anywhere. */
@@ -128,7 +129,7 @@ export function onHosts(
   if (state.status !== "booting" || state.step.name !== "placing") return;
   const home = hosts.find(({ id }) => id === state.home);
   const isComing = home !== undefined && (home.status === "unreachable" || home.status === "syncing");
-  if (isComing && facts.now < state.wake.at + HOME_PATIENCE_MS) {
+  if (isComing && state.unfit[home.id] === undefined && facts.now < state.wake.at + HOME_PATIENCE_MS) {
     const message = `waiting for host ${home.name}, which has the newest copy and is ${home.status}`;
     draft.state = { ...state, message, refused: {}, look_at: facts.now + HOME_AGAIN_MS };
     return;
@@ -141,7 +142,7 @@ export function onHosts(
   // Without keepers there is one copy of what was ever written, and none may be made up in its place.
   const bound = !facts.kept && state.served_term > 0;
   const among = bound ? hosts.filter(({ id }) => id === state.home) : hosts;
-  const choice = choose(among, need, own, state.refused);
+  const choice = choose(among, need, own, { ...state.refused, ...state.unfit });
   if (choice.type === "chosen") {
     begin(draft, choice.host_id);
     return;
@@ -150,7 +151,8 @@ export function onHosts(
     ? choice.message
     : `its only copy is on ${state.home === null ? "a host that was removed" : `host ${state.home}, which cannot run it now: ${choice.message}`}`;
   const isOver = facts.now - state.wake.at >= PLACE_WITHIN_MS || facts.now < state.wake.at;
-  if (isOver || !among.some((host) => mayFit(host, need))) fail(draft, "no_host", message, true);
+  if (isOver || !among.some((host) => mayFit(host, need) && state.unfit[host.id] === undefined))
+    fail(draft, "no_host", message, true);
   else draft.state = { ...state, message, refused: {}, look_at: facts.now + PLACE_AGAIN_MS };
 }
 
@@ -312,6 +314,12 @@ function attemptFailed(draft: Draft, state: Of<"booting">, host_id: string, code
   const data = { host_id, term: state.term, code, attempt: state.attempt };
   note(draft, "warning", "agent", "start_failed", `attempt ${state.attempt} on host ${host_id}: ${why}`, data);
   leave(draft, host_id, state.term);
+  if (code === "wrong_version") {
+    const unfit = { ...state.unfit, [host_id]: `cannot open it: ${why}` };
+    const [next, look_at] = [draft.state as Of<"booting">, facts.now + PLACE_AGAIN_MS];
+    draft.state = { ...next, unfit, message: "looking for a host", look_at, step: { name: "placing" } };
+    return;
+  }
   if (HOPELESS.has(code) || state.attempt >= ATTEMPTS) {
     fail(draft, code, why, !HOPELESS.has(code));
     return;

@@ -15,7 +15,10 @@ export function subjects(state: DatabaseState, facts: DatabaseFacts): Set<string
       keys.add("prepare");
       break;
     case "booting":
-      if (state.step.name === "placing") keys.add(`place ${state.attempt} ${Object.keys(state.refused).length}`);
+      if (state.step.name === "placing") {
+        const asked = Object.keys(state.refused).length + Object.keys(state.unfit).length;
+        keys.add(`place ${state.attempt} ${asked}`);
+      }
       if (state.step.name === "offered") keys.add(`offer ${term}`);
       break;
     case "ready":

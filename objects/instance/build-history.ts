@@ -60,6 +60,16 @@ export function artifactText(sql: SqlStorage, hash: string): ReadableStream<Uint
   });
 }
 
+/** The same as one text, of what is never large. */
+export const keptText = (sql: SqlStorage, hash: string): string | null =>
+  isKept(sql, hash)
+    ? sql
+        .exec<{ text: string }>("SELECT text FROM artifact WHERE hash = ? ORDER BY part", hash)
+        .toArray()
+        .map(({ text }) => text)
+        .join("")
+    : null;
+
 /** Writes what became of builds. `inUse`: what is deployed or being rolled out, whose artifacts stay whatever is newer. Call it inside `commit`. */
 export function changeBuilds(
   sql: SqlStorage,
@@ -84,6 +94,7 @@ const queued = (id: string, config: string | null, now: number): Build => ({
   host_id: null,
   generation: null,
   schema_hash: null,
+  query_schema: null,
   tables: null,
   warnings: [],
   failure: null,
@@ -99,9 +110,17 @@ function applied(build: Build, change: BuildChange, now: number): Build {
     case "started":
       return { ...build, status: "in_progress", started_at: now, generation: change.generation };
     case "succeeded": {
-      const { host_id, artifact, schema_hash, tables, warnings } = change;
+      const { host_id, artifact, schema_hash, query_schema, tables, warnings } = change;
       const { hash, bytes } = artifact;
-      const made = { artifact: { hash, bytes }, deployable: true, host_id, schema_hash, tables, warnings };
+      const made = {
+        artifact: { hash, bytes },
+        deployable: true,
+        host_id,
+        schema_hash,
+        query_schema,
+        tables,
+        warnings,
+      };
       return { ...build, ...made, status: "succeeded", finished_at: now };
     }
     case "ended":
@@ -125,7 +144,10 @@ function prune(sql: SqlStorage, inUse: readonly string[], purge: boolean): void 
     else if (build.deployable && (purge || (++deployable > DEPLOYABLE && !inUse.includes(build.id))))
       put(sql, { ...build, deployable: false });
   }
+  const kept = history(sql).builds.filter(({ deployable }) => deployable);
+  const hashes = kept.flatMap(({ artifact, query_schema }) => [artifact?.hash, query_schema]);
   sql.exec(
-    "DELETE FROM artifact WHERE hash NOT IN (SELECT body -> 'artifact' ->> 'hash' FROM build WHERE body ->> 'deployable' = 1 AND body -> 'artifact' ->> 'hash' IS NOT NULL)",
+    "DELETE FROM artifact WHERE hash NOT IN (SELECT value FROM json_each(?))",
+    JSON.stringify(hashes.filter(Boolean)),
   );
 }

@@ -8,9 +8,11 @@ import { seal } from "../sealing.ts";
 import { askAfter, lookForRoom, withdraw } from "../workload-host.ts";
 import { workloadProof } from "../workload-proof.ts";
 import { isKept } from "./build-history.ts";
-import { keepBuildLog, leavingBuilds, readBuildLog } from "./build-log.ts";
+import { BUILD_LINES, keepBuildLog, leavingBuilds } from "./build-log.ts";
 import type { InstanceEvent } from "./decide.ts";
 import { runnersOf } from "./draft.ts";
+import { ENGINE_LINES, keepEngineLog, leavingEngines } from "./engine-log.ts";
+import { readHostLog } from "./host-log.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { engineKeys } from "./keys.ts";
 import { buildInQueue } from "./letters.ts";
@@ -130,8 +132,12 @@ async function ask({ identity, state }: InstanceRecord, { env, apply }: Sender):
 async function withdrawLeaving(record: InstanceRecord, { env, sql, apply, change }: Sender): Promise<void> {
   const { identity, state } = record;
   for (const build of leavingBuilds(sql, record)) {
-    const lines = await readBuildLog(identity.id, build, env);
+    const lines = await readHostLog(identity.id, build, BUILD_LINES, env);
     if (lines !== null) change(() => keepBuildLog(sql, build.id, lines));
+  }
+  for (const engine of leavingEngines(sql, record)) {
+    const lines = await readHostLog(identity.id, engine, ENGINE_LINES, env);
+    if (lines !== null) change(() => keepEngineLog(sql, engine, lines));
   }
   await withdraw(env, identity.id, state.leaving, (host_id, reports) => apply({ type: "observed", host_id, reports }));
 }

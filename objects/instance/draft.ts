@@ -36,6 +36,7 @@ export type BuildChange =
       host_id: string;
       artifact: { hash: string; bytes: number };
       schema_hash: string;
+      query_schema: string | null;
       tables: number;
       warnings: string[];
     }
@@ -124,11 +125,16 @@ export function newRunner(draft: Draft, slot: number): Extract<Runner, { phase: 
   return { slot, generation: draft.generation, since: now, phase: "placing", refused: {}, message: "", recheck_at };
 }
 
-/** What this runner may have left on a host is to go. */
-export function leave(draft: Draft, runner: Runner | null): void {
+/** What this runner may have left on a host is to go. @param hasFailed of an engine; one that died has in any case */
+export function leave(draft: Draft, runner: Runner | null, hasFailed = false): void {
   if (runner === null || runner.phase === "placing") return;
-  const { slot, generation, host_id } = runner;
-  draft.leaving.push({ slot, generation, host_id });
+  const { slot, generation, host_id, phase } = runner;
+  const engine = [draft.serving, draft.candidate].find((one) => one?.runner.slot === slot);
+  const failed = hasFailed || phase === "waiting" ? engine : undefined;
+  draft.leaving.push({
+    ...{ slot, generation, host_id },
+    ...(failed && { failed: { build_id: failed.build_id, at: draft.facts.now } }),
+  });
 }
 
 export const runnersOf = (state: Pick<InstanceState, "job" | "serving" | "candidate">): Runner[] =>
@@ -153,7 +159,7 @@ export function finish(draft: Draft, outcome: "succeeded" | "failed", message: s
   if (operation === null) return;
   const { id, action, actor, started_at } = operation;
   leave(draft, draft.job);
-  leave(draft, draft.candidate?.runner ?? null);
+  leave(draft, draft.candidate?.runner ?? null, outcome === "failed");
   draft.job = null;
   draft.candidate = null;
   draft.last_operation = { id, action, actor, outcome, message, started_at, finished_at: facts.now };

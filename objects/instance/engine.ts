@@ -141,7 +141,7 @@ function die(draft: Draft, runner: Housed, code: string, message: string, exit: 
 
 /** The engine that served has died too often. A rollout under way may still bring another. */
 function giveUp(draft: Draft, code: string, message: string): void {
-  leave(draft, draft.serving?.runner ?? null);
+  leave(draft, draft.serving?.runner ?? null, true);
   draft.serving = null;
   if (draft.status === "running") fail(draft, code, message);
 }

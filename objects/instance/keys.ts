@@ -1,14 +1,15 @@
 import { toBase64Url } from "../../contract/envelope.ts";
 import type { EngineKey, KeyCreate, KeyView } from "../../contract/instance-key.ts";
-import { accept, type Reply, type Violation } from "../../contract/problem.ts";
+import { accept, type Reply } from "../../contract/problem.ts";
 import type { Answer } from "../../contract/request.ts";
-import { suggestion } from "../../contract/suggestion.ts";
 import { timestamp } from "../../contract/timestamp.ts";
 import { open } from "../sealing.ts";
 
 /** The keys with which an instance is queried. Engines check them alone, by the instance's secret; here is only which there are. */
 
-type Stored = EngineKey & { name: string; created_at: number };
+/** `problems`: what of it does not fit the build that serves, and with `usable: false` it therefore opens nothing. */
+type Fit = { usable: boolean; problems: string[] };
+type Stored = EngineKey & { name: string; created_at: number } & Partial<Fit>;
 
 export const keys = (sql: SqlStorage): Stored[] =>
   sql
@@ -20,25 +21,6 @@ export const keys = (sql: SqlStorage): Stored[] =>
 export const engineKeys = (sql: SqlStorage): EngineKey[] =>
   keys(sql).map(({ id, tables, rows, expires_at, rate }) => ({ id, tables, rows, expires_at, rate }));
 
-/** Tables that the engine does not have. @param known those that it said last that it has; none: nothing is known of it */
-export function keyViolations({ tables, rows }: KeyCreate, known: readonly string[]): Violation[] {
-  if (known.length === 0) return [];
-  const violation = (name: string, property_path: string): Violation[] =>
-    known.includes(name)
-      ? []
-      : [
-          {
-            property_path,
-            message: `the engine has no table "${name}"${suggestion(name, known)}`,
-            code: "instance.key.unknown_table",
-          },
-        ];
-  return [
-    ...(tables ?? []).flatMap((name, i) => violation(name, `tables[${i}]`)),
-    ...Object.keys(rows).flatMap((name) => violation(name, `rows.${name}`)),
-  ];
-}
-
 export function addKey(sql: SqlStorage, id: string, asked: KeyCreate, now: number): KeyView {
   const { name, tables = null, rows, expires_at = null, rate = null } = asked;
   const until = expires_at === null ? null : Date.parse(expires_at);
@@ -47,12 +29,25 @@ export function addKey(sql: SqlStorage, id: string, asked: KeyCreate, now: numbe
   return keyView(stored);
 }
 
+/** How it fits what serves. Call it inside `commit`. */
+export function markKey(sql: SqlStorage, id: string, fit: Fit): void {
+  sql.exec("UPDATE api_key SET body = json_patch(body, ?) WHERE id = ?", JSON.stringify(fit), id);
+}
+
+export const unusableKeys = (sql: SqlStorage): string[] =>
+  sql
+    .exec<{ name: string }>("SELECT body ->> 'name' AS name FROM api_key WHERE body -> 'usable' = 'false' ORDER BY id")
+    .toArray()
+    .map(({ name }) => name);
+
 /** Whether there was one. */
 export const dropKey = (sql: SqlStorage, id: string): boolean =>
   sql.exec("DELETE FROM api_key WHERE id = ?", id).rowsWritten > 0;
 
-export const keyView = ({ expires_at, created_at, ...rest }: Stored): KeyView => ({
+export const keyView = ({ expires_at, created_at, usable = true, problems = [], ...rest }: Stored): KeyView => ({
   ...rest,
+  usable,
+  problems,
   expires_at: timestamp(expires_at),
   created_at: timestamp(created_at),
 });

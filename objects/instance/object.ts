@@ -27,18 +27,19 @@ import { dueEvents } from "./due.ts";
 import type { Seen } from "./engine.ts";
 import { heard, presentOrders } from "./hearing.ts";
 import type { InstanceRecord } from "./kept.ts";
-import { addKey, dropKey, keySecretLabel, keys, keyView, keyViolations, newKeySecret, withKey } from "./keys.ts";
+import { keyViolations } from "./key-check.ts";
+import { presentSchema, recheckKeys } from "./key-fit.ts";
+import { addKey, dropKey, keySecretLabel, keys, keyView, newKeySecret, withKey } from "./keys.ts";
 import { buildInQueue, lettersFor } from "./letters.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { EvictionCause } from "./placing.ts";
-import { buildsText, endedBuild, type LogState, logState, missingBuild, refusalOf } from "./reading.ts";
+import { buildsText, endedBuild, type LogState, type LogWanted, logState, missingBuild, refusalOf } from "./reading.ts";
 import { auditEntry, factsOf, indexRow, load, save, sourceOf } from "./record.ts";
 import { routeAsked, routeCapacity, routeEvicted, routeSeen } from "./routing.ts";
 import { needsChanged, sourceNeed } from "./source.ts";
 import { keepStanding } from "./standing.ts";
 import { bury, sayTheRest } from "./tombstone.ts";
 import { instanceView } from "./view.ts";
-import { vitalsOf } from "./vitals.ts";
 
 const INSTANCE: ResourceKind<InstanceRecord, string[]> = {
   noun: "instance",
@@ -184,7 +185,8 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
   /** Makes a key. What is kept of it does not open anything: the key itself is made again from the instance's secret. */
   async createKey(asked: KeyCreate, mutation: Mutation, namespaces: string[]): Promise<Reply<Answer>> {
     const made = this.mutate(mutation, namespaces, (record, now) => {
-      const unfitting = keyViolations(asked, Object.keys(vitalsOf(this.sql)?.body.row_counts ?? {}));
+      const known = Object.keys(record.vitals?.body.row_counts ?? {});
+      const unfitting = keyViolations(asked, presentSchema(this.sql, record), known);
       if (unfitting.length > 0) return unfit(unfitting);
       const view = addKey(this.sql, newId("key", now), asked, now);
       this.#audit("create_key", record, mutation, now);
@@ -268,10 +270,10 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
     return record.ok ? accept(buildsText(record.value)) : record;
   }
 
-  /** Where to read the lines of a build, or (null) of its engine. */
-  logState(namespaces: string[], buildId: string | null): Reply<LogState> {
+  /** Where to read the lines of a build, or of its engine. */
+  logState(namespaces: string[], what: LogWanted): Reply<LogState> {
     const record = this.visible(namespaces);
-    return record.ok ? logState(this.sql, record.value, buildId) : record;
+    return record.ok ? logState(this.sql, record.value, what) : record;
   }
 
   protected override due(_timer: Timer, now: number): void {
@@ -335,7 +337,9 @@ export class InstanceObject extends ResourceObject<InstanceRecord> {
     actor: string,
     now: number,
   ): void {
-    if (save(this.sql, before, { identity, spec }, decision, { actor, now })) post(this.sql, "index", now);
+    const entries = [...decision.entries, ...recheckKeys(this.sql, before, decision.state)];
+    if (save(this.sql, before, { identity, spec }, { ...decision, entries }, { actor, now }))
+      post(this.sql, "index", now);
     if (identity.database_id !== null && needsChanged(before?.state ?? null, decision.state))
       post(this.sql, "source", now);
     for (const key of lettersFor(before?.state ?? null, decision.state, event)) post(this.sql, key, now);

@@ -5,6 +5,7 @@ import { type InstanceAction, instanceAllowedActions, instanceVerdict } from "..
 import { accept, type Reply, refuse } from "../../contract/problem.ts";
 import { cursor } from "../journal.ts";
 import { buildLog } from "./build-log.ts";
+import { engineLog } from "./engine-log.ts";
 import type { InstanceRecord } from "./kept.ts";
 import { buildInQueue } from "./letters.ts";
 import { standingOf } from "./view.ts";
@@ -14,19 +15,35 @@ export type LogPlace = { host_id: string; workload_id: string; generation: numbe
 /** What can be read of one now: on its host, or (JSON) what was kept of it here. `over`: no more will come. */
 export type LogState = { place: LogPlace | null; kept: string | null; over: boolean; cursor: number };
 
+export type LogWanted = { build: string | null; failed: boolean };
+
 /** Its builds, newest first: JSON. */
 export function buildsText({ identity, builds, state }: InstanceRecord): string {
   const list = { builds: builds.map((build) => buildView(identity.id, build)), active_build_id: buildInQueue(state) };
   return JSON.stringify(BuildList.parse(list));
 }
 
-/** Of a build, or (null) of the engine that serves, or else of what is being rolled out. */
-export function logState(sql: SqlStorage, record: InstanceRecord, buildId: string | null): Reply<LogState> {
+/** Of a build, of the engine that failed last, or of the one that serves, or else of what is being rolled out. */
+export function logState(sql: SqlStorage, record: InstanceRecord, what: LogWanted): Reply<LogState> {
   const { identity, state } = record;
-  if (buildId !== null) return buildLogState(sql, record, buildId);
+  if (what.build !== null) return buildLogState(sql, record, what.build);
+  const failed = failedLog(sql, identity.id);
+  if (what.failed) return accept({ place: null, kept: null, ...failed, over: true, cursor: cursor(sql) });
   const runner = state.serving?.runner ?? state.candidate?.runner ?? state.job;
   const place = runner && runner.phase !== "placing" ? placeOf(identity.id, runner) : null;
-  return accept({ place, kept: null, over: state.status === "terminated", cursor: cursor(sql) });
+  const over = state.status === "terminated";
+  // When nothing runs, the last that there was is what it failed of.
+  if (place === null && state.status === "failed" && failed !== null)
+    return accept({ ...failed, over, cursor: cursor(sql) });
+  return accept({ place, kept: null, over, cursor: cursor(sql) });
+}
+
+/** What was kept of the engine that failed last. */
+function failedLog(sql: SqlStorage, id: string): { place: LogPlace; kept: string } | null {
+  const log = engineLog(sql);
+  return (
+    log && { place: placeOf(id, { host_id: "", slot: SLOT.engines[0], generation: log.generation }), kept: log.lines }
+  );
 }
 
 const placeOf = (id: string, { host_id, slot, generation }: { host_id: string; slot: number; generation: number }) => ({

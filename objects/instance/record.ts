@@ -10,7 +10,9 @@ import { type Deed, entryOf, type IndexRow } from "../projection.ts";
 import { changeBuilds, history } from "./build-history.ts";
 import type { InstanceDecision } from "./decide.ts";
 import type { InstanceFacts } from "./draft.ts";
+import { lastFailure } from "./engine-log.ts";
 import type { InstanceRecord } from "./kept.ts";
+import { unusableKeys } from "./keys.ts";
 import { buildsInUse, deadlineOf } from "./letters.ts";
 import { isRouteNews, routing } from "./routing.ts";
 import { instanceView } from "./view.ts";
@@ -39,6 +41,8 @@ export function load(sql: SqlStorage): InstanceRecord | null {
     updated_at: row.updated_at,
     deleted: row.deleted_at !== null,
     ...history(sql),
+    unusable_keys: unusableKeys(sql),
+    failed_engine: lastFailure(sql),
     vitals: vitalsOf(sql),
     route: routing(sql),
   };

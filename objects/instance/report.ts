@@ -104,9 +104,12 @@ function onBuilt(draft: Draft, { result }: Extract<ReportBody, { kind: "built" }
     fail(draft, result.code, [result.message, ...result.violations.map(violationText)].join("\n"));
     return;
   }
-  const { artifact, schema_hash, tables, warnings } = result;
+  const { artifact, schema_hash, query_schema = null, tables, warnings } = result;
   const { build_id: id } = operation;
-  draft.builds.push({ type: "succeeded", id, host_id: job.host_id, artifact, schema_hash, tables, warnings });
+  draft.builds.push({
+    ...{ type: "succeeded", id, host_id: job.host_id, artifact },
+    ...{ schema_hash, query_schema, tables, warnings },
+  });
   note(
     draft,
     "info",

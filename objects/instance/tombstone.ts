@@ -10,7 +10,7 @@ import type { InstanceRecord } from "./kept.ts";
 import { indexRow, sourceOf } from "./record.ts";
 
 const TABLES = [
-  ...["instance", "vitals", "build", "build_log", "artifact", "key_secret", "api_key", "source_standing"],
+  ...["instance", "vitals", "build", "build_log", "engine_log", "artifact", "key_secret", "api_key", "source_standing"],
   ...["route", "route_leaving"],
 ];
 

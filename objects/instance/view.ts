@@ -18,7 +18,7 @@ export const standingOf = ({ state, spec, image }: Pick<InstanceRecord, "state" 
 
 /** An instance as the API answers it. */
 export function instanceView(record: InstanceRecord, event_cursor: number): InstanceView {
-  const { identity, spec, state, revision, updated_at, builds, vitals, route } = record;
+  const { identity, spec, state, revision, updated_at, builds, vitals, route, failed_engine } = record;
   const { serving, operation, goal, last_operation, last_error, drift } = state;
   const { created_at, ...named } = identity;
   const runner = serving?.runner;
@@ -46,6 +46,7 @@ export function instanceView(record: InstanceRecord, event_cursor: number): Inst
       finished_at: timestamp(last_operation.finished_at),
     },
     last_error: last_error && { ...last_error, at: timestamp(last_error.at) },
+    failed_engine: failed_engine && { ...failed_engine, at: timestamp(failed_engine.at) },
     degraded: state.degraded,
     health: serving && healthOf(serving, state),
     endpoint_url: endpointOf(identity.id, route),
@@ -59,6 +60,7 @@ export function instanceView(record: InstanceRecord, event_cursor: number): Inst
     pending_changes: pendingChanges(record),
     config: spec.config,
     labels: spec.labels,
+    unusable_keys: record.unusable_keys,
     pause_schedule: spec.pause_schedule,
     idle_pause: spec.idle_pause,
     latest_build: builds[0] ? buildView(identity.id, builds[0]) : null,

@@ -68,8 +68,8 @@ export class ReplicationStream {
     body.write("r", 0, "latin1");
     body.writeBigUInt64BE(written, 1);
     body.writeBigUInt64BE(flushed, 9);
-    // Nothing is ever applied here.
-    body.writeBigUInt64BE(0n, 17);
+    // Applied: nothing ever is, and a commit with synchronous_commit = remote_apply would wait for ever. Nobody can read here what was not.
+    body.writeBigUInt64BE(flushed, 17);
     body.writeBigInt64BE(BigInt(Date.now()) * 1000n - POSTGRES_EPOCH_US, 25);
     body[33] = replyWanted ? 1 : 0;
     this.#connection.write(message("d", body));

@@ -18,6 +18,7 @@ const Query = z.object({
   tail: z.coerce.number().int().min(0).max(10_000).default(200).describe("How many of the newest lines"),
   since: since.optional().describe("Only lines since then: `<n>s`, `<n>m`, `<n>h`, `<n>d` ago, or a time (RFC 3339)"),
   follow: flag.optional().describe("Stream new lines as they are written"),
+  failed: flag.optional().describe("Of an instance: the last lines of the engine that failed last, which are kept"),
 });
 type LogAsk = Ask<z.output<typeof Query>>;
 
@@ -64,7 +65,9 @@ const logsRoute = (
 /** What can be read now. */
 async function read(ask: LogAsk): Promise<Reply<Readable>> {
   const { namespaces } = ask.principal;
-  const state = await call(instanceStub(ask), (instance) => instance.logState(namespaces, ask.params.build ?? null));
+  const state = await call(instanceStub(ask), (instance) =>
+    instance.logState(namespaces, { build: ask.params.build ?? null, failed: ask.query.failed ?? false }),
+  );
   return state.ok ? { ok: true, value: readable(state.value as LogState) } : copied(state);
 }
 

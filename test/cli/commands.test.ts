@@ -3,6 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { COMMAND_GROUPS } from "../../cli/command-groups.ts";
+import { program } from "../../cli/run.ts";
+import { Interrupt } from "../../cli/session.ts";
+import { processTerminal } from "../../cli/terminal.ts";
 import type { ControlPlane } from "../../cli/up/control-plane.ts";
 import { startControlPlane } from "../../cli/up/control-plane.ts";
 import { newRootToken, tokenHash } from "../../cli/up/root-token.ts";
@@ -27,6 +31,15 @@ afterAll(async () => {
 
 const cli = (argv: string, more: { stdin?: string; env?: Record<string, string> } = {}): Promise<Captured> =>
   lamplighter(argv.split(" "), { env, ...more });
+
+const around = () => ({
+  env,
+  terminal: processTerminal(),
+  now: Date.now,
+  readStdin: async () => "",
+  prompt: null,
+  interrupt: new Interrupt(),
+});
 
 const web = (more = "") => `name: web\nimage: nginx\nlabels: { team: web }\n${more}`;
 const idIn = ({ out }: Captured) => /dep_[0-9a-z]{26}/.exec(out)?.[0] as string;
@@ -139,18 +152,18 @@ test("the audit has what was done", async () => {
   expect((await cli("audit -n six")).out).toMatch(/root +create +deployment +six +web/);
 });
 
+test("a command is loaded by each of its names, and alone", async () => {
+  for (const names of COMMAND_GROUPS.flatMap(([, group]) => Object.keys(group).map((key) => key.split(" "))))
+    for (const name of names) {
+      const { commands } = await program(around(), name);
+      const has = commands.find((each) => [each.name(), ...each.aliases()].includes(name));
+      expect([has?.name(), ...(has?.aliases() ?? [])], name).toEqual(names);
+      expect(commands.length, name).toBe(1);
+    }
+});
+
 test("every command has examples in its help", async () => {
-  const { program } = await import("../../cli/run.ts");
-  const { Interrupt } = await import("../../cli/session.ts");
-  const { processTerminal } = await import("../../cli/terminal.ts");
-  const root = program({
-    env,
-    terminal: processTerminal(),
-    now: Date.now,
-    readStdin: async () => "",
-    prompt: null,
-    interrupt: new Interrupt(),
-  });
+  const root = await program(around());
   const paths = (command: typeof root, path: string[]): string[][] =>
     command.commands.length === 0 ? [path] : command.commands.flatMap((child) => paths(child, [...path, child.name()]));
   for (const path of paths(root, [])) {

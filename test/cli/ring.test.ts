@@ -53,7 +53,7 @@ const COMMANDS: readonly (readonly [command: string, flags: string, args: number
   ["webhook inspect", "-f", 1],
 ];
 
-const root = program({
+const root = await program({
   env: {},
   terminal: processTerminal(),
   now: Date.now,

@@ -87,6 +87,8 @@ describe("random histories", () => {
             deleted: false,
             builds: [],
             image: one.image,
+            unusable_keys: [],
+            failed_engine: null,
             route: { generation: 0, host_id: null, body: "", address: null, is_up: false },
             vitals: null,
           },

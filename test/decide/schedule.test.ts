@@ -1,4 +1,5 @@
 // The schedule's machine: one table of what comes of what, then random histories.
+import assert from "node:assert/strict";
 import { describe, expect, test } from "vitest";
 import { checkManifest } from "../../contract/manifest-check.ts";
 import {
@@ -264,25 +265,25 @@ describe("random histories", () => {
         it.do(event);
         let from: string = before.status;
         for (const [old, to] of it.moves) {
-          expect(old, context()).toBe(from);
-          expect(SCHEDULE_NEXT[old as ScheduleState["status"]], context()).toContain(to);
+          assert.equal(old, from, context());
+          assert.ok((SCHEDULE_NEXT[old as ScheduleState["status"]] as readonly string[]).includes(to), context());
           taken.add(`${old} -> ${to}`);
           from = to;
         }
-        expect(from, context()).toBe(it.state.status);
-        expect(Schema.safeParse(it.state).success, context()).toBe(true);
+        assert.equal(from, it.state.status, context());
+        assert.ok(Schema.safeParse(it.state).success, context());
         for (const run of it.state.runs) {
           if (kept.has(runKey(run))) continue;
-          expect(begun.has(runKey(run)), `${context()}: ${runKey(run)} a second time`).toBe(false);
+          assert.equal(begun.has(runKey(run)), false, `${context()}: ${runKey(run)} a second time`);
           begun.add(runKey(run));
         }
         const underWay = it.state.runs.filter(isUnderWay);
-        if (policy === "forbid") expect(underWay.length, context()).toBeLessThanOrEqual(1);
-        if (policy === "replace")
-          expect(underWay.filter(({ phase }) => phase === "active").length, context()).toBeLessThanOrEqual(1);
+        if (policy === "forbid") assert.ok(underWay.length <= 1, context());
+        if (policy === "replace") assert.ok(underWay.filter(({ phase }) => phase === "active").length <= 1, context());
         if (it.state.status === "suspended" && underWay.length === 0)
-          expect(deadlineOf(it.state), context()).toBeNull();
-        if (it.state.status === "waiting" || it.state.status === "running") expect(deadlineOf(it.state)).not.toBeNull();
+          assert.equal(deadlineOf(it.state), null, context());
+        if (it.state.status === "waiting" || it.state.status === "running")
+          assert.notEqual(deadlineOf(it.state), null, context());
         // A deployment is never forgotten: it is a run's, to be deleted, or was told to be gone.
         const held = (state: ScheduleState) =>
           new Set([
@@ -292,7 +293,7 @@ describe("random histories", () => {
         const now = held(it.state);
         for (const id of held(before))
           if (!now.has(id))
-            expect(["told", "discarded"], `${context()}: ${id} lost by ${event.type}`).toContain(event.type);
+            assert.ok(["told", "discarded"].includes(event.type), `${context()}: ${id} lost by ${event.type}`);
         if (isGone(it.state)) break;
       }
     }

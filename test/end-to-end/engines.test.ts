@@ -244,6 +244,13 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
       },
     });
     expect(await served()).toEqual(answers);
+    // What it wrote last is kept when nothing of it is left on its host.
+    const { failed_engine } = await when("its log is not kept", (now) => now.failed_engine !== null);
+    expect(failed_engine).toMatchObject({ build_id: failed.latest_build?.id });
+    expect(failed_engine?.log.at(-1)).toContain("of posts 1 rows were loaded, and the source has 2");
+    expect(await send("GET", `/instances/${id}/logs?failed=true&tail=1`)).toMatchObject([
+      { message: expect.stringContaining("verification_failed") },
+    ]);
     expect(failed.latest_build).toMatchObject({ status: "succeeded", deployable: true });
     await until(
       () => "the new engine is still there",
@@ -257,3 +264,37 @@ for (const dialect of ["mysql", "postgres"] satisfies Dialect[]) {
     expect(await served()).toEqual(answers);
   });
 }
+
+test.skipIf(!parts.postgres.available)(
+  "an engine that has too little memory is rescued by another size",
+  async (context) => {
+    const { cluster, source, id, send, when } = await start(context, "postgres");
+    // One letter over and over takes little at the source, and all of its length in an engine: more than nano has, and less than small.
+    await source.run(
+      "CREATE TABLE pages (id INTEGER PRIMARY KEY, text TEXT NOT NULL)",
+      "INSERT INTO pages SELECT i, repeat('x', 1000000) FROM generate_series(1, 450) AS i",
+    );
+    await send("POST", `/instances/${id}/provision`);
+    const starved = await when(
+      "it is not out of memory",
+      ({ operation }) => /memory/.test(operation?.message ?? ""),
+      60_000,
+    );
+    expect(starved).toMatchObject({
+      status: "deploying",
+      message: expect.stringContaining("resize it to a larger one"),
+    });
+    expect(starved.allowedActions.resize).toEqual({ allowed: true, mode: "immediate" });
+    // Nobody starts it again in vain meanwhile.
+    expect(await cluster.liveOf(id)).toEqual([]);
+    await send("POST", `/instances/${id}/resize`, { size: "small" });
+    const rescued = await when("it does not come to rest", ({ status }) => isStable(status), 60_000);
+    expect(rescued).toMatchObject({
+      ...{ status: "running", last_error: null, settings: { size: "small" }, deployed: { size: "small" } },
+      last_operation: { action: "provision", outcome: "succeeded" },
+    });
+    expect(rescued.failed_engine?.log.join()).toMatch(/pages needs more than 384 MiB/);
+    const [engine, ...others] = await cluster.liveOf(id);
+    expect([engine?.pids.length, others]).toEqual([2, []]);
+  },
+);

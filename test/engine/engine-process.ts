@@ -13,12 +13,30 @@ import {
   nodeArguments,
   type SourceConnection,
 } from "../../contract/engine.ts";
-import { type Built, buildFromSource } from "../../engine/build/build.ts";
+import { type Built, ConfigInvalid, introspect } from "../../engine/build/build.ts";
+import { buildEngine } from "../../engine/build/bundle.ts";
+import { composeShape } from "../../engine/config/compose.ts";
 import { keyText } from "../../engine/serve/keys.ts";
 import { freePort } from "../free-port.ts";
+import { scratch } from "../scratch.ts";
 
 export const SECRET = "the secret of the keys";
 const ADMIN = "the token of the admin";
+
+/** What was built in this process, by what it was built from: most tests of a file have the same tables. */
+const builds = new Map<string, Promise<Built>>();
+let buildsFolder: string | null = null;
+
+async function buildOnce(source: SourceConnection, yaml: string | null): Promise<Built> {
+  const composed = composeShape(await introspect(source), yaml);
+  if ("problems" in composed) throw new ConfigInvalid(composed.problems);
+  buildsFolder ??= scratch("builds");
+  const key = JSON.stringify(composed);
+  const { shape, findings } = composed;
+  const built = builds.get(key) ?? buildEngine(shape, buildsFolder, findings).then((made) => ({ ...made, findings }));
+  builds.set(key, built);
+  return built;
+}
 
 export class EngineProcess {
   readonly built: Built;
@@ -44,11 +62,7 @@ export class EngineProcess {
   ): Promise<EngineProcess> {
     const folder = mkdtempSync(join(tmpdir(), "lamplighter-engine-"));
     const { yaml = null, ...rest } = more;
-    const built = await buildFromSource(
-      { tls: { mode: "disable" }, ...source } as SourceConnection,
-      yaml,
-      join(folder, "builds"),
-    );
+    const built = await buildOnce({ tls: { mode: "disable" }, ...source } as SourceConnection, yaml);
     const settings = {
       ...{
         instance: "test",

@@ -7,11 +7,11 @@ import { QUERY_LIMITS } from "../../contract/engine-query.ts";
 import type { ColumnType, SourceSchema } from "../../contract/source-schema.ts";
 import { buildEngine } from "../../engine/build/bundle.ts";
 import { composeShape } from "../../engine/config/compose.ts";
-import { EVERYTHING } from "../../engine/query/check.ts";
 import { FoundRows, MOST_PLACES } from "../../engine/query/found-rows.ts";
 import { Queries } from "../../engine/query/queries.ts";
 import type { Engine } from "../../engine/run.ts";
 import type { Store, Table } from "../../engine/store/table.ts";
+import { EVERYTHING } from "../../query/check.ts";
 import { random } from "../random.ts";
 
 const column = (name: string, kind: "integer" | "bigint" | "text", nullable = false) => ({

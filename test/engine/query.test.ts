@@ -6,13 +6,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ColumnType, SourceSchema, SourceTable } from "../../contract/source-schema.ts";
 import { buildEngine } from "../../engine/build/bundle.ts";
 import { composeShape } from "../../engine/config/compose.ts";
-import { EVERYTHING, type Scope } from "../../engine/query/check.ts";
-import { LikePattern } from "../../engine/query/like.ts";
-import { parseFilter } from "../../engine/query/parser.ts";
-import { QueryProblem } from "../../engine/query/problem.ts";
 import { type Answer, Queries } from "../../engine/query/queries.ts";
 import type { Engine } from "../../engine/run.ts";
 import type { Store } from "../../engine/store/table.ts";
+import { EVERYTHING, type Scope } from "../../query/check.ts";
+import { LikePattern } from "../../query/like.ts";
+import { parseFilter } from "../../query/parser.ts";
+import { QueryProblem } from "../../query/problem.ts";
 
 const column = (name: string, type: ColumnType, nullable = false) => ({ name, declared: type.kind, type, nullable });
 const whole: ColumnType = { kind: "integer" };

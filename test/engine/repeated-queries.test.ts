@@ -1,9 +1,9 @@
 // The plan of a query that was asked before is kept; its answer is made anew.
 import { beforeAll, beforeEach, expect, test } from "vitest";
-import { EVERYTHING, type Scope } from "../../engine/query/check.ts";
-import { parseFilter } from "../../engine/query/parser.ts";
 import { PLANS_KEPT, Queries } from "../../engine/query/queries.ts";
 import type { Store, Table } from "../../engine/store/table.ts";
+import { EVERYTHING, type Scope } from "../../query/check.ts";
+import { parseFilter } from "../../query/parser.ts";
 import { type Note, notesEngine } from "./notes.ts";
 
 const NOTES: Note[] = [1, 2, 3, 4].map((id) => ({ id, owner: id % 2, text: `note ${id}` }));

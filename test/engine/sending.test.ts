@@ -29,7 +29,7 @@ beforeAll(async () => {
       standing: { state: "live" },
     } as unknown as Serving["replica"],
     source: { mode: "stream" } as unknown as Serving["source"],
-    keys: new Keys(EngineKeys.parse({ secret: SECRET, keys: [{ id: "all" }] })),
+    keys: new Keys(engine.shape, EngineKeys.parse({ secret: SECRET, keys: [{ id: "all" }] })),
     memory: {} as Serving["memory"],
   });
   await new Promise<void>((listening) => server.http.listen(0, "127.0.0.1", listening));
@@ -55,16 +55,24 @@ async function opened(): Promise<Socket> {
 /** The bodies of so many answers. */
 async function answers(socket: Socket, count: number): Promise<string[]> {
   const bodies: string[] = [];
-  let text = "";
-  for await (const part of socket.setEncoding("latin1")) {
-    text += part;
-    for (;;) {
-      const end = text.indexOf("\r\n\r\n");
-      const length = Number(/content-length: (\d+)/i.exec(text.slice(0, end))?.[1]);
-      if (end < 0 || text.length < end + 4 + length) break;
-      bodies.push(text.slice(end + 4, end + 4 + length));
-      text = text.slice(end + 4 + length);
+  let parts: Buffer[] = [];
+  let [here, wanted] = [0, 0];
+  for await (const part of socket as AsyncIterable<Buffer>) {
+    parts.push(part);
+    here += part.length;
+    if (here < wanted) continue;
+    let bytes = Buffer.concat(parts);
+    for (wanted = 0; wanted === 0; ) {
+      const end = bytes.indexOf("\r\n\r\n") + 4;
+      const length = Number(/content-length: (\d+)/i.exec(bytes.toString("latin1", 0, Math.max(0, end)))?.[1]);
+      if (end < 4 || bytes.length < end + length) wanted = end < 4 ? 1 : end + length;
+      else {
+        bodies.push(bytes.toString("latin1", end, end + length));
+        bytes = bytes.subarray(end + length);
+      }
     }
+    parts = [bytes];
+    here = bytes.length;
     if (bodies.length === count) break;
   }
   return bodies;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { PIECE, tokens } from "../../engine/query/token.ts";
+import { PIECE, tokens } from "../../query/token.ts";
 import { random } from "../random.ts";
 
 /** By the pattern alone; null where nothing begins. */

@@ -2,6 +2,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KeeperClient } from "../../agent/postgres/keeper-client.ts";
+import type { StartOrder } from "../../agent/postgres/writer.ts";
 import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { parseLsn } from "../../postgres/lsn.ts";
 import { scratch } from "../scratch.ts";
@@ -22,6 +23,7 @@ afterAll(async () => {
 describe.each(found)("PostgreSQL $version and its keeper", (installation) => {
   const id = `db_${installation.major}`;
   let host: PostgresHost;
+  let first: StartOrder;
 
   beforeAll(async () => {
     host = await PostgresHost.make({ installation });
@@ -29,10 +31,10 @@ describe.each(found)("PostgreSQL $version and its keeper", (installation) => {
   afterAll(() => host?.close());
 
   test("a new database: created, seeded, followed; a commit is on the keeper's disk when it is acknowledged", async () => {
-    const order = await orderFor(id, 1, [keeper]);
-    const started = await host.start(order);
+    first = await orderFor(id, 1, [keeper]);
+    const started = await host.start(first);
     expect(started.rung).toBe(3);
-    const sql = await client(order);
+    const sql = await client(first);
     await sql.query("CREATE TABLE t (i int)");
     await sql.query("INSERT INTO t VALUES (1)");
     const [row] = await sql.query("SELECT pg_current_wal_insert_lsn() AS lsn");
@@ -54,13 +56,27 @@ describe.each(found)("PostgreSQL $version and its keeper", (installation) => {
     expect(value("sync_seconds_count")).toBeGreaterThan(0);
     expect(value('sync_seconds_bucket{le="+Inf"}')).toBe(value("sync_seconds_count"));
     expect(value("free_bytes")).toBeGreaterThan(1e6);
+  });
 
-    const { clean } = await host.writers.stop(order);
+  test("a session may ask for any strength of commits: none waits for what a keeper never does", async () => {
+    const sql = await client(first);
+    for (const strength of ["remote_apply", "remote_write", "on"]) {
+      await sql.query(`SET synchronous_commit = ${strength}; CREATE TABLE ${strength}_table (i int)`);
+      const [row] = await sql.query("SELECT pg_current_wal_insert_lsn() AS lsn");
+      if (strength === "remote_write") continue;
+      const { flush_lsn } = await new KeeperClient(keeper, id).status();
+      expect(parseLsn(flush_lsn ?? ""), strength).toBeGreaterThanOrEqual(parseLsn(row?.lsn ?? "") - 8192n);
+    }
+    sql.end();
+  });
+
+  test("stopped: the last that the keeper has is the shutdown checkpoint", async () => {
+    const { clean } = await host.writers.stop(first);
     expect(clean).toBe(true);
     const local = await host.writers.cluster(id).local();
     const after = await new KeeperClient(keeper, id).status();
     expect(after.following.state).toBe("off");
-    // The last record that the keeper has is the shutdown checkpoint: so a copy can be seen to be complete.
+    // So a copy can be seen to be complete.
     expect(parseLsn(after.flush_lsn ?? "")).toBe(local?.state === "clean" && local.end);
   });
 

@@ -60,11 +60,24 @@ async function connect(): Promise<Busy> {
   return client as Busy;
 }
 
+test("it is missed while nothing is sent to it, too: before a commit would wait for it", async () => {
+  const client = await connect();
+  // Nobody commits anything meanwhile.
+  await sleep(4_500);
+  expect(notes).toEqual([]);
+  keeper.signal("SIGSTOP");
+  const since = performance.now();
+  await until("it is said", async () => notes.some(({ code }) => code === "commits_wait"));
+  expect(performance.now() - since).toBeLessThan(8_500);
+  expect(notes[0]?.message).toContain("does not answer");
+  keeper.signal("SIGCONT");
+  await until("it is over", async () => notes.length === 0);
+  await client.end();
+});
+
 test("what waits for it is said within seconds, and that it is over; a cancel request does not get to a commit meanwhile", async () => {
   const client = await connect();
   await client.query("CREATE TABLE t (i int)");
-  await sleep(4_500);
-  expect(notes).toEqual([]);
   keeper.signal("SIGSTOP");
   const since = performance.now();
   const writing = client.query("INSERT INTO t VALUES (1)");

@@ -254,7 +254,7 @@ describe("an instance on a host", () => {
       refusal: {
         code: "validation_failed",
         detail:
-          'tables[1]: the engine has no table "as"; did you mean "a"?\nrows.books: the engine has no table "books"',
+          "tables[1]: the engine has no table 'as'; did you mean 'a'?\nrows.books: the engine has no table 'books'",
       },
     });
     // It is answered when the engine has said that it is so.

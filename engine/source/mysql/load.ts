@@ -2,6 +2,7 @@ import type { Connection, RowDataPacket } from "mysql2/promise";
 import { type Shape, type ShapeTable, tableAt } from "../../shape/shape.ts";
 import type { Table } from "../../store/table.ts";
 import { SourceFailure } from "../failure.ts";
+import { RowTally } from "../row-tally.ts";
 import { type Evidence, SAMPLE_ROWS, samplePlaces } from "../sample.ts";
 import type { LoadProgress } from "../source.ts";
 import { MysqlPosition, parseGtids } from "./position.ts";
@@ -108,11 +109,14 @@ function readRows(
   progress: Pick<LoadProgress, "rows">,
 ): Promise<void> {
   const sql = `SELECT ${columns.map(selected).join(", ")} FROM ${quoted(source)}${which}`;
-  const typeCast = (field: Field) =>
-    field.name.startsWith("b") ? (field.buffer()?.toString("base64") ?? null) : field.string();
+  const tally = new RowTally(progress);
+  const typeCast = (field: Field) => {
+    const text = field.name.startsWith("b") ? (field.buffer()?.toString("base64") ?? null) : field.string();
+    if (text !== null) tally.read(text.length);
+    return text;
+  };
   const streaming = (connection as unknown as { connection: Streaming & { destroy(): void } }).connection;
   return new Promise((resolve, reject) => {
-    let count = 0;
     let failed = false;
     const fail = (error: Error) => {
       if (failed) return;
@@ -126,14 +130,14 @@ function readRows(
       if (failed) return;
       try {
         take(row);
-        if (++count % 4096 === 0) progress.rows(4096);
+        tally.row();
       } catch (error) {
         fail(error as Error);
       }
     });
     query.on("end", () => {
       if (failed) return;
-      progress.rows(count % 4096);
+      tally.tell();
       resolve();
     });
   });

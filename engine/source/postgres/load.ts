@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { type Shape, type ShapeTable, tableAt } from "../../shape/shape.ts";
 import type { Table } from "../../store/table.ts";
+import { RowTally } from "../row-tally.ts";
 import { type Evidence, SAMPLE_ROWS, samplePlaces } from "../sample.ts";
 import type { LoadProgress } from "../source.ts";
 
@@ -62,7 +63,7 @@ function copyOut(
   progress: Pick<LoadProgress, "rows">,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    let count = 0;
+    const tally = new RowTally(progress);
     let failure: Error | null = null;
     const fail = (error: Error) => {
       failure ??= error;
@@ -76,7 +77,8 @@ function copyOut(
         if (failure !== null) return;
         try {
           row(readRow(chunk, width));
-          if (++count % 4096 === 0) progress.rows(4096);
+          tally.read(chunk.length);
+          tally.row();
         } catch (error) {
           fail(error as Error);
           connection.stream.destroy();
@@ -85,7 +87,7 @@ function copyOut(
       handleError: fail,
       handleCommandComplete() {},
       handleReadyForQuery() {
-        progress.rows(count % 4096);
+        tally.tell();
         if (failure === null) resolve();
       },
       callback: (error?: Error) => {

@@ -1,10 +1,9 @@
-import { QUERY_LIMITS } from "../../contract/engine-query.ts";
-import { nearest } from "../../contract/suggestion.ts";
-import { codesOf } from "../build/table-code.ts";
-import { columnAt, type Relation, type Shape, type ShapeTable, tableAt } from "../shape/shape.ts";
-import type { ColumnCode } from "../store/column-code.ts";
+import { QUERY_LIMITS } from "../contract/engine-query.ts";
+import type { QueryColumn, QuerySchema, QueryTable, Relation } from "../contract/query-schema.ts";
+import type { ColumnType } from "../contract/source-schema.ts";
+import { nearest } from "../contract/suggestion.ts";
 import { LikePattern } from "./like.ts";
-import { cellOf } from "./literal.ts";
+import { cellOf, isScaled } from "./literal.ts";
 import { type Check, every, type Field, type Hop, type List, type Plan } from "./plan.ts";
 import { QueryProblem } from "./problem.ts";
 import type { Expression, Item, Literal, LiteralValue, Name, Query, Selection } from "./syntax.ts";
@@ -23,37 +22,38 @@ export const EVERYTHING: Scope = { tables: null, rows: new Map() };
 export type Binder = (literals: readonly LiteralValue[]) => unknown;
 
 /** Looks up every name of a query. */
-export function checkQuery(shape: Shape, query: Query, scope: Scope): { plan: Plan; binders: Binder[] } {
-  const checker = new Checker(shape, scope);
+export function checkQuery(schema: QuerySchema, query: Query, scope: Scope): { plan: Plan; binders: Binder[] } {
+  const checker = new Checker(schema, scope);
   return { plan: checker.plan(query), binders: checker.binders };
 }
 
-/** A filter over the columns of one table, hidden ones too, by their source names. Its values are constants. */
+/** Looks up every name of a key's filter, which sees all rows. */
+export function checkFilter(schema: QuerySchema, table: number, filter: Expression): void {
+  new Checker(schema, EVERYTHING).constant(table, filter);
+}
+
+/** A filter over the columns of one table alone, hidden ones too, by their source names. Its values are constants. */
 export function checkRowFilter(
-  shape: Shape,
-  table: number,
+  { columns, ...table }: Omit<QueryTable, "columns"> & { columns: (QueryColumn & { source: string })[] },
   filter: Expression,
 ): { check: Check; parameters: unknown[] } {
-  const checker = new Checker(shape, EVERYTHING, "source");
-  const check = checker.constant(table, filter);
+  const bySource = columns.map((column) => ({ ...column, name: column.source }));
+  const checker = new Checker({ tables: [{ ...table, columns: bySource, relations: [] }] }, EVERYTHING);
+  const check = checker.constant(0, filter);
   return { check, parameters: checker.binders.map((bind) => bind([])) };
 }
 
 class Checker {
   readonly binders: Binder[] = [];
-  readonly #shape: Shape;
+  readonly #schema: QuerySchema;
   readonly #scope: Scope;
-  readonly #codes: ColumnCode[][];
-  readonly #by: "name" | "source";
   #isConstant = false;
   #conditions = 0;
   #hops = 0;
 
-  constructor(shape: Shape, scope: Scope, by: "name" | "source" = "name") {
-    this.#shape = shape;
+  constructor(schema: QuerySchema, scope: Scope) {
+    this.#schema = schema;
     this.#scope = scope;
-    this.#by = by;
-    this.#codes = shape.tables.map(codesOf);
   }
 
   plan({ selections, batch }: Query): Plan {
@@ -77,7 +77,7 @@ class Checker {
 
   #root(selection: Selection): List {
     const { name } = selection;
-    const known = this.#shape.tables.map((table) => table.name);
+    const known = this.#schema.tables.map((table) => table.name);
     const place = known.indexOf(name.text);
     if (place < 0) {
       const near = nearest(
@@ -99,7 +99,7 @@ class Checker {
     if (depth > QUERY_LIMITS.depth)
       throw new QueryProblem("depth_exceeded", `no deeper than ${QUERY_LIMITS.depth} levels`, { at: selection.at });
     const { args } = selection;
-    const table = tableAt(this.#shape, place);
+    const table = tableAt(this.#schema, place);
     const isRoot = via === null;
     if (via?.kind === "one") {
       const clause = args.limit ?? args.offset ?? args.after ?? args.order[0]?.path[0];
@@ -137,12 +137,12 @@ class Checker {
   /** What the key says about the rows of a table. What it says itself sees all rows. */
   #rows(place: number): Check | null {
     if (this.#isConstant) return null;
-    const filter = this.#scope.rows.get(tableAt(this.#shape, place).name);
+    const filter = this.#scope.rows.get(tableAt(this.#schema, place).name);
     return filter === undefined ? null : this.constant(place, filter);
   }
 
   #fields(place: number, items: readonly Item[], depth: number): Field[] {
-    const table = tableAt(this.#shape, place);
+    const table = tableAt(this.#schema, place);
     const fields = new Map<string, Field>();
     const named = new Set<string>();
     for (const item of items) {
@@ -163,7 +163,7 @@ class Checker {
         if (name !== null && isFree(name)) fields.set(name, { name, kind: "column", column });
       if (item.kind !== "related") continue;
       for (const relation of table.relations) {
-        if (!isFree(relation.name) || !this.#permits(tableAt(this.#shape, relation.table).name)) continue;
+        if (!isFree(relation.name) || !this.#permits(tableAt(this.#schema, relation.table).name)) continue;
         const inside: Item[] = [{ kind: "all", at: item.at }];
         const selection = { args: NO_ARGUMENTS, items: inside, at: item.at };
         const list = this.#list(relation.table, hopOf(place, relation), selection, depth + 1);
@@ -175,7 +175,7 @@ class Checker {
 
   #field(place: number, item: Item & { kind: "field" | "nested" }, depth: number) {
     const { name } = item;
-    const table = tableAt(this.#shape, place);
+    const table = tableAt(this.#schema, place);
     if (item.kind === "nested") {
       const hop = this.#hop(place, name, "a relation");
       return { kind: "list" as const, list: this.#list(hop.table, hop, item, depth + 1) };
@@ -187,20 +187,20 @@ class Checker {
     return { kind: "column" as const, column: this.#column(place, name) };
   }
 
-  #columns({ columns }: ShapeTable): (string | null)[] {
-    return columns.map((column) => column[this.#by]);
+  #columns({ columns }: QueryTable): (string | null)[] {
+    return columns.map(({ name }) => name);
   }
 
   #column(place: number, name: Name): number {
-    const table = tableAt(this.#shape, place);
+    const table = tableAt(this.#schema, place);
     const column = this.#columns(table).indexOf(name.text);
     if (column < 0) throw this.#unknown(table, name, "field");
     return column;
   }
 
   #hop(place: number, name: Name, wanted: string): Hop {
-    const table = tableAt(this.#shape, place);
-    const relation = this.#by === "source" ? undefined : table.relations.find((each) => each.name === name.text);
+    const table = tableAt(this.#schema, place);
+    const relation = table.relations.find((each) => each.name === name.text);
     if (relation === undefined) {
       if (this.#columns(table).includes(name.text))
         throw new QueryProblem("unknown_field", `'${name.text}' is a field of '${table.name}', not ${wanted}`, {
@@ -208,16 +208,16 @@ class Checker {
         });
       throw this.#unknown(table, name, "relation");
     }
-    const target = tableAt(this.#shape, relation.table);
+    const target = tableAt(this.#schema, relation.table);
     if (!this.#permits(target.name))
       throw new QueryProblem("table_not_permitted", `this key is not for the table '${target.name}'`, { at: name.at });
     return hopOf(place, relation);
   }
 
-  #unknown(table: ShapeTable, name: Name, what: string): QueryProblem {
+  #unknown(table: QueryTable, name: Name, what: string): QueryProblem {
     const known = [
       ...this.#columns(table).filter((each) => each !== null),
-      ...(this.#by === "name" ? table.relations.map((each) => each.name) : []),
+      ...table.relations.map((each) => each.name),
     ];
     const word = name.text.toLowerCase();
     // Of two relations to one table each is called by its column too: `posts_by_editor`.
@@ -265,9 +265,9 @@ class Checker {
 
   #condition(place: number, name: Name, expression: Expression): Check {
     const column = this.#column(place, name);
-    const code = this.#codes[place]?.[column] as ColumnCode;
-    const cell = (literal: LiteralValue) => cellOf(code, name.text, literal);
-    const { kind } = code.type;
+    const { type } = columnAt(tableAt(this.#schema, place), column);
+    const cell = (literal: LiteralValue) => cellOf(type, name.text, literal);
+    const { kind } = type;
     const hasNoOrder = kind === "bytes" || kind === "set" || kind === "json";
     const compare = (operator: "=" | "!=" | "<" | "<=" | ">" | ">=", literal: Literal): Check => {
       if (hasNoOrder && operator !== "=" && operator !== "!=")
@@ -283,10 +283,10 @@ class Checker {
         return { kind: "and", parts: [compare(">=", expression.low), compare("<=", expression.high)] };
       case "in": {
         const { values } = expression;
-        return { kind: "in", column, values: this.#bindAll(values, cell, code) };
+        return { kind: "in", column, values: this.#bindAll(values, cell, type) };
       }
       case "like":
-        if (!code.isText)
+        if (kind !== "text" && kind !== "enum")
           throw new QueryProblem("type_mismatch", `${name.text} is not text: LIKE does not apply to it`, {
             at: expression.at,
           });
@@ -309,11 +309,11 @@ class Checker {
     return this.binders.length - 1;
   }
 
-  #bindAll(values: readonly Literal[], cell: (literal: LiteralValue) => unknown, code: ColumnCode): number {
+  #bindAll(values: readonly Literal[], cell: (literal: LiteralValue) => unknown, type: ColumnType): number {
     const isConstant = this.#isConstant;
     const several = (literals: readonly LiteralValue[]) => {
       const cells = literals.map(cell);
-      const simple = !code.isWide && (code.isScaled || code.type.kind !== "decimal");
+      const simple = type.kind !== "bigint" && (isScaled(type) || type.kind !== "decimal");
       return simple ? new Set(cells) : cells;
     };
     const constant = several(values);
@@ -333,6 +333,9 @@ class Checker {
     });
   }
 }
+
+const tableAt = (schema: QuerySchema, place: number): QueryTable => schema.tables[place] as QueryTable;
+const columnAt = (table: QueryTable, place: number): QueryColumn => table.columns[place] as QueryColumn;
 
 const duplicate = ({ text, at }: Name): QueryProblem =>
   new QueryProblem("duplicate_field", `'${text}' is there twice: give one an alias, other:${text}`, { at });

@@ -1,4 +1,4 @@
-import { QUERY_PROBLEMS, type QueryProblemCode } from "../../contract/engine-query.ts";
+import { QUERY_PROBLEMS, type QueryProblemCode } from "../contract/engine-query.ts";
 
 /** Where in a query something is: an offset into its text. */
 export type At = number;

@@ -1,4 +1,4 @@
-import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import { QUERY_LIMITS } from "../contract/engine-query.ts";
 import { type At, QueryProblem } from "./problem.ts";
 import type { Arguments, Expression, Item, Literal, LiteralValue, Name, Operator, Query, Selection } from "./syntax.ts";
 import { type Token, tokens } from "./token.ts";
