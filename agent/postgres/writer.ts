@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { PROFILES } from "../../contract/database-profile.ts";
 import type { RestorePlan, RestoreTarget } from "../../contract/keeper.ts";
@@ -158,6 +158,8 @@ export class Writers {
     const running = await this.running(order);
     if (running && order.reader) await letReadersGo(running).catch(() => {});
     await running?.stop();
+    // It may lie beside all that goes with the data folder.
+    await rm(cluster.socketFolder, { recursive: true, force: true });
     await this.#leases.drop(order.database);
     this.#renewals.delete(order.database);
     if (opened > 0) await new KeeperGroup(order).release();

@@ -10,11 +10,12 @@ import type { DatabaseView } from "../../contract/database.ts";
 import { type GatewayProcess, startGateway } from "../gateway/gateway-process.ts";
 import { KeeperProcess } from "../keeper/keeper-process.ts";
 import { random } from "../random.ts";
+import { rounds } from "../rounds.ts";
 import { scratch } from "../scratch.ts";
 import { Cluster } from "./cluster.ts";
 import { DatabaseLoad } from "./database-load.ts";
 
-const ROUNDS = Math.ceil(Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 10) * 0.4);
+const ROUNDS = Math.ceil(rounds(10) * 0.4);
 const SEED = Number(process.env.LAMPLIGHTER_SEED ?? Math.floor(Math.random() * 1e9));
 const GATEWAYS = 2;
 const CLIENTS = 6;

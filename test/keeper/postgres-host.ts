@@ -110,7 +110,10 @@ export class PostgresHost {
   }
 
   async close(): Promise<void> {
-    for (const database of this.#orders.keys()) await this.crash(database).catch(() => {});
+    for (const database of this.#orders.keys()) {
+      await this.crash(database).catch(() => {});
+      await rm(this.writers.cluster(database).socketFolder, { recursive: true, force: true });
+    }
     this.writers.close();
     await rm(this.root, { recursive: true, force: true, maxRetries: 5 });
   }
