@@ -23,6 +23,8 @@ export default defineConfig({
         test: {
           name: "decide",
           include: ["test/decide/**/*.test.ts", "test/*.test.ts"],
+          // Nothing there is anybody's own; a process per file would load the same modules each time.
+          isolate: false,
           testTimeout: 30_000,
         },
       },
@@ -42,6 +44,7 @@ export default defineConfig({
           testTimeout: 30_000,
           provide: { rootToken },
           globalSetup: "test/receiver-for-workers.ts",
+          setupFiles: "test/cheap-passwords.ts",
         },
       },
       { test: { name: "agent", include: ["test/agent/**/*.test.ts"], ...onRealParts } },

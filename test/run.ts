@@ -5,6 +5,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { quietWrangler, refreshBindings } from "./bindings.ts";
+import { SHARE } from "./rounds.ts";
 import type { Tally } from "./tally.ts";
 
 process.chdir(join(import.meta.dirname, ".."));
@@ -14,7 +15,9 @@ chmodSync(scratch, 0o1777);
 const tallyFile = join(scratch, "tally.json");
 const leftOutFile = join(scratch, "left-out");
 const compiled = join(scratch, "compiled");
-const OWN = ["tally.json", "left-out", "compiled", "node-compile-cache"];
+const OWN = ["tally.json", "left-out", "compiled", "node-compile-cache", "lamplighter-test-ports"];
+/** Podman leaves what it loads an image from. */
+const PODMANS = /^api_load\.tar\d+$/;
 const strict = process.env.LAMPLIGHTER_NO_SKIPS === "1";
 const KEPT = process.env.LAMPLIGHTER_KEEP === "1";
 
@@ -23,7 +26,7 @@ compilePrograms();
 const code = await vitest(process.argv.slice(2));
 const tally = JSON.parse(read(tallyFile) || '{"passed":0,"failed":0,"skipped":0,"skippedIn":{}}') as Tally;
 const leftOut = [...new Set(read(leftOutFile).split("\n").filter(Boolean))];
-const left = readdirSync(scratch).filter((name) => !OWN.includes(name));
+const left = readdirSync(scratch).filter((name) => !OWN.includes(name) && !PODMANS.test(name));
 if (!KEPT) rmSync(scratch, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 
 if (left.length > 0) console.log(`\nLeft behind by tests${KEPT ? "" : ", and removed"}: ${left.join(", ")}`);
@@ -33,6 +36,10 @@ if (leftOut.length > 0 || tally.skipped > 0) {
   for (const [file, count] of Object.entries(tally.skippedIn)) console.log(`  ${count} skipped in ${file}`);
 }
 if (strict && tally.skipped > 0) console.log("LAMPLIGHTER_NO_SKIPS=1: a skipped test is a failure.");
+if (SHARE < 1)
+  console.log(
+    "\nOf rounds of faults, and of random queries and writes, a part was run; LAMPLIGHTER_CHAOS_ROUNDS=50 is all of them.",
+  );
 if (code !== 0 && tally.failed === 0) tally.failed = 1;
 console.log(`\n${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`);
 process.exitCode = tally.failed > 0 || (strict && tally.skipped > 0) ? 1 : 0;

@@ -64,10 +64,17 @@ function list(folder: string): string[] {
   }
 }
 
+/** Whether it was not removed since it was found. */
+export const isThere = ({ folder, image }: Installation): boolean =>
+  image !== undefined || existsSync(join(folder, "postgres"));
+
 /** The one that can open what a version made. */
 export function ofMajor(major: number | null, installations: readonly Installation[]): Installation {
   const fitting = installations.find((each) => each.major === major);
   if (fitting) return fitting;
   const there = [...new Set(installations.map((each) => each.major))].join(", ");
-  throw new NotStarted("wrong_version", `it was made by PostgreSQL ${major}, and this host has ${there} only`);
+  throw new NotStarted(
+    "wrong_version",
+    `it was made by PostgreSQL ${major}, and this host has ${there === "" ? "none" : `${there} only`}`,
+  );
 }

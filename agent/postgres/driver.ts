@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { ReaderOrder } from "../../contract/database-reader.ts";
@@ -11,7 +10,7 @@ import { levelOf } from "../level.ts";
 import { type PortRange, Ports } from "../process/port.ts";
 import { reachableFolder } from "../reachable-folder.ts";
 import { databaseAccount } from "./account.ts";
-import type { Installation } from "./binaries.ts";
+import { type Installation, isThere } from "./binaries.ts";
 import { allInstallations, chosenInstallation, type NamedInstallations } from "./chosen-installation.ts";
 import { writeDurably } from "./cluster.ts";
 import { KeeperClient } from "./keeper-client.ts";
@@ -70,7 +69,7 @@ export class PostgresDriver implements Driver {
 
   async detect(): Promise<string | null> {
     const known = this.#installation;
-    if (known !== null && (known.image !== undefined || existsSync(known.folder))) return known.version;
+    if (known !== null && isThere(known)) return known.version;
     this.#root = await reachableFolder(this.#options.dataDir, "postgres", await databaseAccount());
     const found = await chosenInstallation(this.#options.named ?? {}, this.#root);
     if (typeof found === "string") throw new RuntimeSilent(found);
@@ -344,12 +343,12 @@ export class PostgresDriver implements Driver {
 
   async #prepare(): Promise<Writers> {
     await this.detect();
-    const installation = this.#installation as Installation;
+    const installation = () => this.#installation as Installation;
     const account = await databaseAccount();
     const template = new Template(this.#root, account);
     // Not waited for: the first database that needs it is.
-    void template.prepare(installation).catch((error: Error) => this.#options.log(`postgres: ${error.message}`));
-    const installations = await allInstallations(this.#options.named ?? {}, this.#root);
+    void template.prepare(installation()).catch((error: Error) => this.#options.log(`postgres: ${error.message}`));
+    const installations = () => allInstallations(this.#options.named ?? {}, this.#root);
     const { log } = this.#options;
     const limits = await WriterLimits.find(this.#root);
     if (limits.unavailable !== "") log(`postgres: the limits of profiles are not enforced, ${limits.unavailable}`);

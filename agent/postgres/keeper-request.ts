@@ -40,6 +40,10 @@ async function askPinned(
     agent: pinnedTo(url, fingerprint),
   });
   return new Promise((answered, failed) => {
+    // Node itself tells of it only once it has a connection, which one who does not finish the handshake holds back.
+    const aborted = () => failed(signal?.reason);
+    signal?.addEventListener("abort", aborted, { once: true });
+    asking.once("close", () => signal?.removeEventListener("abort", aborted));
     asking.once("error", (error: NodeJS.ErrnoException) => {
       // A connection that was kept has just been closed by the other side. Every request may be made twice.
       const isAgain = asking.reusedSocket && error.code === "ECONNRESET" && typeof body !== "object";

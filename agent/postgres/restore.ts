@@ -25,14 +25,18 @@ export async function restore(
   cluster: Cluster,
   keeper: KeeperClient,
   target: RestoreTarget,
-  { account, told, check }: { account: Account; told: (progress: string) => void; check: (plan: RestorePlan) => void },
+  {
+    account,
+    told,
+    check,
+  }: { account: Account; told: (progress: string) => void; check: (plan: RestorePlan) => Promise<void> },
 ): Promise<Restored> {
   const plan = await keeper.restorePlan(target).catch((error: Error) => {
     // A moment that is asked for and not kept never will be.
     const isNever = target !== null && error instanceof KeeperFailure && error.code === "not_restorable";
     throw isNever ? new NotStarted("not_restorable", error.message) : error;
   });
-  check(plan);
+  await check(plan);
   const come = progress(plan, told);
   const folder = await cluster.clearIncoming();
   const wal = join(cluster.folder, "incoming-wal");

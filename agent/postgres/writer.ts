@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { PROFILES } from "../../contract/database-profile.ts";
 import type { RestorePlan, RestoreTarget } from "../../contract/keeper.ts";
@@ -8,7 +8,7 @@ import type { Connection } from "../../postgres/connection.ts";
 import type { Account } from "../process/account.ts";
 import type { Pid } from "../process/pid.ts";
 import { Attendance } from "./attendance.ts";
-import { type Installation, ofMajor } from "./binaries.ts";
+import { type Installation, isThere, ofMajor } from "./binaries.ts";
 import { Cluster } from "./cluster.ts";
 import { createCluster } from "./creation.ts";
 import { Damaged, lastComplaint, majorOf, meetsDamage, saysDamage } from "./damage.ts";
@@ -52,10 +52,10 @@ export type Started = {
 export type WritersOptions = {
   root: string;
   account: Account;
-  /** What new databases are made with. */
-  installation: Installation;
-  /** All of this host: a data folder can only be opened by the version that made it. */
-  installations?: readonly Installation[] | undefined;
+  /** What new databases are made with now: a host's PostgreSQL may be upgraded. */
+  installation: () => Installation;
+  /** Looks for all of this host: a data folder can only be opened by the version that made it. */
+  installations?: (() => Promise<readonly Installation[]>) | undefined;
   template: Template;
   log: (line: string) => void;
   /** Of those that are processes of the host. */
@@ -78,6 +78,7 @@ export class Writers {
   readonly #leases: Leases;
   readonly #renewals = new Map<string, Renewal & { term: number }>();
   readonly #attendances = new Map<string, Attendance>();
+  #others: readonly Installation[] = [];
 
   constructor(options: WritersOptions) {
     this.#options = options;
@@ -111,7 +112,7 @@ export class Writers {
       const decision = decide({
         ...facts,
         localDiverged,
-        driver: this.#options.installation.image === undefined ? "process" : "container",
+        driver: this.#options.installation().image === undefined ? "process" : "container",
       });
       clock.lap("keepers");
       this.#options.log(`${order.database}: term ${order.term}: ${decision.do}: ${decision.why}`);
@@ -157,6 +158,8 @@ export class Writers {
     const running = await this.running(order);
     if (running && order.reader) await letReadersGo(running).catch(() => {});
     await running?.stop();
+    // It may lie beside all that goes with the data folder.
+    await rm(cluster.socketFolder, { recursive: true, force: true });
     await this.#leases.drop(order.database);
     this.#renewals.delete(order.database);
     if (opened > 0) await new KeeperGroup(order).release();
@@ -203,7 +206,8 @@ export class Writers {
     let recovery: Recovery | null = null;
     let restoredBytes = 0;
     if (decision.do === "create" && order.from === undefined) {
-      await createCluster(order, cluster, promised, this.#options);
+      const { template, installation } = this.#options;
+      await createCluster(order, cluster, promised, { template, installation: installation() });
       clock.lap("create");
     } else if (decision.do === "create" || decision.do === "restore") {
       const from = decision.do === "create" ? order.from : undefined;
@@ -211,7 +215,11 @@ export class Writers {
       if (!client) throw new NotStarted("not_restorable", "no keeper answers that could be restored from");
       const target = from?.target ?? null;
       const { account } = this.#options;
-      const check = ({ base }: RestorePlan) => void this.#ofMajor(Number.parseInt(base.postgres_version, 10));
+      const check = async ({ base }: RestorePlan) => {
+        const major = Number.parseInt(base.postgres_version, 10);
+        // What cannot be read is seen in the data folder.
+        if (major > 0) await this.#ofMajor(major);
+      };
       const { plan, bytes } = await restore(cluster, client, target, { account, told: start.told, check });
       recovery = { timeline: plan.timeline, target };
       restoredBytes = bytes;
@@ -260,7 +268,7 @@ export class Writers {
 
   async #launch(order: StartOrder, cluster: Cluster, recovery: Recovery | null): Promise<Postmaster> {
     const { account } = this.#options;
-    const installation = this.#ofMajor(await majorOf(cluster.pgdata));
+    const installation = await this.#ofMajor(await majorOf(cluster.pgdata));
     const place = await placeOf(cluster, order.listen.port, this.#options.account);
     const isEncrypted = (await makeCertificate(cluster, order.listen.host)) !== null;
     const settings = configuration({
@@ -296,9 +304,12 @@ export class Writers {
       .then((why) => why !== null && this.#options.log(`${database}: its limits are not enforced: ${why}`));
   }
 
-  #ofMajor(major: number | null): Installation {
-    const { installation, installations = [] } = this.#options;
-    return ofMajor(major, [installation, ...installations]);
+  /** Others than the one of new databases are looked for when they are needed, and again when none of them fits any more. */
+  async #ofMajor(major: number | null): Promise<Installation> {
+    const chosen = this.#options.installation();
+    const fits = (each: Installation) => each.major === major && isThere(each);
+    if (![chosen, ...this.#others].some(fits)) this.#others = (await this.#options.installations?.()) ?? [];
+    return ofMajor(major, [chosen, ...this.#others].filter(isThere));
   }
 
   /** The one that is ready is another one where the first met the end of the log before the moment that was asked for. */

@@ -18,7 +18,7 @@ import { StoredObject } from "../stored-object.ts";
 import { becomeFamiliar, begin, subjectsOf, succeed } from "./attempts.ts";
 import { drop, endAll, isEnding, own } from "./credentials.ts";
 import { keepsAnAdmin, permitChange, permitCreation, permitDeletion } from "./decide.ts";
-import { HashingQueue, hashPassword, isOutdated, isPassword, NOBODYS } from "./password.ts";
+import { HashingQueue, hashPassword, isOutdated, isPassword, nobodys } from "./password.ts";
 import {
   answerOf,
   auditEntry,
@@ -56,7 +56,7 @@ export class UserDirectoryObject extends StoredObject {
       return { reply: begin(this.sql, counted, now), subjects: counted, user: found };
     });
     if (!reply.ok) return reply;
-    const isRight = await this.#hashing.run(() => isPassword(user?.password ?? NOBODYS, password));
+    const isRight = await this.#hashing.run(() => isPassword(user?.password ?? nobodys(), password));
     if (!user || !isRight) return refuse("invalid_credentials", "invalid credentials");
     const fresh = isOutdated(user.password) ? await this.#hashing.run(() => hashPassword(password)) : user.password;
     return this.change((now) => {

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { describe, expect, test } from "vitest";
 import type { Facts } from "../../objects/deployment/draft.ts";
 import { random } from "../random.ts";
@@ -39,8 +40,8 @@ describe("a rolling update", () => {
         running(before, replicas);
         const after = world.apply(replicas, { max_surge, max_unavailable });
         settle(world, 0, () => {
-          expect(world.ready, `seed ${seed}: ready`).toBeGreaterThanOrEqual(replicas - max_unavailable);
-          expect(world.size, `seed ${seed}: size`).toBeLessThanOrEqual(replicas + max_surge);
+          assert.ok(world.ready >= replicas - max_unavailable, `seed ${seed}: ready`);
+          assert.ok(world.size <= replicas + max_surge, `seed ${seed}: size`);
         });
         running(after, replicas);
         expect(before.gone, `seed ${seed}`).toBe(true);
@@ -58,7 +59,7 @@ describe("a rolling update", () => {
       world.apply(from);
       settle(world);
       const after = world.apply(to);
-      settle(world, 0, () => expect(world.ready, `seed ${seed}`).toBeGreaterThanOrEqual(Math.min(from, to)));
+      settle(world, 0, () => assert.ok(world.ready >= Math.min(from, to), `seed ${seed}`));
       running(after, to);
     }
   });
@@ -74,7 +75,7 @@ describe("a rolling update", () => {
         for (let steps = rnd.int(60); steps > 0; steps--) world.step(0);
         last = world.apply(3);
       }
-      settle(world, 0, () => expect(world.ready, `seed ${seed}`).toBeGreaterThanOrEqual(3));
+      settle(world, 0, () => assert.ok(world.ready >= 3, `seed ${seed}`));
       running(last, 3);
       expect(world.present, `seed ${seed}`).toHaveLength(1);
     }
@@ -89,7 +90,7 @@ describe("a rolling update", () => {
         const bad = world.apply(3, { on_deadline, patience_ms: 60_000 });
         let readied = seed % 3;
         world.canBeReady = (version) => version !== bad || readied-- > 0;
-        settle(world, 0, () => expect(world.ready, `seed ${seed}`).toBeGreaterThanOrEqual(3));
+        settle(world, 0, () => assert.ok(world.ready >= 3, `seed ${seed}`));
         running(before, 3);
         expect(before.it.entries).toContain("rolled_back");
         expect(bad.it.entries).toContain("rolling_update_failed");
@@ -133,7 +134,7 @@ describe("a rolling update", () => {
       after.do({ type: "resume" });
       const undone = seed % 2 === 0 && after.it.state.rollout.role === "child";
       if (undone) after.do({ type: "undo" });
-      settle(world, 0, () => expect(world.ready, `seed ${seed}`).toBeGreaterThanOrEqual(4));
+      settle(world, 0, () => assert.ok(world.ready >= 4, `seed ${seed}`));
       running(undone ? before : after, 4);
       expect(world.present).toHaveLength(1);
     }
@@ -189,14 +190,13 @@ describe("a rolling update", () => {
           );
           const own = Math.max(version.ready, known.get(version) ?? 0);
           // Less than the floor only when there was no more to count on.
-          if (promised < told && own + promised < floor)
-            expect(own + told, `seed ${seed}`).toBeGreaterThanOrEqual(floor);
+          if (promised < told && own + promised < floor) assert.ok(own + told >= floor, `seed ${seed}`);
         }
       }
       settle(world);
       const ends = ["running", "crash_loop_back_off", "failed"];
       expect(ends, `seed ${seed}`).toContain(last.it.state.status);
-      expect(world.ready, `seed ${seed}`).toBeGreaterThanOrEqual(0);
+      assert.ok(world.ready >= 0, `seed ${seed}`);
     }
     expect(drained).toBeGreaterThan(100);
   });

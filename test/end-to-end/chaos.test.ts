@@ -4,13 +4,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { DeploymentView } from "../../contract/deployment.ts";
 import { random } from "../random.ts";
+import { rounds } from "../rounds.ts";
 import type { ManifestBody } from "./client.ts";
 import { Cluster, docker } from "./cluster.ts";
 import { type Expected, keysOf, settled, watchForDoubles } from "./invariants.ts";
 import { job, type TestRuntime, worker } from "./manifests.ts";
 import type { Live } from "./world.ts";
 
-const ROUNDS = Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 8);
+const ROUNDS = rounds(8);
 const SEED = Number(process.env.LAMPLIGHTER_SEED ?? Math.floor(Math.random() * 1e9));
 const MOST_DEPLOYMENTS = 8;
 

@@ -1,8 +1,9 @@
 // A control plane, a host with PostgreSQL, a keeper and a gateway, all real; and clients of databases.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
+import { Cluster as DatabaseCluster } from "../../agent/postgres/cluster.ts";
 import { killCluster, runningOn } from "../../agent/postgres/postmaster.ts";
 import type { DatabaseView } from "../../contract/database.ts";
 import { type Gateway, runGateway } from "../../gateway/main.ts";
@@ -10,6 +11,7 @@ import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { scratch } from "../scratch.ts";
 import { until } from "./client.ts";
 import { Cluster, type HostSpec } from "./cluster.ts";
+import type { Entrance } from "./database-load.ts";
 
 export type Made = DatabaseView & { password: string; dsn: string };
 
@@ -98,6 +100,12 @@ export class DatabaseSite {
     await client.end();
   }
 
+  /** For a load on one of them. */
+  entrance(made: Made): Entrance {
+    const within = (connectionTimeoutMillis = 20_000) => this.connect(made, { connectionTimeoutMillis });
+    return { connect: within, end: (client) => this.end(client) };
+  }
+
   /** Where a host has what it keeps of a database. */
   folder(host: string, id: string): string {
     return join(this.cluster.folder, host, "postgres", "clusters", id);
@@ -123,12 +131,13 @@ export class DatabaseSite {
     await this.gateway.close(0);
     for (const name of this.cluster.names) {
       await this.cluster.killAgent(name);
-      const root = join(this.cluster.folder, name, "postgres", "clusters");
-      if (!existsSync(root)) continue;
-      for (const id of readdirSync(root)) {
-        const pgdata = join(root, id, "pgdata");
+      const root = join(this.cluster.folder, name, "postgres");
+      if (!existsSync(join(root, "clusters"))) continue;
+      for (const id of readdirSync(join(root, "clusters"))) {
+        const { pgdata, socketFolder } = new DatabaseCluster(root, id, null);
         const pid = await runningOn(pgdata);
         if (pid) await killCluster(pgdata, pid);
+        rmSync(socketFolder, { recursive: true, force: true });
       }
     }
     // A test that failed may have left it closed.

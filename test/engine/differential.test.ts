@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { random as seeded } from "../random.ts";
+import { SHARE } from "../rounds.ts";
 import { CONFIG, CONFIGURED } from "./configured-shop.ts";
 import { EngineProcess } from "./engine-process.ts";
 import { answerOf, randomList, textOf } from "./random-query.ts";
@@ -11,10 +12,10 @@ import { parts, type TestSource, testSource } from "./sources.ts";
 
 const short = (rows: unknown): string => JSON.stringify(rows).slice(0, 1000);
 const seed = Number(process.env.SEED ?? Date.now() % 1e6);
-const QUERIES = 1_000;
+const QUERIES = 1_000 * SHARE;
 /** To the engine with a `reflexdb.yaml`, whose code is another. */
-const CONFIGURED_QUERIES = 150;
-const WRITES = 10_000;
+const CONFIGURED_QUERIES = 150 * SHARE;
+const WRITES = 10_000 * SHARE;
 
 describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
   describe.skipIf(!parts[dialect].available)("an engine", () => {
@@ -71,7 +72,7 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
             "TRUNCATE TABLE items",
             ...(dialect === "mysql" ? ["SET FOREIGN_KEY_CHECKS = 1"] : []),
           );
-        await compare(part === 3 ? QUERIES : 100);
+        await compare(part === 3 ? QUERIES : 100 * SHARE);
       }
       await compareConfigured();
       const health = await engine.health();

@@ -9,13 +9,14 @@ import type { StartOrder } from "../../agent/postgres/writer.ts";
 import { signal, startOf } from "../../agent/process/pid.ts";
 import { parseSegmentName, SEGMENT_BYTES } from "../../postgres/lsn.ts";
 import { random } from "../random.ts";
+import { rounds } from "../rounds.ts";
 import { scratch } from "../scratch.ts";
 import { Commits, makeTable, missingRows } from "./commits.ts";
 import { KeeperProcess } from "./keeper-process.ts";
 import { orderFor, PostgresHost, until } from "./postgres-host.ts";
 
 /** Of all files together: with one keeper, with two, and with three. */
-export const ROUNDS = Number(process.env.LAMPLIGHTER_CHAOS_ROUNDS ?? 10);
+export const ROUNDS = rounds(10);
 const SEED = Number(process.env.LAMPLIGHTER_SEED ?? Math.floor(Math.random() * 1e9));
 const DATABASE = "db_loss";
 const CLIENTS = 4;

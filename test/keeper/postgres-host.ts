@@ -56,6 +56,7 @@ export class PostgresHost {
       installation?: Installation;
       limits?: WriterLimits;
       noted?: WritersOptions["noted"];
+      installations?: WritersOptions["installations"];
     } = {},
   ): Promise<PostgresHost> {
     const installation = options.installation ?? (await installationForTests());
@@ -63,8 +64,18 @@ export class PostgresHost {
     template ??= new Template(workshopFolder(), account);
     await template.prepare(installation);
     const root = scratch("host");
-    const { startTimeoutMs = 20_000, log = () => {}, limits, noted } = options;
-    const own = { root, account, installation, template, limits, log, noted, startTimeoutMs };
+    const { startTimeoutMs = 20_000, log = () => {}, limits, noted, installations } = options;
+    const own = {
+      root,
+      account,
+      installation: () => installation,
+      installations,
+      template,
+      limits,
+      log,
+      noted,
+      startTimeoutMs,
+    };
     return new PostgresHost(root, new Writers(own));
   }
 
@@ -99,7 +110,10 @@ export class PostgresHost {
   }
 
   async close(): Promise<void> {
-    for (const database of this.#orders.keys()) await this.crash(database).catch(() => {});
+    for (const database of this.#orders.keys()) {
+      await this.crash(database).catch(() => {});
+      await rm(this.writers.cluster(database).socketFolder, { recursive: true, force: true });
+    }
     this.writers.close();
     await rm(this.root, { recursive: true, force: true, maxRetries: 5 });
   }

@@ -44,13 +44,15 @@ describe.each(MAJORS.map((major, i) => ({ major, found: found[i] })))("PostgreSQ
   const id = `db_${major}`;
   let host: PostgresHost;
   let other: PostgresHost;
+  /** What is on the first of them beside that version. */
+  let present: Installation[] = [];
   /** The one that runs at the end of a test, if one does. */
   let latest: StartOrder;
 
   beforeAll(async () => {
     if (!found) return;
     const installation: Installation = found;
-    host = await PostgresHost.make({ installation });
+    host = await PostgresHost.make({ installation, installations: async () => present });
     other = await PostgresHost.make({ installation });
   });
   afterAll(async () => {
@@ -168,11 +170,12 @@ describe.each(MAJORS.map((major, i) => ({ major, found: found[i] })))("PostgreSQ
     renameSync(own, moved);
     const third = await orderFor(made, 3, [keeper], { served_term: 1 });
     await expect(host.start(third)).rejects.toMatchObject(refusal);
-    // As good as before for who can open it.
-    renameSync(moved, own);
+    // As good as before once there is what can open it, though it was looked for in vain.
+    present = [await installationForTests()];
     const fourth = await orderFor(made, 4, [keeper], { served_term: 1 });
-    expect(await maker.start(fourth)).toMatchObject({ rung: 3 });
+    expect(await host.start(fourth)).toMatchObject({ rung: 3 });
     expect(await rowsOf(fourth)).toBe("1");
+    await host.writers.stop(fourth);
     await maker.close();
   });
 });

@@ -9,14 +9,18 @@ import type { Principal } from "../../contract/scope.ts";
 import type { Role, UserView } from "../../contract/user.ts";
 import { remote } from "../../objects/remote.ts";
 import type { UserDirectoryObject } from "../../objects/user/object.ts";
-import { HashingQueue } from "../../objects/user/password.ts";
+import { COST, costFromNowOn, HashingQueue } from "../../objects/user/password.ts";
+import { CHEAP } from "../cheap-passwords.ts";
 
 const NOW = Date.UTC(2100, 0, 1);
 const ROOT: Principal = { token_id: "root", name: "root", scopes: ["admin"], namespaces: [] };
 const PASSWORD = "correct horse";
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"], now: NOW }));
-afterEach(() => void vi.useRealTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  costFromNowOn(CHEAP);
+});
 
 const mutation = (key: string | null = null): Mutation => ({
   actor: "root",
@@ -156,6 +160,7 @@ describe("failed logins", () => {
   });
 
   it("count also when the check was cut short", async () => {
+    costFromNowOn(COST);
     const { stub, login, sql, make } = directory();
     await make("ada", "admin");
     // Hashing lets others run from time to time, by the clock.
@@ -182,6 +187,7 @@ describe("failed logins", () => {
 
 describe("a password", () => {
   it("gets today's parameters at the next login", async () => {
+    costFromNowOn(COST);
     const { login, sql, make } = directory();
     const { id } = await make("ada", "admin");
     const salt = new Uint8Array(16).fill(7);
