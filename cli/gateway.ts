@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { collect, durationOption, positive, withExamples } from "./command.ts";
 import { chooseTarget } from "./contexts.ts";
 import { EXIT, Failure } from "./failure.ts";
+import { givenSocket } from "./given-socket.ts";
 import { keyValues } from "./key-values.ts";
 import { listenAddress } from "./listen-address.ts";
 import { tellListening } from "./listen-message.ts";
@@ -80,7 +81,7 @@ async function gateway(options: Options, around: Surroundings): Promise<void> {
   const { runGateway, TokenRefused } = await import("../gateway/main.ts");
   const log = (line: string) => terminal.out(`${new Date(around.now()).toISOString()} ${oneLine(line)}\n`);
   const running = await runGateway({
-    listen: listenAddress(options.listen, "--listen", "0.0.0.0:5432"),
+    listen: { ...listenAddress(options.listen, "--listen", "0.0.0.0:5432"), ...givenSocket(env) },
     directory: { url, token },
     certificate: options.tls === "off" ? null : await certificateOf(options),
     tlsRequired: options.tls === "require",

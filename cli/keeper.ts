@@ -6,6 +6,7 @@ import { KEEPER_DEFAULT_PORT, KeeperName } from "../contract/keeper.ts";
 import { parseDuration, parseMemory } from "../contract/quantity.ts";
 import { withExamples } from "./command.ts";
 import { Failure } from "./failure.ts";
+import { givenSocket } from "./given-socket.ts";
 import { listenAddress } from "./listen-address.ts";
 import { tellListening } from "./listen-message.ts";
 import type { Surroundings } from "./session.ts";
@@ -67,7 +68,7 @@ async function keeper(options: Options, around: Surroundings): Promise<void> {
   const running = await runKeeper({
     dataDir: options.data,
     name: options.name,
-    listen: listenAddress(options.listen, "--listen", "0.0.0.0:7431"),
+    listen: { ...listenAddress(options.listen, "--listen", "0.0.0.0:7431"), ...givenSocket(env) },
     token,
     store,
     tls: tlsOf(options),

@@ -148,6 +148,8 @@ const common = {
   /** How often a full reload was asked for. */
   reloads: z.int().nonnegative(),
   drift: z.object({ schema_hash: z.string(), changes: z.array(z.string()), at: z.int() }).nullable(),
+  /** Failed or stopped with engines behind it: what they may have left at the source is taken away once none runs. `until`: it is tried for so long. */
+  clearing: z.object({ id: z.string(), until: z.int().nullable() }).nullable().default(null),
   last_error: InstanceFailure.nullable(),
   last_operation: z
     .object({
@@ -178,11 +180,8 @@ const resting = { ...common, goal: z.null(), operation: z.null(), job: z.null(),
 export const InstanceState = z.discriminatedUnion("status", [
   z.object({ ...passing, status: z.enum(PASSING_STATUSES) }),
   z.object({ ...resting, status: z.literal("running"), serving: Engine }),
-  z.object({
-    ...resting,
-    status: z.enum(["registered", "paused", "failed", "stopped", "terminated"]),
-    serving: z.null(),
-  }),
+  z.object({ ...resting, status: z.enum(["registered", "paused", "terminated"]), serving: z.null() }),
+  z.object({ ...resting, status: z.enum(["failed", "stopped"]), serving: z.null(), job: Runner.nullable() }),
 ]);
 export type InstanceState = z.infer<typeof InstanceState>;
 

@@ -33,7 +33,8 @@ const ACCEPT_TOLD_EVERY_MS = 10_000;
 const CLOSE_MS = 2_000;
 
 export type GatewayOptions = {
-  listen: { host: string; port: number };
+  /** `fd`: a socket that listens there already. */
+  listen: { host: string; port: number; fd?: number | undefined };
   /** Where the databases are known: a control plane, or whatever answers like one. */
   directory: DatabaseDirectory | { url: string; token: string };
   /** Null: no TLS at all. */
@@ -171,12 +172,12 @@ async function empty(clients: ReadonlySet<Client>, ms: number): Promise<void> {
   while (clients.size > 0 && performance.now() < until) await new Promise((done) => setTimeout(done, 20));
 }
 
-function listening(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
+function listening(server: Server, { host, port, fd }: GatewayOptions["listen"]): Promise<number> {
   return new Promise((done, fail) => {
     const failed = (error: NodeJS.ErrnoException) =>
       fail(new Error(error.code === "EADDRINUSE" ? `port ${port} of ${host} is taken` : error.message));
     server.once("error", failed);
-    server.listen({ host, port, backlog: BACKLOG }, () => {
+    server.listen({ ...(fd === undefined ? { host, port } : { fd }), backlog: BACKLOG }, () => {
       server.off("error", failed);
       const address = server.address();
       done(typeof address === "object" && address !== null ? address.port : port);

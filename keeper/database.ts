@@ -1,5 +1,5 @@
-import { mkdir, readFile, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import type {
   BaseBackup,
@@ -13,31 +13,23 @@ import type {
 import { formatLsn, historyName, type Lsn, maxLsn, parseLsn, segmentName, startOfSegmentAt } from "../postgres/lsn.ts";
 import type { System } from "../postgres/replication/commands.ts";
 import { type Lineage, lineage, parseHistory } from "../postgres/replication/timeline.ts";
-import { storeFile, takeBackup } from "./backup.ts";
+import { takeBackup } from "./backup.ts";
 import { countBase, countSync } from "./counters.ts";
-import { replaceFile } from "./durable-file.ts";
+import { replaceFile, syncFolder } from "./durable-file.ts";
 import { beginning, connect, type Follower, follow, type Histories, verify } from "./follow.ts";
 import { type Holdings, planRestore, usableBases } from "./restore-plan.ts";
 import { isBaseDue } from "./retention.ts";
 import { roomAt } from "./room.ts";
+import { NOBODY, type Shipping } from "./shipper.ts";
 import { type DatabaseState, unknownDatabase, writeState } from "./state.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { refuseOlder } from "./term.ts";
 import { Diverged, TimelineLog } from "./timeline-log.ts";
+import { Upload } from "./upload.ts";
 import { WriterLease } from "./writer-lease.ts";
 
 /** What cannot be done now, though the request is right. */
 export class Unready extends Error {}
-
-/** Who ships what is closed: told when there may be something. */
-export type Shipping = {
-  kick(): void;
-  filled(timeline: number, segments: readonly number[]): void;
-  status(): KeptDatabase["store"];
-  has(timeline: number, segment: number): boolean;
-  /** Looks anew what is here. */
-  readLocal(): Promise<void>;
-};
 
 type Following = { state: FollowState; since: number; reason: string | null };
 
@@ -46,7 +38,7 @@ export class Database {
   readonly id: string;
   readonly folder: string;
   readonly walFolder: string;
-  shipping: Shipping = { kick() {}, filled() {}, status: () => unshipped, has: () => false, readLocal: async () => {} };
+  shipping: Shipping = NOBODY;
   #state: DatabaseState;
   #log: TimelineLog | null = null;
   #lineage: Lineage = [];
@@ -56,6 +48,7 @@ export class Database {
   #follower: { stop: AbortController; done: Promise<void> } | null = null;
   #queue: Promise<unknown> = Promise.resolve();
   #backup: Promise<BaseBackup> | null = null;
+  readonly #upload = new Upload();
   #heardAt: number | null;
   #writes: Promise<unknown> = Promise.resolve();
 
@@ -112,6 +105,7 @@ export class Database {
     return this.#inTurn(async () => {
       refuseOlder(term, this.#state.promised_term);
       if (term > this.#state.promised_term) {
+        await this.#upload.stop("a later term was promised");
         await roomAt(this.folder);
         await this.#stopFollowing();
         await this.#commit(() => ({ ...this.#promised(term), writer: null }));
@@ -150,13 +144,16 @@ export class Database {
   }
 
   /** Begins the log with a cluster that was never run as a writer. */
-  seed(query: SeedQuery, from: Readable): Promise<KeptDatabase> {
+  async seed(query: SeedQuery, from: Readable): Promise<KeptDatabase> {
+    const { system_identifier, timeline, start_lsn, end_lsn, postgres_version } = query;
+    const id = baseId(query.term, timeline, parseLsn(start_lsn));
+    this.#refuseSeed(query);
+    const sent = this.basePath(`${id}-sent`);
+    const { storedBytes, sha256 } = await this.#upload.take(sent, from);
     return this.#inTurn(async () => {
-      refuseOlder(query.term, this.#state.promised_term);
-      const { system_identifier, timeline, start_lsn, end_lsn, postgres_version } = query;
-      if (this.#state.terms.length > 0 || this.#state.writer) throw new Unready("a writer has begun its log already");
-      const id = baseId(query.term, timeline, parseLsn(start_lsn));
-      const { storedBytes, sha256 } = await storeFile(this.basePath(id), from, "as it is");
+      this.#refuseSeed(query);
+      await rename(sent, this.basePath(id));
+      await syncFolder(dirname(sent));
       const base: BaseBackup = {
         ...{ id, kind: "cold", term: query.term, timeline, start_lsn, end_lsn, at: this.#around.now() },
         ...{ bytes: query.bytes, stored_bytes: storedBytes, sha256, postgres_version },
@@ -171,6 +168,11 @@ export class Database {
       this.shipping.kick();
       return this.status();
     });
+  }
+
+  #refuseSeed({ term }: SeedQuery): void {
+    refuseOlder(term, this.#state.promised_term);
+    if (this.#state.terms.length > 0 || this.#state.writer) throw new Unready("a writer has begun its log already");
   }
 
   /** A base backup of the running writer. Those who ask while one is being taken get that one. */
@@ -212,6 +214,7 @@ export class Database {
   }
 
   async close(): Promise<void> {
+    await this.#upload.stop("it is closed");
     await this.#inTurn(() => this.#stopFollowing());
     await this.#log?.close();
   }
@@ -388,11 +391,5 @@ export class Database {
   }
 }
 
-export async function isThere(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null)) !== null;
-}
-
 const baseId = (term: number, timeline: number, at: Lsn): string =>
   `${term}-${timeline}-${formatLsn(at).replace("/", "-")}`;
-
-const unshipped: KeptDatabase["store"] = { shipped_lsn: null, pending_segments: 0, failing_since: null, error: null };

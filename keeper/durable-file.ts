@@ -1,4 +1,4 @@
-import { open, rename, rm } from "node:fs/promises";
+import { open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Replaces a file so that a crash or a power cut leaves either what was there or all of the new, and the new once this has returned. */
@@ -27,4 +27,8 @@ export async function syncFolder(path: string): Promise<void> {
 
 export async function removeFile(path: string): Promise<void> {
   await rm(path, { force: true });
+}
+
+export async function isThere(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null)) !== null;
 }

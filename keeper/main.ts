@@ -24,7 +24,8 @@ export type KeeperOptions = {
   dataDir: string;
   /** Unlike that of any other keeper of the same databases. */
   name?: string | undefined;
-  listen?: { host: string; port: number } | undefined;
+  /** `fd`: a socket that listens there already. */
+  listen?: { host: string; port: number; fd?: number | undefined } | undefined;
   /** What callers of the API show. Made and kept in the file `token` of the data folder when absent. */
   token?: string | undefined;
   /** A folder, or a bucket. `store` in the data folder when absent. */
@@ -143,11 +144,11 @@ async function ownCertificate(dataDir: string, name: string) {
 async function listen(
   server: Server,
   scheme: "http" | "https",
-  { host, port }: { host: string; port: number },
+  { host, port, fd }: NonNullable<KeeperOptions["listen"]>,
 ): Promise<string> {
   await new Promise<void>((done, reject) => {
     server.once("error", (error) => reject(new Error(`The keeper cannot listen: ${error.message}`)));
-    server.listen(port, host, done);
+    server.listen(fd === undefined ? { host, port } : { fd }, done);
   });
   const address = server.address();
   const bound = typeof address === "object" && address !== null ? address.port : port;

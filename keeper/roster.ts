@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { Database, isThere } from "./database.ts";
+import { Database } from "./database.ts";
+import { isThere } from "./durable-file.ts";
 import { databasePrefix } from "./object-key.ts";
 import { Shipper } from "./shipping.ts";
 import { readState } from "./state.ts";

@@ -15,12 +15,13 @@ import {
   segmentStart,
 } from "../postgres/lsn.ts";
 import { timelineAt } from "../postgres/replication/timeline.ts";
-import { type Database, isThere, type Shipping } from "./database.ts";
-import { removeFile } from "./durable-file.ts";
+import type { Database } from "./database.ts";
+import { isThere, removeFile } from "./durable-file.ts";
 import { baseKey, databasePrefix, manifestKey, segmentKey, tailKey } from "./object-key.ts";
 import { expiredBases, firstSegmentOf } from "./retention.ts";
 import { PARTIAL } from "./segment.ts";
 import { contains, withSegment } from "./segment-run.ts";
+import type { Shipping } from "./shipper.ts";
 import type { DatabaseState } from "./state.ts";
 import type { Surroundings } from "./surroundings.ts";
 

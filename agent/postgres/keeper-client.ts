@@ -16,6 +16,10 @@ import type { KeeperAddress } from "../../contract/writer.ts";
 import { askKeeper } from "./keeper-request.ts";
 
 const ANSWER_MS = 10_000;
+/** A new database is a few megabytes. */
+const SEED_MS = 60_000;
+/** One that stands still in the middle of what it sends is given up, and another is asked. */
+const SILENT_MS = 30_000;
 
 /** What a keeper refused, or that it does not answer. */
 export class KeeperFailure extends Error {
@@ -32,8 +36,10 @@ export class KeeperClient {
   readonly name: string;
   readonly #keeper: KeeperAddress;
   readonly #base: string;
+  readonly #silentMs: number;
 
-  constructor(keeper: KeeperAddress, database: string) {
+  constructor(keeper: KeeperAddress, database: string, silentMs = SILENT_MS) {
+    this.#silentMs = silentMs;
     this.name = keeper.name;
     this.#keeper = keeper;
     this.#base = `/databases/${encodeURIComponent(database)}`;
@@ -57,13 +63,13 @@ export class KeeperClient {
 
   /** All that is kept of the database goes, in the object store too. */
   async forget(term: number): Promise<void> {
-    await this.#ask("DELETE", `?term=${term}`, undefined, null);
+    await this.#ask("DELETE", `?term=${term}`);
   }
 
   async seed(query: SeedQuery, archive: Readable): Promise<KeptDatabase> {
     const words = Object.entries(query).map(([name, value]) => [name, String(value)]);
     const body = Readable.toWeb(archive);
-    const response = await this.#ask("PUT", `/seed?${new URLSearchParams(words)}`, body, null);
+    const response = await this.#ask("PUT", `/seed?${new URLSearchParams(words)}`, body, AbortSignal.timeout(SEED_MS));
     return KeptDatabase.parse(await response.json());
   }
 
@@ -97,26 +103,47 @@ export class KeeperClient {
     timeoutMs: number | null = ANSWER_MS,
   ): Promise<z.infer<T>> {
     const text = body === undefined ? undefined : JSON.stringify(body);
-    return answer.parse(await (await this.#ask(method, path, text, timeoutMs)).json());
+    const signal = timeoutMs === null ? undefined : AbortSignal.timeout(timeoutMs);
+    return answer.parse(await (await this.#ask(method, path, text, signal)).json());
   }
 
   async #stream(path: string): Promise<Readable> {
-    const response = await this.#ask("GET", path, undefined, null);
-    return response.body === null ? Readable.from([]) : Readable.fromWeb(response.body as ReadableStream);
+    const silence = new AbortController();
+    const late = setTimeout(() => silence.abort(this.#silent()), this.#silentMs);
+    const response = await this.#ask("GET", path, undefined, silence.signal).finally(() => clearTimeout(late));
+    if (response.body === null) return Readable.from([]);
+    const body = Readable.fromWeb(response.body as ReadableStream);
+    return Readable.from(this.#heard(body, silence), { objectMode: false });
   }
 
-  async #ask(
-    method: string,
-    path: string,
-    body: string | ReadableStream | undefined,
-    timeoutMs: number | null,
-  ): Promise<Response> {
-    const response = await askKeeper(this.#keeper, `${this.#base}${path}`, {
-      ...{ method, body },
-      ...(timeoutMs === null ? {} : { signal: AbortSignal.timeout(timeoutMs) }),
-    }).catch((error: Error & { cause?: Error }) => {
-      throw new KeeperFailure("unreachable", `keeper ${this.name}: ${error.cause?.message ?? error.message}`);
-    });
+  /** What comes, for as long as something does. How long it takes to be taken does not count. */
+  async *#heard(body: Readable, silence: AbortController): AsyncGenerator<Buffer> {
+    const chunks = body[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const late = setTimeout(() => {
+          body.destroy(this.#silent());
+          silence.abort();
+        }, this.#silentMs);
+        const { done, value } = await chunks.next().finally(() => clearTimeout(late));
+        if (done) return;
+        yield value as Buffer;
+      }
+    } finally {
+      body.destroy();
+    }
+  }
+
+  #silent(): KeeperFailure {
+    return new KeeperFailure("unreachable", `keeper ${this.name} has stopped sending`);
+  }
+
+  async #ask(method: string, path: string, body?: string | ReadableStream, signal?: AbortSignal): Promise<Response> {
+    const response = await askKeeper(this.#keeper, `${this.#base}${path}`, { method, body, signal }).catch(
+      (error: Error & { cause?: Error }) => {
+        throw new KeeperFailure("unreachable", `keeper ${this.name}: ${error.cause?.message ?? error.message}`);
+      },
+    );
     if (response.ok) return response;
     const problem = KeeperError.safeParse(await response.json().catch(() => null));
     if (!problem.success) throw new KeeperFailure("unavailable", `keeper ${this.name} answers HTTP ${response.status}`);

@@ -10,12 +10,12 @@ import { CONTROL_PLANE_GRACE_MS, type ControlPlane, startControlPlane } from "..
 import {
   type DatabasePlan,
   databaseVariables,
-  firstKeeper,
   GATEWAY_GRACE_MS,
   KEEPER_GRACE_MS,
-  type KeeperPlace,
   planDatabases,
+  releasePorts,
   startGateway,
+  startKeeper,
 } from "../up/databases.ts";
 import { joinTokenOf } from "../up/join.ts";
 import { AGENT_GRACE_MS, startAgent } from "../up/local-agent.ts";
@@ -35,7 +35,7 @@ export class Stage {
   #plane: ControlPlane | null = null;
   #receiver: Receiver | null = null;
   #databases: DatabasePlan | null = null;
-  #keeper: { child: Child; at: KeeperPlace } | null = null;
+  #keeper: { child: Child; fingerprint: string } | null = null;
   #agent: Child | null = null;
   #gateway: Child | null = null;
 
@@ -72,7 +72,7 @@ export class Stage {
     const before = this.#plane;
     this.#databases ??= await planDatabases(this.folder, "127.0.0.1", 0);
     // Of which the control plane is told.
-    this.#keeper ??= await firstKeeper(this.#databases);
+    this.#keeper ??= await startKeeper(this.#databases);
     this.#plane = await startControlPlane({
       dataDir: this.folder,
       port: before?.port ?? 0,
@@ -80,7 +80,7 @@ export class Stage {
       secretKeys: this.#secretKeys,
       // The receiver is on this machine.
       webhookTargets: "any",
-      variables: databaseVariables(this.#databases, this.#keeper.at),
+      variables: databaseVariables(this.#databases, this.#keeper.fingerprint),
       ...(before === null ? {} : { modulePath: before.modulePath }),
     });
     return this.#plane;
@@ -154,6 +154,7 @@ export class Stage {
   }
 
   async stop(): Promise<void> {
+    if (this.#databases !== null) releasePorts(this.#databases);
     await this.#gateway?.stop(GATEWAY_GRACE_MS);
     await this.#agent?.stop(AGENT_GRACE_MS);
     await this.#keeper?.child.stop(KEEPER_GRACE_MS);

@@ -22,6 +22,8 @@ export type ChildSpec = {
   env?: Record<string, string | undefined>;
   cwd: string;
   logPath: string;
+  /** Becomes its descriptor 4. */
+  socket?: number | null;
 };
 
 const LOG_KEPT_BYTES = 8 * 1024 * 1024;
@@ -39,7 +41,7 @@ export function startChild(spec: ChildSpec, control?: (stream: Readable) => void
     cwd: spec.cwd,
     env: spec.env ?? process.env,
     detached: true,
-    stdio: ["ignore", log, log, ...(control === undefined ? [] : ["pipe" as const])],
+    stdio: ["ignore", log, log, control === undefined ? "ignore" : "pipe", spec.socket ?? "ignore"],
   });
   closeSync(log);
   let failure = "";

@@ -14,10 +14,10 @@ import { CONTROL_PLANE_GRACE_MS, startControlPlane } from "./control-plane.ts";
 import { agentDir, holdDataFolder, makeDataFolder, tokenPath } from "./data-folder.ts";
 import {
   databaseVariables,
-  firstKeeper,
   GATEWAY_GRACE_MS,
   KEEPER_GRACE_MS,
   planDatabases,
+  releasePorts,
   startGateway,
   startKeeper,
 } from "./databases.ts";
@@ -60,6 +60,7 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     progress.note(`${terminal.errColor.dim(new Date(around.now()).toTimeString().slice(0, 8))} ${line}`);
   const stops: (() => Promise<void>)[] = [];
   let began = false;
+  let release = () => {};
   const ending = new AbortController();
   const signal = AbortSignal.any([interrupt.signal, ending.signal]);
   const over = Promise.race([aborted(interrupt.signal), parentDied(signal)]);
@@ -75,16 +76,18 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
       options.agent && options.databases && runtimes.includes("postgres")
         ? await planDatabases(options.data, options.host, options.gatewayPort)
         : null;
+    if (databases !== null) release = () => releasePorts(databases);
     const token = rootToken(options.data, options.token);
     await requireFreePort(options.host, options.port, "--port");
 
     let own: Record<string, string> = {};
     if (databases !== null) {
       progress.update("starting the keeper");
-      const { child, at } = await firstKeeper(databases);
-      const keeper = supervise({ name: "keeper", first: child, start: () => startKeeper(databases, at), say });
+      const { child, fingerprint } = await startKeeper(databases);
+      const start = async () => (await startKeeper(databases)).child;
+      const keeper = supervise({ name: "keeper", first: child, start, say });
       stops.push(() => keeper.stop(KEEPER_GRACE_MS));
-      own = databaseVariables(databases, at);
+      own = databaseVariables(databases, fingerprint);
     }
     progress.update("starting the control plane");
     const variables = { ...own, ...operatorVariables(around.env) };
@@ -141,6 +144,7 @@ export async function up(options: UpOptions, around: Surroundings): Promise<void
     progress.clear();
     ending.abort();
     held.stopping();
+    release();
     for (const stop of stops) await stop();
     held.release();
     interrupt.handled = true;

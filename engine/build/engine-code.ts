@@ -4,13 +4,32 @@ import { ConditionCode, constantCode, ShapeCode } from "../query/condition-code.
 import type { Shape } from "../shape/shape.ts";
 import { tableClass } from "./table-code.ts";
 
+/** What the code of tables calls by name. */
+const NAMES = [
+  ...["Interner", "OrderedRows", "nullInside", "wide", "storeWide", "compareWide", "wideFromText", "floatFromText"],
+  ...["booleanFromText", "bytesFromText", "dateTimeFromText", "dateFromText", "timeFromText", "compareDecimal"],
+  ...["isPlain", "LikePattern"],
+];
+/** And how each of them is called in an artifact, where it is there a thousand times. */
+export const CALLED: Readonly<Record<string, string>> = Object.fromEntries(NAMES.map((name, i) => [name, `$${i}`]));
+
 /**
- * The module that is the engine of one shape: a class per table, and the program around them.
+ * The part of every engine that is the same: a module that hands the rest what it calls.
  * @param folder where the sources of engine/ are
  */
-export function engineCode(shape: Shape, openapi: unknown, folder: string): string {
+export function programCode(folder: string): string {
+  const from = (file: string) => JSON.stringify(`${folder}/${file}`);
+  return `
+export * from ${from("store/runtime.ts")};
+export { LikePattern } from ${from("../query/like.ts")};
+export { runAsProgram } from ${from("run.ts")};
+`;
+}
+
+/** A class per table of a shape, each for itself. */
+export function tableClasses(shape: Shape): string[] {
   const code = new ShapeCode(shape);
-  const classes = shape.tables.map((table, place) => {
+  return shape.tables.map((table, place) => {
     if (table.where === null) return tableClass(`T${place}`, table, code.indexes[place] ?? [], null);
     const { check, parameters } = checkRowFilter(table, parseFilter(table.where, true));
     const conditions = new ConditionCode(code, (at) => `K${place}[${at}]`);
@@ -18,13 +37,17 @@ export function engineCode(shape: Shape, openapi: unknown, folder: string): stri
     const constants = `const K${place} = [${parameters.map(constantCode).join(", ")}];`;
     return constants + tableClass(`T${place}`, table, code.indexes[place] ?? [], keeps);
   });
-  const from = (file: string) => JSON.stringify(`${folder}/${file}`);
+}
+
+/**
+ * The module that is an engine.
+ * @param program what `programCode` comes to, as an expression
+ * @param classes what `tableClasses` comes to, with what they call by its short name
+ */
+export function engineCode(shape: Shape, openapi: unknown, program: string, classes: readonly string[]): string {
   const tables = shape.tables.map((_, place) => `t${place}: new T${place}()`).join(", ");
-  return `
-import * as runtime from ${from("store/runtime.ts")};
-import { LikePattern } from ${from("../query/like.ts")};
-import { runAsProgram } from ${from("run.ts")};
-const { ${["Interner", "OrderedRows", "nullInside", "wide", "storeWide", "compareWide", "wideFromText", "floatFromText", "booleanFromText", "bytesFromText", "dateTimeFromText", "dateFromText", "timeFromText", "compareDecimal", "isPlain"].join(", ")} } = runtime;
+  const called = Object.entries(CALLED).map(([name, short]) => `${name}: ${short}`);
+  return `const { ${called.join(", ")}, runAsProgram } = ${program};
 ${classes.join("\n")}
 export const shape = ${JSON.stringify(shape)};
 export const openapi = ${JSON.stringify(openapi)};

@@ -28,11 +28,7 @@ export class AnswerBytes {
 
   #grow(more: number): void {
     const written = this.at - this.#start;
-    if (written > QUERY_LIMITS.answerBytes)
-      throw new QueryProblem(
-        "answer_too_long",
-        `an answer has at most ${QUERY_LIMITS.answerBytes} bytes: ask for fewer rows with limit:, or for fewer fields`,
-      );
+    if (written > QUERY_LIMITS.answerBytes) throw answerTooLong();
     const next = Buffer.allocUnsafeSlow(Math.max(PIECE, 2 * written + more));
     this.bytes.copy(next, 0, this.#start, this.at);
     this.bytes = next;
@@ -67,6 +63,12 @@ export class AnswerBytes {
     if (answer.buffer === this.bytes.buffer) this.#waiting--;
   }
 }
+
+export const answerTooLong = (): QueryProblem =>
+  new QueryProblem(
+    "answer_too_long",
+    `an answer has at most ${QUERY_LIMITS.answerBytes} bytes: ask for fewer rows with limit:, or for fewer fields`,
+  );
 
 // These write to where there is room, and return the place behind what they wrote.
 

@@ -4,9 +4,9 @@ import { rootAccess } from "./access-code.ts";
 import { type ConditionCode, loop, loopBack, type ShapeCode } from "./condition-code.ts";
 
 /**
- * The code that finds the rows of a list, `n` being its number in the query. `level<n>(from, to)` finds those of all rows of the list around it, which
- * are at these places of `F.rows`. A list of many leaves at `e<n>` for each of them where its own rows begin, and behind the last where they end;
- * one of one row has a row or -1 for each. `f<n>` is where its rows begin, `l<n>` where they end.
+ * The code that finds the rows of a list, `n` being its number in the query. `level<n>(from, to)` finds those of all rows of the list around it,
+ * which are at these places of `F.rows`. It puts them side by side from `f<n>` to `l<n>`, and before them, at `e<n>`, for each row of the list
+ * around it: in a list of many the place where its own rows begin, and behind the last of these where they end; in a list of one row its place, or -1.
  */
 export class FindCode {
   readonly #shape: ShapeCode;
@@ -26,7 +26,6 @@ export class FindCode {
     if (list.via === null)
       return `function find${n}(end) {${this.#many(list)}}
 function level${n}() {
-  const found = F.room(0, 2);
   e${n} = 0; f${n} = s${n} = 2;
   F.end = l${n} = find${n}(2);
   F.rows[0] = 2; F.rows[1] = l${n};
@@ -35,26 +34,30 @@ function level${n}() {
     if (list.via.kind === "one")
       return `function find${n}(row) {${this.#one(list)}}
 function level${n}(from, to) {
-  const count = to - from, end = F.end, found = F.room(end, count);
+  const count = to - from, found = F.room(F.end, 2 * count);
+  e${n} = F.end;
+  let end = f${n} = s${n} = e${n} + count;
   for (let p = 0; p < count; p++) {
-    const row = found[from + p];
-    found[end + p] = row < 0 ? -1 : find${n}(row);
+    if (--X.fuel === 0) X.refuel();
+    const r = find${n}(found[from + p]);
+    found[e${n} + p] = r < 0 ? -1 : end;
+    if (r >= 0) found[end++] = r;
   }
-  f${n} = s${n} = end; F.end = l${n} = end + count;
+  F.end = l${n} = end;
   ${next}
 }`;
     return `function find${n}(row, end) {${this.#many(list)}}
 function level${n}(from, to) {
-  const count = to - from, ends = F.end;
-  let end = ends + count + 1, found = F.room(ends, count + 1);
-  found[ends] = end;
-  f${n} = s${n} = end;
+  const count = to - from;
+  F.room(F.end, count + 1);
+  e${n} = F.end;
+  let end = f${n} = s${n} = e${n} + count + 1;
   for (let p = 0; p < count; p++) {
-    const row = found[from + p];
-    if (row >= 0) { end = find${n}(row, end); found = F.rows; }
-    found[ends + p + 1] = end;
+    if (--X.fuel === 0) X.refuel();
+    F.rows[e${n} + p] = end;
+    end = find${n}(F.rows[from + p], end);
   }
-  e${n} = ends; F.end = l${n} = end;
+  F.rows[e${n} + count] = F.end = l${n} = end;
   ${next}
 }`;
   }

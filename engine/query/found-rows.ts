@@ -1,5 +1,11 @@
-/** Rows of which the memory is kept from one query to the next. */
+import { QUERY_LIMITS } from "../../contract/engine-query.ts";
+import { answerTooLong } from "./answer-bytes.ts";
+
+/** Places of which the memory is kept from one query to the next. */
 const KEPT = 64 * 1024;
+/** Each is for a row, a list or a null of the answer, which take more bytes than this. */
+const BYTES_OF_PLACE = 4;
+export const MOST_PLACES: number = Math.ceil(QUERY_LIMITS.answerBytes / BYTES_OF_PLACE);
 
 /**
  * The rows that one query has found, of all its lists, each list behind the one around it. Generated code calls it `F`
@@ -18,8 +24,10 @@ export class FoundRows {
 
   /** The rows, with at least so many more places from `end` on. */
   room(end: number, more: number): Int32Array {
-    if (end + more > this.rows.length) {
-      const next = new Int32Array(2 * (end + more));
+    const wanted = end + more;
+    if (wanted > this.rows.length) {
+      if (wanted > MOST_PLACES) throw answerTooLong();
+      const next = new Int32Array(Math.ceil(1.5 * wanted));
       next.set(this.rows);
       this.rows = next;
     }

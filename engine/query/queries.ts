@@ -39,13 +39,7 @@ type Compiled = {
   readCursor: (literal: LiteralValue) => Cell[];
 };
 
-/** What a query's text comes down to: the key of its plan, and the values of its literals. */
-type Known = { key: string; parameters: readonly unknown[] };
-
-const PLANS_KEPT = 1000;
-const TEXTS_KEPT = 1000;
-/** Longer texts are read each time. */
-const TEXT_KEPT_LENGTH = 2048;
+export const PLANS_KEPT = 1000;
 
 /** Answers queries. Each is compiled once for all that differ in their literals only. */
 export class Queries {
@@ -53,13 +47,9 @@ export class Queries {
   readonly #code: ShapeCode;
   /** The one that was used last is last. */
   readonly #plans = new Map<string, Compiled>();
-  /** By scope and text. */
-  readonly #known = new Map<string, Known>();
   readonly #bytes = new answerBytes.AnswerBytes();
   readonly #found = new FoundRows();
   compiled = 0;
-  /** Texts that were read, as they were not known. */
-  read = 0;
 
   constructor(shape: Shape) {
     this.#shape = shape;
@@ -71,38 +61,11 @@ export class Queries {
    * @param scopeKey the same for keys that may see the same
    */
   run(store: Store, text: string, scope: Scope, scopeKey: string): Answer {
-    const name = `${scopeKey} ${text}`;
-    const known = this.#known.get(name);
-    const compiled = known === undefined ? undefined : this.#plans.get(known.key);
-    if (known === undefined || compiled === undefined) return this.#read(store, text, scope, scopeKey, name);
-    this.#use(known.key, compiled);
-    return this.#answer(store, compiled, known.parameters);
-  }
-
-  /** A text that is not known, or whose plan is no longer kept. */
-  #read(store: Store, text: string, scope: Scope, scopeKey: string, name: string): Answer {
-    this.read++;
     const all = tokens(text);
-    const key = `${scopeKey} ${planKey(all)}`;
-    const compiled = this.#plans.get(key) ?? this.#compile(all, scope);
-    this.#use(key, compiled);
+    const compiled = this.#planOf(`${scopeKey} ${planKey(all)}`, all, scope);
+    const { root } = compiled;
     const literals = compiled.places.map((place) => literalOf(all[place] as Token));
     const parameters = compiled.binders.map((bind) => bind(literals));
-    if (text.length <= TEXT_KEPT_LENGTH) {
-      if (this.#known.size >= TEXTS_KEPT) this.#known.delete(this.#known.keys().next().value as string);
-      this.#known.set(name, { key, parameters });
-    }
-    return this.#answer(store, compiled, parameters);
-  }
-
-  #use(key: string, compiled: Compiled): void {
-    if (!this.#plans.delete(key) && this.#plans.size >= PLANS_KEPT)
-      this.#plans.delete(this.#plans.keys().next().value as string);
-    this.#plans.set(key, compiled);
-  }
-
-  #answer(store: Store, compiled: Compiled, parameters: readonly unknown[]): Answer {
-    const { root } = compiled;
     const spent = new Spent(QUERY_LIMITS.milliseconds, compiled.readCursor);
     compiled.run(store, parameters, spent, this.#bytes.begin(), this.#found.begin());
     const json = this.#bytes.take();
@@ -111,6 +74,15 @@ export class Queries {
     const table = store[`t${root.table}`] as Table & Record<string, (row: number) => Cell>;
     const cells = compiled.cursorColumns.map((place) => (table[`cell${place}`] as (row: number) => Cell)(spent.last));
     return { json, more: true, cursor: writeCursor(compiled.cursorOf, cells) };
+  }
+
+  #planOf(key: string, all: readonly Token[], scope: Scope): Compiled {
+    const kept = this.#plans.get(key);
+    if (kept !== undefined) this.#plans.delete(key);
+    const compiled = kept ?? this.#compile(all, scope);
+    if (this.#plans.size >= PLANS_KEPT) this.#plans.delete(this.#plans.keys().next().value as string);
+    this.#plans.set(key, compiled);
+    return compiled;
   }
 
   /** The bytes of an answer have been sent: they may be written over. */

@@ -59,9 +59,10 @@ return (store, parameters, spent, bytes, found) => {
     const write =
       list.via?.kind === "one"
         ? `
-  const q = f${n} + p, r = F.rows[q];
+  const q = F.rows[e${n} + p];
+  if (q < 0) { ${run(["null"])} return; }
+  const r = F.rows[q];
   ${ahead}
-  if (r < 0) { ${run(["null"])} return; }
   ${row}`
         : `
   const found = F.rows, end = found[e${n} + p + 1];
@@ -93,7 +94,6 @@ return (store, parameters, spent, bytes, found) => {
   let seen = 0;
   for (; q < end; q++) {
     const r = found[q];
-    if (r < 0) continue;
     ${looks.join(" ")}
   }
   s${n} = end;

@@ -12,6 +12,7 @@ export class Spent {
   rows = 0;
   more = false;
   last = -1;
+  /** Something of what was looked at ahead, so that the look is not left out for its uselessness. */
   seen = 0;
   readonly #deadline: number;
   readonly #readCursor: (literal: LiteralValue) => (Cell | undefined)[];

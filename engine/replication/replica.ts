@@ -248,6 +248,8 @@ export class Replica {
   async #awaitFit(signal: AbortSignal): Promise<void> {
     const standing = this.standing;
     const reason = standing.drifted;
+    const left = await this.#options.source.leaveOff().catch(() => null);
+    if (left !== null && reason !== null) standing.driftedAndLeft(reason, left);
     const fits = await this.#drift.fits();
     if (!fits) await sleep(DRIFTED_EVERY_MS, signal);
     if (!fits || signal.aborted || reason === null) return;

@@ -72,4 +72,9 @@ export class Standing {
     this.become("drifted", reason);
     this.interrupt();
   }
+
+  /** What became of it at the source is said beside why. */
+  driftedAndLeft({ code, message }: Reason, left: string): void {
+    if (this.drifted !== null) this.become("drifted", { code, message: `${message}; ${left}` });
+  }
 }

@@ -55,6 +55,8 @@ export interface Source {
   parse(text: string): Position | null;
   /** What came before this is kept here and will not be asked for again. */
   forget(until: Position): void;
+  /** Nothing is followed until everything is read anew: what would make the source keep its log goes. Answers what there is to say of it. */
+  leaveOff(): Promise<string | null>;
   schema(): Promise<SourceSchema>;
   estimate(): Promise<number | null>;
   close(): Promise<void>;

@@ -76,6 +76,7 @@ export function initial(now: number): InstanceDecision {
     reloads: 0,
     drift: null,
     source_traces: null,
+    clearing: null,
     last_error: null,
     last_operation: null,
     degraded: false,

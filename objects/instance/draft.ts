@@ -68,6 +68,7 @@ type Common = {
   reloads: number;
   drift: InstanceState["drift"];
   source_traces: boolean | null;
+  clearing: InstanceState["clearing"];
   last_error: InstanceState["last_error"];
   last_operation: InstanceState["last_operation"];
   degraded: boolean;
@@ -93,6 +94,9 @@ export function become(draft: Draft, status: InstanceStatus): void {
   if (!(INSTANCE_NEXT[before] as readonly string[]).includes(status))
     throw new Error(`no edge from ${before} to ${status}`);
   draft.status = status;
+  // Whatever follows takes away what is left, or is told that it may.
+  const isLeft = (status === "failed" || status === "stopped") && draft.source_traces === true;
+  draft.clearing = isLeft ? { id: draft.facts.ids.operation, until: null } : null;
   const data = { old_status: before, new_status: status, action: draft.operation?.action ?? null };
   note(draft, "info", "scheduler", "state_transition", `Status changed from ${before} to ${status}`, data);
   if (!isStable(status)) extend(draft, status);

@@ -51,6 +51,7 @@ export function deadlineOf(
 ): number | null {
   const times = runnersOf(state).flatMap((runner) => timeOf(runner) ?? []);
   if (!isStable(state.status) && state.operation) times.push(state.operation.due_at);
+  if (state.clearing?.until != null) times.push(state.clearing.until);
   const idle = idleAt({ ...state, facts: { spec, busy_at } });
   if (idle !== null) times.push(idle);
   const schedule = scheduleAt(state, spec, now);

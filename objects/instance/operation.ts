@@ -5,7 +5,7 @@ import type { InstanceSize } from "../../contract/instance-size.ts";
 import { STATUS_DEADLINE_MS } from "../../contract/instance-status.ts";
 import { note } from "../note.ts";
 import { become, type Draft, extend, fail, finishInto, leave, newRunner, rowsText, standingOf } from "./draft.ts";
-import { giveUpRelease, release } from "./release.ts";
+import { clear, giveUpRelease, leaveUncleared, release } from "./release.ts";
 
 /** What each action does, and how what is under way ends. */
 
@@ -63,7 +63,10 @@ const ACTS: Record<InstanceAction, (draft: Draft, asked: Act) => void> = {
     become(draft, "terminating");
   },
   // That it is gone is the shell's: nothing is left to decide about.
-  delete: (draft) => note(draft, "info", "api", "deleted", "deleted"),
+  delete: (draft) => {
+    leaveUncleared(draft);
+    note(draft, "info", "api", "deleted", "deleted");
+  },
   reload: (draft) => {
     draft.reloads += 1;
     note(draft, "info", "api", "reload_requested", "a full reload was asked for");
@@ -77,6 +80,7 @@ const imageOf = (draft: Draft): string | null => draft.deployed?.build_id ?? dra
 
 function begin(draft: Draft, { action, actor, by, goal = false }: Act, build_id: string | null): void {
   const { now, ids } = draft.facts;
+  leaveUncleared(draft);
   draft.operation = {
     id: ids.operation,
     revision: 1,
@@ -211,6 +215,7 @@ export function takeOver(draft: Draft, { rows, tables, verified }: Loaded): void
 /** Nothing of what was to go is left on any host. What engines have left at the source is taken away last. */
 export function emptied(draft: Draft): void {
   if (draft.leaving.length > 0) return;
+  clear(draft);
   if (draft.status === "pausing" && !release(draft)) finishInto(draft, "paused", "succeeded", "paused");
   if (draft.status === "terminating" && !release(draft)) {
     draft.deployed = null;
@@ -235,6 +240,8 @@ const TIMEOUTS = {
 /** A passing status has lasted too long. */
 export function overdue(draft: Draft): void {
   const { status, operation, facts } = draft;
+  if (draft.clearing?.until != null && draft.clearing.until <= facts.now)
+    giveUpRelease(draft, "it was not done in time");
   if (operation === null || operation.due_at > facts.now) return;
   if (draft.job?.slot === SLOT.release) {
     giveUpRelease(draft, operation.message || "it was not done in time");

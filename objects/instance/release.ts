@@ -5,10 +5,13 @@ import { publicationRemoval, removalStatements } from "../../contract/source-tra
 import { note } from "../note.ts";
 import { type Draft, leave, newRunner, replaceRunner } from "./draft.ts";
 
-/** Taking away what engines have left at their source: the last thing that pausing and terminating do, once none of them runs any more. */
+/**
+ * Taking away what engines have left at their source, once none of them runs any more: the last thing that pausing and terminating do, and the first
+ * of what has failed or was stopped. There nobody waits for it.
+ */
 
 /** It is tried for so long, ms. A source that is gone for good holds nothing up for longer. */
-const RELEASE_MS = { pausing: 60_000, terminating: 120_000 } as const;
+const RELEASE_MS = { pausing: 60_000, terminating: 120_000, clearing: 120_000 } as const;
 const TRY_AGAIN_MS = 3_000;
 
 /** Sends a program to do it, if there is something to take away. Answers whether that is waited for. */
@@ -26,10 +29,26 @@ export function release(draft: Draft): boolean {
   return true;
 }
 
+/** Nothing of what failed or was stopped runs any more. */
+export function clear(draft: Draft): void {
+  const { clearing, facts } = draft;
+  if (clearing === null || clearing.until !== null || draft.job !== null) return;
+  draft.job = newRunner(draft, SLOT.release);
+  draft.clearing = { ...clearing, until: facts.now + RELEASE_MS.clearing };
+}
+
+/** Something else is to be done with it, which takes away the same, or needs it. */
+export function leaveUncleared(draft: Draft): void {
+  if (draft.clearing === null) return;
+  leave(draft, draft.job);
+  draft.job = null;
+  draft.clearing = null;
+}
+
 /** It is done. @param left what the user of the connection may not take away */
 export function released(draft: Draft, left: readonly string[]): void {
   const why = "the user of the connection may not take it away";
-  if (draft.status === "pausing") withoutSlots(draft, left, why);
+  if (draft.status === "pausing" || draft.clearing !== null) withoutSlots(draft, left, why);
   else if (left.length > 0) warn(draft, why, left);
   end(draft);
 }
@@ -46,7 +65,7 @@ export function releasedByItself(draft: Draft, { slot, generation }: Going, left
 type Going = { slot: number; generation: number };
 const ENGINES: readonly number[] = SLOT.engines;
 
-/** While it is paused a publication harms nobody, and is what its next engine takes: a termination says what there is to say of it. */
+/** While it rests a publication harms nobody, and is what its next engine takes: a termination says what there is to say of it. */
 function withoutSlots(draft: Draft, left: readonly string[], why: string): void {
   const slots = left.filter((statement) => statement !== publicationRemoval(draft.facts.instance_id));
   if (slots.length > 0) warn(draft, why, slots);
@@ -70,7 +89,7 @@ export function releaseAgain(draft: Draft, runner: Exclude<Runner, { phase: "pla
 }
 
 function warn(draft: Draft, why: string, statements: readonly string[]): void {
-  const keeps = draft.status === "pausing" ? ", which keeps its log for it meanwhile" : "";
+  const keeps = draft.status !== "terminating" ? ", which keeps its log for it meanwhile" : "";
   const message = `something of it may be left at its source${keeps}, as ${why}; there, run: ${statements.join("; ")}`;
   note(draft, "warning", "scheduler", "left_at_source", message, { statements });
   if (draft.status === "pausing") draft.last_error = failureOf("left_at_source", message, draft.facts.now);
@@ -79,6 +98,7 @@ function warn(draft: Draft, why: string, statements: readonly string[]): void {
 function end(draft: Draft): void {
   leave(draft, draft.job);
   draft.job = null;
+  draft.clearing = null;
   if (draft.status === "terminating") draft.source_traces = false;
   if (draft.operation)
     draft.operation = { ...draft.operation, due_at: draft.facts.now + STATUS_DEADLINE_MS.terminating, message: "" };

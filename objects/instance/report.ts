@@ -19,10 +19,11 @@ export function isAwaited(draft: Awaiting, told: Told): boolean {
   if (runner === null || runner.phase === "placing" || runner.phase === "waiting") return false;
   // An engine that serves was started for an operation that is over.
   if (draft.serving?.runner === runner) return true;
+  if (draft.clearing !== null) return draft.clearing.id === told.operation.id;
   return draft.operation?.id === told.operation.id && draft.operation.revision === told.operation.revision;
 }
 
-type Awaiting = Pick<Draft, "operation" | "job" | "serving" | "candidate" | "leaving">;
+type Awaiting = Pick<Draft, "operation" | "job" | "serving" | "candidate" | "leaving" | "clearing">;
 type Of = { slot: number; generation: number };
 const isSame = (one: Of, other: Of): boolean => one.slot === other.slot && one.generation === other.generation;
 

@@ -93,6 +93,7 @@ function messageOf(state: InstanceState, vitals: EngineVitals | null): string {
   const still = serving?.loaded ? "; the engine before it serves" : "";
   const waits = runner?.phase === "placing" && runner.message !== "" ? `: ${runner.message}` : "";
   const said = operation?.message ? `: ${operation.message}` : waits;
+  const clears = job === null ? "" : "; what engines have left at the source is taken away";
   switch (status) {
     case "registered":
       return "never provisioned";
@@ -114,11 +115,11 @@ function messageOf(state: InstanceState, vitals: EngineVitals | null): string {
         ? `scaled to zero; ${last_error.message}`
         : PAUSED[state.paused_by ?? "user"];
     case "stopped":
-      return "the engine was shut down on its host; provision starts it again";
+      return `the engine was shut down on its host; provision starts it again${clears}`;
     case "terminated":
       return "nothing of it runs, and no build of it is kept";
     case "failed":
-      return last_error?.message ?? "failed";
+      return `${last_error?.message ?? "failed"}${clears}`;
     case "running":
       if (serving?.loaded == null) return serving?.trouble?.message ?? "the engine is being started again";
       if (serving.trouble !== null) return serving.trouble.message;

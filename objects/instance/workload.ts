@@ -57,9 +57,11 @@ function taskOf(
   slot: number,
   { source, artifact, keys }: Secrets,
 ): EngineTask | null {
-  const { operation } = state;
+  const { operation, clearing } = state;
   const of = {
-    operation: operation ? { id: operation.id, revision: operation.revision } : NO_OPERATION,
+    operation: operation
+      ? { id: operation.id, revision: operation.revision }
+      : { ...NO_OPERATION, ...(clearing && { id: clearing.id }) },
     source: source.address,
     min_sync_interval: source.min_sync_interval,
   };

@@ -140,3 +140,54 @@ test("what the user of the connection may not take away is said, and nothing els
   expect(warnings(one)).toMatchObject([{ data: { statements: [STATEMENTS[1]] } }]);
   expect(one.gone().status).toBe("terminated");
 });
+
+/** An engine of PostgreSQL that could not be kept alive, and is gone from its host. */
+const failed = (): Driven => {
+  const one = Driven.at("running", POSTGRES_TEST);
+  while (one.status === "running") one.exit(one.engineSlot(), null).next();
+  return one.gone();
+};
+
+test("what has failed takes away what its engines left, once none of them runs, and rests then", () => {
+  const one = failed();
+  expect([one.status, one.runner(SLOT.release).phase, one.letters.has("place")]).toEqual(["failed", "placing", true]);
+  expect(sourceNeed(one.state, "read")).toEqual({ follows: false, reason: "release of read" });
+  one.place();
+  // Of another operation, or of a clearing before this one.
+  one.say(SLOT.release, { kind: "released", left: [] }, { id: "op_before" });
+  expect(one.state.source_traces).toBe(true);
+  one.say(SLOT.release, { kind: "released", left: [] }, { id: one.state.clearing?.id ?? "" });
+  expect([one.status, one.state.job, one.state.source_traces, one.deadline]).toEqual(["failed", null, false, null]);
+  expect(one.heard).not.toContain("left_at_source");
+  expect(instanceVerdict("delete", one.gone().standing).allowed).toBe(true);
+});
+
+test("an engine that failed in a first rollout is cleared after too", () => {
+  const one = Driven.at("deploying", POSTGRES_TEST);
+  one.say(one.engineSlot(), { kind: "failed", code: "auth_failed", message: "no" });
+  expect([one.status, one.state.job]).toEqual(["failed", null]);
+  expect(one.gone().runner(SLOT.release).phase).toBe("placing");
+  // Of such as leave nothing no program is sent.
+  const other = Driven.at("deploying", GOOD_TEST);
+  other.say(other.engineSlot(), { kind: "failed", code: "auth_failed", message: "no" });
+  expect([other.gone().status, other.state.job]).toEqual(["failed", null]);
+});
+
+test("a source that is away holds up nothing: it is said what may be left, and any action goes on from there", () => {
+  const one = failed().place();
+  const { last_error } = one.state;
+  one.exit(SLOT.release, 1).next();
+  expect(one.runner(SLOT.release).phase).toBe("running");
+  one.later(120_000).due();
+  expect(warnings(one)).toMatchObject([{ level: "warning", data: { statements: STATEMENTS } }]);
+  expect([one.status, one.state.job, one.state.source_traces, one.state.last_error]).toEqual([
+    ...["failed", null, true, last_error],
+  ]);
+  expect([one.gone().deadline, one.act("terminate").runner(SLOT.release).phase]).toEqual([null, "placing"]);
+
+  const two = failed().place();
+  two.act("provision").place();
+  expect([two.status, two.state.clearing, two.state.leaving.map(({ slot }) => slot)]).toEqual([
+    ...["testing_connection", null, [SLOT.release]],
+  ]);
+});

@@ -13,6 +13,7 @@ import { random } from "../random.ts";
 import { rounds } from "../rounds.ts";
 import { scratch } from "../scratch.ts";
 import { Cluster } from "./cluster.ts";
+import { DatabaseLoad } from "./database-load.ts";
 
 const ROUNDS = Math.ceil(rounds(10) * 0.4);
 const SEED = Number(process.env.LAMPLIGHTER_SEED ?? Math.floor(Math.random() * 1e9));
@@ -25,11 +26,10 @@ type Part = (typeof PARTS)[number];
 
 const rnd = random(SEED);
 const gateways: GatewayProcess[] = [];
-const acknowledged = new Set<number>();
+const load = new DatabaseLoad({ connect, end: (client) => client.end() });
 let cluster: Cluster;
 let keeper: KeeperProcess;
 let made: DatabaseView & { password: string };
-let next = 0;
 
 beforeAll(async () => {
   console.log(`LAMPLIGHTER_SEED=${SEED} LAMPLIGHTER_CHAOS_ROUNDS=${Math.round(ROUNDS / 0.4)} replays these choices`);
@@ -65,8 +65,8 @@ test(`${ROUNDS} rounds of one or two parts killed under concurrent commits: ever
     // Each part has its turn, whatever else falls with it.
     const first = PARTS[(SEED + round) % PARTS.length] as Part;
     const parts = rnd.chance(0.5) ? [first] : [...new Set([first, rnd.pick(PARTS)])];
-    const before = acknowledged.size;
-    const load = commits();
+    const before = load.acknowledged.size;
+    load.write(CLIENTS, 0);
     await sleep(100 + rnd.int(400));
     await Promise.all(parts.map((part) => strike(part, rnd.int(150), rnd.int(700))));
     await sleep(rnd.int(500));
@@ -77,8 +77,8 @@ test(`${ROUNDS} rounds of one or two parts killed under concurrent commits: ever
       `round ${round}, ${before} commits before: ${parts.join(" and ")}\n${cluster.logTail(HOST)}`,
     ).toEqual([]);
   }
-  expect(acknowledged.size).toBeGreaterThan(ROUNDS * CLIENTS);
-  console.log(`${ROUNDS} rounds, ${acknowledged.size} acknowledged commits, none missing`);
+  expect(load.acknowledged.size).toBeGreaterThan(ROUNDS * CLIENTS);
+  console.log(`${ROUNDS} rounds, ${load.acknowledged.size} acknowledged commits, none missing`);
 });
 
 /** kill -9 after a while, and started again after another. */
@@ -124,7 +124,7 @@ async function killPostgres(): Promise<void> {
   if (pid !== null) await killCluster(pgdata, pid);
 }
 
-async function connect(timeoutMs: number): Promise<pg.Client> {
+async function connect(timeoutMs = 5_000): Promise<pg.Client> {
   const { role: user, name: database, password } = made;
   const { port } = rnd.pick(gateways);
   const client = new pg.Client({
@@ -136,43 +136,11 @@ async function connect(timeoutMs: number): Promise<pg.Client> {
   return client;
 }
 
-/** Sessions that insert row after row, each with a number of its own; a lost one is made anew. */
-function commits(): { end(): Promise<void> } {
-  let isOver = false;
-  const write = async (): Promise<void> => {
-    let client: pg.Client | null = null;
-    while (!isOver) {
-      const n = next++;
-      try {
-        client ??= await connect(5_000);
-        await client.query("INSERT INTO load VALUES ($1)", [n]);
-        acknowledged.add(n);
-      } catch {
-        await client?.end().catch(() => {});
-        client = null;
-        await sleep(50);
-      }
-    }
-    await client?.end().catch(() => {});
-  };
-  const writing = Array.from({ length: CLIENTS }, write);
-  return {
-    end: async () => {
-      isOver = true;
-      await Promise.all(writing);
-    },
-  };
-}
-
 /** What is acknowledged and not there, once a client is let in again. */
 async function missingRows(): Promise<number[]> {
   for (let tries = 1; ; tries++) {
     try {
-      const client = await connect(45_000);
-      const { rows } = await client.query<{ n: number }>("SELECT n FROM load");
-      await client.end();
-      const there = new Set(rows.map(({ n }) => n));
-      return [...acknowledged].filter((n) => !there.has(n));
+      return await load.missing();
     } catch (error) {
       // The session may be one of those that what fell last takes with it.
       if (tries === 3) throw new Error(await story(), { cause: error });

@@ -19,10 +19,10 @@ test("an outage of the control plane of more than 45 s, with the agent killed me
     await client.query("CREATE TABLE load (n int PRIMARY KEY)");
     await site.end(client);
   }
-  const load = new DatabaseLoad(site, made);
+  const load = new DatabaseLoad(site.entrance(made));
   load.write(4);
   load.arrive(400);
-  const visits = new DatabaseLoad(site, rare);
+  const visits = new DatabaseLoad(site.entrance(rare));
   visits.arrive(1_500);
   await sleep(2_000);
   const began = load.acknowledged.size;

@@ -47,7 +47,7 @@ class Scene {
     const { backend_addr } = await scene.site.view(scene.made.id);
     const [host = "", port] = (backend_addr ?? "").split(":");
     scene.direct = new DirectClient(network.run, { host, port: Number(port), user, password, database });
-    scene.load = new DatabaseLoad(scene.site, scene.made);
+    scene.load = new DatabaseLoad(scene.site.entrance(scene.made));
     scene.load.write(3);
     await until(
       () => "not both kinds of clients are served",

@@ -11,6 +11,7 @@ import { type Keeper, runKeeper } from "../../keeper/main.ts";
 import { scratch } from "../scratch.ts";
 import { until } from "./client.ts";
 import { Cluster, type HostSpec } from "./cluster.ts";
+import type { Entrance } from "./database-load.ts";
 
 export type Made = DatabaseView & { password: string; dsn: string };
 
@@ -99,6 +100,12 @@ export class DatabaseSite {
   async end(client: pg.Client): Promise<void> {
     this.#clients.delete(client);
     await client.end();
+  }
+
+  /** For a load on one of them. */
+  entrance(made: Made): Entrance {
+    const within = (connectionTimeoutMillis = 20_000) => this.connect(made, { connectionTimeoutMillis });
+    return { connect: within, end: (client) => this.end(client) };
   }
 
   /** Where a host has what it keeps of a database. */

@@ -1,8 +1,10 @@
 // `lamplighter up` with databases: how it starts, what is left of them however it ends, and what it refuses.
 
 import { createServer, type Server } from "node:net";
+import { join } from "node:path";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { processes } from "../../cli/up/process-table.ts";
 import type { DatabaseView } from "../../contract/database.ts";
 import { freePort } from "../free-port.ts";
 import { requires } from "../requires.ts";
@@ -24,9 +26,14 @@ async function connect(connectionString = dsn): Promise<pg.Client> {
   return client;
 }
 
+const gatewayPid = (): number => {
+  const own = ["gateway", "--data", join(site.data, "gateway")].join(" ");
+  return processes().find(({ command }) => command.includes(own))?.pid ?? 0;
+};
+
 async function listenOn(port: number): Promise<Server> {
   const server = createServer();
-  await new Promise<void>((done) => server.listen(port, "127.0.0.1", done));
+  await new Promise<void>((done, fail) => server.once("error", fail).listen(port, "127.0.0.1", done));
   return server;
 }
 
@@ -139,6 +146,17 @@ test("a port that is taken is named, with the flag that chooses another", async 
     server.close();
     await other.close([]);
   }
+});
+
+test("its gateway is killed: who connects next waits for the one that takes its place, and nobody can take the port", async () => {
+  const pid = gatewayPid();
+  expect(pid).not.toBe(0);
+  process.kill(pid, "SIGKILL");
+  const coming = connect();
+  await expect(listenOn(gatewayPort)).rejects.toMatchObject({ code: "EADDRINUSE" });
+  const client = await coming;
+  expect((await client.query("SELECT 1 AS one")).rows).toEqual([{ one: 1 }]);
+  await client.end();
 });
 
 test("a gateway that got another port than the usual one keeps it", async () => {

@@ -56,6 +56,29 @@ test("answers do not write over one another, however long they are", () => {
   expect(answers.every((each, i) => each.equals(Buffer.from(texts[i] as string, "latin1")))).toBe(true);
 });
 
+test("what is sent is written over, once all before it is sent too", () => {
+  const answer = new AnswerBytes();
+  const next = (text: string): Buffer => {
+    write(answer.begin(), text);
+    return answer.take();
+  };
+  const [first, second] = [next("first"), next("second")];
+  answer.sent(second);
+  const third = next("third");
+  expect([first, third].map(String)).toEqual(["first", "third"]);
+  answer.sent(first);
+  answer.sent(third);
+  expect(next("fourth").byteOffset).toBe(first.byteOffset);
+  // Of a piece that is no longer written to nothing is known any more: not that of another answer is sent, either.
+  const long = next("x".repeat(500_000));
+  answer.sent(long);
+  const after = next("after");
+  expect(after.buffer).not.toBe(long.buffer);
+  answer.sent(long);
+  expect(next("and").byteOffset).toBe(after.byteOffset + after.length);
+  expect(String(after)).toBe("after");
+});
+
 test("what a failed query has left is in no later answer", () => {
   const answer = new AnswerBytes();
   write(answer.begin(), "first");

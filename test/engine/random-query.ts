@@ -2,6 +2,7 @@
 import { type Column, type Dialect, type Random, type Relation, sqlOf, TABLES, type Table, value } from "./shop.ts";
 
 export type List = {
+  tables: readonly Table[];
   table: Table;
   via: Relation | null;
   fields: Column[];
@@ -20,7 +21,8 @@ let aliases = 0;
 export function randomList(
   random: Random,
   dialect: Dialect,
-  table: Table = random.pick(TABLES),
+  tables: readonly Table[],
+  table: Table = random.pick(tables),
   via: Relation | null = null,
   depth = 0,
 ): List {
@@ -29,13 +31,13 @@ export function randomList(
     .filter(() => depth < 3 && random.chance(0.3))
     .map((relation) => ({
       relation,
-      list: randomList(random, dialect, tableNamed(relation.table), relation, depth + 1),
+      list: randomList(random, dialect, tables, tableNamed(tables, relation.table), relation, depth + 1),
     }));
   const fields = table.columns.filter(() => random.chance(0.4));
   if (fields.length + nested.length === 0) fields.push(random.pick(table.columns));
   return {
-    ...{ table, via, fields, nested },
-    where: random.chance(depth === 0 ? 0.8 : 0.3) ? condition(random, dialect, table, 3) : null,
+    ...{ tables, table, via, fields, nested },
+    where: random.chance(depth === 0 ? 0.8 : 0.3) ? condition(random, dialect, tables, table, 3) : null,
     order:
       isOne || random.chance(0.5)
         ? []
@@ -47,7 +49,13 @@ export function randomList(
   };
 }
 
-const tableNamed = (name: string): Table => TABLES.find((table) => table.name === name) as Table;
+const tableNamed = (tables: readonly Table[], name: string): Table =>
+  tables.find((table) => table.name === name) as Table;
+/** As its source calls it. */
+const sourceOf = ({ name, source = name }: { name: string; source?: string }): string => source;
+/** The rows that an engine has. */
+const rowsOf = (table: Table): string =>
+  table.rows === undefined ? sourceOf(table) : `(SELECT * FROM ${sourceOf(table)} WHERE ${table.rows})`;
 
 export function textOf(list: List, name: string = list.table.name): string {
   const clauses = [
@@ -80,35 +88,37 @@ export async function answerOf(
       ? []
       : via.on.map(
           ([own, other]) =>
-            `t.${other} = ${sqlOf(dialect, above[own] as string | null, columnNamed(viaFrom(above), own).kind)}`,
+            `t.${other} = ${sqlOf(dialect, above[own] as string | null, kindOf(above[FROM] as string, own))}`,
         );
   const where = [...join, ...(list.where === null ? [] : [list.where.sql("t")])]
     .map((each) => `(${each})`)
     .join(" AND ");
   const nulls = (descending: boolean) => (dialect === "mysql" ? "" : descending ? " NULLS LAST" : " NULLS FIRST");
   const order = [
-    ...list.order.map(({ column, descending }) => `t.${column.name}${descending ? " DESC" : ""}${nulls(descending)}`),
+    ...list.order.map(
+      ({ column, descending }) => `t.${sourceOf(column)}${descending ? " DESC" : ""}${nulls(descending)}`,
+    ),
     ...table.key.map((key) => `t.${key}${list.order.at(-1)?.descending ? " DESC" : ""}`),
   ];
   const most = list.limit ?? (via === null ? 100 : 1_000_000);
   const rows = await ask(
-    `SELECT * FROM ${table.name} t ${where === "" ? "" : `WHERE ${where}`} ORDER BY ${order.join(", ")} LIMIT ${most} OFFSET ${list.offset ?? 0}`,
+    `SELECT * FROM ${rowsOf(table)} t ${where === "" ? "" : `WHERE ${where}`} ORDER BY ${order.join(", ")} LIMIT ${most} OFFSET ${list.offset ?? 0}`,
   );
   const answered: Record<string, unknown>[] = [];
   for (const row of rows) {
     const answer: Record<string, unknown> = {};
-    for (const column of list.fields) answer[column.name] = shown(row[column.name], column);
+    for (const column of list.fields) answer[column.name] = shown(row[sourceOf(column)], column);
     for (const { relation, list: inner } of list.nested)
-      answer[relation.name] = await answerOf(inner, dialect, ask, { ...row, [FROM]: table.name });
+      answer[relation.name] = await answerOf(inner, dialect, ask, { ...row, [FROM]: sourceOf(table) });
     answered.push(answer);
   }
   return via?.kind === "one" ? (answered[0] ?? null) : answered;
 }
 
 const FROM = "from table";
-const viaFrom = (row: Record<string, unknown>): Table => tableNamed(row[FROM] as string);
-const columnNamed = (table: Table, name: string): Column =>
-  table.columns.find((column) => column.name === name) as Column;
+/** Also of a column that queries do not see. */
+const kindOf = (table: string, column: string): Column["kind"] =>
+  tableNamed(TABLES, table).columns.find(({ name }) => name === column)?.kind as Column["kind"];
 
 function shown(raw: unknown, { kind }: Column): unknown {
   if (raw === null) return null;
@@ -133,30 +143,33 @@ function shown(raw: unknown, { kind }: Column): unknown {
   }
 }
 
-function condition(random: Random, dialect: Dialect, table: Table, depth: number): Condition {
+function condition(random: Random, dialect: Dialect, tables: readonly Table[], table: Table, depth: number): Condition {
   const roll = random.next();
   if (depth > 0 && roll < 0.3) {
     const operator = random.pick(["AND", "OR"]);
-    const [a, b] = [condition(random, dialect, table, depth - 1), condition(random, dialect, table, depth - 1)];
+    const [a, b] = [
+      condition(random, dialect, tables, table, depth - 1),
+      condition(random, dialect, tables, table, depth - 1),
+    ];
     return { text: `(${a.text} ${operator} ${b.text})`, sql: (t) => `(${a.sql(t)} ${operator} ${b.sql(t)})` };
   }
   if (depth > 0 && roll < 0.4) {
-    const inner = condition(random, dialect, table, depth - 1);
+    const inner = condition(random, dialect, tables, table, depth - 1);
     return { text: `NOT (${inner.text})`, sql: (t) => `NOT (${inner.sql(t)})` };
   }
   if (depth > 0 && roll < 0.6) {
     const relation = random.pick(table.relations);
-    const target = tableNamed(relation.table);
+    const target = tableNamed(tables, relation.table);
     const isPath = random.chance(0.5);
     const inner = isPath
       ? leaf(random, dialect, target, `${relation.name}.`)
-      : condition(random, dialect, target, depth - 1);
+      : condition(random, dialect, tables, target, depth - 1);
     return {
       text: isPath ? inner.text : `${relation.name}(${inner.text})`,
       sql: (t) => {
         const u = `x${aliases++}`;
         const on = relation.on.map(([own, other]) => `${u}.${other} = ${t}.${own}`);
-        return `EXISTS (SELECT 1 FROM ${target.name} ${u} WHERE ${[...on, `(${inner.sql(u)})`].join(" AND ")})`;
+        return `EXISTS (SELECT 1 FROM ${rowsOf(target)} ${u} WHERE ${[...on, `(${inner.sql(u)})`].join(" AND ")})`;
       },
     };
   }
@@ -169,7 +182,7 @@ function leaf(random: Random, dialect: Dialect, table: Table, prefix: string): C
   const own = () => value(random, column);
   const roll = random.next();
   const not = random.chance(0.3) ? "NOT " : "";
-  if (roll < 0.1) return { text: `${name} IS ${not}NULL`, sql: (t) => `${t}.${column.name} IS ${not}NULL` };
+  if (roll < 0.1) return { text: `${name} IS ${not}NULL`, sql: (t) => `${t}.${sourceOf(column)} IS ${not}NULL` };
   if (roll < 0.25) {
     const values = Array.from({ length: 1 + random.int(4) }, own);
     const [text, sql] = [
@@ -178,7 +191,7 @@ function leaf(random: Random, dialect: Dialect, table: Table, prefix: string): C
     ];
     return {
       text: `${name} ${not}IN (${text.join(", ")})`,
-      sql: (t) => `${t}.${column.name} ${not}IN (${sql.join(", ")})`,
+      sql: (t) => `${t}.${sourceOf(column)} ${not}IN (${sql.join(", ")})`,
     };
   }
   if (roll < 0.35 && column.kind !== "boolean") {
@@ -186,7 +199,7 @@ function leaf(random: Random, dialect: Dialect, table: Table, prefix: string): C
     const range = `BETWEEN ${sqlOf(dialect, low, column.kind)} AND ${sqlOf(dialect, high, column.kind)}`;
     return {
       text: `${name} ${not}BETWEEN ${textLiteral(low, column)} AND ${textLiteral(high, column)}`,
-      sql: (t) => `${t}.${column.name} ${not}${range}`,
+      sql: (t) => `${t}.${sourceOf(column)} ${not}${range}`,
     };
   }
   if (roll < 0.55 && column.kind === "text") {
@@ -207,10 +220,10 @@ function leaf(random: Random, dialect: Dialect, table: Table, prefix: string): C
     const insensitive = random.chance(0.4);
     const literal = sqlOf(dialect, pattern, "text");
     const sql = (t: string) => {
-      if (!insensitive) return `${t}.${column.name} LIKE ${literal}`;
+      if (!insensitive) return `${t}.${sourceOf(column)} LIKE ${literal}`;
       return dialect === "mysql"
-        ? `LOWER(${t}.${column.name}) LIKE LOWER(${literal})`
-        : `${t}.${column.name} ILIKE ${literal}`;
+        ? `LOWER(${t}.${sourceOf(column)}) LIKE LOWER(${literal})`
+        : `${t}.${sourceOf(column)} ILIKE ${literal}`;
     };
     return { text: `${name} ${insensitive ? "ILIKE" : "LIKE"} ${JSON.stringify(pattern)}`, sql };
   }
@@ -218,7 +231,7 @@ function leaf(random: Random, dialect: Dialect, table: Table, prefix: string): C
   const one = own();
   return {
     text: `${name} ${operator} ${textLiteral(one, column)}`,
-    sql: (t) => `${t}.${column.name} ${operator} ${sqlOf(dialect, one, column.kind)}`,
+    sql: (t) => `${t}.${sourceOf(column)} ${operator} ${sqlOf(dialect, one, column.kind)}`,
   };
 }
 

@@ -3,7 +3,8 @@ import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { SourceConnection } from "../../contract/engine.ts";
 import { removalStatements } from "../../contract/source-traces.ts";
-import { releasePostgres, releaseUnused } from "../../engine/source/postgres/traces.ts";
+import { LeftSlots, releasePostgres, releaseUnused } from "../../engine/source/postgres/traces.ts";
+import { EngineProcess } from "./engine-process.ts";
 import { parts, testSource } from "./sources.ts";
 
 const SLOTS = "SELECT slot_name::text AS name FROM pg_replication_slots ORDER BY 1";
@@ -78,4 +79,43 @@ test.skipIf(!parts.postgres.available)("the statements for whoever administers i
     ["lamplighter_inst_12_g1"],
     ["lamplighter_inst_12"],
   ]);
+});
+
+test.skipIf(!parts.postgres.available)("an engine that serves takes away what nobody reads from for long", async () => {
+  const { source, connection, names } = await start();
+  const { host, port, user, password, database } = connection;
+  const client = new pg.Client({ host, port, user, password, database } as pg.ClientConfig);
+  await client.connect();
+  onTestFinished(() => client.end());
+  const left = new LeftSlots("lamplighter_inst_1_g41", "inst_1");
+  const minutes = (n: number) => left.look(client, n * 60_000);
+  await minutes(0);
+  await minutes(29);
+  expect(await names(SLOTS), "it may be of an engine that loads").toContain("lamplighter_inst_1_g3");
+  await source.run(slot("lamplighter_inst_1_g44"));
+  await minutes(30);
+  expect(await names(SLOTS)).toEqual(["lamplighter_inst_12_g1", "lamplighter_inst_1_g41", "lamplighter_inst_1_g44"]);
+});
+
+test.skipIf(!parts.postgres.available)("a source keeps no log for an engine that its drift has stopped", async () => {
+  const source = await testSource("postgres");
+  onTestFinished(() => source.close());
+  await source.run("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)", "INSERT INTO users VALUES (1, 'ann')");
+  const engine = await EngineProcess.create(source.connection, { instance: "drifting" });
+  onTestFinished(() => engine.remove());
+  engine.start();
+  await engine.serving();
+  const slots = async () => (await source.ask(SLOTS)).map(({ name }) => name);
+  expect(await slots()).toEqual(["lamplighter_drifting_g0"]);
+  await source.run("ALTER TABLE users RENAME COLUMN name TO title", "UPDATE users SET title = 'bob'");
+  await engine.until("left", ({ replication }) => /its slot is dropped/.test(replication.reason?.message ?? ""));
+  expect(await slots()).toEqual([]);
+  expect((await engine.ask("users { name }")).body).toEqual([{ name: "ann" }]);
+  // When it fits again everything is read anew, and followed from there.
+  await source.run("ALTER TABLE users RENAME COLUMN title TO name");
+  await engine.until("live again", ({ replication }) => replication.state === "live");
+  await source.run("INSERT INTO users VALUES (2, 'cy')");
+  const fresh = { "min-position": await source.position() };
+  expect((await engine.ask("users { name }", fresh)).body).toEqual([{ name: "bob" }, { name: "cy" }]);
+  expect(await slots()).toEqual(["lamplighter_drifting_g0"]);
 });

@@ -5,14 +5,24 @@ export type Random = ReturnType<typeof seeded>;
 
 export type Dialect = "mysql" | "postgres";
 export type Kind = "integer" | "bigint" | "text" | "boolean" | "decimal" | "float" | "moment" | "date";
-export type Column = { name: string; kind: Kind; nullable: boolean };
+/** `source`: what its source calls it, where that is not what queries do. */
+export type Column = { name: string; kind: Kind; nullable: boolean; source?: string };
 export type Relation = {
   name: string;
   table: string;
-  kind: "one" | "many" /** Own columns, and those there. */;
+  kind: "one" | "many" /** Own columns, and those there, as the source calls them. */;
   on: [string, string][];
 };
-export type Table = { name: string; key: string[]; columns: Column[]; relations: Relation[] };
+export type Table = {
+  name: string;
+  source?: string;
+  /** Which of its rows an engine has, in SQL; all when absent. */
+  rows?: string;
+  /** As the source calls them. */
+  key: string[];
+  columns: Column[];
+  relations: Relation[];
+};
 
 const column = (name: string, kind: Kind, nullable = true): Column => ({ name, kind, nullable });
 

@@ -128,6 +128,10 @@ export class MysqlSource implements Source {
   /** Nothing is kept here for anyone: the log is purged when the source's settings say so. */
   forget(): void {}
 
+  async leaveOff(): Promise<null> {
+    return null;
+  }
+
   schema(): Promise<SourceSchema> {
     return this.#ask((connection) => mysqlSchema(connection, this.#shape.schema));
   }

@@ -15,7 +15,7 @@ import { readMessage } from "./pgoutput.ts";
 import { PostgresPosition } from "./position.ts";
 import { completePublication, makePublication } from "./publication.ts";
 import { ReplicationStream } from "./replication-stream.ts";
-import { dropIdleSlots, dropSlot } from "./traces.ts";
+import { dropIdleSlots, dropSlot, LeftSlots } from "./traces.ts";
 import { Transactions } from "./transactions.ts";
 
 export type PostgresOptions = {
@@ -31,6 +31,8 @@ export type PostgresOptions = {
   moves: boolean;
 };
 
+const TIDY_EVERY_MS = 60_000;
+
 /** PostgreSQL, followed by logical replication. */
 export class PostgresSource implements Source {
   readonly mode: SyncMode;
@@ -39,6 +41,7 @@ export class PostgresSource implements Source {
   readonly #options: PostgresOptions;
   readonly #slot: string;
   readonly #publication: string;
+  readonly #left: LeftSlots;
   #aside: Promise<pg.Client> | null = null;
   #forgotten = 0n;
 
@@ -69,6 +72,7 @@ export class PostgresSource implements Source {
     this.unseen = mode === "poll" ? [] : places.filter((place) => options.shape.tables[place]?.wholeTable !== null);
     this.#slot = namesOf(options).slot;
     this.#publication = publication;
+    this.#left = new LeftSlots(this.#slot, options.instance);
   }
 
   /** With the slot as it is there is no snapshot of it any more: each time there is a new one, and what is not kept is the slot of before. */
@@ -133,6 +137,10 @@ export class PostgresSource implements Source {
     let stream: ReplicationStream | null = null;
     const stop = () => stream?.close();
     this.#needsSlot = true;
+    const tidying = setInterval(
+      () => void this.#ask((client) => this.#left.look(client, Date.now())).catch(() => {}),
+      TIDY_EVERY_MS,
+    );
     try {
       const start = `START_REPLICATION SLOT ${identifier(this.#slot)} LOGICAL ${from.text} (proto_version '1', publication_names '${identifier(this.#publication)}')`;
       await refuseOlder(client, from as PostgresPosition);
@@ -174,6 +182,7 @@ export class PostgresSource implements Source {
       this.#needsSlot = true;
       if (!signal.aborted) throw sourceFailure(error, "stream_disconnected");
     } finally {
+      clearInterval(tidying);
       signal.removeEventListener("abort", stop);
       stream?.close();
       client.end().catch(() => {});
@@ -215,6 +224,13 @@ export class PostgresSource implements Source {
       );
       return rows[0]?.n == null ? null : Number(rows[0].n);
     });
+  }
+
+  async leaveOff(): Promise<string | null> {
+    if (this.mode !== "logical") return null;
+    await this.#dropSlot();
+    this.#needsSlot = true;
+    return "its slot is dropped, so that the source keeps no log for it meanwhile";
   }
 
   /** What nobody will read makes the source keep its log for ever: the slot goes with the engine, unless there is a checkpoint to go on from. */

@@ -33,6 +33,35 @@ export async function dropIdleSlots(client: pg.Client, instance: string): Promis
   );
 }
 
+/** Longer than any rollout, ms. */
+const LEFT_AFTER_MS = 1_800_000;
+
+/**
+ * What a rollout that failed left of an engine that was killed, while another serves on. An engine that still loads has a slot that nobody reads
+ * from, too: only one that stays so for longer than a rollout may take is left over.
+ */
+export class LeftSlots {
+  readonly #own: string;
+  readonly #instance: string;
+  /** ms since 1970. */
+  readonly #idleSince = new Map<string, number>();
+
+  constructor(own: string, instance: string) {
+    this.#own = own;
+    this.#instance = instance;
+  }
+
+  async look(client: pg.Client, now: number): Promise<void> {
+    const idle = (await slotsOf(client, this.#instance, "AND NOT active")).filter((slot) => slot !== this.#own);
+    for (const slot of this.#idleSince.keys()) if (!idle.includes(slot)) this.#idleSince.delete(slot);
+    for (const slot of idle) {
+      const since = this.#idleSince.get(slot) ?? now;
+      this.#idleSince.set(slot, since);
+      if (now - since >= LEFT_AFTER_MS) await dropSlot(client, slot);
+    }
+  }
+}
+
 /** Takes away what engines of an instance, of which none runs any more, have left. Answers the statements for what this user may not. */
 export async function releasePostgres(source: SourceConnection, instance: string): Promise<string[]> {
   const left: string[] = [];
@@ -74,10 +103,11 @@ async function attempt(statement: string, work: () => Promise<unknown>): Promise
   }
 }
 
-async function slotsOf(client: pg.Client, instance: string): Promise<string[]> {
-  const { rows } = await client.query("SELECT slot_name::text AS slot FROM pg_replication_slots WHERE slot_name ~ $1", [
-    slotPattern(instance),
-  ]);
+async function slotsOf(client: pg.Client, instance: string, which: "" | "AND NOT active" = ""): Promise<string[]> {
+  const { rows } = await client.query(
+    `SELECT slot_name::text AS slot FROM pg_replication_slots WHERE slot_name ~ $1 ${which}`,
+    [slotPattern(instance)],
+  );
   return (rows as { slot: string }[]).map(({ slot }) => slot);
 }
 
