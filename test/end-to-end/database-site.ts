@@ -20,8 +20,6 @@ export class DatabaseSite {
   readonly keeperFolder: string;
   keeper: Keeper;
   readonly gateway: Gateway;
-  /** Whose folder may have been lost, and not its socket's. */
-  readonly #asked = new Set<string>();
   readonly #clients = new Set<pg.Client>();
 
   static async start({
@@ -110,7 +108,6 @@ export class DatabaseSite {
 
   /** Where a host has what it keeps of a database. */
   folder(host: string, id: string): string {
-    this.#asked.add(id);
     return join(this.cluster.folder, host, "postgres", "clusters", id);
   }
 
@@ -135,8 +132,8 @@ export class DatabaseSite {
     for (const name of this.cluster.names) {
       await this.cluster.killAgent(name);
       const root = join(this.cluster.folder, name, "postgres");
-      const found = existsSync(join(root, "clusters")) ? readdirSync(join(root, "clusters")) : [];
-      for (const id of new Set([...found, ...this.#asked])) {
+      if (!existsSync(join(root, "clusters"))) continue;
+      for (const id of readdirSync(join(root, "clusters"))) {
         const { pgdata, socketFolder } = new DatabaseCluster(root, id, null);
         const pid = await runningOn(pgdata);
         if (pid) await killCluster(pgdata, pid);
