@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Cluster as DatabaseCluster } from "../../agent/postgres/cluster.ts";
 import { killCluster, runningOn } from "../../agent/postgres/postmaster.ts";
 import type { DatabaseView } from "../../contract/database.ts";
 import { type GatewayProcess, startGateway } from "../gateway/gateway-process.ts";
@@ -53,7 +54,10 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const { child } of gateways) child.kill("SIGKILL");
   await cluster?.killAgent(HOST);
-  if (made) await killPostgres();
+  if (made) {
+    await killPostgres();
+    await rm(database().socketFolder, { recursive: true, force: true });
+  }
   await keeper?.kill();
   await cluster?.close();
 });
@@ -89,7 +93,7 @@ async function strike(part: Part, afterMs: number, awayMs: number): Promise<void
       return killPostgres();
     case "data folder":
       await killPostgres();
-      return rm(folder(), { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+      return rm(database().folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
     case "agent":
       await cluster.killAgent(HOST);
       await sleep(awayMs);
@@ -116,10 +120,10 @@ async function strike(part: Part, afterMs: number, awayMs: number): Promise<void
 const openGateway = (port = 0): Promise<GatewayProcess> =>
   startGateway(cluster, join(cluster.folder, "marks"), "--tls", "off", "--listen", `127.0.0.1:${port}`);
 
-const folder = (): string => join(cluster.folder, HOST, "postgres", "clusters", made.id);
+const database = () => new DatabaseCluster(join(cluster.folder, HOST, "postgres"), made.id, null);
 
 async function killPostgres(): Promise<void> {
-  const pgdata = join(folder(), "pgdata");
+  const { pgdata } = database();
   const pid = existsSync(pgdata) ? await runningOn(pgdata) : null;
   if (pid !== null) await killCluster(pgdata, pid);
 }
