@@ -178,7 +178,14 @@ async function otherCode(): Promise<{ ProxyDriver: typeof ProxyDriver }> {
   const copy = folder();
   const own = join(copy, "agent", "instance-proxy");
   mkdirSync(own, { recursive: true });
-  for (const path of ["contract", "node_modules", "package.json", "agent/process", "agent/driver.ts"])
+  for (const path of [
+    "contract",
+    "node_modules",
+    "package.json",
+    "agent/process",
+    "agent/driver.ts",
+    "agent/compiled-modules.ts",
+  ])
     symlinkSync(join(root, path), join(copy, path));
   for (const name of readdirSync(join(root, "agent", "instance-proxy")))
     copyFileSync(join(root, "agent", "instance-proxy", name), join(own, name));
