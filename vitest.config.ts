@@ -47,7 +47,7 @@ export default defineConfig({
           setupFiles: "test/cheap-passwords.ts",
         },
       },
-      { test: { name: "agent", include: ["test/agent/**/*.test.ts"], ...onRealParts } },
+      { test: { name: "agent", include: ["test/agent/**/*.test.ts"], setupFiles, ...onRealParts } },
       { test: { name: "keeper", include: ["test/keeper/**/*.test.ts"], setupFiles, ...onRealParts } },
       { test: { name: "gateway", include: ["test/gateway/**/*.test.ts"], ...onRealParts } },
       { test: { name: "engine", include: ["test/engine/**/*.test.ts"], setupFiles, ...onRealParts } },

@@ -249,6 +249,8 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
           `DELETE FROM users WHERE id = ${29_000 - i}`,
           `INSERT INTO users VALUES (${40_000 + i}, 'new', ${i})`,
         );
+        // Where MariaDB never rests, the position of a snapshot is only nearly right.
+        if (i % 3 === 0) await sleep(5);
       }
       await served;
       const where = "id < 1060 OR id > 28000";
