@@ -240,17 +240,14 @@ describe.each(["mysql", "postgres"] satisfies Dialect[])("%s", (dialect) => {
       const own = await start();
       const served = own.serving();
       let isServed = false;
-      void served.then(() => {
-        isServed = true;
-      });
+      void served.then(() => (isServed = true));
       for (let i = 0; !isServed || i < 50; i++) {
         await source.run(
           `UPDATE users SET age = ${i} WHERE id >= 1000 AND id < 1050`,
           `DELETE FROM users WHERE id = ${29_000 - i}`,
           `INSERT INTO users VALUES (${40_000 + i}, 'new', ${i})`,
         );
-        // Where MariaDB never rests, the position of a snapshot is only nearly right.
-        if (i % 3 === 0) await sleep(5);
+        if (i % 3 === 0) await sleep(5); // See docs/decisions/0113.
       }
       await served;
       const where = "id < 1060 OR id > 28000";
